@@ -1,0 +1,29 @@
+"""What can go wrong, each in one sentence that says what happened and what to do."""
+
+
+class SchangerError(Exception):
+    """Base of every error that a user can mend; the command line prints it and exits with code 2."""
+
+
+class SceneError(SchangerError):
+    """An input image cannot be opened, read, or brought onto one grid with the other."""
+
+
+class ModelError(SchangerError):
+    """A model file is missing, damaged, or does not keep the contract of `model_card`."""
+
+
+class SessionError(SchangerError):
+    """An engine failed to load or to run a model, or returned values that are not probabilities."""
+
+
+class ProductError(SchangerError):
+    """A result could not be written."""
+
+
+class DatasetError(SchangerError):
+    """A labelled dataset is incomplete or not laid out as expected."""
+
+
+class CheckpointError(SchangerError):
+    """A checkpoint does not hold the weights of the network that was asked for."""

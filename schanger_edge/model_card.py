@@ -1,0 +1,140 @@
+"""The contract of a model file: tensor names, types and shapes, and the card that travels in its metadata.
+
+A model takes `before` and `after`, uint8 (N, 3, T, T) RGB, and gives `probability`, float32 (N, 1, T, T) in 0-1.
+Normalization, sigmoid and everything between are inside the graph. N is dynamic, T is fixed when the model is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+from schanger_edge.errors import ModelError
+
+METADATA_KEY = "schanger_edge"
+"""Key in the ONNX `metadata_props` under which the card is stored as JSON."""
+
+INPUT_NAMES = ("before", "after")
+OUTPUT_NAME = "probability"
+TILE_MULTIPLE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """Per-channel mean and standard deviation (R, G, B) of one date, on pixel values scaled to 0-1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ModelError("normalization needs three means and three standard deviations per date (R, G, B).")
+        if not all(0 <= m <= 1 for m in self.mean) or not all(0 < s <= 1 for s in self.std):
+            raise ModelError("normalization must be on pixel values scaled to 0-1: means in 0-1, deviations in (0, 1].")
+
+    @property
+    def mean_color(self) -> tuple[int, int, int]:
+        """The mean as uint8 RGB: what fills invalid pixels, so that they are about zero after normalization."""
+        r, g, b = (round(m * 255) for m in self.mean)
+        return r, g, b
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """The statistics of the two dates; each date is normalized with its own."""
+
+    before: Statistics
+    after: Statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """What a model file says of itself.
+
+    Attributes:
+        name: the model's name, such as `schanger-small`.
+        size: the network, `small` or `base`; other words for networks that are not SChanger.
+        dataset: what the weights were trained on, in words or a dataset's name.
+        tile: T, height and width of the input in pixels, a multiple of 16.
+        halo: pixels on each side of a tile that are read as context and dropped.
+        threshold: a pixel is change where its probability is greater.
+        gsd: ground sample distance of the training images, metres per pixel; None where unknown.
+        normalization: colour statistics of the two dates, as built into the graph.
+        weights_sha256: hash of the checkpoint the model was made from; empty where there was none.
+        bands: meaning of the three channels.
+        precision: `fp32`, `fp16`, `int8` or `int8+fp16`.
+        parent_sha256: hash of the model file this one was converted from; empty for a first export.
+        calibration: method, set hash and measured scores of an INT8 model; empty otherwise.
+        scores: measured accuracy by dataset, such as `{"levir/val": {"f1": 0.7, "tiles": 32}}`.
+        producer: program and version that wrote the file.
+        license: licence of the weights.
+    """
+
+    name: str
+    size: str
+    dataset: str
+    tile: int
+    halo: int
+    threshold: float
+    gsd: float | None
+    normalization: Normalization
+    weights_sha256: str = ""
+    bands: tuple[str, ...] = ("red", "green", "blue")
+    precision: str = "fp32"
+    parent_sha256: str = ""
+    calibration: dict[str, Any] = dataclasses.field(default_factory=dict)
+    scores: dict[str, Any] = dataclasses.field(default_factory=dict)
+    producer: str = ""
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tile < TILE_MULTIPLE or self.tile % TILE_MULTIPLE:
+            raise ModelError(f"tile must be a positive multiple of {TILE_MULTIPLE}, not {self.tile}.")
+        if not 0 <= self.halo < self.tile // 2:
+            raise ModelError(f"halo must lie between 0 and half the tile ({self.tile}), not {self.halo}.")
+        if not 0 <= self.threshold <= 1:
+            raise ModelError(f"threshold must lie between 0 and 1, not {self.threshold}.")
+        if self.gsd is not None and not (self.gsd > 0 and math.isfinite(self.gsd)):
+            raise ModelError(f"gsd must be a positive number of metres per pixel, not {self.gsd}.")
+
+    def to_json(self) -> str:
+        """The card as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card; unknown keys (of a newer version) are ignored.
+
+        Raises:
+            ModelError: the text is no card.
+        """
+        try:
+            values = json.loads(text)
+            known = {field.name for field in dataclasses.fields(cls)}
+            values = {key: value for key, value in values.items() if key in known}
+            values["normalization"] = normalization_from(values["normalization"])
+            values["bands"] = tuple(values.get("bands", cls.bands))
+            return cls(**values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"the model card cannot be read ({error}); export the model again.") from error
+
+
+def normalization_from(values: Any) -> Normalization:
+    """Build a `Normalization` from `{"before": {"mean": [...], "std": [...]}, "after": {...}}`.
+
+    Raises:
+        ModelError: a key is missing or a number is out of range.
+    """
+    try:
+        before, after = (
+            Statistics(mean=tuple(map(float, values[date]["mean"])), std=tuple(map(float, values[date]["std"])))  # type: ignore[arg-type]
+            for date in INPUT_NAMES
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            'normalization must look like {"before": {"mean": [r, g, b], "std": [r, g, b]}, "after": {...}}; '
+            f"{error!r} is missing or wrong."
+        ) from error
+    return Normalization(before=before, after=after)
