@@ -1,0 +1,282 @@
+"""SChanger and its single-date parent: the network, in one file.
+
+Zhou, Hu, Fang, Rui, "SChanger: Change Detection from a Semantic Change and Spatial Consistency Perspective",
+IEEE JSTARS 18 (2025), doi 10.1109/JSTARS.2025.3555849. Parameter names are those of the published checkpoints.
+
+Shapes: N pairs, C channels, H x W pixels (multiples of 16). Inside, both dates lie stacked along the batch, date 1
+first: (2N, C, H, W). They meet only in `TemporalFusion`. The single-date network takes the same way with (N, C, H, W).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Size = Literal["small", "base"]
+WIDTHS: dict[str, tuple[int, ...]] = {"small": (8, 16, 32, 40, 48, 48), "base": (24, 32, 48, 64, 104, 120)}
+STAGES = 5
+DROP = 0.2
+
+
+class DropPath(nn.Module):
+    """While training, drop the whole residual branch of a sample with probability `rate`."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        return x * (x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep)
+
+
+class ConvBNAct(nn.Module):
+    """Convolution without bias, BatchNorm, SiLU; `act=False` leaves out the SiLU."""
+
+    def __init__(self, cin: int, cout: int, kernel: int, groups: int = 1, eps: float = 1e-5, act: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(cin, cout, kernel, padding=(kernel - 1) // 2, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(cout, eps=eps)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn(self.conv(x))
+        return F.silu(x) if self.act else x
+
+
+class SqueezeExcite(nn.Module):
+    """A gate per channel from the mean over the whole tile."""
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.conv_reduce = nn.Conv2d(channels, reduced, 1)
+        self.conv_expand = nn.Conv2d(reduced, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
+        return x * torch.sigmoid(self.conv_expand(F.silu(self.conv_reduce(gate))))
+
+
+class LFEM(nn.Module):
+    """Light feature extraction: an inverted residual that sees one date at a time."""
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        wide = 6 * cin
+        self.expand_conv = ConvBNAct(cin, wide, 1, eps=1e-3)
+        self.dwconv = ConvBNAct(wide, wide, 3, groups=wide, eps=1e-3)
+        self.se = SqueezeExcite(wide, int(cin * 0.25))
+        self.project_conv = ConvBNAct(wide, cout, 1, eps=1e-3, act=False)
+        self.residual = cin == cout
+        self.drop_path = DropPath(DROP)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project_conv(self.se(self.dwconv(self.expand_conv(x))))  # (2N, cout, H, W)
+        return x + self.drop_path(y) if self.residual else y
+
+
+class ChannelLayerNorm(nn.Module):
+    """LayerNorm over the channels of each pixel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - x.mean(1, keepdim=True)
+        x = x / torch.sqrt(x.pow(2).mean(1, keepdim=True) + 1e-6)
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class TemporalFusion(nn.Module):
+    """TFM: the features of both dates become one map."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.diff = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), ChannelLayerNorm(channels), nn.GELU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, after = x.chunk(2)  # (2N, C, H, W) -> twice (N, C, H, W)
+        return self.diff(torch.cat((before, after), 1))  # type: ignore[no-any-return]  # (N, C, H, W)
+
+
+class SpatialGatingUnit(nn.Module):
+    """One attention map for both dates, from where they differ (or from the one date there is); unsquashed."""
+
+    def __init__(self, channels: int, siamese: bool) -> None:
+        super().__init__()
+        if siamese:
+            self.diff: nn.Module = TemporalFusion(channels)
+        self.conv0 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
+        self.conv_spatial = nn.Conv2d(channels, channels, 7, padding=9, dilation=3, groups=channels)
+        self.conv1 = nn.Conv2d(channels, channels, 1)
+        self.siamese = siamese
+
+    def forward(self, x: Tensor) -> Tensor:
+        fused = self.diff(x) if self.siamese else x  # (N, C, H, W)
+        gate: Tensor = self.conv1(self.conv_spatial(self.conv0(fused)))
+        return x * (torch.cat((gate, gate)) if self.siamese else gate)  # (2N, C, H, W)
+
+
+class SpatialAttention(nn.Module):
+    """The attention half of SCAM: y -> 1x1, GELU, gate, 1x1, + y."""
+
+    def __init__(self, channels: int, siamese: bool) -> None:
+        super().__init__()
+        self.proj_1 = nn.Conv2d(channels, channels, 1)
+        self.spatial_gating_unit = SpatialGatingUnit(channels, siamese)
+        self.proj_2 = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.proj_2(self.spatial_gating_unit(F.gelu(self.proj_1(x))))
+        return y + x
+
+
+class DepthwiseConv(nn.Module):
+    """A 3x3 depthwise convolution, in a module of its own because the checkpoints name it so."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dwconv(x)  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """1x1 to 4C, depthwise 3x3, GELU, 1x1 back to C."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, 4 * channels, 1)
+        self.dwconv = DepthwiseConv(4 * channels)
+        self.fc2 = nn.Conv2d(4 * channels, channels, 1)
+        self.drop = nn.Dropout(DROP)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.drop(F.gelu(self.dwconv(self.fc1(x))))
+        return self.drop(self.fc2(x))  # type: ignore[no-any-return]
+
+
+class SCAM(nn.Module):
+    """Spatial consistency attention: both dates are weighted by one shared map."""
+
+    def __init__(self, channels: int, siamese: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.attn = SpatialAttention(channels, siamese)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.mlp = MLP(channels)
+        self.layer_scale_1 = nn.Parameter(torch.full((channels,), 1e-2))
+        self.layer_scale_2 = nn.Parameter(torch.full((channels,), 1e-2))
+        self.drop_path = DropPath(DROP)
+
+    def forward(self, x: Tensor) -> Tensor:  # (2N, C, H, W) -> the same
+        x = x + self.drop_path(self.layer_scale_1[:, None, None] * self.attn(self.norm1(x)))
+        return x + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(self.norm2(x)))  # type: ignore[no-any-return]
+
+
+class Logit(nn.Module):
+    """A convolution to one logit, in a module of its own because the checkpoints name it so."""
+
+    def __init__(self, cin: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(cin, 1, kernel, padding=(kernel - 1) // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+def _head(channels: int, siamese: bool) -> nn.Sequential:
+    parts: list[tuple[str, nn.Module]] = [("0", TemporalFusion(channels))] if siamese else []
+    return nn.Sequential(OrderedDict([*parts, ("1", Logit(channels, 3))]))
+
+
+def _upsample(x: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(x, size=(height, width), mode="bilinear", align_corners=True)
+
+
+class _UNet(nn.Module):
+    """Encoder, attention on every skip, decoder with side heads: common to both networks."""
+
+    def __init__(self, size: Size, siamese: bool) -> None:
+        super().__init__()
+        if size not in WIDTHS:
+            raise ValueError(f"size must be one of {', '.join(WIDTHS)}, not {size!r}")
+        self.size, self.siamese = size, siamese
+        c = WIDTHS[size]
+        self.conv_1 = ConvBNAct(3, c[0], 3)
+        for k in range(1, STAGES + 1):
+            self.add_module(f"encoder{k}", nn.Sequential(LFEM(c[k - 1], c[k]), LFEM(c[k], c[k])))
+        for k in range(1, STAGES + 1):
+            cin, cout = c[STAGES + 1 - k], c[STAGES - k]
+            self.add_module(f"Bi{k}", nn.Sequential(SCAM(cin, siamese)))
+            self.add_module(f"decoder{k}", nn.Sequential(LFEM(cin, cin), LFEM(cin, cout)))
+            self.add_module(f"head{k}", _head(cout, siamese))
+        self.head6 = nn.Sequential(Logit(STAGES, 1))
+        self.apply(_initialize)
+
+    def _stage(self, name: str, k: int) -> Callable[[Tensor], Tensor]:
+        return self.get_submodule(f"{name}{k}")
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """(2N or N, 3, H, W) normalized -> (N, 6, H, W), fused first."""
+        height, width = x.shape[-2:]
+        x = self.conv_1(x)  # (2N, c0, H, W)
+        skips = []
+        for k in range(1, STAGES + 1):
+            x = self._stage("encoder", k)(F.max_pool2d(x, 2) if k > 1 else x)  # (2N, ck, H / 2^(k-1), W / 2^(k-1))
+            skips.append(x)
+        x = self._stage("Bi", 1)(skips.pop())
+        sides = []
+        for k in range(1, STAGES + 1):
+            if k > 1:
+                skip = skips.pop()
+                x = _upsample(x, *skip.shape[-2:]) + self._stage("Bi", k)(skip)
+            x = self._stage("decoder", k)(x)  # (2N, c(5-k), H / 2^(5-k), W / 2^(5-k))
+            sides.append(_upsample(self._stage("head", k)(x), height, width))  # (N, 1, H, W)
+        side = torch.cat(sides, 1)  # (N, 5, H, W)
+        return torch.cat((self.head6(side), side), 1)
+
+
+class SChanger(_UNet):
+    """Two dates in, logits of change out.
+
+    Args:
+        size: `small` (607,305 parameters) or `base` (2,369,995).
+    """
+
+    def __init__(self, size: Size) -> None:
+        super().__init__(size, siamese=True)
+
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """Normalized RGB, twice (N, 3, H, W) -> logits (N, 6, H, W): the fused map, then the five side maps."""
+        return self._logits(torch.cat((before, after)))
+
+
+class SingleDateNetwork(_UNet):
+    """The same network for one date, without temporal fusion: the semantic prior is trained with it."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__(size, siamese=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalized RGB (N, 3, H, W) -> logits (N, 6, H, W): the fused map, then the five side maps."""
+        return self._logits(image)
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+        nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
