@@ -1,3 +1,10 @@
 """Change maps from two georeferenced images: `from schanger_edge import detect`."""
 
 __version__ = "0.1.0"
+
+# Eager, because a submodule of the same name would else take the place of the function.
+from schanger_edge.detect import Detection, detect
+from schanger_edge.errors import SchangerError
+from schanger_edge.evaluate import Evaluation, evaluate
+
+__all__ = ["Detection", "Evaluation", "SchangerError", "__version__", "detect", "evaluate"]

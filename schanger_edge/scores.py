@@ -18,9 +18,7 @@ class Counts:
     true_negative: int = 0
 
     @classmethod
-    def of(
-        cls, change: NDArray[np.bool_], label: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None
-    ) -> Counts:
+    def of(cls, change: NDArray[np.bool_], label: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None) -> Counts:
         """Count boolean arrays of one shape; pixels that are not valid don't count."""
         total = change.size
         if valid is not None:

@@ -201,8 +201,9 @@ def _head(channels: int, siamese: bool) -> nn.Sequential:
     return nn.Sequential(OrderedDict([*parts, ("1", Logit(channels, 3))]))
 
 
-def _upsample(x: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(x, size=(height, width), mode="bilinear", align_corners=True)
+def _upsample(x: Tensor, factor: int) -> Tensor:
+    # A factor rather than a size: it stays a constant in the exported graph, where sizes would be computed.
+    return x if factor == 1 else F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=True)
 
 
 class _UNet(nn.Module):
@@ -230,7 +231,11 @@ class _UNet(nn.Module):
 
     def _logits(self, x: Tensor) -> Tensor:
         """(2N or N, 3, H, W) normalized -> (N, 6, H, W), fused first."""
-        height, width = x.shape[-2:]
+        side = self._side_logits(x)
+        return torch.cat((self.head6(side), side), 1)
+
+    def _side_logits(self, x: Tensor) -> Tensor:
+        """(2N or N, 3, H, W) normalized -> (N, 5, H, W), coarsest first."""
         x = self.conv_1(x)  # (2N, c0, H, W)
         skips = []
         for k in range(1, STAGES + 1):
@@ -241,11 +246,10 @@ class _UNet(nn.Module):
         for k in range(1, STAGES + 1):
             if k > 1:
                 skip = skips.pop()
-                x = _upsample(x, *skip.shape[-2:]) + self._stage("Bi", k)(skip)
+                x = _upsample(x, 2) + self._stage("Bi", k)(skip)
             x = self._stage("decoder", k)(x)  # (2N, c(5-k), H / 2^(5-k), W / 2^(5-k))
-            sides.append(_upsample(self._stage("head", k)(x), height, width))  # (N, 1, H, W)
-        side = torch.cat(sides, 1)  # (N, 5, H, W)
-        return torch.cat((self.head6(side), side), 1)
+            sides.append(_upsample(self._stage("head", k)(x), 2 ** (STAGES - k)))  # (N, 1, H, W)
+        return torch.cat(sides, 1)
 
 
 class SChanger(_UNet):
@@ -261,6 +265,10 @@ class SChanger(_UNet):
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """Normalized RGB, twice (N, 3, H, W) -> logits (N, 6, H, W): the fused map, then the five side maps."""
         return self._logits(torch.cat((before, after)))
+
+    def fused_logit(self, before: Tensor, after: Tensor) -> Tensor:
+        """The fused map alone, (N, 1, H, W): what a model file computes."""
+        return self.head6(self._side_logits(torch.cat((before, after))))  # type: ignore[no-any-return]
 
 
 class SingleDateNetwork(_UNet):

@@ -1,0 +1,67 @@
+# Two commands: `make demo` and `make test`. Each sets up its own virtual environment, with uv where there is one.
+PYTHON ?= python3
+TORCH := torch==2.13.0
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.PHONY: demo test test-all lint clean help
+
+help:
+	@echo "make demo      render a pair, find what changed, score it (no torch; a minute or two)"
+	@echo "make test      all tests but the slow ones"
+	@echo "make test-all  all tests"
+	@echo "make lint      ruff, mypy, import-linter"
+	@echo "make clean     remove environments and results"
+
+demo: .venv-demo/.ready
+	@.venv-demo/bin/schanger-edge demo -o demo
+
+test: .venv/.ready
+	@.venv/bin/python -m pytest -m "not slow"
+	@echo "all passed; the slow ones run with: make test-all"
+
+test-all: .venv/.ready
+	@.venv/bin/python -m pytest
+
+lint: .venv/.ready
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+clean:
+	rm -rf .venv .venv-demo demo
+
+.venv-demo/.ready: pyproject.toml
+	@echo "setting up .venv-demo (the runtime, about 250 MB)"
+	@$(call make_venv,.venv-demo)
+	@$(call install,.venv-demo,-e .)
+	@touch $@
+
+.venv/.ready: pyproject.toml
+	@echo "setting up .venv (runtime, factory with $(TORCH), linters)"
+	@$(call make_venv,.venv)
+	@$(call install_torch,.venv)
+	@$(call install,.venv,-e ".[dev]")
+	@touch $@
+
+define make_venv
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }; \
+	if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(1); \
+	else $(PYTHON) -m venv $(1); fi
+endef
+
+define install
+	echo "installing packages"; \
+	if command -v uv >/dev/null; then uv pip install --python $(1)/bin/python $(2); \
+	else $(1)/bin/python -m pip install --disable-pip-version-check --progress-bar on $(2) | grep -v -e "^Requirement" -e "^  " ; fi
+endef
+
+# The tests need no GPU: uv can take torch's CPU build; pip takes whatever build it finds.
+define install_torch
+	echo "installing $(TORCH)"; \
+	if command -v uv >/dev/null; then \
+	  uv pip install --python $(1)/bin/python --torch-backend cpu $(TORCH) \
+	  || uv pip install --python $(1)/bin/python $(TORCH); \
+	else $(1)/bin/python -m pip install --disable-pip-version-check -q $(TORCH); fi
+endef

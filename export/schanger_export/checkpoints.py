@@ -1,0 +1,234 @@
+"""Checkpoints: `{"state_dict": {name: tensor}}` files, read as plain weights and checked name by name.
+
+A sound file holds exactly the tensors of one of four networks: small or base, Siamese or single-date. Whatever does
+not fit is a CheckpointError of one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from schanger_edge.errors import CheckpointError, SchangerError
+from schanger_export.network import WIDTHS, SChanger, SingleDateNetwork, Size
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What DistributedDataParallel and torch.compile put before every name."""
+
+FIRST_CONVOLUTION = "conv_1.conv.weight"
+"""Its shape tells the size of the network."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def load_network(path: str | os.PathLike[str], size: Size) -> SChanger:
+    """The Siamese network with a checkpoint's weights, on the CPU, in eval mode.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds something other than this network.
+    """
+    state = read_state_dict(path)
+    _check(Path(path), state, size, siamese=True)
+    network = SChanger(size)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def load_single_date(path: str | os.PathLike[str], size: Size, *, drop_fusion: bool = False) -> SingleDateNetwork:
+    """The single-date network with a checkpoint's weights, on the CPU, in eval mode.
+
+    Args:
+        path: the checkpoint.
+        size: `small` or `base`.
+        drop_fusion: take a Siamese checkpoint too, without its fusion parameters.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds something other than this network.
+    """
+    state = read_state_dict(path)
+    if drop_fusion:
+        fusion = fusion_names(size)
+        state = {name: value for name, value in state.items() if name not in fusion}
+    _check(Path(path), state, size, siamese=False)
+    network = SingleDateNetwork(size)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def fusion_names(size: Size) -> frozenset[str]:
+    """The parameters that the Siamese network has and the single-date network lacks."""
+    return frozenset(_shapes(size, True).keys() - _shapes(size, False).keys())
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, prefixes of wrappers removed; no code in the file is run.
+
+    Raises:
+        CheckpointError: missing, unreadable, no torch file, other objects inside, or no state_dict of tensors.
+    """
+    path = Path(path)
+    content = _load(path)
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state:
+        raise CheckpointError(
+            f'{path} holds no "state_dict": save the weights as {{"state_dict": network.state_dict()}}.'
+        )
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+        raise CheckpointError(f"the state_dict in {path} holds values other than tensors: save network.state_dict().")
+    return {_bare(name): value for name, value in state.items()}
+
+
+def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], **extra: Any) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Args:
+        path: the file, replaced where it exists.
+        state_dict: tensors by name.
+        extra: plain values to keep beside the weights (numbers, words, lists, dictionaries, tensors).
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    with replacing(Path(path), CheckpointError) as temporary, temporary.open("wb") as file:
+        torch.save({"state_dict": dict(state_dict), **extra}, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def weights_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a checkpoint file, in hexadecimal.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(Path(path), error) from error
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def replacing(path: Path, error_class: type[SchangerError]) -> Iterator[Path]:
+    """A temporary name in the folder of `path`, which becomes `path` if the block succeeds and vanishes if it fails.
+
+    Raises:
+        SchangerError: of the class given, where the system refuses to write.
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise error_class(
+            f"{path} cannot be written ({error.strerror}): choose a folder that exists, may be written and has room."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _load(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:  # opened here so that OSError means the file and nothing inside it
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except pickle.UnpicklingError as error:
+        if "Unsupported" not in str(error):
+            raise _no_torch_file(path) from error
+        raise CheckpointError(
+            f"{path} holds pickled objects, which could run code and are refused: "
+            'save the weights alone as {"state_dict": network.state_dict()}.'
+        ) from error
+    except Exception as error:  # bytes that are no torch file fail in torch.load in many ways
+        raise _no_torch_file(path) from error
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"checkpoint {path} cannot be read ({error.strerror}): give the path of a .pth file.")
+
+
+def _no_torch_file(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged or no torch file: fetch or save the checkpoint again.")
+
+
+def _bare(name: str) -> str:
+    while name.startswith(PREFIXES):
+        name = name[name.index(".") + 1 :]
+    return name
+
+
+@functools.lru_cache(maxsize=4)
+def _shapes(size: Size, siamese: bool) -> Shapes:
+    with torch.device("meta"):  # shapes alone: neither memory nor random numbers are spent
+        network = SChanger(size) if siamese else SingleDateNetwork(size)
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+def _check(path: Path, state: Mapping[str, Tensor], size: Size, *, siamese: bool) -> None:
+    wanted = _shapes(size, siamese)
+    _check_kind(path, state.keys(), size, siamese)
+    what = f"the {size} {'network' if siamese else 'single-date network'}"
+    missing, unexpected = wanted.keys() - state.keys(), state.keys() - wanted.keys()
+    lacks = f"lacks {_some(missing)}" if missing else ""
+    adds = f"holds the unknown {_some(unexpected)}" if unexpected else ""
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{path} does not fit {what}: it {' and '.join(filter(None, (lacks, adds)))}; give a SChanger checkpoint."
+        )
+    _check_size(path, state, size)
+    wrong = {name for name, value in state.items() if tuple(value.shape) != wanted[name]}
+    if wrong:
+        name = min(wrong)
+        raise CheckpointError(
+            f"{path} does not fit {what}: {_some(wrong)} of wrong shape ({name} is {tuple(state[name].shape)}, "
+            f"not {wanted[name]}); give a SChanger checkpoint."
+        )
+    broken = {name for name, value in state.items() if not bool(torch.isfinite(value).all())}
+    if broken:
+        raise CheckpointError(
+            f"{path} holds weights that are not finite, {_some(broken)}: its training diverged; take an earlier one."
+        )
+
+
+def _check_kind(path: Path, names: Iterable[str], size: Size, siamese: bool) -> None:
+    names, fusion, common = set(names), fusion_names(size), _shapes(size, False).keys()
+    if siamese and common <= names and not fusion & names:
+        raise CheckpointError(
+            f"{path} is a single-date (pre-training) checkpoint without temporal fusion: "
+            "fine-tune it on pairs first, or give a change-detection checkpoint."
+        )
+    if not siamese and fusion <= names:
+        raise CheckpointError(
+            f"{path} is a change-detection checkpoint, not a single-date (pre-training) one: "
+            "give the other, or ask for its fusion parameters to be dropped."
+        )
+
+
+def _check_size(path: Path, state: Mapping[str, Tensor], size: Size) -> None:
+    width = state[FIRST_CONVOLUTION].shape[0] if state[FIRST_CONVOLUTION].ndim else 0
+    others = [other for other, widths in WIDTHS.items() if other != size and widths[0] == width]
+    if others:
+        raise CheckpointError(f"{path} holds the {others[0]} network: pass --size {others[0]}.")
+
+
+def _some(names: Iterable[str]) -> str:
+    """`4 tensors (a, b, c, ...)`: the count and the first three."""
+    ordered = sorted(names)
+    plural = "" if len(ordered) == 1 else "s"
+    more = ", ..." if len(ordered) > 3 else ""
+    return f"{len(ordered)} tensor{plural} ({', '.join(ordered[:3])}{more})"

@@ -1,0 +1,138 @@
+"""A model against labels, by the official protocol: `schanger-edge evaluate`.
+
+Non-overlapping tiles, no resizing, no test-time augmentation, change = probability > 0.5, one confusion matrix over
+the whole split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.bundled import model_path
+from schanger_edge.datasets import dataset as benchmark_dataset
+from schanger_edge.errors import ProductError
+from schanger_edge.grid import Window
+from schanger_edge.pipeline import Prefetch
+from schanger_edge.scene.tree import LabelledPair, PairTree
+from schanger_edge.scores import Counts
+from schanger_edge.sessions import Session, open_session
+from schanger_edge.tiling import TilePlan, pad_to_tile
+
+THRESHOLD = 0.5
+BATCH = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores of one model on one split; scores lie in 0-1, published F1 in percent as in the article."""
+
+    dataset: str
+    split: str
+    model: str
+    model_sha256: str
+    device: str
+    tile: int
+    threshold: float
+    label_rule: str
+    images: int
+    tiles: int
+    official_tiles: int | None
+    f1: float
+    precision: float
+    recall: float
+    iou: float
+    accuracy: float
+    counts: Counts
+    paper_f1: float | None
+    checkpoint_f1: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+
+def evaluate(
+    dataset: str,
+    root: str | PathLike[str],
+    *,
+    split: str = "test",
+    model: str | PathLike[str] | None = None,
+    json_file: str | PathLike[str] | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score a model on `ROOT/{split}/{A,B,label}`.
+
+    Images larger than a tile are cut into tiles; where a size is no multiple of the tile, the last tile shifts in
+    and only its uncounted pixels count, so every pixel counts once.
+
+    Args:
+        dataset: name of a benchmark dataset (its published F1 stands beside the result), or any other word.
+        root: folder that holds the split.
+        split: `test`, `val`, `train`.
+        model: an .onnx file or the name of a bundled model.
+        json_file: where to write the result as JSON.
+        device: `cpu`.
+        progress: called with images done and images in all.
+
+    Raises:
+        SchangerError: the dataset or the model is not usable.
+    """
+    published = benchmark_dataset(dataset)
+    tree = PairTree(Path(root), split)
+    counts, tiles = Counts(), 0
+    with open_session(model_path(model), device) as session:
+        with Prefetch(tree, 2) as reader:
+            for index, pair in enumerate(reader, 1):
+                for change, label in predict_tiles(session, pair):
+                    counts, tiles = counts + Counts.of(change, label), tiles + 1
+                if progress:
+                    progress(index, len(tree))
+        size = session.card.size
+        result = Evaluation(
+            dataset=dataset, split=split, model=session.model.name, model_sha256=session.model_sha256,
+            device=session.device, tile=session.card.tile, threshold=THRESHOLD, label_rule=tree.label_rule,
+            images=len(tree), tiles=tiles, official_tiles=published.test_tiles if split == "test" else None,
+            f1=counts.f1, precision=counts.precision, recall=counts.recall, iou=counts.iou,
+            accuracy=counts.accuracy, counts=counts,
+            paper_f1=published.paper_f1.get(size), checkpoint_f1=published.checkpoint_f1.get(size),
+        )  # fmt: skip
+    if json_file is not None:
+        _write_json(Path(json_file), result)
+    return result
+
+
+def predict_tiles(session: Session, pair: LabelledPair) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """(change, label) of the owned pixels of every tile of one pair."""
+    height, width = pair.label.shape
+    side, scene = session.card.tile, Window(0, 0, width, height)
+    tiles = [tile for strip in TilePlan(width, height, side, 0).strips() for tile in strip]
+    for start in range(0, len(tiles), BATCH):
+        part = tiles[start : start + BATCH]
+        windows = [tile.window.slices_in(scene) for tile in part]
+        before, after = (
+            np.stack([pad_to_tile(image[:, rows, cols], side) for rows, cols in windows])
+            for image in (pair.before, pair.after)
+        )
+        for tile, probability in zip(part, session.run(before, after)[:, 0], strict=True):
+            change = probability[tile.owned.slices_in(tile.window)] > THRESHOLD
+            yield change, pair.label[tile.owned.slices_in(scene)]
+
+
+def _write_json(path: Path, result: Evaluation) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ProductError(f"{path} cannot be written ({error.strerror}): choose another place.") from error

@@ -1,0 +1,171 @@
+"""The change map as polygons in a GeoPackage: exact pixel outlines, measured on the ground."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.features
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from schanger_edge.grid import Grid
+from schanger_edge.products.areas import run_area
+from schanger_edge.products.components import Components, Measures, find_components, strips
+from schanger_edge.products.rasters import SCALE, quiet
+from schanger_edge.products.staging import reading, writing
+
+LAYER = "changes"
+_FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
+_CHUNK = 20_000
+
+
+def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *, min_area: float = 0.0) -> int:
+    """Write each 4-connected area of change.tif == 1 as one polygon, largest first.
+
+    Fields: `id` (1..n, by falling area), `area_m2` (planar in projected CRS; on the ellipsoid in geographic CRS and
+    in Mercator, where planar areas are badly wrong; null without a CRS), `pixels`, `probability_mean` and
+    `probability_max` (0-1). Memory grows with the number and the outlines of the polygons, not with the scene.
+
+    Args:
+        change: change.tif, as `RasterSink` wrote it.
+        probability: probability.tif of the same run.
+        grid: the grid of both.
+        target: GeoPackage to write; replaced where it exists.
+        min_area: smaller polygons are left out; m2, or pixels where the grid has no CRS.
+
+    Returns:
+        The number of polygons written.
+
+    Raises:
+        ProductError: a raster could not be read or the GeoPackage not be written.
+    """
+    with quiet():
+        with reading(change), rasterio.open(change) as labels, rasterio.open(probability) as values:
+            if not labels.shape == values.shape == (grid.height, grid.width):
+                raise ValueError(f"{change.name} and {probability.name} do not lie on the scene's grid.")
+            found = find_components(labels, values, run_area(grid))
+        measures, keep, source = found.measures, found.measures.area >= min_area, change
+        try:
+            if not keep.all():  # small areas are left out before GDAL sees them: a noisy map has millions
+                source = target.with_name(f".{target.name}.kept.tif")
+                with writing(source):
+                    _write_kept(change, source, found, keep)
+            geometry, outlines = _outline(source, grid, measures)
+        finally:
+            if source != change:
+                source.unlink(missing_ok=True)
+    order = np.lexsort((measures.first, -measures.area))
+    order = order[keep[order]]
+    if outlines != order.size:
+        raise RuntimeError(f"{outlines} outlines for {order.size} areas of change.")
+    _write_layer(target, grid, measures, order, geometry)
+    return outlines
+
+
+class _Geometry:
+    """WKB of many polygons end to end: a Python object for each would take several times the memory."""
+
+    def __init__(self, count: int) -> None:
+        self._bytes = bytearray()
+        self._start = np.zeros(count, np.int64)
+        self._size = np.zeros(count, np.int64)
+
+    def put(self, indices: NDArray[np.int64], wkb: NDArray[np.object_]) -> None:
+        sizes = np.array([len(one) for one in wkb], np.int64)
+        self._start[indices] = len(self._bytes) + np.cumsum(sizes) - sizes
+        self._size[indices] = sizes
+        self._bytes += b"".join(wkb)
+
+    def get(self, indices: NDArray[np.int64]) -> NDArray[np.object_]:
+        wkb = np.empty(indices.size, object)
+        with memoryview(self._bytes) as view:
+            for position, (start, size) in enumerate(zip(self._start[indices], self._size[indices], strict=True)):
+                wkb[position] = bytes(view[start : start + size])
+        return wkb
+
+
+def _write_kept(change: Path, target: Path, found: Components, keep: NDArray[np.bool_]) -> None:
+    """change.tif with only the areas to keep."""
+    with rasterio.open(change) as source:
+        profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": source.width, "height": source.height}
+        profile |= {"transform": source.transform, "compress": "deflate", "zlevel": 1, "bigtiff": "IF_SAFER"}
+        labels_before = 0
+        with rasterio.open(target, "w", **profile) as kept:
+            for strip in strips(source):
+                of_label = found.of_label[labels_before : labels_before + strip.count]
+                lookup = np.concatenate([[False], keep[of_label]]).astype(np.uint8)
+                window = Window(0, strip.row_off, source.width, strip.labels.shape[0])
+                kept.write(lookup[strip.labels], 1, window=window)
+                labels_before += strip.count
+
+
+def _outline(source: Path, grid: Grid, measures: Measures) -> tuple[_Geometry, int]:
+    """Outlines of the areas of change in a raster, and how many there are."""
+    geometry, outlines = _Geometry(measures.first.size), 0
+    with reading(source), rasterio.open(source) as dataset:
+        band = rasterio.band(dataset, 1)
+        # As its own mask the band leaves out the zeros; nodata comes as outlines of its own. GDAL reads it row by row.
+        shapes = rasterio.features.shapes(band, mask=band, connectivity=4)
+        changed = (shape["coordinates"] for shape, value in shapes if value == 1)
+        while batch := list(itertools.islice(changed, _CHUNK)):
+            first, wkb = _encode(batch, ~dataset.transform, grid)
+            geometry.put(np.searchsorted(measures.first, first), wkb)
+            outlines += len(batch)
+    return geometry, outlines
+
+
+def _encode(polygons: list[Any], to_pixel: Any, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """(index of its first pixel, WKB) of each polygon, given as rings of the file's coordinates, the outer one first."""
+    import shapely
+
+    rings = [ring for polygon in polygons for ring in polygon]
+    xy = np.array([point for ring in rings for point in ring])
+    col, row = (np.rint(values) for values in _apply(to_pixel, xy[:, 0], xy[:, 1]))  # pixel corners are whole
+    ring_sizes = np.array([len(ring) for ring in rings])
+    polygon_sizes = np.array([len(polygon) for polygon in polygons])
+    starts = (np.cumsum(ring_sizes) - ring_sizes)[np.cumsum(polygon_sizes) - polygon_sizes]
+    # An area's first pixel is below and right of the first of its topmost corners.
+    corner = np.minimum.reduceat((row * (grid.width + 1) + col).astype(np.int64), starts)
+    first = corner // (grid.width + 1) * grid.width + corner % (grid.width + 1)
+    points = np.column_stack(_apply(grid.transform, col, row))
+    linear_rings = shapely.linearrings(points, indices=np.repeat(np.arange(ring_sizes.size), ring_sizes))
+    of_polygon = np.repeat(np.arange(polygon_sizes.size), polygon_sizes)
+    return first, shapely.to_wkb(shapely.polygons(linear_rings, indices=of_polygon))
+
+
+def _apply(t: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
+
+
+def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np.int64], geometry: _Geometry) -> None:
+    import pyogrio.errors
+    import pyogrio.raw
+
+    errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
+    with writing(target, *errors), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
+        target.unlink(missing_ok=True)
+        for start in range(0, max(order.size, 1), _CHUNK):
+            chunk = order[start : start + _CHUNK]
+            pixels = measures.pixels[chunk]
+            area = measures.area[chunk] if grid.crs is not None else np.full(chunk.size, np.nan)
+            numbers = np.arange(start + 1, start + 1 + chunk.size)
+            mean = measures.total[chunk] / np.maximum(pixels, 1) / SCALE
+            pyogrio.raw.write(
+                target,
+                geometry.get(chunk),
+                field_data=[numbers, area, pixels, mean, measures.peak[chunk] / SCALE],
+                fields=list(_FIELDS),
+                layer=LAYER,
+                driver="GPKG",
+                geometry_type="Polygon",
+                crs=None if grid.crs is None else grid.crs.to_wkt(),
+                append=start > 0,
+            )
+        if pyogrio.read_info(target, layer=LAYER, force_feature_count=True)["features"] != order.size:
+            raise OSError("parts of the file are missing")

@@ -1,0 +1,231 @@
+"""A run's results appear under their names all together, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
+from rasterio.errors import RasterioError
+
+from schanger_edge.errors import ProductError
+from schanger_edge.products import PRODUCTS, SUMMARY
+
+_PREFIX = ".schanger-edge."
+_SIDECARS = (".aux.xml", ".ovr", "-wal", "-shm", "-journal")
+"""Files that viewers and SQLite leave beside a product; beside a new product they would be wrong, or damage it."""
+
+_ADVICE = {
+    errno.ENOSPC: "free some space there or choose another output folder",
+    errno.EDQUOT: "free some of your quota or choose another output folder",
+    errno.EFBIG: "raise the limit on file sizes or choose another output folder",
+    errno.EACCES: "choose an output folder you may write to, and close programs that have its files open",
+    errno.EPERM: "choose an output folder you may write to, and close programs that have its files open",
+    errno.EROFS: "choose an output folder you may write to",
+    errno.EEXIST: "a file is in the way; move it or choose another output folder",
+    errno.ENOTDIR: "a file is in the way; move it or choose another output folder",
+    errno.EISDIR: "a folder is in the way; move it or choose another output folder",
+}
+
+
+class Staging:
+    """A hidden folder inside the output folder, where a run's results wait until all of them are whole.
+
+    Leaving the context without `publish` (an error, Ctrl-C) removes what the run wrote, and what it created; results
+    of an earlier run stay as they were.
+
+    Args:
+        folder: the output folder; it is made where it is absent.
+        products: names that belong to a run. Those that this run does not make are removed by `publish`, so that a
+            folder never mixes two runs.
+
+    Raises:
+        ProductError: the folder cannot be made or written, or a folder stands under a product's name.
+    """
+
+    def __init__(self, folder: Path, products: tuple[str, ...] = PRODUCTS) -> None:
+        self.folder = Path(folder)
+        self._products = products
+        self._names: list[str] = []
+        self._created: list[Path] = []
+        self._temporary: Path | None = None
+
+    def __enter__(self) -> Staging:
+        with writing(self.folder):
+            try:
+                self._created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+                self.folder.mkdir(parents=True, exist_ok=True)
+                _remove_stale(self.folder)
+                self._refuse_folders(self._products)
+                prefix = f"{_PREFIX}{socket.gethostname()}.{os.getpid()}."
+                self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder))
+            except BaseException:
+                self._clean()
+                raise
+        return self
+
+    def path(self, name: str) -> Path:
+        """Where to write the product that `publish` will call `name` (a plain file name)."""
+        if self._temporary is None:
+            raise RuntimeError("a staging folder is open only inside its context, before publish.")
+        if Path(name).name != name:
+            raise ValueError(f"{name!r} is not a plain file name.")
+        if name not in self._names:
+            self._names.append(name)
+        return self._temporary / name
+
+    def publish(self) -> None:
+        """Move every product that was written to its name, `summary.json` last.
+
+        A folder with a `summary.json` is therefore complete. Results of an earlier run go; where a move fails, they
+        are put back.
+
+        Raises:
+            ProductError: a file could not be written out to the disk or moved.
+        """
+        if self._temporary is None:
+            raise RuntimeError("a staging folder is published once, inside its context.")
+        made = [name for name in self._names if (self._temporary / name).is_file()]
+        made.sort(key=lambda name: name == SUMMARY)
+        for name in made:
+            with writing(self.folder / name):
+                _flush(self._temporary / name)
+        old = self._earlier([*self._products, *made])
+        with writing(self.folder):
+            self._refuse_folders([*old, *made])
+            self._swap(old, made)
+            _flush_folder(self.folder)
+        self._created = []
+        self._clean()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._temporary is not None:
+            self._clean()
+
+    def _earlier(self, names: list[str]) -> list[str]:
+        """What stands in the folder under these names, or as a sidecar of them; the summary first."""
+        wanted = dict.fromkeys([SUMMARY, *names, *(name + sidecar for name in names for sidecar in _SIDECARS)])
+        return [name for name in wanted if os.path.lexists(self.folder / name)]
+
+    def _refuse_folders(self, names: tuple[str, ...] | list[str]) -> None:
+        for name in names:
+            target = self.folder / name
+            if target.is_dir() and not target.is_symlink():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+
+    def _swap(self, old: list[str], made: list[str]) -> None:
+        assert self._temporary is not None
+        aside = Path(tempfile.mkdtemp(prefix="old.", dir=self._temporary))
+        moves = [(self.folder / name, aside / name) for name in old]
+        moves += [(self._temporary / name, self.folder / name) for name in made]
+        done: list[tuple[Path, Path]] = []
+        try:
+            for source, target in moves:
+                done.append((source, target))
+                os.replace(source, target)
+        except BaseException:
+            for source, target in reversed(done):
+                if os.path.lexists(target) and not os.path.lexists(source):
+                    os.replace(target, source)
+            raise
+
+    def _clean(self) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+        for folder in self._created:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, so not only ours
+                break
+        self._created = []
+
+
+@contextlib.contextmanager
+def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn the system's, GDAL's and the given errors inside the block into one `ProductError` about `path`."""
+    try:
+        yield
+    except (OSError, RasterioError, CPLE_BaseError, *errors) as error:
+        raise ProductError(_sentence(path, error)) from error
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Like `writing`, for a product that a later one is made from."""
+    try:
+        yield
+    except (OSError, RasterioError, CPLE_BaseError) as error:
+        raise ProductError(f"{_shown(path)} could not be read ({_text(error)}): run the detection again.") from error
+
+
+def _sentence(path: Path, error: Exception) -> str:
+    """What happened to which file, and what to do."""
+    code = getattr(error, "errno", None)
+    if code is None and _is_full(path):  # GDAL says only that a write failed
+        code = errno.ENOSPC
+    in_the_way = getattr(error, "filename", None) if code == errno.EISDIR else None
+    reason = os.strerror(code) if code else _text(error)
+    advice = _ADVICE.get(code or 0, "check the disk or choose another output folder")
+    return f"{in_the_way or _shown(path)} could not be written ({reason}): {advice}."
+
+
+def _shown(path: Path) -> Path:
+    """The path as the user knows it, without the temporary folder."""
+    return path.parent.parent / path.name if path.parent.name.startswith(_PREFIX) else path
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < 1 << 20
+    except OSError:
+        return False
+
+
+def _flush(path: Path) -> None:
+    """Have the bytes on the disk before the name says so: a full network disk may complain only here."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some file systems cannot; the moves themselves are done
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed runs of this computer left behind."""
+    for path in folder.glob(f"{_PREFIX}*.*.*"):
+        host, pid, _ = path.name[len(_PREFIX) :].rsplit(".", 2)
+        if host == socket.gethostname() and pid.isdigit() and _is_dead(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_dead(pid: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 would end the process
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False

@@ -1,0 +1,205 @@
+"""Two dates on one grid: opened together, checked, read window by window."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from os import PathLike
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as transform_points
+
+from schanger_edge.errors import SceneError
+from schanger_edge.grid import Grid, Window
+from schanger_edge.scene.image import ImageInfo, Nodata, SceneImage
+
+GridChoice = Literal["before", "after"]
+PROBES = 65  # points along each axis at which the overlap is judged
+MIN_CACHE, MAX_CACHE = 64 << 20, 512 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class PairTile:
+    """One window of a pair: uint8 RGB (3, h, w) of both dates, and where both have data (h, w)."""
+
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+
+
+class Pair:
+    """Two dates on one grid, read lazily. Use it as a context manager, from one thread at a time.
+
+    Attributes:
+        grid: the grid of all windows, and of the results.
+        overlap: share of the grid that lies inside the other image, 0-1.
+    """
+
+    def __init__(self, before: SceneImage, after: SceneImage, grid: Grid, overlap: float) -> None:
+        self._before, self._after = before, after
+        self.grid, self.overlap = grid, overlap
+
+    def read(self, window: Window) -> PairTile:
+        """Read a window of the grid.
+
+        Raises:
+            SceneError: a file is damaged.
+        """
+        before, before_valid = self._before.read(window)
+        after, after_valid = self._after.read(window)
+        return PairTile(before, after, before_valid & after_valid)
+
+    def environment(self, rows: int) -> rasterio.Env:
+        """GDAL's settings while windows of `rows` rows are read row by row: hold this open around `read`.
+
+        The block cache takes the blocks under one row of windows, so that neighbours don't decode them again.
+        """
+        need = sum(i.bytes_per_row * (rows + 2 * i.block_height) for i in (self._before, self._after))
+        return rasterio.Env(GDAL_CACHEMAX=min(max(need, MIN_CACHE), MAX_CACHE))
+
+    def statistics(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Mean and standard deviation per channel of each date, as uint8 scaled to 0-1, from samples."""
+        result = {}
+        for name, image in (("before", self._before), ("after", self._after)):
+            samples = image.samples()
+            if image.stretch is not None:
+                samples = image.stretch.apply(samples[:, None])[:, 0]
+            if not samples.shape[1]:
+                raise SceneError(f"{image.path} has no valid pixel: check its nodata value or pass --nodata none.")
+            result[name] = (samples.mean(1) / 255, samples.std(1) / 255)
+        return result
+
+    def info(self) -> dict[str, ImageInfo]:
+        """What a summary says of the two dates."""
+        return {"before": self._before.info(), "after": self._after.info()}
+
+    def close(self) -> None:
+        """Close both files."""
+        self._before.close()
+        self._after.close()
+
+    def __enter__(self) -> Pair:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_pair(
+    before: str | PathLike[str],
+    after: str | PathLike[str],
+    *,
+    grid: GridChoice = "before",
+    gsd: float | None = None,
+    bands: Sequence[int] | None = None,
+    nodata: Nodata = "auto",
+) -> Pair:
+    """Open two images of one place and put them on one grid.
+
+    Args:
+        before: image of the first date; anything GDAL opens.
+        after: image of the second date.
+        grid: whose grid the pair takes; the other date is reprojected lazily (bilinear). Where CRS and pixels
+            coincide both are read bit-exact.
+        gsd: metres per pixel to resample to on reading; None keeps the grid's own.
+        bands: band numbers of red, green, blue, from 1; None takes them from the file's colour interpretation.
+        nodata: `auto` (the file's declaration), None (ignore it), or a value for both dates.
+
+    Raises:
+        SceneError: an image cannot be opened, or the two cannot be brought onto one grid.
+    """
+    if grid not in ("before", "after"):
+        raise SceneError(f"grid must be before or after, not {grid!r}.")
+    images: list[SceneImage] = []
+    try:
+        for path in (before, after):
+            images.append(SceneImage(str(path), bands, nodata))
+        first, second = images
+        target, other = (first, second) if grid == "before" else (second, first)
+        _check_comparable(target, other)
+        common = _resampled(target.grid, gsd)
+        overlap = _overlap(common, other)
+        for image in images:
+            image.place_on(common)
+            image.take_stretch()
+        return Pair(first, second, common, overlap)
+    except BaseException:
+        for image in images:
+            image.close()
+        raise
+
+
+def _resampled(grid: Grid, gsd: float | None) -> Grid:
+    if gsd is None:
+        return grid
+    if not (gsd > 0 and math.isfinite(gsd)):
+        raise SceneError(f"--gsd must be a positive number of metres per pixel, not {gsd}.")
+    if grid.gsd is None:
+        raise SceneError("--gsd needs georeferenced images: these have no CRS.")
+    return grid.scaled(gsd / grid.gsd)
+
+
+def _check_comparable(target: SceneImage, other: SceneImage) -> None:
+    a, b = target.grid, other.grid
+    if not a.georeferenced and not b.georeferenced:
+        if (a.width, a.height) != (b.width, b.height):
+            raise SceneError(
+                f"the images have no georeference and differ in size ({a.width} x {a.height} and "
+                f"{b.width} x {b.height}): crop them to the same pixels or give GeoTIFFs."
+            )
+        return
+    for image, has, what in (
+        (target, a.georeferenced, "georeference"),
+        (other, b.georeferenced, "georeference"),
+        (target, a.crs is not None or b.crs is None, "CRS"),
+        (other, b.crs is not None or a.crs is None, "CRS"),
+    ):
+        if not has:
+            raise SceneError(f"{image.path} has no {what} but the other image has one: set it with gdal_edit -a_srs.")
+
+
+def _overlap(grid: Grid, other: SceneImage) -> float:
+    """Share of points of the grid that fall inside the other image."""
+    cols, rows = np.meshgrid(np.linspace(0, grid.width, PROBES), np.linspace(0, grid.height, PROBES))
+    t = grid.transform
+    x, y = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
+    if grid.crs is not None and other.grid.crs is not None and grid.crs != other.grid.crs:
+        x, y = _transformed(grid, other, x, y)
+    inverse = ~other.grid.transform
+    col, row = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
+    inside = (col >= 0) & (row >= 0) & (col <= other.grid.width) & (row <= other.grid.height)
+    if not inside.any() and not _boxes_touch(col, row, other.grid):
+        raise SceneError(
+            f"the images do not overlap: {other.path} lies elsewhere. Check that both show one place and that "
+            "their CRSs are right."
+        )
+    return float(inside.mean())
+
+
+def _transformed(grid: Grid, other: SceneImage, x: Any, y: Any) -> tuple[Any, Any]:
+    try:
+        xs, ys = transform_points(grid.crs, other.grid.crs, x.ravel(), y.ravel())
+    except RasterioError as error:
+        raise SceneError(f"{other.path} cannot be reprojected onto the other image's CRS: {error}") from error
+    return np.reshape(xs, x.shape), np.reshape(ys, y.shape)
+
+
+def _boxes_touch(col: NDArray[np.float64], row: NDArray[np.float64], other: Grid) -> bool:
+    """True where the other image might lie between the points: then reading decides."""
+    finite = np.isfinite(col) & np.isfinite(row)
+    if not finite.any():
+        return False
+    return bool(
+        col[finite].min() < other.width
+        and col[finite].max() > 0
+        and row[finite].min() < other.height
+        and row[finite].max() > 0
+    )

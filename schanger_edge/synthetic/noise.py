@@ -1,0 +1,88 @@
+"""Hashed randomness: streams of numbers per object and smooth noise per ground position, both pure functions of keys."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+_MASK = (1 << 64) - 1
+
+
+def key(*parts: int | str) -> int:
+    """One 64-bit key from whole numbers and words, the same on every machine."""
+    state = 0x243F6A8885A308D3
+    for part in parts:
+        value = zlib.crc32(part.encode()) if isinstance(part, str) else part
+        state = (state ^ (value & _MASK)) & _MASK
+        state = (state + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state
+
+
+def stream(*parts: int | str) -> random.Random:
+    """A stream of random numbers that belongs to these keys."""
+    return random.Random(key(*parts))
+
+
+def unit(*parts: int | str) -> float:
+    """One number in 0..1 that belongs to these keys."""
+    return (key(*parts) >> 11) / float(1 << 53)
+
+
+def lattice(seed: int, cols: Ints, rows: Ints) -> Floats:
+    """Numbers in 0..1 for integer positions; `cols` and `rows` broadcast."""
+    with np.errstate(over="ignore"):
+        state = cols.astype(np.uint32) * np.uint32(0x9E3779B1)
+        state = state ^ np.uint32(seed & 0xFFFFFFFF)
+        state = (state ^ (state >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
+        state = state ^ (rows.astype(np.uint32) * np.uint32(0x85EBCA77))
+        state = state ^ np.uint32((seed >> 32) & 0xFFFFFFFF)
+        state = (state ^ (state >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
+        state = (state ^ (state >> np.uint32(12))) * np.uint32(0x297A2D39)
+        state = state ^ (state >> np.uint32(15))
+    return (state >> np.uint32(8)).astype(np.float32) * np.float32(1.0 / (1 << 24))
+
+
+def _taps(positions: Doubles, wavelength: float) -> tuple[Ints, list[Floats]]:
+    scaled = positions / wavelength
+    cells = np.floor(scaled)
+    rest = (scaled - cells).astype(np.float32)
+    weights = [0.5 * (1 - rest) ** 2, 0.5 + rest * (1 - rest), 0.5 * rest**2]
+    return cells.astype(np.int64), weights
+
+
+def smooth(seed: int, wavelength: float, xs: Doubles, ys: Doubles) -> Floats:
+    """Smooth noise of mean 0 and deviation about 1 on the grid `ys` x `xs` (metres): quadratic splines on a lattice."""
+    cols, weights_x = _taps(xs, wavelength)
+    rows, weights_y = _taps(ys, wavelength)
+    col0, row0 = int(cols[0]) - 1, int(rows[0]) - 1
+    lattice_cols = np.arange(col0, int(cols[-1]) + 2)
+    lattice_rows = np.arange(row0, int(rows[-1]) + 2)
+    values = lattice(seed, lattice_cols[None, :], lattice_rows[:, None]) * np.float32(6.3) - np.float32(3.15)
+    at_row = rows - row0 - 1
+    lines = sum(values[at_row + tap] * weights_y[tap][:, None] for tap in range(3))
+    turned = np.ascontiguousarray(np.asarray(lines, dtype=np.float32).T)
+    at_col = cols - col0 - 1
+    result = sum(turned[at_col + tap] * weights_x[tap][:, None] for tap in range(3))
+    return np.ascontiguousarray(np.asarray(result, dtype=np.float32).T)
+
+
+def smooth_at(seed: int, wavelength: float, x: Doubles, y: Doubles) -> Floats:
+    """The same noise at scattered points."""
+    cols, weights_x = _taps(x, wavelength)
+    rows, weights_y = _taps(y, wavelength)
+    total = np.zeros(x.shape, np.float32)
+    for i in range(3):
+        for j in range(3):
+            total += weights_x[i] * weights_y[j] * (lattice(seed, cols + (i - 1), rows + (j - 1)) * 6.3 - 3.15)
+    return total

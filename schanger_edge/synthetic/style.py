@@ -1,0 +1,219 @@
+"""What one seed decides for a whole scene: climate, kind of settlement, streets, and the look of each of the two dates."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+
+import numpy as np
+
+from schanger_edge.synthetic.noise import Floats, stream
+
+Colour = tuple[float, float, float]
+
+BEFORE, AFTER, BOTH = 1, 2, 3
+
+# Colours of ground (grass, dry grass, soil) and of leaves, as a sensor in full sun would see them.
+_CLIMATES: dict[str, tuple[Colour, Colour, Colour, Colour]] = {
+    "temperate": ((88, 104, 62), (142, 132, 96), (152, 130, 102), (58, 78, 44)),
+    "dry": ((112, 112, 76), (164, 143, 108), (192, 168, 134), (62, 76, 50)),
+    "tropical": ((92, 116, 62), (142, 130, 86), (176, 120, 84), (66, 94, 46)),
+    "sandy": ((124, 122, 88), (184, 164, 130), (212, 190, 156), (76, 86, 58)),
+    "grey": ((98, 102, 78), (134, 124, 110), (164, 152, 138), (60, 68, 52)),
+}
+_ROOFS: dict[str, list[Colour]] = {
+    "shingle": [(118, 112, 108), (98, 92, 88), (136, 124, 112), (88, 84, 86), (122, 98, 84), (150, 142, 134), (104, 110, 118)],
+    "tile": [(172, 98, 72), (152, 84, 64), (128, 76, 62), (186, 120, 92), (108, 104, 108), (140, 100, 84)],
+    "metal": [(196, 200, 204), (168, 172, 176), (148, 108, 84), (158, 66, 56), (82, 126, 178), (92, 128, 100), (120, 92, 78)],
+    "concrete": [(172, 166, 156), (146, 140, 132), (188, 182, 172), (124, 118, 112), (164, 138, 120), (70, 120, 190)],
+    "hall": [(222, 222, 218), (190, 192, 194), (140, 142, 146), (94, 96, 100), (120, 140, 168), (168, 150, 130), (206, 200, 186)],
+}
+# Shares of built kinds and of natural kinds per kind of settlement.
+_BUILT: dict[str, dict[str, float]] = {
+    "suburb": {"houses": 0.86, "halls": 0.06, "slabs": 0.05, "park": 0.03},
+    "village": {"village": 0.76, "town": 0.12, "houses": 0.06, "halls": 0.06},
+    "town": {"town": 0.6, "village": 0.12, "slabs": 0.12, "halls": 0.12, "park": 0.04},
+    "mixed": {"houses": 0.44, "slabs": 0.17, "halls": 0.2, "town": 0.1, "village": 0.03, "park": 0.06},
+}
+_NATURE: dict[str, dict[str, float]] = {
+    "suburb": {"wood": 0.3, "scrub": 0.32, "meadow": 0.26, "field": 0.06, "bare": 0.06},
+    "village": {"wood": 0.12, "scrub": 0.28, "meadow": 0.16, "field": 0.38, "bare": 0.06},
+    "town": {"wood": 0.14, "scrub": 0.14, "meadow": 0.26, "field": 0.36, "bare": 0.1},
+    "mixed": {"wood": 0.24, "scrub": 0.14, "meadow": 0.24, "field": 0.3, "bare": 0.08},
+}
+
+
+def mixed(a: Colour, b: Colour, share: float, gain: float = 1.0) -> Colour:
+    """Colour between `a` and `b`, times `gain`."""
+    rest = 1 - share
+    return (
+        (a[0] * rest + b[0] * share) * gain,
+        (a[1] * rest + b[1] * share) * gain,
+        (a[2] * rest + b[2] * share) * gain,
+    )
+
+
+def jittered(rng: random.Random, colour: Colour, bright: float = 0.12, hue: float = 0.04) -> Colour:
+    """The colour made lighter or darker by up to `bright` and tinted by up to `hue`."""
+    gain = 1 + rng.uniform(-bright, bright)
+    return (
+        min(250.0, colour[0] * gain * (1 + rng.uniform(-hue, hue))),
+        min(250.0, colour[1] * gain * (1 + rng.uniform(-hue, hue))),
+        min(250.0, colour[2] * gain * (1 + rng.uniform(-hue, hue))),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DateStyle:
+    """One date: season, sun, air and sensor.
+
+    Attributes:
+        sun: unit vector on the ground towards the sun, in image axes (right, down).
+        tan_sun: tangent of the sun's elevation.
+        ambient: what is left of the light in shadow, per band.
+        green: how green grass is, 0..1.
+        leafless: share of trees without leaves.
+    """
+
+    grass: Colour
+    dry: Colour
+    soil: Colour
+    leaves: Colour
+    green: float
+    leafless: float
+    sun: tuple[float, float]
+    tan_sun: float
+    ambient: Colour
+    haze: float
+    haze_colour: Colour
+    balance: Colour
+    gamma: float
+    contrast: float
+    saturation: float
+    blur: float
+    sharpen: float
+    noise: float
+    jpeg: int
+
+    def ground(self, green: float, soil: float, gain: float = 1.0) -> Colour:
+        """Ground colour: `green` moves from dry to lush grass around this date's season, `soil` towards bare earth."""
+        lush = min(1.0, max(0.0, green + self.green - 0.5))
+        return mixed(mixed(self.dry, self.grass, lush), self.soil, min(1.0, max(0.0, soil)), gain)
+
+    def lit(self, normal: tuple[float, float, float]) -> float:
+        """Light on a plane with this normal, 1 for flat ground."""
+        sun_z = self.tan_sun / math.hypot(1.0, self.tan_sun)
+        flat = sun_z / self.tan_sun
+        direct = (normal[0] * self.sun[0] + normal[1] * self.sun[1]) * flat + normal[2] * sun_z
+        return 0.42 + 0.58 * max(0.0, direct) / sun_z
+
+    @property
+    def balance_array(self) -> Floats:
+        """White balance as an array of 3."""
+        return np.array(self.balance, np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneStyle:
+    """One scene: climate, settlement, streets and its two dates."""
+
+    seed: int
+    settlement: str
+    roofs: dict[str, tuple[Colour, ...]]
+    built: dict[str, float]
+    nature: dict[str, float]
+    urbanity: float
+    growth: float
+    activity: float
+    angle: float
+    block: tuple[float, float]
+    bend: float
+    lot_width: float
+    tree_size: float
+    tree_tones: float
+    relief: float
+    paved: bool
+    pitch: float
+    hipped: float
+    asphalt: Colour
+    dates: tuple[DateStyle, DateStyle]
+
+    def date(self, when: int) -> DateStyle:
+        """Style of BEFORE or AFTER."""
+        return self.dates[0 if when == BEFORE else 1]
+
+
+def _date_style(rng: random.Random, climate: tuple[Colour, Colour, Colour, Colour], south: bool) -> DateStyle:
+    grass, dry, soil, leaves = (jittered(rng, colour, 0.08, 0.05) for colour in climate)
+    elevation = math.radians(rng.uniform(32, 68))
+    azimuth = math.radians(rng.gauss(165, 38) + (180 if south else 0))
+    shade = rng.uniform(0.24, 0.5)
+    haze = rng.random() ** 2.5 * 0.35
+    level = rng.uniform(0.62, 1.12)
+    warm = rng.gauss(0, 0.045)
+    return DateStyle(
+        grass=grass,
+        dry=dry,
+        soil=soil,
+        leaves=jittered(rng, leaves, 0.16, 0.05),
+        green=rng.uniform(0.05, 1.0),
+        leafless=rng.choice([0.0, 0.0, 0.0, 0.15, 0.5]),
+        sun=(math.sin(azimuth), -math.cos(azimuth)),
+        tan_sun=math.tan(elevation),
+        ambient=(shade * 0.9, shade * 0.97, shade * rng.uniform(1.05, 1.25)),
+        haze=haze,
+        haze_colour=jittered(rng, (168, 176, 190), 0.1, 0.04),
+        balance=(level * (1 + warm), level * (1 + rng.gauss(0, 0.015)), level * (1 - warm)),
+        gamma=rng.uniform(0.86, 1.18),
+        contrast=rng.uniform(0.85, 1.25),
+        saturation=rng.uniform(0.55, 1.3),
+        blur=rng.uniform(0.25, 0.9),
+        sharpen=rng.choice([0.0, 0.0, rng.uniform(0.2, 0.9)]),
+        noise=rng.uniform(0.6, 3.2),
+        jpeg=rng.choice([0, 0, 95, 90, 85, 78, 70]),
+    )
+
+
+def _reweighted(rng: random.Random, shares: dict[str, float]) -> dict[str, float]:
+    weights = {name: share * rng.uniform(0.3, 1.7) for name, share in shares.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _roof_pools(rng: random.Random) -> dict[str, tuple[Colour, ...]]:
+    return {
+        kind: tuple(jittered(rng, colour, 0.15, 0.06) for colour in rng.sample(pool, rng.randint(3, len(pool))))
+        for kind, pool in _ROOFS.items()
+    }
+
+
+def scene_style(seed: int) -> SceneStyle:
+    """Everything that the seed decides for the whole scene."""
+    rng = stream(seed, "style")
+    settlement = rng.choices(["suburb", "village", "town", "mixed"], [0.42, 0.18, 0.16, 0.24])[0]
+    climate = _CLIMATES[rng.choice(list(_CLIMATES))]
+    south = rng.random() < 0.2
+    small = settlement in ("village", "town")
+    return SceneStyle(
+        seed=seed,
+        settlement=settlement,
+        roofs=_roof_pools(rng),
+        built=_reweighted(rng, _BUILT[settlement]),
+        nature=_reweighted(rng, _NATURE[settlement]),
+        urbanity=rng.uniform(-0.15, 0.75),
+        growth=rng.uniform(0.15, 0.6),
+        activity=rng.uniform(0.3, 1.2),
+        angle=rng.uniform(0, math.pi),
+        block=(rng.uniform(62, 135), rng.uniform(90, 190)),
+        bend=rng.choice([0.0, 0.05, 0.2, 0.3, 0.36]),
+        lot_width=rng.uniform(7.5, 12) if small else rng.uniform(14.5, 24),
+        tree_size=rng.uniform(0.75, 1.25),
+        tree_tones=rng.uniform(0.08, 0.3),
+        relief=rng.uniform(0.0, 1.0),
+        paved=settlement in ("suburb", "mixed") or (settlement == "town" and rng.random() < 0.7),
+        pitch=math.radians(rng.uniform(18, 42)),
+        hipped=rng.choice([0.1, 0.5, 0.85]),
+        asphalt=jittered(rng, (138, 138, 138), 0.24, 0.02),
+        dates=(_date_style(rng, climate, south), _date_style(rng, climate, south)),
+    )
