@@ -15,10 +15,11 @@ from schanger_edge.errors import SceneError, SchangerError
 from schanger_edge.predict import Flow, predict
 from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PRODUCTS, SUMMARY
 from schanger_edge.products.polygons import write_polygons
-from schanger_edge.products.preview import Thumbnail, read_change_thumbnail, write_preview
+from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.rasters import RasterCounts, RasterSink
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
+from schanger_edge.products.thumbnail import Thumbnail
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.scene.image import Nodata
 from schanger_edge.scene.pair import GridChoice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -45,14 +45,18 @@ class Prefetch(Generic[T]):
 
     def _work(self) -> None:
         began = time.perf_counter()
+        items = iter(self._items)
         try:
-            for item in self._items:
+            for item in items:
                 self.busy += time.perf_counter() - began
                 if not _put(self._queue, item, self._stop):
                     return
                 began = time.perf_counter()
         except BaseException as error:  # carried to the consumer, which raises it
             self._error = error
+        finally:
+            if isinstance(items, Generator):
+                items.close()  # here, not in the thread that drops it: GDAL's environment belongs to this one
         self.busy += time.perf_counter() - began
         _put(self._queue, _END, self._stop)
 

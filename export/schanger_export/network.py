@@ -79,7 +79,7 @@ class LFEM(nn.Module):
         self.drop_path = DropPath(DROP)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.project_conv(self.se(self.dwconv(self.expand_conv(x))))  # (2N, cout, H, W)
+        y: Tensor = self.project_conv(self.se(self.dwconv(self.expand_conv(x))))  # (2N, cout, H, W)
         return x + self.drop_path(y) if self.residual else y
 
 

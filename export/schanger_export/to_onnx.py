@@ -114,7 +114,7 @@ def export(
     known = None if dataset is None else benchmark_dataset(dataset)
     statistics = known.normalization if known else read_normalization(Path(str(normalization)))
     card = ModelCard(
-        name=name or "-".join(filter(None, ("schanger", size, known and known.name))),
+        name=name or f"schanger-{size}" + (f"-{known.name}" if known else ""),
         size=size,
         dataset=known.name if known else "not stated",
         tile=tile,
@@ -192,18 +192,24 @@ class ProbabilityModule(nn.Module):
         normalization: colour statistics of both dates.
     """
 
+    before_mean: Tensor
+    before_scale: Tensor
+    after_mean: Tensor
+    after_scale: Tensor
+
     def __init__(self, network: SChanger, normalization: Normalization) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).cpu().float().eval()
+        self.network = copy.deepcopy(network).cpu().float()
         for date, statistics in zip(INPUT_NAMES, (normalization.before, normalization.after), strict=True):
             mean, scale = _mean_and_scale(statistics)
             self.register_buffer(f"{date}_mean", mean)
             self.register_buffer(f"{date}_scale", scale)
+        self.eval()  # the whole of it: torch.onnx.export puts every part into the outermost module's mode afterwards
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """Twice (N, 3, T, T) uint8 -> (N, 1, T, T) probability."""
-        dates = ((before, self.before_mean, self.before_scale), (after, self.after_mean, self.after_scale))
-        first, second = ((x.float() - mean) * scale for x, mean, scale in dates)
+        first = (before.float() - self.before_mean) * self.before_scale
+        second = (after.float() - self.after_mean) * self.after_scale
         return torch.sigmoid(self.network.fused_logit(first, second))
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -229,7 +235,7 @@ def _traced(module: ProbabilityModule, tile: int) -> onnx.ModelProto:
         torch.onnx.export(
             module,
             (example, example.clone()),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the stubs know only the newer exporter, which takes no buffer
             dynamo=False,
             opset_version=OPSET,
             input_names=list(INPUT_NAMES),
@@ -249,11 +255,12 @@ def _batch_halves_as_split() -> Iterator[None]:
     def split(graph: Any, x: Any, chunks: int, dim: int) -> Any:
         return graph.op("Split", x, axis_i=dim, outputs=chunks)
 
-    torch.onnx.register_custom_op_symbolic("prim::ConstantChunk", split, OPSET)
+    registry: Any = torch.onnx  # the stubs leave these two functions out
+    registry.register_custom_op_symbolic("prim::ConstantChunk", split, OPSET)
     try:
         yield
     finally:
-        torch.onnx.unregister_custom_op_symbolic("prim::ConstantChunk", OPSET)
+        registry.unregister_custom_op_symbolic("prim::ConstantChunk", OPSET)
 
 
 def _finish(model: onnx.ModelProto, card: ModelCard) -> None:
@@ -263,7 +270,7 @@ def _finish(model: onnx.ModelProto, card: ModelCard) -> None:
     model.producer_name, model.producer_version = PRODUCER, __version__
     graph.name = card.name
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
-    shape = [BATCH, 1, card.tile, card.tile]
+    shape = (BATCH, 1, card.tile, card.tile)
     graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info(OUTPUT_NAME, onnx.TensorProto.FLOAT, shape))
     _merge_constants(graph)
 

@@ -13,6 +13,7 @@ import rasterio.features
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid
 from schanger_edge.products.areas import run_area
 from schanger_edge.products.components import Components, Measures, find_components, strips
@@ -22,6 +23,8 @@ from schanger_edge.products.staging import reading, writing
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
 _CHUNK = 20_000
+_MOST = 3_000_000
+"""GDAL holds every outline at once, about 0.8 kB for a single pixel; a noisy map would take the machine's memory."""
 
 
 def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *, min_area: float = 0.0) -> int:
@@ -42,7 +45,7 @@ def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *,
         The number of polygons written.
 
     Raises:
-        ProductError: a raster could not be read or the GeoPackage not be written.
+        ProductError: a raster could not be read or the GeoPackage not be written, or there are millions of polygons.
     """
     with quiet():
         with reading(change), rasterio.open(change) as labels, rasterio.open(probability) as values:
@@ -50,6 +53,11 @@ def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *,
                 raise ValueError(f"{change.name} and {probability.name} do not lie on the scene's grid.")
             found = find_components(labels, values, run_area(grid))
         measures, keep, source = found.measures, found.measures.area >= min_area, change
+        if np.count_nonzero(keep) > _MOST:
+            raise ProductError(
+                f"the change map falls into {np.count_nonzero(keep)} polygons, more than {_MOST}: raise the threshold "
+                "or the smallest area of a polygon."
+            )
         try:
             if not keep.all():  # small areas are left out before GDAL sees them: a noisy map has millions
                 source = target.with_name(f".{target.name}.kept.tif")
@@ -120,7 +128,7 @@ def _outline(source: Path, grid: Grid, measures: Measures) -> tuple[_Geometry, i
 
 
 def _encode(polygons: list[Any], to_pixel: Any, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """(index of its first pixel, WKB) of each polygon, given as rings of the file's coordinates, the outer one first."""
+    """(index of the first pixel, WKB) of polygons given as rings in the file's coordinates, the outer ring first."""
     import shapely
 
     rings = [ring for polygon in polygons for ring in polygon]

@@ -16,9 +16,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
-from rasterio.windows import Window
+from rasterio.windows import Window as RasterWindow
 
-from schanger_edge.grid import Grid
+from schanger_edge.grid import Grid, Window
 from schanger_edge.products.staging import writing
 
 SCALE = 254
@@ -82,6 +82,11 @@ class RasterSink:
             self._abandon()
             raise
         return self
+
+    @property
+    def width(self) -> int:
+        """Columns of every strip."""
+        return self._grid.width
 
     def write(self, row_off: int, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Take the rows that follow those taken before.
@@ -147,6 +152,39 @@ class RasterSink:
                 output.abandon()
 
 
+class TileRows:
+    """Joins tiles to the full-width strips that a `RasterSink` takes; holds one row of tiles."""
+
+    def __init__(self, sink: RasterSink) -> None:
+        self._sink = sink
+        self._probability = np.empty((0, sink.width), np.float32)
+        self._valid = np.empty((0, sink.width), bool)
+        self._filled = 0
+
+    def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
+        """Take one tile's own pixels.
+
+        Args:
+            window: where they lie; all tiles of a row have the same rows.
+            probability: (h, w) float32; None where no pixel is valid.
+            valid: (h, w) bool.
+        """
+        if not self._filled:
+            self._probability = np.empty((window.height, self._sink.width), np.float32)
+            self._valid = np.empty(self._probability.shape, bool)
+        columns = slice(window.col_off, window.col_end)
+        self._probability[:, columns] = 0 if probability is None else probability
+        self._valid[:, columns] = valid
+        self._filled += window.width
+
+    def rows_done(self, row_end: int) -> None:
+        """All tiles of the row that ends above scene row `row_end` have been taken."""
+        if self._filled != self._sink.width:
+            raise RuntimeError(f"tiles of {self._filled} columns in all came for {self._sink.width}.")
+        self._sink.write(row_end - len(self._valid), self._probability, self._valid)
+        self._filled = 0
+
+
 class _Map:
     """One single-band uint8 GeoTIFF, written in whole rows of blocks."""
 
@@ -184,8 +222,9 @@ class _Map:
     def flush(self, row_end: int) -> None:
         """Write the block row that ends at `row_end`."""
         row_off = (row_end - 1) // BLOCK * BLOCK
-        window = Window(0, row_off, self._grid.width, row_end - row_off)
-        with writing(self.path):
+        window = RasterWindow(0, row_off, self._grid.width, row_end - row_off)
+        # The environment keeps GDAL's own messages off the terminal, also in a thread that has none.
+        with writing(self.path), rasterio.Env():
             self._dataset.write(self._rows[: row_end - row_off], 1, window=window)
 
     def finish(self, resampling: Resampling) -> None:
@@ -254,7 +293,7 @@ def _check_blocks(dataset: Any, level: int | None, shape_of: Any, size: int) -> 
 def _decode(dataset: Any) -> None:
     height = dataset.block_shapes[0][0]
     for row in range(0, dataset.height, height):
-        dataset.read(1, window=Window(0, row, dataset.width, min(height, dataset.height - row)))
+        dataset.read(1, window=RasterWindow(0, row, dataset.width, min(height, dataset.height - row)))
 
 
 def _torn() -> OSError:

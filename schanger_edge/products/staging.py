@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -43,16 +43,13 @@ class Staging:
 
     Args:
         folder: the output folder; it is made where it is absent.
-        products: names that belong to a run. Those that this run does not make are removed by `publish`, so that a
-            folder never mixes two runs.
 
     Raises:
         ProductError: the folder cannot be made or written, or a folder stands under a product's name.
     """
 
-    def __init__(self, folder: Path, products: tuple[str, ...] = PRODUCTS) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._products = products
         self._names: list[str] = []
         self._created: list[Path] = []
         self._temporary: Path | None = None
@@ -63,7 +60,7 @@ class Staging:
                 self._created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
                 self.folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale(self.folder)
-                self._refuse_folders(self._products)
+                self._refuse_folders(PRODUCTS)
                 prefix = f"{_PREFIX}{socket.gethostname()}.{os.getpid()}."
                 self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder))
             except BaseException:
@@ -81,11 +78,14 @@ class Staging:
             self._names.append(name)
         return self._temporary / name
 
-    def publish(self) -> None:
+    def publish(self, products: Iterable[str] = PRODUCTS) -> None:
         """Move every product that was written to its name, `summary.json` last.
 
-        A folder with a `summary.json` is therefore complete. Results of an earlier run go; where a move fails, they
-        are put back.
+        A folder with a `summary.json` is therefore complete. Results of an earlier run go, also those that this run
+        did not make; where a move fails, they are put back.
+
+        Args:
+            products: every name that a run may write.
 
         Raises:
             ProductError: a file could not be written out to the disk or moved.
@@ -97,7 +97,7 @@ class Staging:
         for name in made:
             with writing(self.folder / name):
                 _flush(self._temporary / name)
-        old = self._earlier([*self._products, *made])
+        old = self._earlier([*products, *made])
         with writing(self.folder):
             self._refuse_folders([*old, *made])
             self._swap(old, made)
@@ -116,7 +116,7 @@ class Staging:
         wanted = dict.fromkeys([SUMMARY, *names, *(name + sidecar for name in names for sidecar in _SIDECARS)])
         return [name for name in wanted if os.path.lexists(self.folder / name)]
 
-    def _refuse_folders(self, names: tuple[str, ...] | list[str]) -> None:
+    def _refuse_folders(self, names: Iterable[str]) -> None:
         for name in names:
             target = self.folder / name
             if target.is_dir() and not target.is_symlink():
@@ -170,7 +170,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def _sentence(path: Path, error: Exception) -> str:
     """What happened to which file, and what to do."""
-    code = getattr(error, "errno", None)
+    code = error.errno if isinstance(error, OSError) else None  # GDAL has numbers of its own
     if code is None and _is_full(path):  # GDAL says only that a write failed
         code = errno.ENOSPC
     in_the_way = getattr(error, "filename", None) if code == errno.EISDIR else None

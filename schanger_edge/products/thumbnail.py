@@ -1,0 +1,37 @@
+"""A small picture of both dates, gathered from the tiles as they pass, so that nothing is read twice."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.grid import Grid, Window
+
+SIDE = 1024
+
+
+class Thumbnail:
+    """Every n-th pixel of a pair.
+
+    Attributes:
+        width: columns, at most 1024.
+        height: rows, at most 1024.
+        before: uint8 RGB (3, height, width); 0 where no tile came.
+        after: the same of the second date.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._step = -(-max(grid.width, grid.height) // SIDE)
+        self.width, self.height = -(-grid.width // self._step), -(-grid.height // self._step)
+        self.before = np.zeros((3, self.height, self.width), np.uint8)
+        self.after = np.zeros_like(self.before)
+
+    def add(self, owned: Window, window: Window, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> None:
+        """Take what a tile owns: both dates hold `window`, (3, h, w)."""
+        step = self._step
+        row, col = -(-owned.row_off // step), -(-owned.col_off // step)
+        rows = slice(row * step - window.row_off, owned.row_end - window.row_off, step)
+        cols = slice(col * step - window.col_off, owned.col_end - window.col_off, step)
+        for target, source in ((self.before, before), (self.after, after)):
+            part = source[:, rows, cols]
+            target[:, row : row + part.shape[1], col : col + part.shape[2]] = part

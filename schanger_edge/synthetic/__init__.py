@@ -1,0 +1,5 @@
+"""Made-up two-date aerial scenes with exact truth, for the demo, tests, benchmarks and training."""
+
+from schanger_edge.synthetic.scene import SyntheticScene
+
+__all__ = ["SyntheticScene"]

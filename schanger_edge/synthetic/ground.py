@@ -1,0 +1,62 @@
+"""Natural surfaces of a chunk: grass and soil in patches, their texture, crop rows, and crowns of trees."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from schanger_edge.synthetic.canvas import Canvas
+from schanger_edge.synthetic.noise import Floats, key, smooth
+from schanger_edge.synthetic.style import DateStyle, SceneStyle
+
+
+def _noise(style: SceneStyle, name: str, wavelength: float, canvas: Canvas) -> Floats:
+    return smooth(key(style.seed, name), max(wavelength, 1.6 * canvas.gsd), canvas.xs, canvas.ys)
+
+
+def natural(style: SceneStyle, date: DateStyle, canvas: Canvas, when: int) -> Floats:
+    """Grass, dry grass and soil in patches that wander, with trodden tracks along lines of equal noise."""
+    broad = 0.55 * _noise(style, "broad", 90.0, canvas) + 0.45 * _noise(style, "broad2", 27.0, canvas)
+    season = smooth(key(style.seed, "season", when), 60.0, canvas.xs, canvas.ys)
+    soil = 0.7 * _noise(style, "soil", 38.0, canvas) + 0.6 * _noise(style, "soil2", 9.0, canvas)
+    lush = np.clip(date.green * 0.9 + 0.2 * broad + 0.15 * season - 0.05, 0, 1)[:, :, None]
+    bare = np.clip(0.14 + 0.3 * style.relief * soil - 0.12 * date.green, 0, 0.85)
+    line = _noise(style, "tracks", 210.0, canvas)
+    slope = np.maximum(np.hypot(np.gradient(line, axis=0), np.gradient(line, axis=1)), 1e-4)
+    track = np.clip(2.1 - np.abs(line - 0.35) / slope * canvas.gsd, 0, 1) * (_noise(style, "trodden", 300.0, canvas) > 0)
+    bare = np.maximum(bare, track * 0.8)[:, :, None]
+    grass, dry, earth = (np.asarray(colour, np.float32) for colour in (date.grass, date.dry, date.soil))
+    return np.asarray((dry * (1 - lush) + grass * lush) * (1 - bare) + earth * bare, np.float32)
+
+
+def textured(style: SceneStyle, image: Floats, canvas: Canvas, rows: Floats | None) -> Floats:
+    """The ground with tufts, blotches and crop rows."""
+    fine, middle = _noise(style, "tuft", 1.25, canvas), _noise(style, "blotch", 4.2, canvas)
+    factor = 1.0 + 0.05 * fine + 0.045 * middle + 0.05 * _noise(style, "slope", 16.0, canvas)
+    factor -= 0.22 * np.clip(_noise(style, "bush", 2.2, canvas) - 1.25, 0, 1)
+    if rows is not None:
+        phase = rows[:, :, 0] * canvas.xs.astype(np.float32) + rows[:, :, 1] * canvas.ys.astype(np.float32)[:, None]
+        factor += rows[:, :, 2] * np.sin(phase + 0.4 * middle) * (1.0 + 0.4 * fine)
+    return np.asarray(image * factor[:, :, None], np.float32)
+
+
+def with_trees(
+    style: SceneStyle, date: DateStyle, canvas: Canvas, image: Floats, height: Floats, tone: Floats, structures: Floats
+) -> tuple[Floats, Floats]:
+    """The image with crowns over it where they are taller than what is built, and the height of the visible top."""
+    leaf, branch = _noise(style, "leaf", 1.0, canvas), _noise(style, "branch", 2.3, canvas)
+    alpha = np.clip((height - 0.55 - 0.4 * branch - 0.15 * leaf) / 0.8, 0, 1) * (height > structures)
+    crown = height + (0.3 * leaf + 0.55 * branch) * np.minimum(height * 0.4, 1.0)
+    slope_x, slope_y = np.gradient(crown, axis=1) / canvas.gsd, np.gradient(crown, axis=0) / canvas.gsd
+    rise = -(slope_x * date.sun[0] + slope_y * date.sun[1]) / date.tan_sun + 1.0
+    light = np.clip(rise / np.sqrt(1.0 + slope_x**2 + slope_y**2), 0.0, 1.5)
+    bright = (0.3 + 0.62 * light) * (0.72 + 0.28 * np.minimum(height / 4.0, 1.0)) * (1.0 + 0.12 * leaf)
+    bright *= 1.0 + style.tree_tones * (2.0 * tone - 1.0)
+    leaves, grass = np.asarray(date.leaves, np.float32), np.asarray(date.grass, np.float32)
+    yellow = np.clip(3.0 * ((tone * 17.3) % 1.0) - 1.6, 0, 0.6)[:, :, None]
+    colour = leaves * (1 - yellow) + (0.6 * leaves + 0.4 * grass) * yellow
+    bare = (((tone * 5.7) % 1.0) < date.leafless)[:, :, None]
+    colour = np.where(bare, np.asarray((128.0, 120.0, 114.0), np.float32), colour)
+    alpha = (alpha * np.where(bare[:, :, 0], 0.6 + 0.2 * leaf, 1.0)).clip(0, 1)
+    result = image * (1 - alpha[:, :, None]) + colour * (bright * alpha)[:, :, None]
+    top = np.maximum(structures, height * (alpha > 0.3))
+    return np.asarray(result, np.float32), np.asarray(top, np.float32)

@@ -1,0 +1,185 @@
+"""Painting one chunk of a date: ground, hard surfaces, vegetation, roofs, shadows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+
+from schanger_edge.synthetic import ground, sensor
+from schanger_edge.synthetic.canvas import Canvas, touches
+from schanger_edge.synthetic.draft import Content
+from schanger_edge.synthetic.layout import Layout
+from schanger_edge.synthetic.noise import Bytes, Floats, key, smooth
+from schanger_edge.synthetic.shapes import CAR_SHADOW, HARD, ROOF, Building, Shape
+from schanger_edge.synthetic.style import DateStyle
+from schanger_edge.synthetic.trees import REACH, plant
+
+_PAD = 8
+_LONGEST_SHADOW = 34.0
+_TALLEST = 20.0
+_FINER = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What is on one chunk on one date: shapes in order of layers, buildings, and the canvases.
+
+    `canvas` is the chunk with a rim for blur; `wide` reaches further towards the sun, for what casts shadows on it.
+    """
+
+    when: int
+    date: DateStyle
+    canvas: Canvas
+    wide: Canvas
+    soft: list[Shape]
+    hard: list[Shape]
+    roofs: list[Shape]
+    buildings: list[Building]
+
+    def inner(self, image: Floats) -> Floats:
+        """The part of an image on the wide canvas that lies on the narrow one."""
+        row, col = self.canvas.row - self.wide.row, self.canvas.col - self.wide.col
+        return image[row : row + self.canvas.height, col : col + self.canvas.width]
+
+    def colours(self, shapes: list[Shape]) -> list[tuple[float, float, float, float]]:
+        """Lit colours with full alpha."""
+        result = []
+        for shape in shapes:
+            colour = shape.colour(self.when) or (0.0, 0.0, 0.0)
+            light = self.date.lit(shape.normal)
+            r, g, b = (min(255.0, max(1.0, value * light)) for value in colour)
+            result.append((r, g, b, 255.0))
+        return result
+
+
+def building_mask(contents: list[Content], chunk: Canvas, chosen: tuple[int, ...]) -> Bytes:
+    """1 where a building stands whose dates are among `chosen`, sampled at the pixels' middles."""
+    image = np.zeros((chunk.height * 3, chunk.width * 3), np.uint8)
+    outline = [
+        part
+        for content in contents
+        for building in content.buildings
+        if building.when in chosen
+        for part in building.outline
+        if touches(part, chunk.bounds)
+    ]
+    chunk.draw(image, outline, [(1.0,)] * len(outline), 3)
+    return np.ascontiguousarray(image[1::3, 1::3])
+
+
+def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
+    """The image (H, W, 3) of one chunk on BEFORE or AFTER."""
+    style = layout.style
+    stage = _stage(layout, when, chunk)
+    image = ground.natural(style, stage.date, stage.canvas, when)
+    image = _over(image, _soft_layer(stage))
+    image = ground.textured(style, image, stage.canvas, _crop_rows(stage))
+    image = _over(image, _grained(_fine_layer(stage, stage.hard), style.seed, stage.canvas, 0.04))
+
+    blocked_canvas = stage.wide.grown(*[math.ceil(REACH / stage.canvas.gsd)] * 4)
+    height, tone = plant(layout, stage.wide, _blocked(stage, blocked_canvas), blocked_canvas, when)
+    structures = np.zeros_like(height)
+    solids = [solid for building in stage.buildings for solid in building.solids]
+    stage.wide.draw(structures, [solid[0] for solid in solids], [(solid[1],) for solid in solids])
+
+    image = _over(image, _grained(_fine_layer(stage, stage.roofs), style.seed, stage.canvas, 0.045))
+    image, crowns = ground.with_trees(
+        style, stage.date, stage.canvas, image, stage.inner(height), stage.inner(tone), stage.inner(structures)
+    )
+    shadow = _shadow(stage, np.maximum(structures, height * np.float32(0.9)), crowns)
+    ambient = np.asarray(stage.date.ambient, np.float32)
+    image *= 1.0 - shadow[:, :, None] * (1.0 - ambient)
+    return sensor.develop(image, stage.date, key(style.seed, "sensor", when), stage.canvas, _PAD)
+
+
+def _stage(layout: Layout, when: int, chunk: Canvas) -> Stage:
+    date = layout.style.date(when)
+    canvas = chunk.grown(_PAD, _PAD, _PAD, _PAD)
+    reach = min(_LONGEST_SHADOW, _TALLEST / date.tan_sun) / chunk.gsd
+    sides = (max(0.0, -date.sun[0]), max(0.0, -date.sun[1]), max(0.0, date.sun[0]), max(0.0, date.sun[1]))
+    wide = canvas.grown(*(math.ceil(side * reach) + 2 for side in sides))
+    left, top, right, bottom = wide.bounds
+    area = (left - REACH, top - REACH, right + REACH, bottom + REACH)
+    shapes: list[Shape] = []
+    roofs: list[Shape] = []
+    buildings: list[Building] = []
+    for content in layout.contents(area):
+        shapes += [s for s in content.shapes if s.colour(when) is not None and touches(s.points, area)]
+        for building in content.buildings:
+            b = building.bounds
+            if building.when & when and b[0] < area[2] and b[2] > area[0] and b[1] < area[3] and b[3] > area[1]:
+                buildings.append(building)
+                roofs += building.planes
+    shapes.sort(key=lambda s: s.layer)
+    soft, hard = [s for s in shapes if s.layer < HARD], [s for s in shapes if HARD <= s.layer < ROOF]
+    return Stage(when, date, canvas, wide, soft, hard, roofs, buildings)
+
+
+def _soft_layer(stage: Stage) -> Floats:
+    image = np.zeros((stage.canvas.height, stage.canvas.width, 4), np.uint8)
+    stage.canvas.draw(image, [shape.points for shape in stage.soft], stage.colours(stage.soft))
+    sigma = 0.45 / stage.canvas.gsd
+    return cv2.GaussianBlur(image, (0, 0), min(2.5, max(0.6, sigma))).astype(np.float32)
+
+
+def _fine_layer(stage: Stage, shapes: list[Shape]) -> Floats:
+    canvas = stage.canvas
+    image = np.zeros((canvas.height * _FINER, canvas.width * _FINER, 4), np.uint8)
+    bounds = canvas.bounds
+    near = [shape for shape in shapes if touches(shape.points, bounds)]
+    canvas.draw(image, [shape.points for shape in near], stage.colours(near), _FINER)
+    return cv2.resize(image, (canvas.width, canvas.height), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _crop_rows(stage: Stage) -> Floats | None:
+    fields = [shape for shape in stage.soft if shape.rows is not None]
+    if not fields:
+        return None
+    image = np.zeros((stage.canvas.height, stage.canvas.width, 4), np.float32)
+    at = 2 if stage.when == 1 else 3
+    rows = [(s.rows[0], s.rows[1], s.rows[at], 0.0) for s in fields if s.rows]
+    stage.canvas.draw(image, [shape.points for shape in fields], rows)
+    return image
+
+
+def _over(image: Floats, layer: Floats) -> Floats:
+    """A layer with premultiplied alpha (0..255) over an image."""
+    rest = 1.0 - layer[:, :, 3:] * np.float32(1 / 255)
+    return np.asarray(image * rest + layer[:, :, :3], np.float32)
+
+
+def _grained(layer: Floats, seed: int, canvas: Canvas, strength: float) -> Floats:
+    """Slight stains and grain on man-made surfaces."""
+    xs, ys = canvas.xs, canvas.ys
+    grain = smooth(key(seed, "grain"), max(0.9, 1.6 * canvas.gsd), xs, ys) + smooth(key(seed, "stain"), 5.0, xs, ys)
+    layer[:, :, :3] *= (1.0 + strength * grain)[:, :, None]
+    return layer
+
+
+def _blocked(stage: Stage, canvas: Canvas) -> Bytes:
+    """1 where no tree can stand: buildings and hard surfaces."""
+    image = np.zeros((canvas.height, canvas.width), np.uint8)
+    polygons = [shape.points for shape in stage.hard if shape.layer < CAR_SHADOW]
+    polygons += [part for building in stage.buildings for part in building.outline]
+    canvas.draw(image, polygons, [(1.0,)] * len(polygons))
+    return cv2.dilate(image, np.ones((3, 3), np.uint8)) if canvas.gsd < 0.7 else image
+
+
+def _shadow(stage: Stage, casters: Floats, receivers: Floats) -> Floats:
+    """How deep (0..1) each pixel of the canvas lies in shadow: walk from it towards the sun over the casters."""
+    canvas, wide, date = stage.canvas, stage.wide, stage.date
+    row0, col0 = canvas.row - wide.row, canvas.col - wide.col
+    fall = canvas.gsd * date.tan_sun
+    reach = min(_LONGEST_SHADOW, _TALLEST / date.tan_sun) / canvas.gsd
+    steps = min(reach, float(casters.max()) / fall)
+    stride = max(1, round(0.4 / canvas.gsd))
+    line = np.zeros((canvas.height, canvas.width), np.float32)
+    for step in range(1, math.ceil(steps) + 1, stride):
+        row, col = row0 + round(step * date.sun[1]), col0 + round(step * date.sun[0])
+        part = casters[row : row + canvas.height, col : col + canvas.width] - np.float32(step * fall)
+        np.maximum(line, part, out=line)
+    depth = np.clip((line - receivers - 0.3) / 0.8, 0, 1)
+    return cv2.GaussianBlur(depth, (3, 3), 0.6)

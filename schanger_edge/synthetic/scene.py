@@ -1,0 +1,107 @@
+"""The public face of the renderer: any window of either date, of the truth and of the buildings of one scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from schanger_edge.errors import SceneError
+from schanger_edge.grid import Window
+from schanger_edge.synthetic.canvas import Canvas
+from schanger_edge.synthetic.layout import Layout
+from schanger_edge.synthetic.noise import Bytes
+from schanger_edge.synthetic.paint import building_mask, chunk_image
+from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, scene_style
+
+Date = Literal["before", "after"]
+
+# Everything is painted in whole chunks at fixed places, so that a pixel never depends on the window it is seen in.
+CHUNK = 256
+_DATES = {"before": BEFORE, "after": AFTER}
+_MAX_SIDE = 1_000_000
+
+
+class SyntheticScene:
+    """A made-up place seen from above on two dates; every pixel is a pure function of the seed and its position.
+
+    Windows may lie anywhere, also outside `width` x `height`: the ground has no end. Windows whose offsets are
+    multiples of 256 are the cheapest.
+
+    Args:
+        seed: decides everything.
+        width, height: size of the scene in pixels.
+        gsd: metres per pixel, 0.05 to 10.
+    """
+
+    def __init__(self, seed: int, width: int, height: int, gsd: float = 0.5) -> None:
+        if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
+            raise SceneError(f"A scene of {width} x {height} pixels cannot be made: give a size from 1 to {_MAX_SIDE}.")
+        if not 0.05 <= gsd <= 10:
+            raise SceneError(f"A scene cannot be made at {gsd} metres per pixel: give 0.05 to 10.")
+        self.seed, self.width, self.height, self.gsd = int(seed), int(width), int(height), float(gsd)
+        self._layout = Layout(scene_style(self.seed))
+
+    def __reduce__(self) -> tuple[type[SyntheticScene], tuple[int, int, int, float]]:
+        return SyntheticScene, (self.seed, self.width, self.height, self.gsd)
+
+    @property
+    def window(self) -> Window:
+        """The whole scene."""
+        return Window(0, 0, self.width, self.height)
+
+    def render(
+        self, date: Date, window: Window | None = None, *, offset: tuple[float, float] = (0.0, 0.0)
+    ) -> Bytes:
+        """The image (3, H, W) uint8 RGB of one date, values 1..255.
+
+        Args:
+            date: "before" or "after".
+            window: part of the scene, the whole scene by default.
+            offset: pixels by which the picture moves right and down: what lies at (col, row) appears at
+                (col + offset[0], row + offset[1]); the ground is painted there, not resampled.
+        """
+        when = _when(date)
+
+        def paint(canvas: Canvas) -> Bytes:
+            return chunk_image(self._layout, when, canvas)
+
+        image = self._assembled(window, (3,), paint, offset)
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+    def truth(self, window: Window | None = None) -> Bytes:
+        """Change (H, W) uint8: 1 where a building stands that is there on exactly one date."""
+        return self._masks(window, (BEFORE, AFTER))
+
+    def buildings(self, date: Date, window: Window | None = None) -> Bytes:
+        """Roofs (H, W) uint8: 1 where a building stands on that date."""
+        return self._masks(window, (_when(date), BOTH))
+
+    def _masks(self, window: Window | None, chosen: tuple[int, ...]) -> Bytes:
+        def paint(canvas: Canvas) -> Bytes:
+            return building_mask(self._layout.contents(canvas.bounds), canvas, chosen)
+
+        return self._assembled(window, (), paint, (0.0, 0.0))
+
+    def _assembled(
+        self, window: Window | None, bands: tuple[int, ...], paint: Callable[[Canvas], Bytes], offset: tuple[float, float]
+    ) -> Bytes:
+        window = window or self.window
+        if window.width < 1 or window.height < 1:
+            raise SceneError(f"A window of {window.width} x {window.height} pixels is empty: give at least 1 x 1.")
+        result = np.empty((window.height, window.width, *bands), np.uint8)
+        for row in range(window.row_off // CHUNK * CHUNK, window.row_end, CHUNK):
+            for col in range(window.col_off // CHUNK * CHUNK, window.col_end, CHUNK):
+                chunk = Window(col, row, CHUNK, CHUNK)
+                part = chunk.intersection(window)
+                assert part is not None
+                image = paint(Canvas(col, row, CHUNK, CHUNK, self.gsd, offset))
+                result[part.slices_in(window)] = image[part.slices_in(chunk)]
+        return result
+
+
+def _when(date: str) -> int:
+    if date not in _DATES:
+        raise SceneError(f'A scene has no date "{date}": ask for "before" or "after".')
+    return _DATES[date]

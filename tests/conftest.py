@@ -1,0 +1,87 @@
+"""Fixtures that make real GeoTIFFs and small models."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
+
+ROOT = Path(__file__).parent.parent
+UTM = "EPSG:32631"
+ORIGIN = (500_000.0, 4_650_000.0)
+
+
+def load_benchmark(name: str) -> ModuleType:
+    """A script of benchmarks/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def standin() -> ModuleType:
+    """benchmarks/standin.py."""
+    return load_benchmark("standin")
+
+
+@pytest.fixture
+def make_tiff(tmp_path: Path) -> Callable[..., Path]:
+    """make_tiff(name, data (C, H, W), transform=, crs=, nodata=, mask=, alpha=, **creation options)."""
+
+    def make(
+        name: str,
+        data: np.ndarray,
+        *,
+        transform: Affine | None = None,
+        crs: Any = UTM,
+        nodata: float | None = None,
+        mask: np.ndarray | None = None,
+        alpha: bool = False,
+        colors: list[ColorInterp] | None = None,
+        **options: Any,
+    ) -> Path:
+        path = tmp_path / name
+        profile = {"driver": "GTiff", "count": data.shape[0], "height": data.shape[1], "width": data.shape[2]}
+        if crs is not None or transform is not None:
+            profile |= {"crs": crs, "transform": transform or Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1])}
+        if alpha:
+            profile |= {"photometric": "RGB", "ALPHA": "YES"}
+        elif data.shape[0] != 3:
+            profile |= {"photometric": "MINISBLACK", "ALPHA": "NO"}
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            with rasterio.open(path, "w", dtype=data.dtype, nodata=nodata, **profile, **options) as dataset:
+                if colors is not None:
+                    dataset.colorinterp = colors
+                dataset.write(data)
+                if mask is not None:
+                    dataset.write_mask(mask)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def ground() -> Callable[..., np.ndarray]:
+    """ground(height, width, seed=0): smooth uint8 RGB (3, H, W) with detail, never 0 or 255."""
+
+    def make(height: int, width: int, seed: int = 0) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        rows, cols = np.mgrid[:height, :width]
+        waves = [np.sin(rows / a + cols / b + c) for a, b, c in rng.uniform(3, 30, (3, 3))]
+        noise = rng.normal(0, 8, (3, height, width))
+        return np.clip(128 + 50 * np.stack(waves) + noise, 1, 254).astype(np.uint8)
+
+    return make

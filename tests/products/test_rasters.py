@@ -1,0 +1,254 @@
+"""RasterSink: what stands in the files, whatever the size of scene and strips, and what happens on a full disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+
+from schanger_edge.errors import ProductError
+from schanger_edge.grid import Grid, Window
+from schanger_edge.products.rasters import RasterCounts, RasterSink, TileRows
+
+UTM = CRS.from_epsg(32633)
+
+
+def make_grid(width: int, height: int) -> Grid:
+    return Grid(UTM, Affine(0.5, 0, 400_000, 0, -0.5, 5_500_000), width, height)
+
+
+def make_scene(width: int, height: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    probability = rng.random((height, width), dtype=np.float32)
+    valid = rng.random((height, width)) > 0.2
+    probability[~valid] = np.nan
+    return probability, valid
+
+
+def write(folder: Path, grid: Grid, probability, valid, step: int = 100, threshold: float = 0.5) -> RasterCounts:
+    paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
+    with RasterSink(grid, threshold=threshold, **paths) as sink:
+        for row in range(0, grid.height, step):
+            sink.write(row, probability[row : row + step], valid[row : row + step])
+        return sink.finish()
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "step"),
+    [(1, 1, 1), (1, 700, 1000), (700, 1, 1), (257, 513, 1), (300, 1100, 1000), (256, 256, 256), (600, 530, 77)],
+)
+def test_files_hold_the_scene(tmp_path, width, height, step):
+    probability, valid = make_scene(width, height)
+    counts = write(tmp_path, make_grid(width, height), probability, valid, step)
+
+    with np.errstate(invalid="ignore"):
+        expected = np.where(valid, np.rint(probability * np.float32(254)), 255)
+        changed = valid & (probability > 0.5)
+    assert np.array_equal(read(tmp_path / "probability.tif"), expected)
+    assert np.array_equal(read(tmp_path / "change.tif"), np.where(valid, changed, 255))
+    assert counts == RasterCounts(int(valid.sum()), int(changed.sum()), width * height)
+
+
+def test_files_say_what_they_are(tmp_path):
+    grid = make_grid(600, 300)
+    write(tmp_path, grid, *make_scene(600, 300))
+    with rasterio.open(tmp_path / "probability.tif") as dataset:
+        assert (dataset.crs, dataset.transform, dataset.nodata) == (grid.crs, grid.transform, 255)
+        assert dataset.scales == (pytest.approx(1 / 254),)
+        assert dataset.offsets == (0,)
+        assert dataset.descriptions == ("probability of change",)
+        assert dataset.block_shapes == [(256, 256)]
+        assert dataset.compression.value == "DEFLATE"
+    with rasterio.open(tmp_path / "change.tif") as dataset:
+        assert (dataset.crs, dataset.transform, dataset.nodata) == (grid.crs, grid.transform, 255)
+        assert dataset.colorinterp[0].name == "palette"
+        colors = dataset.colormap(1)
+        assert colors[1][0] > 200
+        assert max(colors[1][1:3]) < 60
+
+
+def test_plain_image_has_no_georeference(tmp_path):
+    write(tmp_path, Grid(None, Affine.identity(), 40, 30), *make_scene(40, 30))
+    with rasterio.open(tmp_path / "change.tif") as dataset:
+        assert dataset.crs is None
+        assert dataset.transform == Affine.identity()
+
+
+def test_threshold_is_compared_with_the_float_and_not_reached_by_equality(tmp_path):
+    threshold = 0.3  # as float32 it is greater than as float64
+    probability = np.array([[0.3, np.nextafter(np.float32(0.3), np.float32(1)), 0.2999]], np.float32)
+    write(tmp_path, make_grid(3, 1), probability, np.ones((1, 3), bool), threshold=threshold)
+    assert read(tmp_path / "probability.tif").tolist() == [[76, 76, 76]]
+    assert read(tmp_path / "change.tif").tolist() == [[0, 1, 0]]
+
+
+@pytest.mark.parametrize(("value", "valid", "counts"), [(0.9, False, (0, 0)), (0.1, True, (1, 0)), (1.0, True, (1, 1))])
+def test_uniform_scenes(tmp_path, value, valid, counts):
+    shape = (300, 520)
+    result = write(tmp_path, make_grid(520, 300), np.full(shape, value, np.float32), np.full(shape, valid))
+    pixels = 300 * 520
+    assert result == RasterCounts(counts[0] * pixels, counts[1] * pixels, pixels)
+    assert np.all(read(tmp_path / "change.tif") == (counts[1] if valid else 255))
+
+
+def test_overviews_average_without_nodata(tmp_path):
+    probability = np.full((512, 1024), 100 / 254, np.float32)
+    valid = np.ones((512, 1024), bool)
+    valid[::2] = False
+    valid[:, 512:] = False
+    write(tmp_path, make_grid(1024, 512), probability, valid)
+    for name in ("probability.tif", "change.tif"):
+        with rasterio.open(tmp_path / name) as dataset:
+            assert dataset.overviews(1) == [2, 4]
+    with rasterio.open(tmp_path / "probability.tif", overview_level=1) as overview:
+        values = overview.read(1)
+    assert np.all(values[:, :128] == 100)
+    assert np.all(values[:, 128:] == 255)
+
+
+def test_small_scene_has_no_overviews(tmp_path):
+    write(tmp_path, make_grid(256, 10), *make_scene(256, 10))
+    with rasterio.open(tmp_path / "change.tif") as dataset:
+        assert dataset.overviews(1) == []
+
+
+def test_one_map_or_none(tmp_path):
+    probability, valid = make_scene(50, 40)
+    for name in (None, "probability", "change"):
+        paths = {"probability": None, "change": None} | ({name: tmp_path / name} if name else {})
+        with RasterSink(make_grid(50, 40), threshold=0.5, **paths) as sink:
+            sink.write(0, probability, valid)
+            assert sink.finish().valid == valid.sum()
+    assert {path.name for path in tmp_path.iterdir()} == {"probability", "change"}
+
+
+def test_rows_come_once_and_in_order(tmp_path):
+    probability, valid = make_scene(20, 30)
+    with RasterSink(make_grid(20, 30), threshold=0.5, probability=tmp_path / "p.tif", change=None) as sink:
+        sink.write(0, probability[:10], valid[:10])
+        for row in (0, 11):
+            with pytest.raises(RuntimeError):
+                sink.write(row, probability[:10], valid[:10])
+        with pytest.raises(RuntimeError):
+            sink.write(10, probability, valid)
+        with pytest.raises(RuntimeError):
+            sink.finish()
+
+
+@pytest.mark.parametrize("wrong", ["narrow", "double", "uint8"])
+def test_strips_of_the_wrong_kind_are_refused(tmp_path, wrong):
+    probability, valid = make_scene(20, 30)
+    if wrong == "narrow":
+        probability, valid = probability[:, :19], valid[:, :19]
+    elif wrong == "double":
+        probability = probability.astype(np.float64)
+    else:
+        valid = valid.astype(np.uint8)
+    with (
+        RasterSink(make_grid(20, 30), threshold=0.5, probability=None, change=tmp_path / "c.tif") as sink,
+        pytest.raises(ValueError, match="strips are"),
+    ):
+        sink.write(0, probability, valid)
+
+
+def test_tiles_join_to_strips(tmp_path):
+    probability, valid = make_scene(50, 40)
+    valid[:25, :30] = False
+    with RasterSink(make_grid(50, 40), threshold=0.5, probability=tmp_path / "p.tif", change=None) as sink:
+        tiles = TileRows(sink)
+        for top, bottom in ((0, 25), (25, 40)):
+            for left, right in ((0, 30), (30, 50)):
+                part = (slice(top, bottom), slice(left, right))
+                window = Window(left, top, right - left, bottom - top)
+                tiles.write(window, probability[part] if valid[part].any() else None, valid[part])
+            tiles.rows_done(bottom)
+        with pytest.raises(RuntimeError):
+            tiles.rows_done(40)
+        sink.finish()
+    with np.errstate(invalid="ignore"):
+        expected = np.where(valid, np.rint(probability * np.float32(254)), 255)
+    assert np.array_equal(read(tmp_path / "p.tif"), expected)
+
+
+def test_missing_folder_is_a_product_error(tmp_path):
+    with (
+        pytest.raises(ProductError, match=r"p\.tif could not be written"),
+        RasterSink(make_grid(2, 2), threshold=0.5, probability=tmp_path / "absent" / "p.tif", change=None),
+    ):
+        pass
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("only root on Linux can mount a small file system")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+# 1 MiB holds: nothing much of 1400 x 1400; 900 x 900 without its overviews.
+@pytest.mark.parametrize("side", [1400, 900])
+def test_full_disk(small_disk, side):
+    probability = np.random.default_rng(0).random((side, side), dtype=np.float32)
+    with pytest.raises(ProductError, match=r"probability\.tif could not be written \(No space left on device\): free"):
+        write(small_disk, make_grid(side, side), probability, np.ones((side, side), bool))
+
+
+@pytest.mark.parametrize("free_kib", [0, 1, 4, 20, 60])
+def test_disk_that_fills_at_any_time_never_leaves_a_torn_file(small_disk, free_kib):
+    side = 300
+    probability = np.random.default_rng(0).random((side, side), dtype=np.float32)
+    (small_disk / "other").write_bytes(bytes((1024 - free_kib) * 1024))
+    with pytest.raises(ProductError):
+        write(small_disk, make_grid(side, side), probability, np.ones((side, side), bool))
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from affine import Affine
+from schanger_edge.errors import ProductError
+from schanger_edge.grid import Grid
+from schanger_edge.products.rasters import RasterSink
+probability = np.random.default_rng(0).random((900, 900), dtype=np.float32)
+grid = Grid(None, Affine.identity(), 900, 900)
+for limit in map(int, sys.argv[2:]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        with RasterSink(grid, threshold=0.5, probability=Path(sys.argv[1]), change=None) as sink:
+            sink.write(0, probability, np.ones((900, 900), bool))
+            sink.finish()
+        print("whole")
+    except ProductError as error:
+        print("ProductError", error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_FSIZE is tried on Linux")
+def test_limited_file_size(tmp_path):
+    limits = [1000, 100_000, 600_000, 800_000, 950_000, 1_000_000, 10_000_000]
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "probability.tif"), *map(str, limits)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "whole"
+    assert len(lines) == len(limits)
+    assert all(line.startswith("ProductError") for line in lines[:-1]), lines

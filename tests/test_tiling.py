@@ -1,0 +1,76 @@
+"""The coverage contract of tiling: every pixel once, context all around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from schanger_edge.tiling import TilePlan, axis_spans, fill_invalid, pad_to_tile
+
+
+@pytest.mark.parametrize("tile", [16, 17, 64])
+@pytest.mark.parametrize("halo", [0, 1, 7])
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 18, 31, 63, 64, 65, 97, 130, 1000])
+def test_axis_is_owned_once_with_context(length: int, tile: int, halo: int) -> None:
+    spans = axis_spans(length, tile, halo)
+    owned = np.zeros(length, int)
+    for offset, size, start, end in spans:
+        assert size == min(tile, length)
+        assert 0 <= offset
+        assert offset + size <= length
+        assert start < end
+        owned[start:end] += 1
+        assert start == 0 or start - offset >= halo
+        assert end == length or offset + size - end >= halo
+    assert (owned == 1).all()
+
+
+def test_axis_has_no_needless_tile() -> None:
+    assert [offset for offset, *_ in axis_spans(256, 256, 32)] == [0]
+    assert [offset for offset, *_ in axis_spans(257, 256, 32)] == [0, 1]
+    assert [offset for offset, *_ in axis_spans(448, 256, 32)] == [0, 192]
+    assert [offset for offset, *_ in axis_spans(1024, 256, 0)] == [0, 256, 512, 768]
+
+
+def test_plan_covers_the_scene_row_by_row() -> None:
+    plan = TilePlan(width=150, height=70, tile=64, halo=8)
+    owned = np.zeros((70, 150), int)
+    last_row = 0
+    count = 0
+    for strip in plan.strips():
+        assert {(t.owned.row_off, t.owned.height) for t in strip} == {(last_row, strip[0].owned.height)}
+        last_row = strip[0].owned.row_end
+        for tile in strip:
+            rows, cols = tile.owned.slices_in(tile.window)
+            assert rows.stop <= tile.window.height
+            assert cols.stop <= tile.window.width
+            owned[tile.owned.row_off : tile.owned.row_end, tile.owned.col_off : tile.owned.col_end] += 1
+            count += 1
+    assert (owned == 1).all()
+    assert count == len(plan)
+
+
+@pytest.mark.parametrize(("width", "height", "halo"), [(0, 5, 0), (5, 0, 0), (5, 5, 8), (5, 5, -1)])
+def test_plan_refuses_nonsense(width: int, height: int, halo: int) -> None:
+    with pytest.raises(ValueError, match=r"pixel|halo"):
+        TilePlan(width=width, height=height, tile=16, halo=halo)
+
+
+def test_padding_reflects_and_keeps_the_image() -> None:
+    image = np.arange(3 * 5 * 6, dtype=np.uint8).reshape(3, 5, 6)
+    padded = pad_to_tile(image, 16)
+    assert padded.shape == (3, 16, 16)
+    assert (padded[:, :5, :6] == image).all()
+    assert (padded[:, 5, :6] == image[:, 3]).all()
+    assert (padded[:, :5, 6] == image[:, :, 4]).all()
+    assert pad_to_tile(padded, 16) is padded
+    assert (pad_to_tile(image[:, :1, :1], 16) == image[:, :1, :1]).all()
+
+
+def test_fill_invalid_touches_only_invalid_pixels() -> None:
+    image = np.full((3, 4, 4), 9, np.uint8)
+    valid = np.ones((4, 4), bool)
+    valid[1, 2] = False
+    fill_invalid(image, valid, (1, 2, 3))
+    assert image[:, 1, 2].tolist() == [1, 2, 3]
+    assert (image[:, valid] == 9).all()
