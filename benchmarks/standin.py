@@ -7,6 +7,7 @@ Needs the `quantize` extra (onnx).
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +41,23 @@ def integer_model(path: Path, *, radius: int, tile: int | tuple[int, int], halo:
 
 
 def timing_model(path: Path, *, tile: int = 256, halo: int = 16, width: int = 8, seed: int = 0) -> None:
-    """Five 3x3 convolutions and a sigmoid: cheap enough that everything around the network shows."""
+    """Five 3x3 convolutions and a sigmoid: cheap enough that everything around the network shows.
+
+    The last bias keeps the output well below 0.5, so that noise does not become a million polygons.
+    """
     rng = np.random.default_rng(seed)
     widths = [CHANNELS, width, width, width, width, 1]
     nodes, constants, last = [], {}, "pixels"
-    for k, (cin, cout) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for k, (cin, cout) in enumerate(itertools.pairwise(widths)):
         constants[f"weights{k}"] = rng.normal(0, np.sqrt(2 / (9 * cin)), (cout, cin, 3, 3)).astype(np.float32)
-        nodes.append(helper.make_node("Conv", [last, f"weights{k}"], [f"conv{k}"], pads=[1] * 4))
+        constants[f"bias{k}"] = np.full(cout, -3 if cout == 1 else 0, np.float32)
+        nodes.append(helper.make_node("Conv", [last, f"weights{k}", f"bias{k}"], [f"conv{k}"], pads=[1] * 4))
         last = f"conv{k}"
         if cout > 1:
             nodes.append(helper.make_node("Relu", [last], [f"relu{k}"]))
             last = f"relu{k}"
     constants["weights0"] /= 255
+    constants[f"weights{len(widths) - 2}"] /= 4
     nodes.append(helper.make_node("Sigmoid", [last], [OUTPUT_NAME]))
     _save(path, nodes, constants, tile, halo, "timing")
 

@@ -130,6 +130,7 @@ def replacing(path: Path, error_class: type[SchangerError]) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
+        temporary.touch()  # a folder that cannot be written fails here, before the work
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -148,7 +149,7 @@ def _load(path: Path) -> Any:
     except OSError as error:
         raise _unreadable(path, error) from error
     except pickle.UnpicklingError as error:
-        if "Unsupported" not in str(error):
+        if not _is_pickle(path):
             raise _no_torch_file(path) from error
         raise CheckpointError(
             f"{path} holds pickled objects, which could run code and are refused: "
@@ -156,6 +157,12 @@ def _load(path: Path) -> Any:
         ) from error
     except Exception as error:  # bytes that are no torch file fail in torch.load in many ways
         raise _no_torch_file(path) from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether torch.save may have written the file: a zip archive, or a bare pickle as before torch 1.6."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02"))
 
 
 def _unreadable(path: Path, error: OSError) -> CheckpointError:

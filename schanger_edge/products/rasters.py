@@ -201,6 +201,7 @@ class _Map:
         profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": grid.width, "height": grid.height}
         profile |= {"nodata": NODATA, "bigtiff": "IF_SAFER", "num_threads": self._threads}
         with writing(self.path), quiet():
+            self.path.unlink(missing_ok=True)  # GDAL would first read what stands there, and fail where it is torn
             self._dataset = rasterio.open(self.path, "w", **profile, **_STORAGE, **place, **options)
 
     def describe(

@@ -184,7 +184,9 @@ def _shown(path: Path) -> Path:
     return path.parent.parent / path.name if path.parent.name.startswith(_PREFIX) else path
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
+    while error.__cause__ is not None:  # rasterio says "see previous exception"
+        error = error.__cause__
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 

@@ -45,8 +45,8 @@ class PairTree:
         for name in FOLDERS[1:]:
             lonely = sorted(set(first) ^ set(found[name]))
             if lonely:
-                where = "A" if lonely[0] in first else name
-                raise DatasetError(f"{self.folder / where / lonely[0]} has no partner in A, B and label: complete it.")
+                path = first.get(lonely[0]) or found[name][lonely[0]]
+                raise DatasetError(f"{path} has no partner in A, B and label: complete it.")
         self._paths = [tuple(found[name][stem] for name in FOLDERS) for stem in sorted(first)]
         self._jpeg = any(paths[2].suffix.lower() in JPEG_SUFFIXES for paths in self._paths)
         self.label_rule = "value > 127" if self._jpeg else "value != 0"

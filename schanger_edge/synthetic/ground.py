@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from schanger_edge.synthetic.canvas import Canvas
@@ -31,8 +32,13 @@ def natural(style: SceneStyle, date: DateStyle, canvas: Canvas, when: int) -> Fl
 def textured(style: SceneStyle, image: Floats, canvas: Canvas, rows: Floats | None) -> Floats:
     """The ground with tufts, blotches and crop rows."""
     fine, middle = _noise(style, "tuft", 1.25, canvas), _noise(style, "blotch", 4.2, canvas)
-    factor = 1.0 + 0.05 * fine + 0.045 * middle + 0.05 * _noise(style, "slope", 16.0, canvas)
-    factor -= 0.22 * np.clip(_noise(style, "bush", 2.2, canvas) - 1.25, 0, 1)
+    slope = _noise(style, "slope", 16.0, canvas)
+    factor = 1.0 + 0.075 * fine + 0.06 * middle + 0.06 * slope
+    bush = 0.26 * np.clip(_noise(style, "bush", 2.2, canvas) - 1.2, 0, 1)
+    factor -= bush if rows is None else bush * (rows[:, :, 3] < 0.5)
+    if style.terraces:
+        contour = np.sin(14.0 * _noise(style, "contour", 130.0, canvas) + 0.9 * slope + 0.35 * middle)
+        factor += style.terraces * contour * np.clip(_noise(style, "contour on", 170.0, canvas), 0, 1)
     if rows is not None:
         phase = rows[:, :, 0] * canvas.xs.astype(np.float32) + rows[:, :, 1] * canvas.ys.astype(np.float32)[:, None]
         factor += rows[:, :, 2] * np.sin(phase + 0.4 * middle) * (1.0 + 0.4 * fine)
@@ -40,23 +46,40 @@ def textured(style: SceneStyle, image: Floats, canvas: Canvas, rows: Floats | No
 
 
 def with_trees(
-    style: SceneStyle, date: DateStyle, canvas: Canvas, image: Floats, height: Floats, tone: Floats, structures: Floats
+    style: SceneStyle,
+    date: DateStyle,
+    canvas: Canvas,
+    image: Floats,
+    plants: tuple[Floats, Floats, Floats],
+    structures: Floats,
 ) -> tuple[Floats, Floats]:
-    """The image with crowns over it where they are taller than what is built, and the height of the visible top."""
-    leaf, branch = _noise(style, "leaf", 1.0, canvas), _noise(style, "branch", 2.3, canvas)
-    alpha = np.clip((height - 0.55 - 0.4 * branch - 0.15 * leaf) / 0.8, 0, 1) * (height > structures)
-    crown = height + (0.3 * leaf + 0.55 * branch) * np.minimum(height * 0.4, 1.0)
-    slope_x, slope_y = np.gradient(crown, axis=1) / canvas.gsd, np.gradient(crown, axis=0) / canvas.gsd
-    rise = -(slope_x * date.sun[0] + slope_y * date.sun[1]) / date.tan_sun + 1.0
-    light = np.clip(rise / np.sqrt(1.0 + slope_x**2 + slope_y**2), 0.0, 1.5)
-    bright = (0.3 + 0.62 * light) * (0.72 + 0.28 * np.minimum(height / 4.0, 1.0)) * (1.0 + 0.12 * leaf)
-    bright *= 1.0 + style.tree_tones * (2.0 * tone - 1.0)
+    """The image with crowns over it where they are taller than what is built, and the height of the visible top.
+
+    `plants` are height, tone and fray as `trees.plant` gives them, `structures` the height of buildings.
+    """
+    height, tone, fray = plants
+    if not height.any():
+        return image, structures
+    alpha = np.clip(height / 0.75 - 0.25, 0, 1) * (height > structures)
+    bare = ((tone * 5.7) % 1.0) < date.leafless
+    leaf = _noise(style, "leaf", 1.0, canvas)
+    bright = _crown_light(date, canvas, height, fray, leaf) * (1.0 + style.tree_tones * (2.0 * tone - 1.0))
     leaves, grass = np.asarray(date.leaves, np.float32), np.asarray(date.grass, np.float32)
     yellow = np.clip(3.0 * ((tone * 17.3) % 1.0) - 1.6, 0, 0.6)[:, :, None]
     colour = leaves * (1 - yellow) + (0.6 * leaves + 0.4 * grass) * yellow
-    bare = (((tone * 5.7) % 1.0) < date.leafless)[:, :, None]
-    colour = np.where(bare, np.asarray((128.0, 120.0, 114.0), np.float32), colour)
-    alpha = (alpha * np.where(bare[:, :, 0], 0.6 + 0.2 * leaf, 1.0)).clip(0, 1)
-    result = image * (1 - alpha[:, :, None]) + colour * (bright * alpha)[:, :, None]
-    top = np.maximum(structures, height * (alpha > 0.3))
+    colour = np.where(bare[:, :, None], np.asarray((132.0, 124.0, 118.0), np.float32), colour)
+    alpha = np.where(bare, np.clip(alpha * (0.5 + 0.3 * leaf), 0, 1), alpha)[:, :, None]
+    result = image * (1 - alpha) + colour * (bright[:, :, None] * alpha)
+    top = np.maximum(structures, height * (alpha[:, :, 0] > 0.3))
     return np.asarray(result, np.float32), np.asarray(top, np.float32)
+
+
+def _crown_light(date: DateStyle, canvas: Canvas, height: Floats, fray: Floats, leaf: Floats) -> Floats:
+    """Light on crowns: their side towards the sun, twigs, and dark gaps between them."""
+    rough = height + np.minimum(height * 0.3, 1.0) * (0.9 * fray + 0.35 * leaf)
+    round_ = cv2.GaussianBlur(rough, (0, 0), max(0.5, 0.35 / canvas.gsd))
+    slope_x, slope_y = np.gradient(round_, axis=1) / canvas.gsd, np.gradient(round_, axis=0) / canvas.gsd
+    rise = 1.0 - (slope_x * date.sun[0] + slope_y * date.sun[1]) / max(0.8, date.tan_sun)
+    light = np.clip(rise / np.sqrt(1.0 + slope_x**2 + slope_y**2), 0.0, 1.4)
+    gaps = np.clip(height / (cv2.GaussianBlur(height, (0, 0), 1.6 / canvas.gsd) + 0.3), 0.4, 1.2)
+    return np.asarray((0.42 + 0.5 * light) * (0.35 + 0.65 * gaps) * (1.0 + 0.17 * leaf), np.float32)

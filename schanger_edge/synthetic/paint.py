@@ -80,15 +80,15 @@ def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
     image = _over(image, _grained(_fine_layer(stage, stage.hard), style.seed, stage.canvas, 0.04))
 
     blocked_canvas = stage.wide.grown(*[math.ceil(REACH / stage.canvas.gsd)] * 4)
-    height, tone = plant(layout, stage.wide, _blocked(stage, blocked_canvas), blocked_canvas, when)
+    plants = plant(layout, stage.wide, _blocked(stage, blocked_canvas), blocked_canvas, when)
+    height = plants[0]
     structures = np.zeros_like(height)
     solids = [solid for building in stage.buildings for solid in building.solids]
     stage.wide.draw(structures, [solid[0] for solid in solids], [(solid[1],) for solid in solids])
 
     image = _over(image, _grained(_fine_layer(stage, stage.roofs), style.seed, stage.canvas, 0.045))
-    image, crowns = ground.with_trees(
-        style, stage.date, stage.canvas, image, stage.inner(height), stage.inner(tone), stage.inner(structures)
-    )
+    seen = (stage.inner(plants[0]), stage.inner(plants[1]), stage.inner(plants[2]))
+    image, crowns = ground.with_trees(style, stage.date, stage.canvas, image, seen, stage.inner(structures))
     shadow = _shadow(stage, np.maximum(structures, height * np.float32(0.9)), crowns)
     ambient = np.asarray(stage.date.ambient, np.float32)
     image *= 1.0 - shadow[:, :, None] * (1.0 - ambient)
@@ -140,7 +140,7 @@ def _crop_rows(stage: Stage) -> Floats | None:
         return None
     image = np.zeros((stage.canvas.height, stage.canvas.width, 4), np.float32)
     at = 2 if stage.when == 1 else 3
-    rows = [(s.rows[0], s.rows[1], s.rows[at], 0.0) for s in fields if s.rows]
+    rows = [(s.rows[0], s.rows[1], s.rows[at], 1.0) for s in fields if s.rows]
     stage.canvas.draw(image, [shape.points for shape in fields], rows)
     return image
 

@@ -70,9 +70,9 @@ def _traces(content: Content, frame: Frame, plan: Plan, when: int) -> None:
     rng, chance = content.rng, content.rng.random()
     outline = frame.place(plan.outline[0])
     centre = outline.mean(axis=0)
-    if chance < 0.35:
+    if chance < 0.6:
         return
-    if chance < 0.85:
+    if chance < 0.9:
         radius = float(np.hypot(*(outline - centre).T).max())
         spot = blob(rng, float(centre[0]), float(centre[1]), radius * rng.uniform(0.9, 1.3), 0.4)
         content.ground(PATCH, spot, rng.uniform(0, 0.4), rng.uniform(0.4, 1.0), rng.uniform(0.95, 1.12), when)
@@ -171,8 +171,8 @@ def _house_lot(content: Content, frame: Frame, width: float, deep: float, fate: 
     if empty:
         return
     setback = min(rng.uniform(4.5, 8), deep * 0.3)
-    wide = min(width * rng.uniform(0.66, 0.86), 26.0)
-    long = min(rng.uniform(0.75, 1.15) * wide, rng.uniform(11, 17), deep - setback - 2)
+    wide = min(width * rng.uniform(0.7, 0.9), 24.0)
+    long = min(max(rng.uniform(0.75, 1.15) * wide, 9.0), rng.uniform(12, 20), deep - setback - 2)
     place = frame.moved(rng.uniform(-0.5, 0.5) * (width - wide) * 0.6, setback, rng.gauss(0, 0.03))
     kind = "tile" if key(style.seed, "roofs") % 3 == 0 else "shingle"
     colour = fate.roof(rng, kind)

@@ -20,7 +20,9 @@ def develop(image: Floats, date: DateStyle, seed: int, canvas: Canvas, pad: int)
     x = x * np.float32(1 - date.haze) + air * np.float32(date.haze)
     drift = 1.0 + 0.02 * smooth(seed, 400.0, canvas.xs, canvas.ys)
     x = np.maximum(x * (drift[:, :, None] * np.asarray(date.balance, np.float32)), 0.0)
-    x = np.power(x, np.float32(date.gamma)) * np.float32(255)
+    x = np.power(x, np.float32(date.gamma))
+    # Highlights roll off instead of burning out.
+    x = np.where(x > 0.7, 0.7 + 0.32 * (1.0 - np.exp((0.7 - x) * np.float32(1 / 0.32))), x) * np.float32(255)
     if date.blur > 0.3:
         x = cv2.GaussianBlur(x, (0, 0), date.blur)
     if date.sharpen:

@@ -133,6 +133,7 @@ class SceneStyle:
     tree_size: float
     tree_tones: float
     relief: float
+    terraces: float
     paved: bool
     pitch: float
     hipped: float
@@ -146,11 +147,11 @@ class SceneStyle:
 
 def _date_style(rng: random.Random, climate: tuple[Colour, Colour, Colour, Colour], south: bool) -> DateStyle:
     grass, dry, soil, leaves = (jittered(rng, colour, 0.08, 0.05) for colour in climate)
-    elevation = math.radians(rng.uniform(32, 68))
+    elevation = math.radians(rng.uniform(36, 72))
     azimuth = math.radians(rng.gauss(165, 38) + (180 if south else 0))
     shade = rng.uniform(0.24, 0.5)
-    haze = rng.random() ** 2.5 * 0.35
-    level = rng.uniform(0.62, 1.12)
+    haze = rng.random() ** 3 * 0.26
+    level = rng.uniform(0.6, 1.02)
     warm = rng.gauss(0, 0.045)
     return DateStyle(
         grass=grass,
@@ -166,9 +167,9 @@ def _date_style(rng: random.Random, climate: tuple[Colour, Colour, Colour, Colou
         haze_colour=jittered(rng, (168, 176, 190), 0.1, 0.04),
         balance=(level * (1 + warm), level * (1 + rng.gauss(0, 0.015)), level * (1 - warm)),
         gamma=rng.uniform(0.86, 1.18),
-        contrast=rng.uniform(0.85, 1.25),
-        saturation=rng.uniform(0.55, 1.3),
-        blur=rng.uniform(0.25, 0.9),
+        contrast=rng.uniform(0.9, 1.35),
+        saturation=rng.uniform(0.45, 1.08),
+        blur=rng.choice([0.0, rng.uniform(0.3, 0.8)]),
         sharpen=rng.choice([0.0, 0.0, rng.uniform(0.2, 0.9)]),
         noise=rng.uniform(0.6, 3.2),
         jpeg=rng.choice([0, 0, 95, 90, 85, 78, 70]),
@@ -201,7 +202,7 @@ def scene_style(seed: int) -> SceneStyle:
         roofs=_roof_pools(rng),
         built=_reweighted(rng, _BUILT[settlement]),
         nature=_reweighted(rng, _NATURE[settlement]),
-        urbanity=rng.uniform(-0.15, 0.75),
+        urbanity=rng.uniform(0.0, 0.95),
         growth=rng.uniform(0.15, 0.6),
         activity=rng.uniform(0.3, 1.2),
         angle=rng.uniform(0, math.pi),
@@ -211,6 +212,7 @@ def scene_style(seed: int) -> SceneStyle:
         tree_size=rng.uniform(0.75, 1.25),
         tree_tones=rng.uniform(0.08, 0.3),
         relief=rng.uniform(0.0, 1.0),
+        terraces=rng.choice([0.0, 0.0, 0.05, 0.1]),
         paved=settlement in ("suburb", "mixed") or (settlement == "town" and rng.random() < 0.7),
         pitch=math.radians(rng.uniform(18, 42)),
         hipped=rng.choice([0.1, 0.5, 0.85]),

@@ -6,7 +6,7 @@ import numpy as np
 
 from schanger_edge.synthetic.canvas import Canvas
 from schanger_edge.synthetic.layout import Layout
-from schanger_edge.synthetic.noise import Bytes, Doubles, Floats, key, lattice
+from schanger_edge.synthetic.noise import Bytes, Doubles, Floats, key, lattice, smooth
 
 _LARGE, _SHRUB = 6.4, 3.1
 REACH = 6.0
@@ -24,10 +24,18 @@ def _candidates(seed: int, name: str, spacing: float, canvas: Canvas, pad: float
     return points, dice
 
 
-def plant(layout: Layout, canvas: Canvas, blocked: Bytes, blocked_canvas: Canvas, when: int) -> tuple[Floats, Floats]:
-    """Height (m) and tone (0..1) of vegetation on a canvas; no tree stands where `blocked` is set at its foot."""
+def plant(
+    layout: Layout, canvas: Canvas, blocked: Bytes, blocked_canvas: Canvas, when: int
+) -> tuple[Floats, Floats, Floats]:
+    """Height (m) and tone (0..1) of vegetation on a canvas, and the noise that frays its crowns.
+
+    No tree stands where `blocked` is set at its foot.
+    """
     style = layout.style
     packed = np.zeros((canvas.height, canvas.width), np.float32)
+    grain = max(1.0, 1.0 * canvas.gsd / 0.6)
+    fray = 0.62 * smooth(key(style.seed, "fray"), 1.9 * grain, canvas.xs, canvas.ys)
+    fray += 0.55 * smooth(key(style.seed, "fray2"), 4.3 * grain, canvas.xs, canvas.ys)
     for kind, (name, spacing) in enumerate((("large", _LARGE), ("shrub", _SHRUB))):
         if spacing < 2.5 * canvas.gsd:
             continue
@@ -40,7 +48,7 @@ def plant(layout: Layout, canvas: Canvas, blocked: Bytes, blocked_canvas: Canvas
         keep[keep] &= blocked[pixel[keep, 1], pixel[keep, 0]] == 0
         points, dice = points[keep], dice[keep]
         if kind == 0:
-            radius = style.tree_size * (1.7 + 2.9 * dice[:, 3] ** 1.5)
+            radius = style.tree_size * (1.8 + 3.2 * dice[:, 3] ** 1.4)
             height = radius * (1.5 + 0.9 * dice[:, 4])
         else:
             radius = style.tree_size * (0.6 + 1.2 * dice[:, 3])
@@ -49,22 +57,27 @@ def plant(layout: Layout, canvas: Canvas, blocked: Bytes, blocked_canvas: Canvas
         for limit0, limit1 in ((0.0, 1.2), (1.2, 2.4), (2.4, 3.6), (3.6, 9.0)):
             group = (radius >= limit0) & (radius < limit1)
             if group.any():
-                _domes(packed, canvas, points[group], radius[group], height[group], tone[group])
+                _domes(packed, canvas, fray, points[group], radius[group], height[group], tone[group])
     steps = np.floor(packed)
-    return steps / np.float32(_STEPS), packed - steps
+    return steps / np.float32(_STEPS), packed - steps, fray
 
 
-def _domes(packed: Floats, canvas: Canvas, points: Doubles, radius: Floats, height: Floats, tone: Floats) -> None:
-    """Raise round crowns; height and tone are packed in one number so that the tallest crown keeps its tone."""
+def _domes(
+    packed: Floats, canvas: Canvas, fray: Floats, points: Doubles, radius: Floats, height: Floats, tone: Floats
+) -> None:
+    """Raise frayed crowns; height and tone are packed in one number so that the tallest crown keeps its tone."""
     pixels = canvas.pixels(points)
-    half = int(np.ceil(radius.max() / canvas.gsd)) + 1
+    half = int(np.ceil(1.15 * radius.max() / canvas.gsd)) + 1
     corner = np.floor(pixels).astype(np.int64) - half
     offsets = np.arange(2 * half + 2)
     dx = ((corner[:, :1] + offsets) - pixels[:, :1]).astype(np.float32) * np.float32(canvas.gsd)
     dy = ((corner[:, 1:] + offsets) - pixels[:, 1:]).astype(np.float32) * np.float32(canvas.gsd)
     inverse = (1.0 / radius.astype(np.float32) ** 2)[:, None]
     rest = 1.0 - (dx**2 * inverse)[:, None, :] - (dy**2 * inverse)[:, :, None]
-    dome = np.sqrt(np.maximum(rest, 0.0)) * height.astype(np.float32)[:, None, None]
+    cols = np.clip(corner[:, :1] + offsets, 0, canvas.width - 1)
+    rows = np.clip(corner[:, 1:] + offsets, 0, canvas.height - 1)
+    rest += 0.36 * fray[rows[:, :, None], cols[:, None, :]]
+    dome = np.clip(rest * 1.3, 0.0, 1.0) ** 0.8 * height.astype(np.float32)[:, None, None]
     values = np.floor(dome * np.float32(_STEPS))
     values += np.where(values > 0, tone.astype(np.float32)[:, None, None] * np.float32(0.98), np.float32(0))
     size = 2 * half + 2

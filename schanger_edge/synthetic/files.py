@@ -1,0 +1,215 @@
+"""Writing a made-up pair as GeoTIFFs: before, after and truth, window by window."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyproj
+import rasterio
+from affine import Affine
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
+from rasterio.windows import Window as RasterWindow
+
+from schanger_edge.errors import SceneError
+from schanger_edge.grid import Window
+from schanger_edge.synthetic.noise import Bytes
+from schanger_edge.synthetic.scene import CHUNK, SyntheticScene
+
+Dtype = Literal["uint8", "uint16"]
+
+# Where a pair lies when its CRS covers half the world or says nothing about its area.
+_SOMEWHERE = (3.0, 42.0)
+# 11-bit sensors: (dark level, gain per band) of the two dates.
+_SENSORS = {"before": (96.0, (6.9, 6.2, 5.6)), "after": (118.0, (6.1, 6.4, 6.0))}
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticPair:
+    """Paths of a written pair."""
+
+    before: Path
+    after: Path
+    truth: Path
+
+
+def write_pair(
+    folder: Path,
+    *,
+    width: int = 2048,
+    height: int = 2048,
+    seed: int = 0,
+    gsd: float = 0.5,
+    crs: str = "EPSG:32631",
+    after_crs: str | None = None,
+    shift: tuple[float, float] = (0.0, 0.0),
+    dtype: Dtype = "uint8",
+    nodata_wedge: bool = True,
+    progress: Callable[[float], None] | None = None,
+) -> SyntheticPair:
+    """Write before.tif, after.tif and truth.tif of one made-up scene to `folder`.
+
+    Args:
+        folder: made where it does not exist; files of these names are replaced.
+        width, height: pixels of the before image.
+        seed: decides the scene.
+        gsd: metres per pixel.
+        crs: of the before image and of the truth (0 = no change, 1 = change, 255 = no data before).
+        after_crs: puts the after image on its own grid in this CRS; nodata 0 outside the scene.
+        shift: pixels by which the after image is out of place, right and down.
+        dtype: "uint8", or "uint16" with values like an 11-bit sensor's; nodata is 0 in both.
+        nodata_wedge: leave about 4 % of the before image, at its left edge, without data.
+        progress: told the finished share, 0..1.
+    """
+    if dtype not in get_args(Dtype):
+        raise SceneError(f'A scene cannot be written as "{dtype}": choose uint8 or uint16.')
+    if not all(np.isfinite(shift)):
+        raise SceneError(f"A scene cannot be shifted by {shift} pixels: give two finite numbers.")
+    scene = SyntheticScene(seed, width, height, gsd)
+    grid_crs, transform = _place(crs, scene)
+    target = _known_crs(after_crs) if after_crs is not None else None
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pair = SyntheticPair(folder / "before.tif", folder / "after.tif", folder / "truth.tif")
+    with _partial(pair.before, pair.after, pair.truth) as (before, after, truth):
+        image = {"width": width, "height": height, "crs": grid_crs.to_wkt(), "transform": transform, "dtype": dtype}
+        report = progress or (lambda _share: None)
+        with contextlib.ExitStack() as stack:
+            base = stack.enter_context(_partial_file(after)) if target is not None else after
+            with (
+                rasterio.open(before, "w", **_options(image, 3)) as before_file,
+                rasterio.open(base, "w", **_options(image, 3)) as after_file,
+                rasterio.open(truth, "w", **_options({**image, "dtype": "uint8", "nodata": 255}, 1)) as truth_file,
+            ):
+                last = 0.8 if target is not None else 1.0
+                _write_windows(scene, (before_file, after_file, truth_file), shift, nodata_wedge, lambda s: report(s * last))
+            if target is not None:
+                _write_warped(base, after, target, lambda s: report(0.8 + 0.2 * s))
+    return pair
+
+
+def _write_windows(
+    scene: SyntheticScene,
+    files: tuple[Any, Any, Any],
+    shift: tuple[float, float],
+    wedge: bool,
+    report: Callable[[float], None],
+) -> None:
+    before_file, after_file, truth_file = files
+    windows = list(_windows(scene.width, scene.height))
+    for count, window in enumerate(windows, 1):
+        place = RasterWindow(window.col_off, window.row_off, window.width, window.height)
+        before = _measured(scene.render("before", window), "before", before_file.dtypes[0])
+        after = _measured(scene.render("after", window, offset=shift), "after", after_file.dtypes[0])
+        truth = scene.truth(window)
+        if wedge:
+            empty = _wedge(scene, window)
+            before[:, empty] = 0
+            truth[empty] = 255
+        before_file.write(before, window=place)
+        after_file.write(after, window=place)
+        truth_file.write(truth, 1, window=place)
+        report(count / len(windows))
+
+
+def _write_warped(source: Path, target: Path, crs: pyproj.CRS, report: Callable[[float], None]) -> None:
+    """The image of `source` on a grid of its own in `crs`."""
+    with rasterio.open(source) as file:
+        wkt = crs.to_wkt()
+        transform, width, height = calculate_default_transform(file.crs, wkt, file.width, file.height, *file.bounds)
+        grid = {"crs": wkt, "transform": transform, "width": width, "height": height}
+        with (
+            WarpedVRT(file, resampling=Resampling.cubic, nodata=0, **grid) as warped,
+            rasterio.open(target, "w", **_options({**grid, "dtype": file.dtypes[0]}, 3)) as result,
+        ):
+            windows = list(_windows(width, height))
+            for count, window in enumerate(windows, 1):
+                place = RasterWindow(window.col_off, window.row_off, window.width, window.height)
+                result.write(warped.read(window=place), window=place)
+                report(count / len(windows))
+
+
+def _windows(width: int, height: int) -> Iterator[Window]:
+    for row in range(0, height, CHUNK):
+        for col in range(0, width, CHUNK):
+            yield Window(col, row, min(CHUNK, width - col), min(CHUNK, height - row))
+
+
+def _measured(image: Bytes, date: str, dtype: str) -> np.typing.NDArray[Any]:
+    """The image in the file's type."""
+    if dtype == "uint8":
+        return image
+    dark, gains = _SENSORS[date]
+    values = dark + np.asarray(gains, np.float32)[:, None, None] * image
+    return np.rint(values).astype(np.uint16)
+
+
+def _wedge(scene: SyntheticScene, window: Window) -> np.typing.NDArray[np.bool_]:
+    """True where the before image has no data: a wedge along the left edge, 8 % wide at its top."""
+    cols = np.arange(window.col_off, window.col_end) + 0.5
+    rows = np.arange(window.row_off, window.row_end) + 0.5
+    limit = 0.08 * scene.width * (1 - rows / scene.height)
+    return np.asarray(cols[None, :] < limit[:, None], np.bool_)
+
+
+def _options(image: dict[str, Any], bands: int) -> dict[str, Any]:
+    colour = {"photometric": "RGB"} if bands == 3 else {}
+    predictor = 2 if bands == 3 else 1
+    layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "predictor": predictor}
+    return {"driver": "GTiff", "count": bands, "nodata": 0, "BIGTIFF": "IF_SAFER", **layout, **colour, **image}
+
+
+def _known_crs(name: str) -> pyproj.CRS:
+    try:
+        return pyproj.CRS.from_user_input(name)
+    except pyproj.exceptions.CRSError as error:
+        raise SceneError(f'"{name}" is no coordinate reference system: give one such as EPSG:32631.') from error
+
+
+def _place(name: str, scene: SyntheticScene) -> tuple[pyproj.CRS, Affine]:
+    """The CRS and the transform of the before image, in the middle of the area where the CRS is used."""
+    crs = _known_crs(name)
+    if not (crs.is_projected or crs.is_geographic):
+        raise SceneError(f'"{name}" is not a map or geographic CRS: give one such as EPSG:32631.')
+    area = crs.area_of_use
+    lon, lat = _SOMEWHERE
+    if area is not None and 0 < area.east - area.west < 90:
+        lon, lat = (area.west + area.east) / 2, (area.south + area.north) / 2
+    x, y = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
+    to_lonlat = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    step = 1e-4 if crs.is_geographic else 10.0
+    sides = []
+    for dx, dy in ((step, 0.0), (0.0, step)):
+        lons, lats = to_lonlat.transform([x, x + dx], [y, y + dy])
+        metres = pyproj.Geod(ellps="WGS84").line_length(lons, lats) / step
+        sides.append(scene.gsd if abs(metres - 1) < 0.01 else scene.gsd / metres)
+    side_x, side_y = sides
+    left, top = round(x / side_x) * side_x, round(y / side_y) * side_y
+    return crs, Affine(side_x, 0.0, left, 0.0, -side_y, top)
+
+
+@contextlib.contextmanager
+def _partial_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` for a file that is removed in the end."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _partial(*paths: Path) -> Iterator[list[Path]]:
+    """Names to write under; they replace `paths` when all went well, and vanish otherwise."""
+    with contextlib.ExitStack() as stack:
+        partials = [stack.enter_context(_partial_file(path)) for path in paths]
+        yield partials
+        for partial, path in zip(partials, paths, strict=True):
+            os.replace(partial, path)

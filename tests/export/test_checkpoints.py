@@ -1,0 +1,150 @@
+"""Checkpoints: what loads, and one sentence for everything that does not."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from schanger_edge.errors import CheckpointError  # noqa: E402
+from schanger_export.checkpoints import (  # noqa: E402
+    fusion_names,
+    load_network,
+    load_single_date,
+    read_state_dict,
+    save_checkpoint,
+    weights_sha256,
+)
+
+Weights = Callable[..., dict[str, Any]]
+Make = Callable[..., Path]
+
+
+def fails(load: Callable[..., Any], path: Path, pattern: str, size: str = "small") -> None:
+    with pytest.raises(CheckpointError) as caught:
+        load(path, size)
+    message = str(caught.value)
+    assert re.search(pattern, message), message
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert path.name in message
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_loads_with_every_prefix(weights: Weights, checkpoint: Make, prefix: str) -> None:
+    state = weights("small")
+    network = load_network(checkpoint({prefix + name: value for name, value in state.items()}), "small")
+    assert not network.training
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+def test_loads_the_base_and_the_single_date_networks(weights: Weights, checkpoint: Make) -> None:
+    assert load_network(checkpoint(weights("base")), "base").size == "base"
+    network = load_single_date(checkpoint(weights("small", siamese=False)), "small")
+    assert not network.training
+    assert not network.siamese
+
+
+def test_fusion_names_follow_the_published_rule(weights: Weights) -> None:
+    assert fusion_names("small") == weights("small").keys() - weights("small", siamese=False).keys()
+
+
+def test_siamese_file_as_single_date_only_on_request(weights: Weights, checkpoint: Make) -> None:
+    path = checkpoint(weights("small"))
+    fails(load_single_date, path, "is a change-detection checkpoint, not a single-date")
+    network = load_single_date(path, "small", drop_fusion=True)
+    assert not fusion_names("small") & network.state_dict().keys()
+
+
+def test_single_date_file_as_siamese(weights: Weights, checkpoint: Make) -> None:
+    fails(load_network, checkpoint(weights("small", siamese=False)), r"single-date \(pre-training\).*fine-tune it")
+
+
+@pytest.mark.parametrize(("held", "asked"), [("base", "small"), ("small", "base")])
+def test_the_other_size(weights: Weights, checkpoint: Make, held: str, asked: str) -> None:
+    fails(load_network, checkpoint(weights(held)), f"holds the {held} network: pass --size {held}", asked)
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    fails(load_network, tmp_path / "none.pth", "cannot be read .*No such file")
+    fails(load_network, tmp_path, "cannot be read .*directory")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        weights_sha256(tmp_path / "none.pth")
+
+
+def test_no_torch_file_and_truncated(weights: Weights, checkpoint: Make, tmp_path: Path) -> None:
+    for content in (b"", b"not a checkpoint", b"\x89PNG\r\n\x1a\n" + bytes(64)):
+        (tmp_path / "other.pth").write_bytes(content)
+        fails(load_network, tmp_path / "other.pth", "damaged or no torch file")
+    path = checkpoint(weights("small"))
+    path.write_bytes(path.read_bytes()[:100_000])
+    fails(load_network, path, "damaged or no torch file")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pickled_objects_are_refused(weights: Weights, tmp_path: Path, legacy: bool) -> None:
+    path = tmp_path / "objects.pth"
+    content = {"state_dict": weights("small"), "where": Path("x")}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    fails(load_network, path, "pickled objects, which could run code and are refused")
+
+
+def test_no_state_dict(weights: Weights, tmp_path: Path) -> None:
+    for content in ({"model": weights("small")}, weights("small"), [1], {"state_dict": {}}, {"state_dict": 3}):
+        torch.save(content, tmp_path / "w.pth")
+        fails(load_network, tmp_path / "w.pth", 'holds no "state_dict"')
+    torch.save({"state_dict": {"conv_1.conv.weight": 3}}, tmp_path / "w.pth")
+    fails(load_network, tmp_path / "w.pth", "values other than tensors")
+
+
+def test_missing_and_unexpected_names_are_counted(weights: Weights, checkpoint: Make) -> None:
+    state = weights("small")
+    for name in sorted(name for name in state if name.startswith("conv_1."))[:4]:
+        del state[name]
+    fails(load_network, checkpoint(state), r"lacks 4 tensors \(conv_1\.bn\.bias, .*, \.\.\.\); give")
+    state = weights("small") | {"extra.weight": torch.zeros(1)}
+    fails(load_network, checkpoint(state), r"holds the unknown 1 tensor \(extra\.weight\)")
+    fails(load_network, checkpoint({"a": torch.zeros(1)}), "lacks 638 tensors .* and holds the unknown 1 tensor")
+
+
+def test_wrong_shapes_and_values_that_are_not_finite(weights: Weights, checkpoint: Make) -> None:
+    state = weights("small") | {"head6.0.conv.weight": torch.zeros(1, 4, 1, 1)}
+    fails(load_network, checkpoint(state), r"1 tensor .*head6\.0\.conv\.weight is \(1, 4, 1, 1\), not \(1, 5, 1, 1\)")
+    state = weights("small") | {"conv_1.conv.weight": torch.zeros(())}
+    fails(load_network, checkpoint(state), "of wrong shape")
+    state = weights("small")
+    state["conv_1.bn.running_var"][0] = float("nan")
+    fails(load_network, checkpoint(state), "not finite, 1 tensor")
+
+
+def test_save_is_read_back_with_its_extras(weights: Weights, tmp_path: Path) -> None:
+    state = weights("small")
+    path = tmp_path / "saved.pth"
+    save_checkpoint(path, state, epoch=7, scores={"f1": 0.5})
+    assert torch.load(path, weights_only=True)["epoch"] == 7
+    assert all(torch.equal(value, state[name]) for name, value in read_state_dict(path).items())
+    assert weights_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_save_keeps_the_old_file(weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "saved.pth"
+    path.write_bytes(b"old")
+
+    def full(content: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"cannot be written \(No space left on device\)"):
+        save_checkpoint(path, weights("small"))
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(CheckpointError, match="choose a folder that exists"):
+        save_checkpoint(tmp_path / "none" / "saved.pth", {})

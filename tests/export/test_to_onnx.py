@@ -1,0 +1,252 @@
+"""Exported files keep the contract and equal the network; what does not is never written."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+from schanger_edge.datasets import dataset  # noqa: E402
+from schanger_edge.errors import CheckpointError, DatasetError, ModelError, SchangerError  # noqa: E402
+from schanger_edge.model_card import METADATA_KEY, ModelCard  # noqa: E402
+from schanger_edge.sessions import open_session  # noqa: E402
+from schanger_export import to_onnx  # noqa: E402
+from schanger_export.checkpoints import load_network, save_checkpoint  # noqa: E402
+from schanger_export.network import SChanger  # noqa: E402
+from schanger_export.parity import image_like_tiles, largest_difference  # noqa: E402
+from schanger_export.to_onnx import ExportReport, ProbabilityModule, export, export_model  # noqa: E402
+
+TILE = 64
+OPTIONS: dict[str, Any] = {"tile": TILE, "halo": 8}
+
+
+@pytest.fixture(scope="module")
+def weights_file(weights: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    save_checkpoint(path, weights("small"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(weights_file: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    target = tmp_path_factory.mktemp("model") / "small.onnx"
+    scores = {"levir-cd/test": {"f1": 0.92, "tiles": 2048}}
+    return export(weights_file, "small", target, dataset="levir-cd", license="research", scores=scores, **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def graph(exported: ExportReport) -> Any:
+    return onnx.load(str(exported.path))
+
+
+def card(network: str = "small") -> ModelCard:
+    return ModelCard("test", network, "none", TILE, 8, 0.5, None, dataset("levir-cd").normalization)
+
+
+def reference_probability(path: Path, before: Any, after: Any) -> Any:
+    """The contract in its own words, apart from the module that is exported."""
+    statistics = dataset("levir-cd").normalization
+    dates = []
+    for tiles, date in ((before, statistics.before), (after, statistics.after)):
+        mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (date.mean, date.std))
+        dates.append(torch.from_numpy(((tiles / 255 - mean) / std).astype(np.float32)))
+    with torch.inference_mode():
+        return torch.sigmoid(load_network(path, "small")(*dates)[:, :1]).numpy()
+
+
+def test_report(exported: ExportReport, graph: Any) -> None:
+    content = exported.path.read_bytes()
+    assert exported.sha256 == hashlib.sha256(content).hexdigest()
+    assert (exported.bytes, exported.opset, exported.nodes) == (len(content), 17, len(graph.graph.node))
+    assert 0 <= exported.largest_difference <= 1e-5
+    assert exported.tiles >= 4
+    assert list(exported.path.parent.iterdir()) == [exported.path]
+
+
+def test_names_types_shapes_and_versions(graph: Any) -> None:
+    def describe(value: Any) -> tuple[str, int, list[Any]]:
+        kind = value.type.tensor_type
+        return value.name, kind.elem_type, [d.dim_param or d.dim_value for d in kind.shape.dim]
+
+    uint8, float32 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
+    assert [describe(v) for v in graph.graph.input] == [
+        ("before", uint8, ["batch", 3, TILE, TILE]),
+        ("after", uint8, ["batch", 3, TILE, TILE]),
+    ]
+    assert [describe(v) for v in graph.graph.output] == [("probability", float32, ["batch", 1, TILE, TILE])]
+    assert [(o.domain, o.version) for o in graph.opset_import] == [("", 17)]
+    assert graph.ir_version == 8
+    onnx.checker.check_model(graph, full_check=True)
+
+
+def test_graph_is_clean(graph: Any) -> None:
+    counts = collections.Counter(node.op_type for node in graph.graph.node)
+    clutter = {"Shape", "Gather", "Range", "Slice", "Constant", "ConstantOfShape", "Unsqueeze", "Identity", "Reshape"}
+    assert not clutter & counts.keys()
+    assert counts["BatchNormalization"] == 10  # two in each attention block, with no convolution before them
+    assert counts["Resize"] == 8
+    assert counts["Split"] == 10  # one per temporal fusion
+    assert len({i.name for i in graph.graph.initializer}) == len(graph.graph.initializer)
+    assert not any(i.external_data for i in graph.graph.initializer)
+
+
+def test_card_travels_in_the_metadata(exported: ExportReport, graph: Any, weights_file: Path) -> None:
+    (text,) = [p.value for p in graph.metadata_props if p.key == METADATA_KEY]
+    card = ModelCard.from_json(text)
+    assert (card.name, card.size, card.dataset) == ("schanger-small-levir-cd", "small", "levir-cd")
+    assert (card.tile, card.halo, card.threshold, card.gsd, card.precision) == (TILE, 8, 0.5, 0.5, "fp32")
+    assert card.normalization == dataset("levir-cd").normalization
+    assert card.weights_sha256 == hashlib.sha256(weights_file.read_bytes()).hexdigest()
+    assert card.producer.startswith("schanger-edge ")
+    assert (card.license, card.scores["levir-cd/test"]["f1"]) == ("research", 0.92)
+    with open_session(exported.path, threads=1) as session:
+        assert session.card == card
+
+
+def test_every_batch_equals_the_network(exported: ExportReport, weights_file: Path) -> None:
+    before, after = image_like_tiles(5, TILE, seed=1)
+    wanted = reference_probability(weights_file, before, after)
+    assert wanted.max() - wanted.min() > 0.1
+    with open_session(exported.path, threads=1) as session:
+        for batch in (1, 2, 3, 5):
+            probability = session.run(before[:batch], after[:batch])
+            np.testing.assert_allclose(probability, wanted[:batch], rtol=0, atol=1e-5)
+
+
+def test_exporting_leaves_the_network_as_it_was(weights_file: Path, tmp_path: Path) -> None:
+    network = load_network(weights_file, "small").train()
+    network.head6.eval()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    export_model(network, tmp_path / "small.onnx", card())
+    assert network.training
+    assert not network.head6.training
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+def test_base_exports(weights: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    network = SChanger("base")
+    network.load_state_dict(weights("base"))
+    report = export_model(network, tmp_path / "base.onnx", card("base"))
+    assert report.largest_difference <= 1e-5
+
+
+def test_a_wrong_model_is_caught_and_leaves_nothing(
+    weights_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced = to_onnx._traced
+
+    def corrupted(module: ProbabilityModule, tile: int) -> Any:
+        model = traced(module, tile)
+        (bias,) = [i for i in model.graph.initializer if i.name.endswith("head6.0.conv.bias")]
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 0.01, bias.name))
+        return model
+
+    monkeypatch.setattr(to_onnx, "_traced", corrupted)
+    target = tmp_path / "small.onnx"
+    target.write_bytes(b"the model of yesterday")
+    with pytest.raises(ModelError, match=r"differs from the network by up to 0\.002.* nothing was written"):
+        export(weights_file, "small", target, dataset="levir-cd", **OPTIONS)
+    assert target.read_bytes() == b"the model of yesterday"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_invalid_graph_is_caught(weights_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = to_onnx._traced
+
+    def cut(module: ProbabilityModule, tile: int) -> Any:
+        model = traced(module, tile)
+        del model.graph.node[100]
+        return model
+
+    monkeypatch.setattr(to_onnx, "_traced", cut)
+    with pytest.raises(ModelError, match="not valid ONNX"):
+        export(weights_file, "small", tmp_path / "small.onnx", dataset="levir-cd", **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_normalization_from_a_file(weights_file: Path, tmp_path: Path) -> None:
+    statistics = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    path = tmp_path / "statistics.json"
+    path.write_text(json.dumps({"before": statistics, "after": statistics}))
+    report = export(weights_file, "small", tmp_path / "m.onnx", normalization=path, gsd=0.3, name="mine", **OPTIONS)
+    with open_session(report.path, threads=1) as session:
+        assert session.card.normalization.after.std == (0.4, 0.5, 0.6)
+        assert (session.card.name, session.card.gsd, session.card.dataset) == ("mine", 0.3, "not stated")
+
+
+@pytest.mark.parametrize(
+    ("content", "pattern"),
+    [
+        (None, "cannot be read .No such file"),
+        ("{", "is no JSON"),
+        ('{"before": 3}', "is wrong: normalization must look like"),
+        ('{"before": {"mean": [9, 0, 0], "std": [1, 1, 1]}, "after": 1}', "is wrong: .* scaled to 0-1"),
+    ],
+)
+def test_bad_normalization_files(weights_file: Path, tmp_path: Path, content: str | None, pattern: str) -> None:
+    path = tmp_path / "statistics.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ModelError, match=rf"statistics\.json {pattern}"):
+        export(weights_file, "small", tmp_path / "m.onnx", normalization=path, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "pattern"),
+    [
+        ({}, ModelError, "not neither"),
+        ({"dataset": "cdd", "normalization": Path("x.json")}, ModelError, "not both"),
+        ({"dataset": "spacenet"}, DatasetError, "'spacenet' is unknown: use one of levir-cd"),
+        ({"dataset": "cdd", "tile": 100}, ModelError, "multiple of 16, not 100"),
+        ({"dataset": "cdd", "halo": 32}, ModelError, "halo must lie between"),
+        ({"dataset": "cdd", "threshold": 2}, ModelError, "threshold must lie between"),
+        ({"dataset": "cdd", "size": "base"}, CheckpointError, "pass --size small"),
+    ],
+)
+def test_wrong_options(
+    weights_file: Path, tmp_path: Path, options: dict[str, Any], error: type[SchangerError], pattern: str
+) -> None:
+    arguments = {**OPTIONS, **options}
+    with pytest.raises(error, match=pattern):
+        export(weights_file, arguments.pop("size", "small"), tmp_path / "m.onnx", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_target_folder_that_does_not_exist(weights_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"m\.onnx cannot be written \(No such file.*choose a folder that exists"):
+        export(weights_file, "small", tmp_path / "none" / "m.onnx", dataset="cdd", **OPTIONS)
+
+
+def test_largest_difference_finds_one_pixel(exported: ExportReport) -> None:
+    before, after = image_like_tiles(2, TILE)
+    with open_session(exported.path, threads=1) as session:
+
+        def off_by_a_tenth(first: Any, second: Any) -> Any:
+            probability = session.run(first, second).copy()
+            probability[0, 0, 5, 7] += 0.1
+            return probability
+
+        assert largest_difference(session.run, exported.path, (before, after)) < 1e-6
+        assert largest_difference(off_by_a_tenth, exported.path, (before, after)) == pytest.approx(0.1, abs=1e-5)
+        assert np.isnan(largest_difference(lambda b, a: session.run(b, a) * np.nan, exported.path, (before, after)))
+
+
+def test_tiles_look_like_images() -> None:
+    before, after = image_like_tiles(4, TILE)
+    again, _ = image_like_tiles(4, TILE)
+    assert before.shape == after.shape == (4, 3, TILE, TILE)
+    assert before.dtype == after.dtype == np.uint8
+    assert np.array_equal(before, again)
+    assert (before != after).any((1, 2, 3)).all()
+    steps = np.abs(np.diff(before.astype(int), axis=3))
+    assert np.median(steps) < 12  # smooth nearly everywhere
+    assert steps.max() > 60  # with sharp edges

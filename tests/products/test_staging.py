@@ -1,0 +1,178 @@
+"""Staging: all results of a run appear together, or none, and earlier results survive a run that fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schanger_edge.errors import ProductError
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PRODUCTS, SUMMARY
+from schanger_edge.products.staging import Staging, reading, writing
+
+
+def run(folder: Path, text: str, names=PRODUCTS) -> None:
+    with Staging(folder) as staging:
+        for name in names:
+            staging.path(name).write_text(text)
+        staging.publish()
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_publish_gives_the_names_and_leaves_nothing_else(tmp_path):
+    folder = tmp_path / "deep" / "out"
+    run(folder, "new")
+    assert content(folder) == dict.fromkeys(PRODUCTS, "new")
+
+
+def test_nothing_has_its_name_before_publish(tmp_path):
+    with Staging(tmp_path / "out") as staging:
+        staging.path(CHANGE).write_text("new")
+        assert not (tmp_path / "out" / CHANGE).exists()
+        assert staging.path(CHANGE).parent.parent == tmp_path / "out"
+        assert [path.name[0] for path in (tmp_path / "out").iterdir()] == ["."]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_an_unfinished_run_leaves_earlier_results_alone(tmp_path, error):
+    run(tmp_path, "old", (CHANGE, SUMMARY))
+    (tmp_path / "notes.txt").write_text("mine")
+
+    def stop_half_way():
+        with Staging(tmp_path) as staging:
+            staging.path(CHANGE).write_text("new")
+            staging.path(PREVIEW).write_text("new")
+            raise error
+
+    with pytest.raises(error):
+        stop_half_way()
+    assert content(tmp_path) == {CHANGE: "old", SUMMARY: "old", "notes.txt": "mine"}
+
+
+def test_leaving_without_publish_removes_folders_that_were_made(tmp_path):
+    with Staging(tmp_path / "a" / "b") as staging:
+        staging.path(CHANGE).write_text("new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays(tmp_path):
+    (tmp_path / "out").mkdir()
+    with Staging(tmp_path / "out" / "in"):
+        (tmp_path / "out" / "in" / "other").write_text("mine")
+    assert (tmp_path / "out" / "in" / "other").exists()
+    with Staging(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out").exists()
+
+
+def test_two_runs_do_not_mix(tmp_path):
+    run(tmp_path, "old")
+    for sidecar in ("changes.gpkg-wal", "change.tif.aux.xml", "probability.tif.ovr"):
+        (tmp_path / sidecar).write_text("old")
+    (tmp_path / "notes.txt").write_text("mine")
+    run(tmp_path, "new", (PROBABILITY, SUMMARY, "report.html"))
+    assert content(tmp_path) == {PROBABILITY: "new", SUMMARY: "new", "report.html": "new", "notes.txt": "mine"}
+
+
+def test_names_of_a_run_can_be_given(tmp_path):
+    (tmp_path / "report.html").write_text("old")
+    with Staging(tmp_path) as staging:
+        staging.path(SUMMARY).write_text("new")
+        staging.publish((*PRODUCTS, "report.html"))
+    assert content(tmp_path) == {SUMMARY: "new"}
+
+
+def test_summary_moves_last(tmp_path, monkeypatch):
+    moved = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(Path(target)), replace(source, target)))
+    run(tmp_path, "new", (SUMMARY, CHANGE, POLYGONS))
+    assert moved[-1] == tmp_path / SUMMARY
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), KeyboardInterrupt()])
+def test_publish_that_fails_half_way_puts_earlier_results_back(tmp_path, monkeypatch, error):
+    run(tmp_path, "old", (PROBABILITY, CHANGE, SUMMARY))
+    replace = os.replace
+
+    def fail(source, target):
+        if Path(source).name == CHANGE and Path(target).parent == tmp_path and Path(source).read_text() == "new":
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises((ProductError, KeyboardInterrupt)):
+        run(tmp_path, "new")
+    assert content(tmp_path) == dict.fromkeys((PROBABILITY, CHANGE, SUMMARY), "old")
+
+
+def dead_pid() -> int:
+    return int(subprocess.check_output([sys.executable, "-c", "import os; print(os.getpid())"]))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere it cannot be told whether a process lives")
+def test_folders_of_dead_runs_go_and_others_stay(tmp_path):
+    host = socket.gethostname()
+    dead = tmp_path / f".schanger-edge.{host}.{dead_pid()}.abc"
+    alive = tmp_path / f".schanger-edge.{host}.{os.getppid()}.abc"
+    elsewhere = tmp_path / f".schanger-edge.another-{host}.{dead_pid()}.abc"
+    for folder in (dead, alive, elsewhere):
+        folder.mkdir()
+        (folder / CHANGE).write_text("left")
+    run(tmp_path, "new")
+    assert not dead.exists()
+    assert alive.exists()
+    assert elsewhere.exists()
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(ProductError, match="a file is in the way; move it"), Staging(folder):
+            pass
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_folder_under_a_products_name_is_kept(tmp_path):
+    (tmp_path / CHANGE).mkdir()
+    with pytest.raises(ProductError, match=r"change\.tif could not be written .* a folder is in the way"):
+        run(tmp_path, "new")
+    assert [path.name for path in tmp_path.iterdir()] == [CHANGE]
+
+
+def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(ProductError, match=r"Permission denied.*choose an output folder you may write to"):
+        run(tmp_path / "out", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_name_the_file_as_the_user_knows_it(tmp_path):
+    with Staging(tmp_path) as staging:
+        path = staging.path(CHANGE)
+        with pytest.raises(ProductError) as caught, writing(path):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        assert str(caught.value).startswith(f"{tmp_path / CHANGE} could not be written (No space left on device): free")
+        with pytest.raises(ProductError, match=r"change\.tif could not be read"), reading(path):
+            path.read_bytes()
+
+
+def test_only_plain_names_inside_the_context(tmp_path):
+    staging = Staging(tmp_path)
+    with pytest.raises(RuntimeError):
+        staging.path(CHANGE)
+    with staging, pytest.raises(ValueError, match="plain"):
+        staging.path("a/b")
+    with pytest.raises(RuntimeError):
+        staging.publish()
