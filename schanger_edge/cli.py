@@ -75,7 +75,7 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
     model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Change where probability is greater [model's own].")] = None,
-    batch: Annotated[int, typer.Option(help="Tiles per inference.")] = 4,
+    batch: Annotated[int, typer.Option(help="Tiles per inference.")] = 1,
     grid: Annotated[GridOption, typer.Option(help="Whose grid the products take.")] = GridOption.before,
     gsd: Annotated[float | None, typer.Option(help="Resample to this many metres per pixel on reading.")] = None,
     bands: Annotated[str | None, typer.Option(help="Bands of red, green, blue, such as 1,2,3.")] = None,

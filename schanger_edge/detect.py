@@ -26,7 +26,7 @@ from schanger_edge.scene.pair import GridChoice
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.warn import model_warnings
 
-DEFAULT_BATCH = 4
+DEFAULT_BATCH = 1  # on a CPU more tiles at once cost more per tile
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done of it and what there is in all (pixels for `predict`)."""

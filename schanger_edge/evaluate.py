@@ -28,7 +28,7 @@ from schanger_edge.sessions import Session, open_session
 from schanger_edge.tiling import TilePlan, pad_to_tile
 
 THRESHOLD = 0.5
-BATCH = 4
+BATCH = 1  # on a CPU more tiles at once cost more per tile
 
 
 @dataclasses.dataclass(frozen=True)

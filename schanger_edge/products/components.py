@@ -13,7 +13,7 @@ from rasterio.windows import Window
 
 from schanger_edge.products.areas import Floats, Ints, RunArea
 
-_STRIP_PIXELS = 1 << 21
+_STRIP_PIXELS = 1 << 20
 
 
 class Measures(NamedTuple):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid
 from schanger_edge.products.areas import run_area
 from schanger_edge.products.components import Components, Measures, find_components, strips
-from schanger_edge.products.rasters import SCALE, quiet
+from schanger_edge.products.rasters import SCALE, quiet, small_cache
 from schanger_edge.products.staging import reading, writing
 
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
 _CHUNK = 20_000
+_POINTS = 100_000
 _MOST = 3_000_000
 """GDAL holds every outline at once, about 0.8 kB for a single pixel; a noisy map would take the machine's memory."""
 
@@ -47,7 +48,7 @@ def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *,
     Raises:
         ProductError: a raster could not be read or the GeoPackage not be written, or there are millions of polygons.
     """
-    with quiet():
+    with quiet(), small_cache(grid.width):
         with reading(change), rasterio.open(change) as labels, rasterio.open(probability) as values:
             if not labels.shape == values.shape == (grid.height, grid.width):
                 raise ValueError(f"{change.name} and {probability.name} do not lie on the scene's grid.")
@@ -120,11 +121,24 @@ def _outline(source: Path, grid: Grid, measures: Measures) -> tuple[_Geometry, i
         # As its own mask the band leaves out the zeros; nodata comes as outlines of its own. GDAL reads it row by row.
         shapes = rasterio.features.shapes(band, mask=band, connectivity=4)
         changed = (shape["coordinates"] for shape, value in shapes if value == 1)
-        while batch := list(itertools.islice(changed, _CHUNK)):
+        for batch in _batches(changed):
             first, wkb = _encode(batch, ~dataset.transform, grid)
             geometry.put(np.searchsorted(measures.first, first), wkb)
             outlines += len(batch)
     return geometry, outlines
+
+
+def _batches(polygons: Iterator[Any]) -> Iterator[list[Any]]:
+    """Lists of polygons of a bounded number of points: a point as a Python tuple takes over 100 bytes."""
+    batch, points = [], 0
+    for polygon in polygons:
+        batch.append(polygon)
+        points += sum(map(len, polygon))
+        if points > _POINTS:
+            yield batch
+            batch, points = [], 0
+    if batch:
+        yield batch
 
 
 def _encode(polygons: list[Any], to_pixel: Any, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.object_]]:

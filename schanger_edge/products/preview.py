@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
 from schanger_edge.grid import Grid, Window
-from schanger_edge.products.rasters import NODATA, quiet
+from schanger_edge.products.rasters import NODATA, quiet, small_cache
 from schanger_edge.products.staging import reading, writing
 
 _GAP = 8
@@ -103,7 +103,7 @@ def read_change_thumbnail(change: Path, width: int, height: int) -> tuple[NDArra
     """
     shape = (height, width)
     is_change, valid = np.zeros(shape, bool), np.zeros(shape, bool)
-    with reading(change), quiet(), rasterio.open(change) as dataset:
+    with reading(change), quiet(), small_cache(1), rasterio.open(change) as dataset:
         tops, bottoms = _cells(dataset.height, height)
         lefts, rights = _cells(dataset.width, width)
         step = dataset.block_shapes[0][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -51,21 +51,24 @@ class Canvas:
         width, height = self.width + left + right, self.height + top + bottom
         return dataclasses.replace(self, col=self.col - left, row=self.row - top, width=width, height=height)
 
-    def draw(self, image: Any, polygons: Sequence[Doubles], colours: Sequence[Sequence[float]], finer: int = 1) -> None:
-        """Fill polygons in order on an image that has `finer` times as many pixels along each side."""
+    def draw(
+        self, image: Any, polygons: Sequence[Doubles], colour: Callable[[int], Sequence[float]], finer: int = 1
+    ) -> None:
+        """Fill polygons in order on an image with `finer` times as many pixels along each side.
+
+        `colour` gives the colour of the polygon with an index; it is asked only for those that touch the image.
+        """
         if not polygons:
             return
-        counts = np.cumsum([len(polygon) for polygon in polygons])[:-1]
-        fixed = (self.pixels(np.concatenate(polygons)) + 0.5) * finer - 0.5
-        fixed = np.rint(fixed * (1 << _BITS))
+        ends = np.cumsum([len(polygon) for polygon in polygons])
+        starts = np.concatenate([[0], ends[:-1]])
+        pixels = (self.pixels(np.concatenate(polygons)) + 0.5) * finer - 0.5
+        low, high = np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)
+        size = (self.width * finer, self.height * finer)
+        visible = ((high > -1) & (low < size)).all(axis=1)
         # Far corners would overflow the fixed-point numbers of cv2.
         limit = float(1 << 24)
-        parts = np.split(np.clip(fixed, -limit, limit).astype(np.int32), counts)
-        for part, colour in zip(parts, colours, strict=True):
-            cv2.fillPoly(image, [part], colour, lineType=cv2.LINE_8, shift=_BITS)
-
-
-def touches(polygon: Doubles, bounds: tuple[float, float, float, float]) -> bool:
-    """Whether a polygon's bounding box touches a rectangle."""
-    low, high = polygon.min(axis=0), polygon.max(axis=0)
-    return bool(low[0] < bounds[2] and high[0] > bounds[0] and low[1] < bounds[3] and high[1] > bounds[1])
+        fixed = np.clip(np.rint(pixels * (1 << _BITS)), -limit, limit).astype(np.int32)
+        for index in np.flatnonzero(visible).tolist():
+            part = fixed[starts[index] : ends[index]]
+            cv2.fillPoly(image, [part], colour(index), lineType=cv2.LINE_8, shift=_BITS)

@@ -38,7 +38,9 @@ class Content:
         before, after = (self.style.date(date).ground(green, soil, gain) for date in (BEFORE, AFTER))
         self.shapes.append(Shape(layer, points, before if when & BEFORE else None, after if when & AFTER else None))
 
-    def crop(self, layer: int, points: Doubles, colours: tuple[Colour, Colour], rows: tuple[float, float, float, float]) -> None:
+    def crop(
+        self, layer: int, points: Doubles, colours: tuple[Colour, Colour], rows: tuple[float, float, float, float]
+    ) -> None:
         """Paint a field with crop rows."""
         self.shapes.append(Shape(layer, points, colours[0], colours[1], rows=rows))
 

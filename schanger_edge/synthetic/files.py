@@ -89,7 +89,9 @@ def write_pair(
                 rasterio.open(truth, "w", **_options({**image, "dtype": "uint8", "nodata": 255}, 1)) as truth_file,
             ):
                 last = 0.8 if target is not None else 1.0
-                _write_windows(scene, (before_file, after_file, truth_file), shift, nodata_wedge, lambda s: report(s * last))
+                _write_windows(
+                    scene, (before_file, after_file, truth_file), shift, nodata_wedge, lambda s: report(s * last)
+                )
             if target is not None:
                 _write_warped(base, after, target, lambda s: report(0.8 + 0.2 * s))
     return pair

@@ -78,12 +78,18 @@ class Plan:
 
     def finish(self, frame: Frame, when: int) -> Building:
         """The building on the ground."""
+        lists = [*(plane[0] for plane in self.planes), *(solid[0] for solid in self.solids), *self.outline]
+        ends = np.cumsum([len(points) for points in lists]).tolist()
+        ground = frame.place([point for points in lists for point in points])
+        placed = [ground[end - len(points) : end] for points, end in zip(lists, ends, strict=True)]
+        first, last = len(self.planes), len(self.planes) + len(self.solids)
         planes = [
-            shape(ROOF, frame.place(points), colour, when, frame.turn(normal)) for points, colour, normal in self.planes
+            shape(ROOF, points, colour, when, FLAT if normal is FLAT else frame.turn(normal))
+            for points, (_, colour, normal) in zip(placed, self.planes, strict=False)
         ]
-        solids = [(frame.place(points), height) for points, height in self.solids]
-        outline = [frame.place(points) for points in self.outline]
-        height = max(height for _, height in solids)
+        solids = [(points, solid[1]) for points, solid in zip(placed[first:last], self.solids, strict=True)]
+        outline = placed[last:]
+        height = max(solid[1] for solid in solids)
         return Building(planes, solids, outline, when, bounds_of(outline), height)
 
 

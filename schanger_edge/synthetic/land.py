@@ -9,7 +9,20 @@ import numpy as np
 
 from schanger_edge.synthetic.draft import Block, Content
 from schanger_edge.synthetic.noise import Doubles, key, stream, unit
-from schanger_edge.synthetic.shapes import FEATURE, GROUND, KERB, MARK, PARCEL, PATCH, PAVED, ROAD, Frame, box, ribbon
+from schanger_edge.synthetic.shapes import (
+    FEATURE,
+    GROUND,
+    KERB,
+    MARK,
+    PARCEL,
+    PATCH,
+    PAVED,
+    ROAD,
+    Frame,
+    across,
+    box,
+    ribbon,
+)
 from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour, SceneStyle, jittered, mixed
 
 _CROPS: list[tuple[Colour, Colour]] = [
@@ -62,9 +75,7 @@ def paint_street(content: Content, line: Doubles, width: float, major: bool, pav
 
 
 def _shifted(line: Doubles, distance: float) -> Doubles:
-    step = np.gradient(line, axis=0)
-    length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)[:, None]
-    return line + np.stack([-step[:, 1], step[:, 0]], axis=1) / length * distance
+    return line + across(line) * distance
 
 
 def _ragged(rng: random.Random, line: Doubles, width: float) -> Doubles:
@@ -73,8 +84,7 @@ def _ragged(rng: random.Random, line: Doubles, width: float) -> Doubles:
     base = np.arange(len(line))
     fine = np.stack([np.interp(at, base, line[:, 0]), np.interp(at, base, line[:, 1])], axis=1)
     halves = [np.array([rng.uniform(0.38, 0.62) for _ in range(n)]) * width for _ in range(2)]
-    step = np.gradient(fine, axis=0)
-    side = np.stack([-step[:, 1], step[:, 0]], axis=1) / np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)[:, None]
+    side = across(fine)
     return np.concatenate([fine + side * halves[0][:, None], (fine - side * halves[1][:, None])[::-1]])
 
 
@@ -184,7 +194,9 @@ def _crop_colours(block: Block, rng: random.Random) -> tuple[Colour, Colour]:
 def add_meadow(block: Block) -> None:
     """Grass of one tone per parcel, perhaps with a pond."""
     rng, content = block.rng, Content(block.style, block.rng)
-    content.ground(GROUND, block.quad(block.u0, block.v0, block.u1, block.v1), rng.uniform(0.2, 0.9), 0.0, rng.uniform(0.9, 1.08))
+    content.ground(
+        GROUND, block.quad(block.u0, block.v0, block.u1, block.v1), rng.uniform(0.2, 0.9), 0.0, rng.uniform(0.9, 1.08)
+    )
     if rng.random() < 0.16:
         add_pond(block, content)
     block.whole(content)
@@ -209,7 +221,14 @@ def add_bare(block: Block, when: int, cover: float = 1.0) -> None:
     """Cleared or worked ground: bright soil with patches, heaps and tracks."""
     rng, content = block.rng, Content(block.style, block.rng)
     if cover >= 1:
-        content.ground(GROUND, block.quad(block.u0 + 3, block.v0 + 3, block.u1 - 3, block.v1 - 3), 0.2, rng.uniform(0.5, 0.95), 1.05, when)
+        content.ground(
+            GROUND,
+            block.quad(block.u0 + 3, block.v0 + 3, block.u1 - 3, block.v1 - 3),
+            0.2,
+            rng.uniform(0.5, 0.95),
+            1.05,
+            when,
+        )
     for _ in range(rng.randint(3, 9)):
         spot = (rng.uniform(block.u0 + 8, block.u1 - 8), rng.uniform(block.v0 + 8, block.v1 - 8))
         x, y = block.streets.ground(np.array([spot]))[0]
@@ -224,7 +243,14 @@ def add_bare(block: Block, when: int, cover: float = 1.0) -> None:
 def add_park(block: Block, when: int) -> None:
     """Lawn with sports grounds and paths: large man-made shapes without a building."""
     rng, content = block.rng, Content(block.style, block.rng)
-    content.ground(GROUND, block.quad(block.u0 + 4, block.v0 + 4, block.u1 - 4, block.v1 - 4), rng.uniform(0.6, 1.1), 0.0, 1.0, when)
+    content.ground(
+        GROUND,
+        block.quad(block.u0 + 4, block.v0 + 4, block.u1 - 4, block.v1 - 4),
+        rng.uniform(0.6, 1.1),
+        0.0,
+        1.0,
+        when,
+    )
     frame, _ = block.streets.frame((block.u0 + block.u1) / 2, (block.v0 + block.v1) / 2, 1)
     room = min(block.width, block.length) - 30
     if room > 45 and rng.random() < 0.6:
@@ -251,7 +277,7 @@ def _pitch(content: Content, frame: Frame, half_x: float, half_y: float, when: i
         content.fill(MARK, ribbon(np.array([a, (a + b) / 2, b]), 0.25), white, when)
     content.fill(MARK, ribbon(frame.place([(0, -half_y), (0, 0), (0, half_y)]), 0.25), white, when)
     for x in (-half_x, half_x):
-        content.ground(PATCH, blob(rng, *frame.place([(x * 0.95, 0)])[0], 3.0), 0.3, 0.7, 1.0, when)
+        content.ground(PATCH, blob(rng, *frame.place([(x * 0.95, 0)])[0].tolist(), 3.0), 0.3, 0.7, 1.0, when)
 
 
 def _court(content: Content, frame: Frame, when: int) -> None:

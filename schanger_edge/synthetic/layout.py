@@ -142,7 +142,9 @@ class Layout:
         factor = np.where(open_land, np.clip(1.0 + 0.75 * clump, 0.05, 2.4), np.clip(1.0 + 0.35 * clump, 0.2, 2.0))
         return np.asarray(result * factor[:, None], np.float32)
 
-    def _block_chances(self, column: np.typing.NDArray[np.int64], row: np.typing.NDArray[np.int64], when: int) -> Floats:
+    def _block_chances(
+        self, column: np.typing.NDArray[np.int64], row: np.typing.NDArray[np.int64], when: int
+    ) -> Floats:
         """(large, shrub, 1 where open land) for blocks given by arrays."""
         codes = column * 1_000_003 + row
         _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -50,7 +51,7 @@ def lattice(seed: int, cols: Ints, rows: Ints) -> Floats:
         state = (state ^ (state >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
         state = (state ^ (state >> np.uint32(12))) * np.uint32(0x297A2D39)
         state = state ^ (state >> np.uint32(15))
-    return (state >> np.uint32(8)).astype(np.float32) * np.float32(1.0 / (1 << 24))
+    return np.asarray((state >> np.uint32(8)).astype(np.float32) * np.float32(1.0 / (1 << 24)), np.float32)
 
 
 def _taps(positions: Doubles, wavelength: float) -> tuple[Ints, list[Floats]]:
@@ -62,7 +63,19 @@ def _taps(positions: Doubles, wavelength: float) -> tuple[Ints, list[Floats]]:
 
 
 def smooth(seed: int, wavelength: float, xs: Doubles, ys: Doubles) -> Floats:
-    """Smooth noise of mean 0 and deviation about 1 on the grid `ys` x `xs` (metres): quadratic splines on a lattice."""
+    """Smooth noise of mean 0 and deviation about 1 on the even grid `ys` x `xs` (metres): splines on a lattice.
+
+    Long waves are computed on every fourth position and stretched; sizes that are no multiple of 4 are not.
+    """
+    step = float(xs[1] - xs[0]) if len(xs) > 1 else wavelength
+    if wavelength > 16 * step and len(xs) % 4 == 0 and len(ys) % 4 == 0:
+        coarse = _smooth(seed, wavelength, xs[::4] + 1.5 * step, ys[::4] + 1.5 * step)
+        stretched = cv2.resize(coarse, (len(xs), len(ys)), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(stretched, np.float32)
+    return _smooth(seed, wavelength, xs, ys)
+
+
+def _smooth(seed: int, wavelength: float, xs: Doubles, ys: Doubles) -> Floats:
     cols, weights_x = _taps(xs, wavelength)
     rows, weights_y = _taps(ys, wavelength)
     col0, row0 = int(cols[0]) - 1, int(rows[0]) - 1
@@ -81,8 +94,7 @@ def smooth_at(seed: int, wavelength: float, x: Doubles, y: Doubles) -> Floats:
     """The same noise at scattered points."""
     cols, weights_x = _taps(x, wavelength)
     rows, weights_y = _taps(y, wavelength)
-    total = np.zeros(x.shape, np.float32)
-    for i in range(3):
-        for j in range(3):
-            total += weights_x[i] * weights_y[j] * (lattice(seed, cols + (i - 1), rows + (j - 1)) * 6.3 - 3.15)
-    return total
+    steps = np.arange(-1, 2)
+    values = lattice(seed, (cols[:, None] + steps)[:, :, None], (rows[:, None] + steps)[:, None, :])
+    lines = (values * np.stack(weights_x, axis=1)[:, :, None]).sum(axis=1)
+    return np.asarray((lines * np.stack(weights_y, axis=1)).sum(axis=1) * 6.3 - 3.15, np.float32)

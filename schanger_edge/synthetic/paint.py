@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from schanger_edge.synthetic import ground, sensor
-from schanger_edge.synthetic.canvas import Canvas, touches
+from schanger_edge.synthetic.canvas import Canvas
 from schanger_edge.synthetic.draft import Content
 from schanger_edge.synthetic.layout import Layout
 from schanger_edge.synthetic.noise import Bytes, Floats, key, smooth
-from schanger_edge.synthetic.shapes import CAR_SHADOW, HARD, ROOF, Building, Shape
+from schanger_edge.synthetic.shapes import CAR_SHADOW, FLAT, HARD, ROOF, Building, Shape
 from schanger_edge.synthetic.style import DateStyle
 from schanger_edge.synthetic.trees import REACH, plant
 
@@ -44,15 +44,16 @@ class Stage:
         row, col = self.canvas.row - self.wide.row, self.canvas.col - self.wide.col
         return image[row : row + self.canvas.height, col : col + self.canvas.width]
 
-    def colours(self, shapes: list[Shape]) -> list[tuple[float, float, float, float]]:
-        """Lit colours with full alpha."""
-        result = []
-        for shape in shapes:
-            colour = shape.colour(self.when) or (0.0, 0.0, 0.0)
-            light = self.date.lit(shape.normal)
-            r, g, b = (min(255.0, max(1.0, value * light)) for value in colour)
-            result.append((r, g, b, 255.0))
-        return result
+    def paint(self, image: Bytes, shapes: list[Shape], finer: int = 1) -> None:
+        """Draw shapes in order, lit, on an image with alpha over the narrow canvas."""
+
+        def colour(index: int) -> tuple[float, float, float, float]:
+            shape = shapes[index]
+            r, g, b = shape.colour(self.when) or (0.0, 0.0, 0.0)
+            light = 1.0 if shape.normal is FLAT else self.date.lit(shape.normal)
+            return min(255.0, r * light), min(255.0, g * light), min(255.0, b * light), 255.0
+
+        self.canvas.draw(image, [shape.points for shape in shapes], colour, finer)
 
 
 def building_mask(contents: list[Content], chunk: Canvas, chosen: tuple[int, ...]) -> Bytes:
@@ -64,9 +65,8 @@ def building_mask(contents: list[Content], chunk: Canvas, chosen: tuple[int, ...
         for building in content.buildings
         if building.when in chosen
         for part in building.outline
-        if touches(part, chunk.bounds)
     ]
-    chunk.draw(image, outline, [(1.0,)] * len(outline), 3)
+    chunk.draw(image, outline, _one, 3)
     return np.ascontiguousarray(image[1::3, 1::3])
 
 
@@ -84,14 +84,14 @@ def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
     height = plants[0]
     structures = np.zeros_like(height)
     solids = [solid for building in stage.buildings for solid in building.solids]
-    stage.wide.draw(structures, [solid[0] for solid in solids], [(solid[1],) for solid in solids])
+    stage.wide.draw(structures, [solid[0] for solid in solids], lambda index: (solids[index][1],))
 
     image = _over(image, _grained(_fine_layer(stage, stage.roofs), style.seed, stage.canvas, 0.045))
     seen = (stage.inner(plants[0]), stage.inner(plants[1]), stage.inner(plants[2]))
     image, crowns = ground.with_trees(style, stage.date, stage.canvas, image, seen, stage.inner(structures))
     shadow = _shadow(stage, np.maximum(structures, height * np.float32(0.9)), crowns)
-    ambient = np.asarray(stage.date.ambient, np.float32)
-    image *= 1.0 - shadow[:, :, None] * (1.0 - ambient)
+    if shadow.any():
+        image *= 1.0 - shadow[:, :, None] * (1.0 - np.asarray(stage.date.ambient, np.float32))
     return sensor.develop(image, stage.date, key(style.seed, "sensor", when), stage.canvas, _PAD)
 
 
@@ -107,7 +107,7 @@ def _stage(layout: Layout, when: int, chunk: Canvas) -> Stage:
     roofs: list[Shape] = []
     buildings: list[Building] = []
     for content in layout.contents(area):
-        shapes += [s for s in content.shapes if s.colour(when) is not None and touches(s.points, area)]
+        shapes += [s for s in content.shapes if s.colour(when) is not None]
         for building in content.buildings:
             b = building.bounds
             if building.when & when and b[0] < area[2] and b[2] > area[0] and b[1] < area[3] and b[3] > area[1]:
@@ -118,9 +118,13 @@ def _stage(layout: Layout, when: int, chunk: Canvas) -> Stage:
     return Stage(when, date, canvas, wide, soft, hard, roofs, buildings)
 
 
+def _one(_index: int) -> tuple[float]:
+    return (1.0,)
+
+
 def _soft_layer(stage: Stage) -> Floats:
     image = np.zeros((stage.canvas.height, stage.canvas.width, 4), np.uint8)
-    stage.canvas.draw(image, [shape.points for shape in stage.soft], stage.colours(stage.soft))
+    stage.paint(image, stage.soft)
     sigma = 0.45 / stage.canvas.gsd
     return cv2.GaussianBlur(image, (0, 0), min(2.5, max(0.6, sigma))).astype(np.float32)
 
@@ -128,9 +132,7 @@ def _soft_layer(stage: Stage) -> Floats:
 def _fine_layer(stage: Stage, shapes: list[Shape]) -> Floats:
     canvas = stage.canvas
     image = np.zeros((canvas.height * _FINER, canvas.width * _FINER, 4), np.uint8)
-    bounds = canvas.bounds
-    near = [shape for shape in shapes if touches(shape.points, bounds)]
-    canvas.draw(image, [shape.points for shape in near], stage.colours(near), _FINER)
+    stage.paint(image, shapes, _FINER)
     return cv2.resize(image, (canvas.width, canvas.height), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
@@ -141,7 +143,7 @@ def _crop_rows(stage: Stage) -> Floats | None:
     image = np.zeros((stage.canvas.height, stage.canvas.width, 4), np.float32)
     at = 2 if stage.when == 1 else 3
     rows = [(s.rows[0], s.rows[1], s.rows[at], 1.0) for s in fields if s.rows]
-    stage.canvas.draw(image, [shape.points for shape in fields], rows)
+    stage.canvas.draw(image, [shape.points for shape in fields], lambda index: rows[index])
     return image
 
 
@@ -164,7 +166,7 @@ def _blocked(stage: Stage, canvas: Canvas) -> Bytes:
     image = np.zeros((canvas.height, canvas.width), np.uint8)
     polygons = [shape.points for shape in stage.hard if shape.layer < CAR_SHADOW]
     polygons += [part for building in stage.buildings for part in building.outline]
-    canvas.draw(image, polygons, [(1.0,)] * len(polygons))
+    canvas.draw(image, polygons, _one)
     return cv2.dilate(image, np.ones((3, 3), np.uint8)) if canvas.gsd < 0.7 else image
 
 

@@ -61,25 +61,26 @@ def _stand(content: Content, frame: Frame, fate: Fate, make: Callable[[], Plan],
         return
     plan = make()
     if when != BOTH:
-        _traces(content, frame, plan, BOTH & ~when)
+        _traces(content, frame, plan, fate, BOTH & ~when)
     _put(content, frame, plan, when)
 
 
-def _traces(content: Content, frame: Frame, plan: Plan, when: int) -> None:
+def _traces(content: Content, frame: Frame, plan: Plan, fate: Fate, when: int) -> None:
     """The ground of a building that is not there: nothing, worked soil, a slab, or rubble."""
     rng, chance = content.rng, content.rng.random()
     outline = frame.place(plan.outline[0])
     centre = outline.mean(axis=0)
-    if chance < 0.6:
+    untouched = 0.35 if when == AFTER else 0.9 if fate.when == AFTER and fate.stage == 0 else 0.65
+    if chance < untouched:
         return
-    if chance < 0.9:
+    if chance < 0.95:
         radius = float(np.hypot(*(outline - centre).T).max())
         spot = blob(rng, float(centre[0]), float(centre[1]), radius * rng.uniform(0.9, 1.3), 0.4)
         content.ground(PATCH, spot, rng.uniform(0, 0.4), rng.uniform(0.4, 1.0), rng.uniform(0.95, 1.12), when)
     else:
         content.fill(PAVED, (outline - centre) * rng.uniform(0.75, 0.98) + centre, jittered(rng, (186, 180, 168)), when)
         return
-    for _ in range(rng.choice([0, 0, 12, 30])):
+    for _ in range(rng.choice([0, 8, 30]) if when == AFTER else 0):
         x, y = centre + [rng.gauss(0, 4), rng.gauss(0, 4)]
         tone = rng.choice([(196, 188, 176), (120, 108, 96), (150, 96, 76), (90, 86, 82)])
         content.fill(FEATURE, blob(rng, x, y, rng.uniform(0.3, 0.9), 0.6, 5), tone, when)
@@ -88,7 +89,9 @@ def _traces(content: Content, frame: Frame, plan: Plan, when: int) -> None:
 # --- lots along streets -------------------------------------------------------------------------------------------
 
 
-def _lots(block: Block, lot_width: float, depth: float, street: float) -> Iterator[tuple[float, float, int, float, float]]:
+def _lots(
+    block: Block, lot_width: float, depth: float, street: float
+) -> Iterator[tuple[float, float, int, float, float]]:
     """(u of the front, v, side, width, depth) of the lots of a block; also the inner streets between double rows."""
     halves = [column_street(block.style, column)[0] / 2 for column in (block.column, block.column + 1)]
     ends = [row_street(block.style, block.column, row)[0] / 2 for row in (block.row, block.row + 1)]
@@ -180,7 +183,9 @@ def _house_lot(content: Content, frame: Frame, width: float, deep: float, fate: 
     drive, side = rng.uniform(2.8, 5.8), rng.choice([-1, 1])
     x = side * (wide / 2 - drive / 2 - rng.uniform(0, 1))
     paving: Colour = rng.choice([(206, 200, 188), (190, 184, 172), (150, 148, 144), (176, 160, 142)])
-    content.fill(PAVED, place.place(box(x - drive / 2, -setback - 2.5, x + drive / 2, 2.5)), jittered(rng, paving), when)
+    content.fill(
+        PAVED, place.place(box(x - drive / 2, -setback - 2.5, x + drive / 2, 2.5)), jittered(rng, paving), when
+    )
     for lane in (-0.25, 0.25) if drive > 4.6 else (0.0,):
         spot = place.moved(x + lane * drive, -rng.uniform(1.5, 4.0), math.pi / 2)
         for date in (BEFORE, AFTER):
@@ -195,7 +200,9 @@ def _lot_ground(content: Content, frame: Frame, width: float, deep: float, fate:
     lot = frame.place(box(-width / 2, -1.5, width / 2, deep))
     green = rng.gauss(0.75, 0.22)
     fresh = rng.random() < (0.25 if when == AFTER else 0.03)
-    content.ground(PARCEL, lot, green, rng.uniform(0.5, 1.0) if fresh else rng.uniform(0, 0.15), rng.uniform(0.9, 1.06), when)
+    content.ground(
+        PARCEL, lot, green, rng.uniform(0.5, 1.0) if fresh else rng.uniform(0, 0.15), rng.uniform(0.9, 1.06), when
+    )
     if fate.stage >= 1 and not when & BEFORE:
         content.ground(PARCEL, lot, 0.2, rng.uniform(0.4, 1.0), rng.uniform(0.95, 1.15), BEFORE)
 
@@ -212,7 +219,12 @@ def _backyard(content: Content, frame: Frame, width: float, deep: float, back: f
         return
     if rng.random() < 0.5:
         x = rng.uniform(-0.3, 0.3) * width
-        content.fill(PAVED, frame.place(box(x - 2.5, back - 1, x + 2.5, back + rng.uniform(2, 4))), jittered(rng, (188, 180, 168)), when)
+        content.fill(
+            PAVED,
+            frame.place(box(x - 2.5, back - 1, x + 2.5, back + rng.uniform(2, 4))),
+            jittered(rng, (188, 180, 168)),
+            when,
+        )
     if rng.random() < 0.09 and content.style.paved:
         spot = frame.moved(rng.uniform(-0.2, 0.2) * width, back + room * 0.5, rng.uniform(0, 3))
         pool = blob(rng, spot.x, spot.y, rng.uniform(2.2, 3.8), 0.5, 18)
@@ -280,7 +292,9 @@ def add_town(block: Block, when: int, activity: float) -> None:
 def _town_lot(content: Content, frame: Frame, width: float, deep: float, fate: Fate) -> None:
     rng = content.rng
     if rng.random() < 0.12 or deep < 5:
-        content.ground(PATCH, frame.place(box(-width / 2, 0, width / 2, deep)), rng.uniform(0.2, 1.0), rng.uniform(0, 0.8), 0.95)
+        content.ground(
+            PATCH, frame.place(box(-width / 2, 0, width / 2, deep)), rng.uniform(0.2, 1.0), rng.uniform(0, 0.8), 0.95
+        )
         return
     when = fate.roll(rng)
     wide, long = width * rng.uniform(0.78, 0.98), deep * rng.uniform(0.55, 0.94)
@@ -319,7 +333,9 @@ def _inner_box(block: Block) -> tuple[Frame, float, float]:
 def _marked_lot(content: Content, frame: Frame, half_x: float, y0: float, y1: float, full: float, when: int) -> None:
     """A parking lot: asphalt, lines, cars that come and go."""
     rng = content.rng
-    content.fill(PAVED, frame.place(box(-half_x, y0, half_x, y1)), jittered(rng, content.style.asphalt, 0.2, 0.02), when)
+    content.fill(
+        PAVED, frame.place(box(-half_x, y0, half_x, y1)), jittered(rng, content.style.asphalt, 0.2, 0.02), when
+    )
     bay, y = 2.6, y0 + 0.5
     while y + 5 < y1:
         turn = 1 if round((y - y0) / 5.5) % 2 else -1
@@ -340,7 +356,9 @@ def add_halls(block: Block, when: int, activity: float) -> None:
     frame, half_x, half_y = _inner_box(block)
     yard = block.quad(block.u0 + 6, block.v0 + 6, block.u1 - 6, block.v1 - 6)
     if rng.random() < 0.7:
-        content.fill(KERB, yard, jittered(rng, rng.choice([(168, 162, 152), (140, 138, 134), (188, 176, 154)]), 0.1), when)
+        content.fill(
+            KERB, yard, jittered(rng, rng.choice([(168, 162, 152), (140, 138, 134), (188, 176, 154)]), 0.1), when
+        )
     else:
         content.ground(PARCEL, yard, 0.4, rng.uniform(0.2, 0.9), 1.0, when)
     count = max(1, round(half_x / rng.uniform(22, 45)))

@@ -51,9 +51,7 @@ class SyntheticScene:
         """The whole scene."""
         return Window(0, 0, self.width, self.height)
 
-    def render(
-        self, date: Date, window: Window | None = None, *, offset: tuple[float, float] = (0.0, 0.0)
-    ) -> Bytes:
+    def render(self, date: Date, window: Window | None = None, *, offset: tuple[float, float] = (0.0, 0.0)) -> Bytes:
         """The image (3, H, W) uint8 RGB of one date, values 1..255.
 
         Args:
@@ -85,7 +83,11 @@ class SyntheticScene:
         return self._assembled(window, (), paint, (0.0, 0.0))
 
     def _assembled(
-        self, window: Window | None, bands: tuple[int, ...], paint: Callable[[Canvas], Bytes], offset: tuple[float, float]
+        self,
+        window: Window | None,
+        bands: tuple[int, ...],
+        paint: Callable[[Canvas], Bytes],
+        offset: tuple[float, float],
     ) -> Bytes:
         window = window or self.window
         if window.width < 1 or window.height < 1:

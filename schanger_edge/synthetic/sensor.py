@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
 from schanger_edge.synthetic.canvas import Canvas
 from schanger_edge.synthetic.noise import Bytes, Floats, lattice, smooth
 from schanger_edge.synthetic.style import DateStyle
+
+_WHITE, _LEVELS = 2.0, 8191
 
 
 def develop(image: Floats, date: DateStyle, seed: int, canvas: Canvas, pad: int) -> Bytes:
@@ -19,10 +23,8 @@ def develop(image: Floats, date: DateStyle, seed: int, canvas: Canvas, pad: int)
     air = np.asarray(date.haze_colour, np.float32) / 255
     x = x * np.float32(1 - date.haze) + air * np.float32(date.haze)
     drift = 1.0 + 0.02 * smooth(seed, 400.0, canvas.xs, canvas.ys)
-    x = np.maximum(x * (drift[:, :, None] * np.asarray(date.balance, np.float32)), 0.0)
-    x = np.power(x, np.float32(date.gamma))
-    # Highlights roll off instead of burning out.
-    x = np.where(x > 0.7, 0.7 + 0.32 * (1.0 - np.exp((0.7 - x) * np.float32(1 / 0.32))), x) * np.float32(255)
+    x *= drift[:, :, None] * np.asarray(date.balance, np.float32)
+    x = _curve(date.gamma)[np.clip(x * np.float32(_LEVELS / _WHITE), 0, _LEVELS).astype(np.int32)]
     if date.blur > 0.3:
         x = cv2.GaussianBlur(x, (0, 0), date.blur)
     if date.sharpen:
@@ -30,6 +32,13 @@ def develop(image: Floats, date: DateStyle, seed: int, canvas: Canvas, pad: int)
     x = x[pad:-pad, pad:-pad] + _grain(seed, canvas, pad) * np.float32(date.noise)
     result = np.clip(np.rint(x), 1, 255).astype(np.uint8)
     return _compressed(result, date.jpeg)
+
+
+@functools.lru_cache(maxsize=64)
+def _curve(gamma: float) -> Floats:
+    """Output level 0..255 for light 0..2 in fine steps; highlights roll off instead of burning out."""
+    x = np.linspace(0.0, _WHITE, _LEVELS + 1) ** gamma
+    return np.where(x > 0.7, 0.7 + 0.32 * (1.0 - np.exp((0.7 - x) / 0.32)), x).astype(np.float32) * np.float32(255)
 
 
 def _grain(seed: int, canvas: Canvas, pad: int) -> Floats:

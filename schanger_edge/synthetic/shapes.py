@@ -96,14 +96,22 @@ def box(x0: float, y0: float, x1: float, y1: float) -> list[tuple[float, float]]
 
 def ribbon(line: Doubles, width: float) -> Doubles:
     """Outline (2N, 2) of a line (N, 2) drawn `width` metres wide."""
-    step = np.gradient(line, axis=0)
-    length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)[:, None]
-    side = np.stack([-step[:, 1], step[:, 0]], axis=1) / length * (width / 2)
+    side = across(line) * (width / 2)
     return np.concatenate([line + side, (line - side)[::-1]])
+
+
+def across(line: Doubles) -> Doubles:
+    """Unit vectors (N, 2) at right angles to a line (N, 2)."""
+    side = np.empty_like(line)
+    side[1:-1] = line[2:, ::-1] - line[:-2, ::-1]
+    side[0], side[-1] = line[1, ::-1] - line[0, ::-1], line[-1, ::-1] - line[-2, ::-1]
+    side[:, 0] *= -1
+    side /= np.maximum(np.hypot(side[:, 0], side[:, 1]), 1e-9)[:, None]
+    return side
 
 
 def bounds_of(polygons: list[Doubles]) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of polygons."""
-    low = np.min([polygon.min(axis=0) for polygon in polygons], axis=0)
-    high = np.max([polygon.max(axis=0) for polygon in polygons], axis=0)
+    points = np.concatenate(polygons)
+    low, high = points.min(axis=0), points.max(axis=0)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])

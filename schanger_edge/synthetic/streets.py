@@ -113,9 +113,7 @@ class Streets:
         us = np.stack([self.column_line(columns), self.column_line(columns + 1)], axis=1)
         vs = np.stack([self.row_line(columns, rows), self.row_line(columns, rows + 1)], axis=1)
         steps = ((0, 0), (0.5, 0), (1, 0), (1, 0.5), (1, 1), (0.5, 1), (0, 1), (0, 0.5))
-        points = np.stack(
-            [np.stack([us @ (1 - s, s), vs @ (1 - t, t)], axis=1) for s, t in steps], axis=1
-        )
+        points = np.stack([np.stack([us @ (1 - s, s), vs @ (1 - t, t)], axis=1) for s, t in steps], axis=1)
         ground = self.ground(points.reshape(-1, 2)).reshape(points.shape)
         return ground.min(axis=1), ground.max(axis=1)
 

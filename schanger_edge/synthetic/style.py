@@ -23,11 +23,35 @@ _CLIMATES: dict[str, tuple[Colour, Colour, Colour, Colour]] = {
     "grey": ((98, 102, 78), (134, 124, 110), (164, 152, 138), (60, 68, 52)),
 }
 _ROOFS: dict[str, list[Colour]] = {
-    "shingle": [(118, 112, 108), (98, 92, 88), (136, 124, 112), (88, 84, 86), (122, 98, 84), (150, 142, 134), (104, 110, 118)],
+    "shingle": [
+        (118, 112, 108),
+        (98, 92, 88),
+        (136, 124, 112),
+        (88, 84, 86),
+        (122, 98, 84),
+        (150, 142, 134),
+        (104, 110, 118),
+    ],
     "tile": [(172, 98, 72), (152, 84, 64), (128, 76, 62), (186, 120, 92), (108, 104, 108), (140, 100, 84)],
-    "metal": [(196, 200, 204), (168, 172, 176), (148, 108, 84), (158, 66, 56), (82, 126, 178), (92, 128, 100), (120, 92, 78)],
+    "metal": [
+        (196, 200, 204),
+        (168, 172, 176),
+        (148, 108, 84),
+        (158, 66, 56),
+        (82, 126, 178),
+        (92, 128, 100),
+        (120, 92, 78),
+    ],
     "concrete": [(172, 166, 156), (146, 140, 132), (188, 182, 172), (124, 118, 112), (164, 138, 120), (70, 120, 190)],
-    "hall": [(222, 222, 218), (190, 192, 194), (140, 142, 146), (94, 96, 100), (120, 140, 168), (168, 150, 130), (206, 200, 186)],
+    "hall": [
+        (222, 222, 218),
+        (190, 192, 194),
+        (140, 142, 146),
+        (94, 96, 100),
+        (120, 140, 168),
+        (168, 150, 130),
+        (206, 200, 186),
+    ],
 }
 # Shares of built kinds and of natural kinds per kind of settlement.
 _BUILT: dict[str, dict[str, float]] = {
@@ -184,7 +208,7 @@ def _reweighted(rng: random.Random, shares: dict[str, float]) -> dict[str, float
 
 def _roof_pools(rng: random.Random) -> dict[str, tuple[Colour, ...]]:
     return {
-        kind: tuple(jittered(rng, colour, 0.15, 0.06) for colour in rng.sample(pool, rng.randint(3, len(pool))))
+        kind: tuple(jittered(rng, colour, 0.15, 0.035) for colour in rng.sample(pool, rng.randint(3, len(pool))))
         for kind, pool in _ROOFS.items()
     }
 

@@ -12,7 +12,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from schanger_edge.errors import CheckpointError  # noqa: E402
 from schanger_export.checkpoints import (  # noqa: E402
     fusion_names,
     load_network,
@@ -21,6 +20,8 @@ from schanger_export.checkpoints import (  # noqa: E402
     save_checkpoint,
     weights_sha256,
 )
+
+from schanger_edge.errors import CheckpointError  # noqa: E402
 
 Weights = Callable[..., dict[str, Any]]
 Make = Callable[..., Path]
