@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from standin import timing_model
 
 from schanger_edge.predict import predict
-from schanger_edge.products.rasters import RasterSink
+from schanger_edge.products.rasters import RasterSink, TileRows
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 from schanger_edge.synthetic import write_pair
@@ -58,9 +58,12 @@ def bare(before: Path, after: Path, model: Path, target: Path) -> None:
 
 def ours(before: Path, after: Path, model: Path, target: Path) -> None:
     """The product's own stream into `probability.tif`, without what follows it."""
-    with open_pair(before, after) as pair, open_session(model) as session:
-        with RasterSink(pair.grid, threshold=0.5, probability=target, change=None) as sink:
-            predict(pair, session, sink, batch=BATCH)
+    with (
+        open_pair(before, after) as pair,
+        open_session(model) as session,
+        RasterSink(pair.grid, threshold=0.5, probability=target, change=None) as sink,
+    ):
+        predict(pair, session, TileRows(sink), batch=BATCH)
 
 
 def measure(function: Callable[..., None], *arguments: Path) -> tuple[float, float]:

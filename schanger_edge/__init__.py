@@ -1,8 +1,7 @@
 """Change maps from two georeferenced images: `from schanger_edge import detect`."""
 
-__version__ = "0.1.0"
-
 # Eager, because a submodule of the same name would else take the place of the function.
+from schanger_edge._version import __version__
 from schanger_edge.detect import Detection, detect
 from schanger_edge.errors import SchangerError
 from schanger_edge.evaluate import Evaluation, evaluate

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from schanger_edge import __version__
+from schanger_edge._version import __version__
 from schanger_edge.errors import SchangerError
 
 if TYPE_CHECKING:

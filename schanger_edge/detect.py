@@ -9,14 +9,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from schanger_edge import __version__
+from schanger_edge._version import __version__
 from schanger_edge.bundled import model_path
 from schanger_edge.errors import SceneError, SchangerError
 from schanger_edge.predict import Flow, predict
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PRODUCTS, SUMMARY
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, SUMMARY
 from schanger_edge.products.polygons import write_polygons
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
-from schanger_edge.products.rasters import RasterCounts, RasterSink
+from schanger_edge.products.rasters import RasterCounts, RasterSink, TileRows
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import Thumbnail
@@ -130,7 +130,7 @@ def detect(
             flow = predict(
                 pair,
                 session,
-                sink,
+                TileRows(sink),
                 batch=batch,
                 progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
                 observe=lambda tile, pixels: thumbnail.add(tile.owned, tile.window, pixels.before, pixels.after),
@@ -145,6 +145,11 @@ def detect(
         polygons = write_polygons(
             staging.path(CHANGE), staging.path(PROBABILITY), pair.grid, staging.path(POLYGONS), min_area=min_area
         )
+        if polygons.left_out:
+            warnings.append(
+                f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
+                "raise --threshold or --min-area."
+            )
         vectors = time.perf_counter()
         change, valid = read_change_thumbnail(staging.path(CHANGE), thumbnail.width, thumbnail.height)
         write_preview(staging.path(PREVIEW), thumbnail.before, thumbnail.after, change, valid)
@@ -160,10 +165,10 @@ def detect(
             "total": time.perf_counter() - began,
         }
         options = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd, "min_area": min_area}
-        summary = _summary(pair, session, flow, counts, polygons, warnings, options, timings)
+        summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
         write_summary(staging.path(SUMMARY), summary)
-        staging.publish(PRODUCTS)
-    return Detection(Path(output), counts.valid, counts.changed, polygons, tuple(warnings), summary)
+        staging.publish()
+    return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
 
 
 def _check_options(threshold: float | None, batch: int, min_area: float) -> None:

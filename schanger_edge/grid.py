@@ -108,7 +108,8 @@ def _ground_sample_distance(grid: Grid) -> float:
     to_geographic = Transformer.from_crs(crs.to_wkt(), "EPSG:4326", always_xy=True)
     col, row = grid.width / 2, grid.height / 2
     corners = [transform @ (col + dc, row + dr) for dc, dr in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
-    lon, lat = to_geographic.transform(*zip(*corners, strict=True))
+    xs, ys = zip(*corners, strict=True)
+    lon, lat = to_geographic.transform(xs, ys)
     area, _ = Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)
     return math.sqrt(abs(area))
 

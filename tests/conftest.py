@@ -61,13 +61,13 @@ def make_tiff(tmp_path: Path) -> Callable[..., Path]:
             profile |= {"photometric": "RGB", "ALPHA": "YES"}
         elif data.shape[0] != 3:
             profile |= {"photometric": "MINISBLACK", "ALPHA": "NO"}
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-            with rasterio.open(path, "w", dtype=data.dtype, nodata=nodata, **profile, **options) as dataset:
-                if colors is not None:
-                    dataset.colorinterp = colors
-                dataset.write(data)
-                if mask is not None:
-                    dataset.write_mask(mask)
+        profile |= {"dtype": data.dtype, "nodata": nodata, **options}
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as dataset:
+            if colors is not None:
+                dataset.colorinterp = colors
+            dataset.write(data)
+            if mask is not None:
+                dataset.write_mask(mask)
         return path
 
     return make

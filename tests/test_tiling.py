@@ -16,7 +16,7 @@ def test_axis_is_owned_once_with_context(length: int, tile: int, halo: int) -> N
     owned = np.zeros(length, int)
     for offset, size, start, end in spans:
         assert size == min(tile, length)
-        assert 0 <= offset
+        assert offset >= 0
         assert offset + size <= length
         assert start < end
         owned[start:end] += 1

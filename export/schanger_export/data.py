@@ -75,10 +75,10 @@ class Crops:
             part = array[top : top + side, left : left + side]
             part = cv2.resize(part, (self.tile, self.tile), interpolation=interpolation)  # type: ignore[assignment]
             part = np.rot90(part, turns)
-            return part[:, ::-1] if flip else part
+            return np.ascontiguousarray(part[:, ::-1] if flip else part)
 
         smooth = cv2.INTER_AREA if side > self.tile else cv2.INTER_LINEAR
-        images = [cut(date, smooth).astype(np.float32) / 255 for date in dates]
+        images = [cut(date, smooth).astype(np.float32) / np.float32(255) for date in dates]
         colored = _photometric(images, rng)
         return np.stack([c.transpose(2, 0, 1) for c in colored]), cut(label, cv2.INTER_NEAREST).astype(np.float32)
 
@@ -102,7 +102,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
     if array is None:
         raise DatasetError(f"{path} cannot be read as an image: replace or remove it.")
     if label:
-        return (array != 0).astype(np.uint8)
+        return np.asarray(array != 0, np.uint8)
     return cv2.cvtColor(array, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
@@ -116,7 +116,7 @@ def _photometric(images: list[NDArray[np.float32]], rng: np.random.Generator) ->
         x = np.clip(image, 1 / 255, 1) ** np.float32(np.exp(0.15 * own[4])) * gain
         x = (x - 0.4) * np.float32(np.exp(rng.normal(0, 0.12))) + 0.4 + np.float32(rng.normal(0, 0.02))
         if rng.random() < 0.2:
-            x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.4, 1.1)))  # type: ignore[assignment]
+            x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.4, 1.1)))
         if rng.random() < 0.2:
             x = x + rng.normal(0, rng.uniform(0.005, 0.03), x.shape).astype(np.float32)
         out.append(np.clip(x, 0, 1).astype(np.float32))

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from schanger_edge import __version__
+from schanger_edge._version import __version__
 from schanger_edge.datasets import dataset as benchmark_dataset
 from schanger_edge.errors import ModelError
 from schanger_edge.model_card import (

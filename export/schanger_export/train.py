@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from schanger_edge.scores import Counts
 from schanger_export.data import Crops, Source, _read
-from schanger_export.network import SChanger, SingleDateNetwork
+from schanger_export.network import DropPath, SChanger, SingleDateNetwork
 
 
 def loss_function(logits: Tensor, label: Tensor) -> Tensor:
@@ -93,6 +93,11 @@ def train(options: argparse.Namespace) -> None:  # noqa: PLR0915
     torch.set_num_threads(options.threads)
     single = options.task == "single"
     network = (SingleDateNetwork if single else SChanger)(options.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.rate = options.drop
+        elif isinstance(module, nn.Dropout):
+            module.p = options.drop
     if options.init:
         prior = torch.load(options.init, weights_only=True)["state_dict"]
         missing, unexpected = network.load_state_dict(prior, strict=False)
@@ -171,6 +176,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--tile", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--drop", type=float, default=0.2, help="rate of DropPath and dropout; 0 for short runs")
     parser.add_argument("--ema", type=float, default=0.99)
     parser.add_argument("--interval", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)

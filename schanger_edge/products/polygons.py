@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ import rasterio.features
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid
 from schanger_edge.products.areas import run_area
 from schanger_edge.products.components import Components, Measures, find_components, strips
@@ -24,11 +24,19 @@ LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
 _CHUNK = 20_000
 _POINTS = 100_000
-_MOST = 3_000_000
+MOST = 3_000_000
 """GDAL holds every outline at once, about 0.8 kB for a single pixel; a noisy map would take the machine's memory."""
 
 
-def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *, min_area: float = 0.0) -> int:
+@dataclasses.dataclass(frozen=True)
+class PolygonCount:
+    """Polygons written, and how many more there are than the layer takes (the smallest are left out)."""
+
+    written: int
+    left_out: int
+
+
+def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *, min_area: float = 0.0) -> PolygonCount:
     """Write each 4-connected area of change.tif == 1 as one polygon, largest first.
 
     Fields: `id` (1..n, by falling area), `area_m2` (planar in projected CRS; on the ellipsoid in geographic CRS and
@@ -42,11 +50,8 @@ def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *,
         target: GeoPackage to write; replaced where it exists.
         min_area: smaller polygons are left out; m2, or pixels where the grid has no CRS.
 
-    Returns:
-        The number of polygons written.
-
     Raises:
-        ProductError: a raster could not be read or the GeoPackage not be written, or there are millions of polygons.
+        ProductError: a raster could not be read or the GeoPackage not be written.
     """
     with quiet(), small_cache(grid.width):
         with reading(change), rasterio.open(change) as labels, rasterio.open(probability) as values:
@@ -54,11 +59,11 @@ def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *,
                 raise ValueError(f"{change.name} and {probability.name} do not lie on the scene's grid.")
             found = find_components(labels, values, run_area(grid))
         measures, keep, source = found.measures, found.measures.area >= min_area, change
-        if np.count_nonzero(keep) > _MOST:
-            raise ProductError(
-                f"the change map falls into {np.count_nonzero(keep)} polygons, more than {_MOST}: raise the threshold "
-                "or the smallest area of a polygon."
-            )
+        order = np.lexsort((measures.first, -measures.area))
+        order = order[keep[order]]
+        left_out = max(order.size - MOST, 0)
+        keep[order[MOST:]] = False
+        order = order[:MOST]
         try:
             if not keep.all():  # small areas are left out before GDAL sees them: a noisy map has millions
                 source = target.with_name(f".{target.name}.kept.tif")
@@ -68,12 +73,10 @@ def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *,
         finally:
             if source != change:
                 source.unlink(missing_ok=True)
-    order = np.lexsort((measures.first, -measures.area))
-    order = order[keep[order]]
     if outlines != order.size:
         raise RuntimeError(f"{outlines} outlines for {order.size} areas of change.")
     _write_layer(target, grid, measures, order, geometry)
-    return outlines
+    return PolygonCount(outlines, left_out)
 
 
 class _Geometry:

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window as RasterWindow
+from rasterio.windows import Window
 
-from schanger_edge.grid import Grid, Window
 from schanger_edge.products.rasters import NODATA, quiet, small_cache
 from schanger_edge.products.staging import reading, writing
 
@@ -23,34 +22,6 @@ _BRIGHT, _DARK = (255, 235, 0), (10, 10, 10)
 """RGB of the inner and the outer contour: one of the two stands out on any ground."""
 
 Image = NDArray[np.uint8]
-
-
-class Thumbnail:
-    """Both dates of a scene at the size of a preview, gathered from tiles as they pass.
-
-    Attributes:
-        width: columns.
-        height: rows.
-        before: (3, height, width) uint8 RGB; black where no tile has come.
-        after: the same of the second date.
-    """
-
-    def __init__(self, grid: Grid, longest: int = 1024) -> None:
-        factor = max(1.0, max(grid.width, grid.height) / longest)
-        self.width, self.height = max(1, round(grid.width / factor)), max(1, round(grid.height / factor))
-        self.before = np.zeros((3, self.height, self.width), np.uint8)
-        self.after = np.zeros_like(self.before)
-        # The nearest pixel: a mean would cost every pixel of the scene a pass of its own.
-        self._rows = (2 * np.arange(self.height, dtype=np.int64) + 1) * grid.height // (2 * self.height)
-        self._cols = (2 * np.arange(self.width, dtype=np.int64) + 1) * grid.width // (2 * self.width)
-
-    def add(self, owned: Window, window: Window, before: Image, after: Image) -> None:
-        """Take what a tile owns of its pixels, (3, h, w) of `window`."""
-        top, bottom = np.searchsorted(self._rows, (owned.row_off, owned.row_end))
-        left, right = np.searchsorted(self._cols, (owned.col_off, owned.col_end))
-        rows, cols = np.ix_(self._rows[top:bottom] - window.row_off, self._cols[left:right] - window.col_off)
-        self.before[:, top:bottom, left:right] = before[:, rows, cols]
-        self.after[:, top:bottom, left:right] = after[:, rows, cols]
 
 
 def write_preview(path: Path, before: Image, after: Image, change: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
@@ -109,7 +80,7 @@ def read_change_thumbnail(change: Path, width: int, height: int) -> tuple[NDArra
         step = dataset.block_shapes[0][0]
         for row_off in range(0, dataset.height, step):
             rows = min(step, dataset.height - row_off)
-            values = dataset.read(1, window=RasterWindow(0, row_off, dataset.width, rows))
+            values = dataset.read(1, window=Window(0, row_off, dataset.width, rows))
             strips = (values == 1, values != NODATA)
             touched = np.flatnonzero((bottoms > row_off) & (tops < row_off + rows))
             for row in touched:

@@ -287,7 +287,8 @@ def _says_data(data: NDArray[Any], nodata: Nodata) -> NDArray[np.bool_]:
         same = data == nodata
         empty = same if empty is None else empty | same
     assert empty is not None
-    return ~(empty[0] & empty[1] & empty[2])
+    valid: NDArray[np.bool_] = ~(empty[0] & empty[1] & empty[2])
+    return valid
 
 
 def _lattice(whole: Window) -> Iterator[Window]:

@@ -15,7 +15,8 @@ from schanger_edge.synthetic.streets import Streets
 from schanger_edge.synthetic.style import AFTER, BEFORE, Colour, SceneStyle, jittered
 
 _CAR_COLOURS: list[Colour] = [
-    (228, 228, 228), (205, 206, 208), (150, 152, 156), (52, 54, 58), (36, 38, 42), (122, 32, 34), (44, 66, 112), (190, 182, 164),
+    (228, 228, 228), (205, 206, 208), (150, 152, 156), (52, 54, 58), (36, 38, 42),
+    (122, 32, 34), (44, 66, 112), (190, 182, 164),
 ]  # fmt: skip
 
 
@@ -48,16 +49,20 @@ class Content:
         """A car (sometimes a van) along the frame's x axis, with its own shadow on that date."""
         rng = self.rng
         length, width, height = (4.4, 1.85, 1.5) if rng.random() < 0.88 else (6.5, 2.2, 2.6)
-        body = frame.place(box(-length / 2, -width / 2, length / 2, width / 2))
-        date = self.style.date(when)
-        reach = min(3.0, height / date.tan_sun)
-        fall = (-date.sun[0] * reach, -date.sun[1] * reach)
-        self.fill(CAR_SHADOW, body + np.asarray(fall) * 0.8, (48, 50, 56), when)
-        colour = jittered(rng, rng.choice(_CAR_COLOURS), 0.12, 0.03)
-        self.fill(CAR, body, colour, when)
         glass: Colour = (46, 52, 60)
-        self.fill(CAR, frame.place(box(length * 0.12, -width * 0.42, length * 0.26, width * 0.42)), glass, when)
-        self.fill(CAR, frame.place(box(-length * 0.42, -width * 0.4, -length * 0.3, width * 0.4)), glass, when)
+        parts = (
+            box(-length / 2, -width / 2, length / 2, width / 2),
+            box(length * 0.12, -width * 0.42, length * 0.26, width * 0.42),
+            box(-length * 0.42, -width * 0.4, -length * 0.3, width * 0.4),
+        )
+        placed = frame.place(parts[0] + parts[1] + parts[2])
+        date = self.style.date(when)
+        reach = 0.8 * min(3.0, height / date.tan_sun)
+        fall = np.array((-date.sun[0] * reach, -date.sun[1] * reach))
+        self.fill(CAR_SHADOW, placed[:4] + fall, (48, 50, 56), when)
+        self.fill(CAR, placed[:4], jittered(rng, rng.choice(_CAR_COLOURS), 0.12, 0.03), when)
+        self.fill(CAR, placed[4:8], glass, when)
+        self.fill(CAR, placed[8:], glass, when)
 
     def cars(self, frame: Frame, share: float) -> None:
         """A parking place: on each date it may hold some car."""

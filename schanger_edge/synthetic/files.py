@@ -150,7 +150,7 @@ def _measured(image: Bytes, date: str, dtype: str) -> np.typing.NDArray[Any]:
         return image
     dark, gains = _SENSORS[date]
     values = dark + np.asarray(gains, np.float32)[:, None, None] * image
-    return np.rint(values).astype(np.uint16)
+    return np.asarray(np.rint(values), np.uint16)
 
 
 def _wedge(scene: SyntheticScene, window: Window) -> np.typing.NDArray[np.bool_]:

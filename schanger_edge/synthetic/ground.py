@@ -16,7 +16,8 @@ def _noise(style: SceneStyle, name: str, wavelength: float, canvas: Canvas) -> F
 
 def _slopes(image: Floats) -> tuple[Floats, Floats]:
     """Rise per pixel along columns and rows."""
-    return cv2.Sobel(image, -1, 1, 0, ksize=1, scale=0.5), cv2.Sobel(image, -1, 0, 1, ksize=1, scale=0.5)
+    along_x = np.asarray(cv2.Sobel(image, -1, 1, 0, ksize=1, scale=0.5), np.float32)
+    return along_x, np.asarray(cv2.Sobel(image, -1, 0, 1, ksize=1, scale=0.5), np.float32)
 
 
 def _fraction(values: Floats, factor: float) -> Floats:
@@ -44,9 +45,10 @@ def natural(style: SceneStyle, date: DateStyle, canvas: Canvas, when: int) -> Fl
 
 def textured(style: SceneStyle, image: Floats, canvas: Canvas, rows: Floats | None) -> Floats:
     """The ground with tufts, blotches and crop rows."""
-    fine, middle = _noise(style, "tuft", 1.25, canvas), _noise(style, "blotch", 4.2, canvas)
+    fine = 0.75 * _noise(style, "tuft", 1.3, canvas) + 0.75 * _noise(style, "speck", 0.75, canvas)
+    middle = _noise(style, "blotch", 3.4, canvas)
     slope = _noise(style, "slope", 16.0, canvas)
-    factor = 1.0 + 0.075 * fine + 0.06 * middle + 0.06 * slope
+    factor = 1.0 + 0.085 * fine + 0.05 * middle + 0.05 * slope
     bush = 0.26 * np.clip(_noise(style, "bush", 2.2, canvas) - 1.2, 0, 1)
     factor -= bush if rows is None else bush * (rows[:, :, 3] < 0.5)
     if style.terraces:

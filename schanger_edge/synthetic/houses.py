@@ -149,12 +149,12 @@ def _sheets(plan: Plan, w: float, depth: float) -> None:
         size, first = rng.uniform(0.8, 2.4), rng.random() < 0.5
         if wide:
             x = rng.uniform(-w, w - size)
-            y0, y1, normal = (0, depth / 2, (0, -slope, up)) if first else (depth / 2, depth, (0, slope, up))
-            plan.add(box(x, y0, x + size, y1), normal, tone)
+            y0 = 0.0 if first else depth / 2
+            plan.add(box(x, y0, x + size, y0 + depth / 2), (0.0, -slope if first else slope, up), tone)
         else:
             y = rng.uniform(0, depth - size)
-            x0, x1, normal = (-w, 0.0, (-slope, 0, up)) if first else (0.0, w, (slope, 0, up))
-            plan.add(box(x0, y, x1, y + size), normal, tone)
+            x0 = -w if first else 0.0
+            plan.add(box(x0, y, x0 + w, y + size), (-slope if first else slope, 0.0, up), tone)
 
 
 def flat(rng: random.Random, colour: Colour, width: float, depth: float, height: float, clutter: float) -> Plan:
@@ -204,8 +204,7 @@ def hall(rng: random.Random, colour: Colour, width: float, depth: float) -> Plan
     """A large industrial or market building: low metal gables in bays, or a flat roof with skylights and units."""
     height = rng.uniform(5.5, 11)
     if rng.random() < 0.45:
-        plan = shed(rng, colour, width, depth, height)
-        return plan
+        return shed(rng, colour, width, depth, height)
     plan = flat(rng, colour, width, depth, height, rng.uniform(0.1, 0.55))
     if rng.random() < 0.5:
         rows, columns = max(1, int(depth / rng.uniform(7, 12))), max(1, int(width / rng.uniform(7, 14)))

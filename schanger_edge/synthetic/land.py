@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -18,6 +19,7 @@ from schanger_edge.synthetic.shapes import (
     PATCH,
     PAVED,
     ROAD,
+    TRACK,
     Frame,
     across,
     box,
@@ -59,9 +61,9 @@ def paint_street(content: Content, line: Doubles, width: float, major: bool, pav
     rng = random.Random(tone)
     style = content.style
     if not paved:
-        content.ground(ROAD, _ragged(rng, line, width), 0.1, rng.uniform(0.7, 1.0), rng.uniform(0.98, 1.12), when)
+        content.ground(TRACK, _ragged(rng, line, width), 0.1, rng.uniform(0.7, 1.0), rng.uniform(0.98, 1.12), when)
         if width > 3.5:
-            content.ground(MARK, ribbon(line, width * 0.2), 0.35, 0.45, 0.95, when)
+            content.ground(TRACK, ribbon(line, width * 0.2), 0.35, 0.45, 0.95, when)
         return
     asphalt = jittered(rng, style.asphalt, 0.16, 0.015)
     if rng.random() < 0.85:
@@ -162,7 +164,7 @@ def add_field(block: Block) -> None:
     count = rng.choice([1, 1, 2, 3, 4])
     cuts = sorted([0.0, 1.0] + [(i + 1 + rng.uniform(-0.2, 0.2)) / count for i in range(count - 1)])
     along = rng.random() < 0.5
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in itertools.pairwise(cuts):
         gap = rng.choice([0.0, 0.6, 1.5, 3.0])
         if along:
             u0, v0, u1, v1 = block.u0 + 4, block.v0 + first * block.length, block.u1 - 4, block.v0 + last * block.length
@@ -273,11 +275,12 @@ def _pitch(content: Content, frame: Frame, half_x: float, half_y: float, when: i
         content.ground(PATCH, frame.place(box(x, -half_y, x + half_x / 4, half_y)), 1.0, 0.0, 1.04, when)
     white: Colour = (214, 218, 206)
     edge = frame.place([*box(-half_x, -half_y, half_x, half_y), (-half_x, -half_y)])
-    for a, b in zip(edge, edge[1:], strict=False):
+    for a, b in itertools.pairwise(edge):
         content.fill(MARK, ribbon(np.array([a, (a + b) / 2, b]), 0.25), white, when)
     content.fill(MARK, ribbon(frame.place([(0, -half_y), (0, 0), (0, half_y)]), 0.25), white, when)
     for x in (-half_x, half_x):
-        content.ground(PATCH, blob(rng, *frame.place([(x * 0.95, 0)])[0].tolist(), 3.0), 0.3, 0.7, 1.0, when)
+        goal = frame.moved(x * 0.95, 0)
+        content.ground(PATCH, blob(rng, goal.x, goal.y, 3.0), 0.3, 0.7, 1.0, when)
 
 
 def _court(content: Content, frame: Frame, when: int) -> None:

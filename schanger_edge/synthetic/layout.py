@@ -7,9 +7,9 @@ import statistics
 
 import numpy as np
 
-from schanger_edge.synthetic import land, plots
+from schanger_edge.synthetic import land, plots, yards
 from schanger_edge.synthetic.draft import Block, Content, Kind
-from schanger_edge.synthetic.noise import Doubles, Floats, key, smooth_at, stream, unit
+from schanger_edge.synthetic.noise import Doubles, Floats, key, smooth_at, smooth_one, stream, unit
 from schanger_edge.synthetic.streets import Streets
 from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, SceneStyle
 
@@ -40,10 +40,10 @@ class Layout:
     def _kind(self, column: int, row: int) -> Kind:
         style, seed = self.style, self.style.seed
         u0, v0, u1, v1 = self.streets.extent(column, row)
-        x, y = self.streets.ground(np.array([((u0 + u1) / 2, (v0 + v1) / 2)])).T
-        town = 0.7 * smooth_at(key(seed, "town"), 520.0, x, y)[0] + 0.55 * smooth_at(key(seed, "town2"), 210.0, x, y)[0]
-        growth = float(smooth_at(key(seed, "growth"), 300.0, x, y)[0])
-        area = (int(x[0] // 330), int(y[0] // 330))
+        x, y = self.streets.ground(np.array([((u0 + u1) / 2, (v0 + v1) / 2)]))[0].tolist()
+        town = 0.7 * smooth_one(key(seed, "town"), 520.0, x, y) + 0.55 * smooth_one(key(seed, "town2"), 210.0, x, y)
+        growth = smooth_one(key(seed, "growth"), 300.0, x, y)
+        area = (int(x // 330), int(y // 330))
         dice = stream(seed, "kind", column, row)
         shared = stream(seed, "area", *area)
         nature = self._pick(style.nature, (shared if dice.random() < 0.5 else dice).random())
@@ -109,9 +109,9 @@ class Layout:
         elif kind == "town":
             plots.add_town(block, when, activity)
         elif kind == "halls":
-            plots.add_halls(block, when, activity)
+            yards.add_halls(block, when, activity)
         elif kind == "slabs":
-            plots.add_slabs(block, when, activity)
+            yards.add_slabs(block, when, activity)
         else:
             land.add_park(block, when)
 
@@ -156,4 +156,4 @@ class Layout:
             large, shrub = _TREES[name]
             open_land = name in RAGGED
             table[n] = (large * (gain if name != "wood" else 1.0), shrub * gain, float(open_land))
-        return table[inverse.reshape(-1)]
+        return np.asarray(table[inverse.reshape(-1)], np.float32)

@@ -1,7 +1,8 @@
-"""Hashed randomness: streams of numbers per object and smooth noise per ground position, both pure functions of keys."""
+"""Hashed randomness: numbers per object and smooth noise per ground position, pure functions of their keys."""
 
 from __future__ import annotations
 
+import math
 import random
 import zlib
 
@@ -38,6 +39,16 @@ def stream(*parts: int | str) -> random.Random:
 def unit(*parts: int | str) -> float:
     """One number in 0..1 that belongs to these keys."""
     return (key(*parts) >> 11) / float(1 << 53)
+
+
+def smooth_one(seed: int, wavelength: float, x: float, y: float) -> float:
+    """Noise as of `smooth`, on a lattice of its own, at one point without the cost of arrays."""
+    col, row = math.floor(x / wavelength), math.floor(y / wavelength)
+    fx, fy = x / wavelength - col, y / wavelength - row
+    weights_x = (0.5 * (1 - fx) ** 2, 0.5 + fx * (1 - fx), 0.5 * fx**2)
+    weights_y = (0.5 * (1 - fy) ** 2, 0.5 + fy * (1 - fy), 0.5 * fy**2)
+    total = sum(weights_x[i] * weights_y[j] * unit(seed, col + i, row + j) for i in range(3) for j in range(3))
+    return 6.3 * total - 3.15
 
 
 def lattice(seed: int, cols: Ints, rows: Ints) -> Floats:

@@ -167,7 +167,7 @@ def _blocked(stage: Stage, canvas: Canvas) -> Bytes:
     polygons = [shape.points for shape in stage.hard if shape.layer < CAR_SHADOW]
     polygons += [part for building in stage.buildings for part in building.outline]
     canvas.draw(image, polygons, _one)
-    return cv2.dilate(image, np.ones((3, 3), np.uint8)) if canvas.gsd < 0.7 else image
+    return np.asarray(cv2.dilate(image, np.ones((3, 3), np.uint8)), np.uint8) if canvas.gsd < 0.7 else image
 
 
 def _shadow(stage: Stage, casters: Floats, receivers: Floats) -> Floats:
@@ -184,4 +184,4 @@ def _shadow(stage: Stage, casters: Floats, receivers: Floats) -> Floats:
         part = casters[row : row + canvas.height, col : col + canvas.width] - np.float32(step * fall)
         np.maximum(line, part, out=line)
     depth = np.clip((line - receivers - 0.3) / 0.8, 0, 1)
-    return cv2.GaussianBlur(depth, (3, 3), 0.6)
+    return np.asarray(cv2.GaussianBlur(depth, (3, 3), 0.6), np.float32)

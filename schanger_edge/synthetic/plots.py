@@ -1,4 +1,4 @@
-"""Built-up blocks: rows of house lots, villages, dense towns, halls with yards, apartment slabs."""
+"""Built-up blocks of lots along streets: detached houses, villages, dense towns."""
 
 from __future__ import annotations
 
@@ -9,84 +9,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from schanger_edge.synthetic.draft import Block, Content, Item
-from schanger_edge.synthetic.houses import Plan, flat, hall, house, round_tank, shed
+from schanger_edge.synthetic.fate import Fate, stand
+from schanger_edge.synthetic.houses import Plan, flat, house, shed
 from schanger_edge.synthetic.land import blob, column_street, paint_street, row_street
 from schanger_edge.synthetic.noise import key, stream
-from schanger_edge.synthetic.shapes import FEATURE, KERB, MARK, PARCEL, PATCH, PAVED, ROAD, Frame, box, ribbon
-from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour, SceneStyle, jittered
+from schanger_edge.synthetic.shapes import FEATURE, KERB, PARCEL, PATCH, PAVED, ROAD, Frame, box, ribbon
+from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour, jittered
 
-Maker = Callable[[Content, Frame, float, float, "Fate"], None]
-
-
-class Fate:
-    """On which dates the buildings of a block stand, and how bare the ground is where they do not yet."""
-
-    def __init__(self, block: Block, when: int, activity: float) -> None:
-        self.when, self.stage, self.activity = when, block.kind.stage, activity
-        dice = stream(block.style.seed, "palette", block.column // 3, block.row // 2)
-        self.roofs = {kind: tuple(dice.sample(pool, min(len(pool), 3))) for kind, pool in block.style.roofs.items()}
-        self.all_roofs = block.style.roofs
-
-    def roll(self, rng: random.Random) -> int:
-        """Dates on which one building stands."""
-        chance = rng.random()
-        if self.when == AFTER:
-            return BOTH if chance < (0.0, 0.06, 0.3)[self.stage] else AFTER
-        if self.when == BEFORE:
-            return BEFORE if chance < 0.9 else BOTH
-        if chance < 0.045 * self.activity:
-            return AFTER
-        return BEFORE if chance < 0.07 * self.activity else BOTH
-
-    def replaced(self, rng: random.Random) -> bool:
-        """Whether a standing building gives way to another one."""
-        return rng.random() < 0.012 * self.activity
-
-    def roof(self, rng: random.Random, kind: str) -> Colour:
-        """A roof colour: mostly one of the neighbourhood's."""
-        pool = self.roofs[kind] if rng.random() < 0.8 else self.all_roofs[kind]
-        return jittered(rng, rng.choice(pool), 0.1, 0.025)
-
-
-def _put(content: Content, frame: Frame, plan: Plan, when: int) -> None:
-    content.buildings.append(plan.finish(frame, when))
-
-
-def _stand(content: Content, frame: Frame, fate: Fate, make: Callable[[], Plan], when: int) -> None:
-    """Put a building, or two after each other where it is replaced, and what is left on the other date."""
-    rng = content.rng
-    if when == BOTH and fate.replaced(rng):
-        _put(content, frame, make(), BEFORE)
-        _put(content, frame.moved(rng.uniform(-2, 2), rng.uniform(0, 2)), make(), AFTER)
-        return
-    plan = make()
-    if when != BOTH:
-        _traces(content, frame, plan, fate, BOTH & ~when)
-    _put(content, frame, plan, when)
-
-
-def _traces(content: Content, frame: Frame, plan: Plan, fate: Fate, when: int) -> None:
-    """The ground of a building that is not there: nothing, worked soil, a slab, or rubble."""
-    rng, chance = content.rng, content.rng.random()
-    outline = frame.place(plan.outline[0])
-    centre = outline.mean(axis=0)
-    untouched = 0.35 if when == AFTER else 0.9 if fate.when == AFTER and fate.stage == 0 else 0.65
-    if chance < untouched:
-        return
-    if chance < 0.95:
-        radius = float(np.hypot(*(outline - centre).T).max())
-        spot = blob(rng, float(centre[0]), float(centre[1]), radius * rng.uniform(0.9, 1.3), 0.4)
-        content.ground(PATCH, spot, rng.uniform(0, 0.4), rng.uniform(0.4, 1.0), rng.uniform(0.95, 1.12), when)
-    else:
-        content.fill(PAVED, (outline - centre) * rng.uniform(0.75, 0.98) + centre, jittered(rng, (186, 180, 168)), when)
-        return
-    for _ in range(rng.choice([0, 8, 30]) if when == AFTER else 0):
-        x, y = centre + [rng.gauss(0, 4), rng.gauss(0, 4)]
-        tone = rng.choice([(196, 188, 176), (120, 108, 96), (150, 96, 76), (90, 86, 82)])
-        content.fill(FEATURE, blob(rng, x, y, rng.uniform(0.3, 0.9), 0.6, 5), tone, when)
-
-
-# --- lots along streets -------------------------------------------------------------------------------------------
+Maker = Callable[[Content, Frame, float, float, Fate], None]
 
 
 def _lots(
@@ -133,9 +63,9 @@ def _add_lots(block: Block, fate: Fate, maker: Maker, lot_width: float, depth: f
     lots = list(_lots(block, lot_width, depth, street))
     points = np.array([(u, v) for u, v, *_ in lots])
     ground = block.streets.ground(points)
-    ahead = block.streets.ground(points + (0.0, 1.0)) - ground
-    inward = block.streets.ground(points + (1.0, 0.0)) - ground
-    for n, (_, _, side, width, deep) in enumerate(lots):
+    ahead = block.streets.ground(points + np.array((0.0, 1.0))) - ground
+    inward = block.streets.ground(points + np.array((1.0, 0.0))) - ground
+    for n, (_, _, side, lot_along, lot_deep) in enumerate(lots):
         stretch = math.hypot(*ahead[n])
         ex = (float(ahead[n, 0]) / stretch, float(ahead[n, 1]) / stretch)
         ey = (-ex[1], ex[0])
@@ -143,7 +73,7 @@ def _add_lots(block: Block, fate: Fate, maker: Maker, lot_width: float, depth: f
         if across * side < 0:
             ey = (-ey[0], -ey[1])
         frame = Frame(float(ground[n, 0]), float(ground[n, 1]), ex, ey)
-        width, deep = width * min(stretch, 1.25), deep * min(abs(across), 1.25)
+        width, deep = lot_along * min(stretch, 1.25), lot_deep * min(abs(across), 1.25)
         centre = frame.moved(0, deep / 2)
 
         def make(frame: Frame = frame, width: float = width, deep: float = deep, n: int = n) -> Content:
@@ -179,7 +109,7 @@ def _house_lot(content: Content, frame: Frame, width: float, deep: float, fate: 
     place = frame.moved(rng.uniform(-0.5, 0.5) * (width - wide) * 0.6, setback, rng.gauss(0, 0.03))
     kind = "tile" if key(style.seed, "roofs") % 3 == 0 else "shingle"
     colour = fate.roof(rng, kind)
-    _stand(content, place, fate, lambda: house(rng, colour, style.pitch, wide, long, style.hipped), when)
+    stand(content, place, fate, lambda: house(rng, colour, style.pitch, wide, long, style.hipped), when)
     drive, side = rng.uniform(2.8, 5.8), rng.choice([-1, 1])
     x = side * (wide / 2 - drive / 2 - rng.uniform(0, 1))
     paving: Colour = rng.choice([(206, 200, 188), (190, 184, 172), (150, 148, 144), (176, 160, 142)])
@@ -234,7 +164,7 @@ def _backyard(content: Content, frame: Frame, width: float, deep: float, back: f
     if rng.random() < 0.08 and room > 9:
         spot = frame.moved(rng.choice([-1, 1]) * width * 0.3, deep - 5.5, rng.gauss(0, 0.1))
         plan = shed(rng, fate.roof(rng, "metal"), rng.uniform(3, 5), rng.uniform(3, 4.5), 2.4)
-        _stand(content, spot, fate, lambda: plan, when if when == AFTER else fate.roll(rng))
+        stand(content, spot, fate, lambda: plan, when if when == AFTER else fate.roll(rng))
 
 
 def add_village(block: Block, when: int, activity: float) -> None:
@@ -261,11 +191,11 @@ def _village_lot(content: Content, frame: Frame, width: float, deep: float, fate
     wide, long = rng.uniform(6, min(15.0, width * 0.8)), rng.uniform(5, 9)
     place = yard.moved(rng.uniform(-1, 1), rng.uniform(-1, 1), turn).moved(0, -long / 2)
     colour = fate.roof(rng, "metal")
-    _stand(content, place, fate, lambda: _village_house(rng, colour, wide, long), when)
+    stand(content, place, fate, lambda: _village_house(rng, colour, wide, long), when)
     if rng.random() < 0.4 and min(width, deep) > 15:
         spot = frame.moved(rng.choice([-1, 1]) * (width / 2 - 2.6), deep - 3.6, rng.gauss(0, 0.2))
         plan = shed(rng, fate.roof(rng, "metal"), rng.uniform(2.5, 4.0), rng.uniform(2.2, 3.2), 2.3)
-        _stand(content, spot, fate, lambda: plan, when if when != BOTH else fate.roll(rng))
+        stand(content, spot, fate, lambda: plan, when if when != BOTH else fate.roll(rng))
     for _ in range(rng.choice([0, 0, 1, 3])):
         x, y = outline[rng.randrange(len(outline))]
         content.fill(FEATURE, blob(rng, x, y, rng.uniform(0.3, 1.1), 0.6, 6), jittered(rng, (150, 146, 140), 0.4), when)
@@ -299,11 +229,11 @@ def _town_lot(content: Content, frame: Frame, width: float, deep: float, fate: F
     when = fate.roll(rng)
     wide, long = width * rng.uniform(0.78, 0.98), deep * rng.uniform(0.55, 0.94)
     place = frame.moved(0, rng.uniform(0.1, 1.5), rng.gauss(0, 0.03))
-    _stand(content, place, fate, lambda: _town_house(rng, fate, wide, long), when)
+    stand(content, place, fate, lambda: _town_house(rng, fate, wide, long), when)
     left = deep - long
     if left > 3.5 and rng.random() < 0.6:
         plan = shed(rng, fate.roof(rng, "metal"), wide * rng.uniform(0.4, 0.9), left - 1.8, 2.6)
-        _stand(content, place.moved(0, long + 0.3), fate, lambda: plan, fate.roll(rng))
+        stand(content, place.moved(0, long + 0.3), fate, lambda: plan, fate.roll(rng))
 
 
 def _town_house(rng: random.Random, fate: Fate, wide: float, long: float) -> Plan:
@@ -316,116 +246,3 @@ def _town_house(rng: random.Random, fate: Fate, wide: float, long: float) -> Pla
     plan = Plan(rng, fate.roof(rng, "tile"), math.radians(24))
     plan.pitched(-wide / 2, 0, wide / 2, long, min(height, 6.5), rng.choice([0.0, 1.0]))
     return plan
-
-
-# --- whole blocks -------------------------------------------------------------------------------------------------
-
-
-def _inner_box(block: Block) -> tuple[Frame, float, float]:
-    """A straight frame in the middle of a block and the half sizes (along x, along y) that are safe from streets."""
-    frame, stretch = block.streets.frame((block.u0 + block.u1) / 2, (block.v0 + block.v1) / 2, 1)
-    slack = 0.88 if block.streets.reach else 1.0
-    half_x = (block.length / 2 * min(stretch, 1.0) - 10) * slack
-    half_y = (block.width / 2 * 0.97 - 12) * slack
-    return frame, max(half_x, 8.0), max(half_y, 8.0)
-
-
-def _marked_lot(content: Content, frame: Frame, half_x: float, y0: float, y1: float, full: float, when: int) -> None:
-    """A parking lot: asphalt, lines, cars that come and go."""
-    rng = content.rng
-    content.fill(
-        PAVED, frame.place(box(-half_x, y0, half_x, y1)), jittered(rng, content.style.asphalt, 0.2, 0.02), when
-    )
-    bay, y = 2.6, y0 + 0.5
-    while y + 5 < y1:
-        turn = 1 if round((y - y0) / 5.5) % 2 else -1
-        count = int((2 * half_x - 4) / bay)
-        for i in range(count):
-            x = -half_x + 2 + i * bay
-            content.fill(MARK, frame.place(box(x, y, x + 0.16, y + 4.8)), (206, 206, 200), when)
-            for date in (BEFORE, AFTER):
-                if when & date and rng.random() < full:
-                    content.car(frame.moved(x + bay / 2, y + 2.4, turn * math.pi / 2), date)
-        y += 5.0 if turn > 0 else 11.5
-
-
-def add_halls(block: Block, when: int, activity: float) -> None:
-    """Large buildings with paved yards and parking lots."""
-    rng, style = block.rng, block.style
-    fate, content = Fate(block, when, activity), Content(block.style, block.rng)
-    frame, half_x, half_y = _inner_box(block)
-    yard = block.quad(block.u0 + 6, block.v0 + 6, block.u1 - 6, block.v1 - 6)
-    if rng.random() < 0.7:
-        content.fill(
-            KERB, yard, jittered(rng, rng.choice([(168, 162, 152), (140, 138, 134), (188, 176, 154)]), 0.1), when
-        )
-    else:
-        content.ground(PARCEL, yard, 0.4, rng.uniform(0.2, 0.9), 1.0, when)
-    count = max(1, round(half_x / rng.uniform(22, 45)))
-    step = 2 * half_x / count
-    parking = rng.uniform(11, 19) if half_y > 22 else 0.0
-    for i in range(count):
-        spot = frame.moved(-half_x + (i + 0.5) * step, -half_y + parking)
-        wide, deep = step * rng.uniform(0.6, 0.86), (2 * half_y - parking) * rng.uniform(0.5, 0.92)
-        colour = fate.roof(rng, "hall")
-        if wide > 9 and deep > 9 and rng.random() < 0.93:
-            wide, deep = min(wide, 85.0), min(deep, 70.0)
-            _stand(content, spot.moved(0, 3), fate, _hall_maker(rng, colour, wide, deep - 3), fate.roll(rng))
-    if parking:
-        _marked_lot(content, frame, half_x, -half_y - 3, -half_y + parking - 4, rng.uniform(0.1, 0.8), when)
-    _yard_goods(content, frame, half_x, half_y, style, when)
-    block.whole(content)
-
-
-def _hall_maker(rng: random.Random, colour: Colour, wide: float, deep: float) -> Callable[[], Plan]:
-    if rng.random() < 0.08:
-        return lambda: round_tank(rng, min(wide, deep, 26.0) / 2)
-    return lambda: hall(rng, colour, wide, deep)
-
-
-def _yard_goods(content: Content, frame: Frame, half_x: float, half_y: float, style: SceneStyle, when: int) -> None:
-    """Containers and lorries along the back of a yard; they move, and are no buildings."""
-    rng = content.rng
-    for date in (BEFORE, AFTER):
-        for _ in range(rng.choice([0, 0, 4, 12]) if when & date else 0):
-            spot = frame.moved(rng.uniform(-half_x, half_x), half_y + rng.uniform(1, 4), rng.choice([0.0, 1.571]))
-            colours: list[Colour] = [(150, 70, 60), (70, 100, 140), (190, 190, 186), (110, 130, 96), (170, 140, 80)]
-            content.fill(FEATURE, spot.place(box(-6, -1.2, 6, 1.2)), jittered(rng, rng.choice(colours), 0.15), date)
-
-
-def add_slabs(block: Block, when: int, activity: float) -> None:
-    """Apartment blocks in parallel, lawns between, parking on one side."""
-    rng = block.rng
-    fate, content = Fate(block, when, activity * 0.8), Content(block.style, block.rng)
-    frame, half_x, half_y = _inner_box(block)
-    outline = block.quad(block.u0 + 5, block.v0 + 5, block.u1 - 5, block.v1 - 5)
-    content.ground(PARCEL, outline, rng.uniform(0.4, 1.0), rng.uniform(0, 0.3), 0.96, when)
-    deep, gap = rng.uniform(11, 16), rng.uniform(15, 28)
-    height = rng.choice([9.5, 12.5, 15.5, 18.0])
-    colour = fate.roof(rng, "concrete" if rng.random() < 0.6 else "tile")
-    pitched = rng.random() < 0.35
-    count = max(1, int((2 * half_x + gap) / (deep + gap)))
-    start = -(count * (deep + gap) - gap) / 2
-    for i in range(count):
-        spot = frame.moved(start + i * (deep + gap), rng.uniform(-0.1, 0.1) * half_y, -math.pi / 2)
-        wide = 2 * half_y * rng.uniform(0.7, 0.95)
-        roof = _slab_maker(rng, colour, wide, deep, height, pitched)
-        _stand(content, spot, fate, roof, fate.roll(rng))
-        path = spot.place(box(-wide / 2, deep + 2, wide / 2, deep + 4.2))
-        content.fill(PAVED, path, jittered(rng, (186, 182, 172)), when)
-        if gap > 22 and i < count - 1 and rng.random() < 0.7:
-            _marked_lot(content, spot, wide * 0.45, deep + 5, deep + 11, rng.uniform(0.2, 0.8), when)
-    block.whole(content)
-
-
-def _slab_maker(
-    rng: random.Random, colour: Colour, wide: float, deep: float, height: float, pitched: bool
-) -> Callable[[], Plan]:
-    def make() -> Plan:
-        if not pitched:
-            return flat(rng, jittered(rng, colour, 0.06, 0.01), wide, deep, height, rng.uniform(0.3, 1.2))
-        plan = Plan(rng, jittered(rng, colour, 0.06, 0.01), math.radians(26))
-        plan.pitched(-wide / 2, 0, wide / 2, deep, height, rng.choice([0.0, 1.0]))
-        return plan
-
-    return make

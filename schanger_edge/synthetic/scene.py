@@ -32,14 +32,14 @@ class SyntheticScene:
     Args:
         seed: decides everything.
         width, height: size of the scene in pixels.
-        gsd: metres per pixel, 0.05 to 10.
+        gsd: metres per pixel, 0.05 to 2.5.
     """
 
     def __init__(self, seed: int, width: int, height: int, gsd: float = 0.5) -> None:
         if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
             raise SceneError(f"A scene of {width} x {height} pixels cannot be made: give a size from 1 to {_MAX_SIDE}.")
-        if not 0.05 <= gsd <= 10:
-            raise SceneError(f"A scene cannot be made at {gsd} metres per pixel: give 0.05 to 10.")
+        if not 0.05 <= gsd <= 2.5:
+            raise SceneError(f"A scene cannot be made at {gsd} metres per pixel: give 0.05 to 2.5.")
         self.seed, self.width, self.height, self.gsd = int(seed), int(width), int(height), float(gsd)
         self._layout = Layout(scene_style(self.seed))
 

@@ -38,7 +38,8 @@ def develop(image: Floats, date: DateStyle, seed: int, canvas: Canvas, pad: int)
 def _curve(gamma: float) -> Floats:
     """Output level 0..255 for light 0..2 in fine steps; highlights roll off instead of burning out."""
     x = np.linspace(0.0, _WHITE, _LEVELS + 1) ** gamma
-    return np.where(x > 0.7, 0.7 + 0.32 * (1.0 - np.exp((0.7 - x) / 0.32)), x).astype(np.float32) * np.float32(255)
+    level = np.where(x > 0.7, 0.7 + 0.32 * (1.0 - np.exp((0.7 - x) / 0.32)), x)
+    return np.asarray(255 * level, np.float32)
 
 
 def _grain(seed: int, canvas: Canvas, pad: int) -> Floats:

@@ -13,7 +13,7 @@ from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour
 # Layers of the painter, bottom up. Below HARD edges are soft and natural texture lies over the colour.
 GROUND, PARCEL, PATCH = 0, 1, 2
 HARD = 10
-KERB, PAVED, ROAD, MARK, FEATURE, CAR_SHADOW, CAR = 10, 11, 12, 13, 14, 15, 16
+TRACK, KERB, PAVED, ROAD, MARK, FEATURE, CAR_SHADOW, CAR = 10, 11, 12, 13, 14, 15, 16, 17
 ROOF = 20
 
 Normal = tuple[float, float, float]

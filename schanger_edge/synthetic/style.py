@@ -1,4 +1,4 @@
-"""What one seed decides for a whole scene: climate, kind of settlement, streets, and the look of each of the two dates."""
+"""What one seed decides for a whole scene: climate, settlement, streets, and the look of each date."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from schanger_edge.errors import CheckpointError  # noqa: E402
 from schanger_export.checkpoints import (  # noqa: E402
     fusion_names,
     load_network,
@@ -20,8 +21,6 @@ from schanger_export.checkpoints import (  # noqa: E402
     save_checkpoint,
     weights_sha256,
 )
-
-from schanger_edge.errors import CheckpointError  # noqa: E402
 
 Weights = Callable[..., dict[str, Any]]
 Make = Callable[..., Path]

@@ -46,7 +46,8 @@ def vectorise(folder: Path, change, *, crs=UTM, transform=HALF_METRE, valid=None
     meta, _, wkb, data = pyogrio.raw.read(target, layer="changes")
     assert list(meta["fields"]) == FIELDS
     assert {path.name for path in folder.iterdir()} == {"probability.tif", "change.tif", "changes.gpkg"}
-    return count, dict(zip(FIELDS, data, strict=True)), shapely.from_wkb(wkb), meta["crs"]
+    assert count.left_out == 0
+    return count.written, dict(zip(FIELDS, data, strict=True)), shapely.from_wkb(wkb), meta["crs"]
 
 
 def label(change):
@@ -241,11 +242,19 @@ def test_many_polygons_are_written_in_chunks(tmp_path, monkeypatch):
     assert len({shape.bounds for shape in shapes}) == 4999
 
 
-def test_millions_of_polygons_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(polygons_module, "_MOST", 3)
-    change = np.eye(4, dtype=bool)
-    with pytest.raises(ProductError, match="4 polygons, more than 3: raise the threshold"):
-        vectorise(tmp_path, change)
+def test_of_too_many_polygons_the_largest_stay(tmp_path, monkeypatch):
+    change = np.zeros((3, 9), bool)
+    change[0, 0] = change[0, 2:4] = change[0, 5:8] = change[2, 0] = True
+    paths = {name: tmp_path / f"{name}.tif" for name in ("probability", "change")}
+    grid = Grid(UTM, HALF_METRE, 9, 3)
+    with RasterSink(grid, threshold=0.5, **paths) as sink:
+        sink.write(0, change.astype(np.float32), np.ones_like(change))
+        sink.finish()
+    monkeypatch.setattr(polygons_module, "MOST", 2)
+    count = write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg")
+    assert (count.written, count.left_out) == (2, 2)
+    _, _, _, data = pyogrio.raw.read(tmp_path / "changes.gpkg", layer="changes")
+    assert dict(zip(FIELDS, data, strict=True))["pixels"].tolist() == [3, 2]
 
 
 def test_unreadable_map_and_missing_folder(tmp_path):

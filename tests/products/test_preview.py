@@ -8,8 +8,8 @@ import pytest
 from affine import Affine
 
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid, Window
-from schanger_edge.products.preview import Thumbnail, read_change_thumbnail, write_preview
+from schanger_edge.grid import Grid
+from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.rasters import RasterSink
 
 
@@ -65,29 +65,6 @@ def test_single_pixel_of_a_large_scene_stays(tmp_path):
 def test_thumbnail_of_no_file(tmp_path):
     with pytest.raises(ProductError, match=r"change\.tif could not be read"):
         read_change_thumbnail(tmp_path / "change.tif", 10, 10)
-
-
-@pytest.mark.parametrize("longest", [10_000, 50, 7])
-def test_thumbnail_of_the_dates_gathers_from_tiles(longest):
-    grid = Grid(None, Affine.identity(), 130, 90)
-    image = np.random.default_rng(0).integers(0, 256, (3, 90, 130), np.uint8)
-    whole, tiled = Thumbnail(grid, longest), Thumbnail(grid, longest)
-    whole.add(grid.window, grid.window, image, 255 - image)
-    for top, left in ((0, 0), (0, 70), (40, 0), (40, 70)):
-        owned = Window(left, top, 70 if not left else 60, 40 if not top else 50)
-        rows, cols = slice(max(top - 5, 0), top + 50), slice(max(left - 5, 0), left + 70)
-        window = Window(cols.start, rows.start, image[0, 0, cols].size, image[0, rows].shape[0])
-        tiled.add(owned, window, image[:, rows, cols], 255 - image[:, rows, cols])
-    assert np.array_equal(whole.before, tiled.before)
-    assert np.array_equal(whole.after, 255 - tiled.before)
-    assert max(whole.width, whole.height) == min(longest, 130)
-    if longest > 130:
-        assert np.array_equal(whole.before, image)
-
-
-def test_thumbnail_of_a_very_long_scene_has_a_pixel_on_the_short_side():
-    thumbnail = Thumbnail(Grid(None, Affine.identity(), 100_000, 1))
-    assert (thumbnail.width, thumbnail.height) == (1024, 1)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (400, 300), (1024, 3), (3, 1024), (60, 50)])

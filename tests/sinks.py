@@ -1,0 +1,31 @@
+"""A sink for tests that keeps everything in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.grid import Window
+
+
+class ArraySink:
+    """Keeps what it is given and counts how often each pixel came."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.probability = np.full((height, width), np.nan, np.float32)
+        self.valid = np.zeros((height, width), bool)
+        self.times = np.zeros((height, width), int)
+        self.done = 0
+
+    def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
+        at = window.slices_in(Window(0, 0, self.valid.shape[1], self.valid.shape[0]))
+        assert (probability is None) == (not valid.any())
+        if probability is not None:
+            self.probability[at] = probability
+        self.valid[at] = valid
+        self.times[at] += 1
+
+    def rows_done(self, row_end: int) -> None:
+        assert row_end > self.done
+        assert (self.times[:row_end] == 1).all()
+        self.done = row_end

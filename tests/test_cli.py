@@ -1,0 +1,130 @@
+"""The command line as a user meets it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from affine import Affine
+
+Tiff = Callable[..., Path]
+Ground = Callable[..., np.ndarray]
+
+
+def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "schanger_edge", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def model(standin: ModuleType, tmp_path: Path) -> Path:
+    standin.integer_model(tmp_path / "m.onnx", radius=1, tile=64, halo=4)
+    return tmp_path / "m.onnx"
+
+
+def test_run_ends_with_three_lines(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
+    a, b = make_tiff("a.tif", ground(100, 120, 1)), make_tiff("b.tif", ground(100, 120, 2))
+    done = cli("run", a, b, "-o", tmp_path / "out", "--model", model, "--batch", 2, "--bands", "3,2,1")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("change: ")
+    assert "polygons" in lines[0]
+    assert "valid: 100.0%" in lines[1]
+    assert lines[2] == f"results: {tmp_path / 'out'}"
+    assert "ONNX Runtime" in done.stderr
+    assert "standin-integer" in done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["inputs"]["before"]["bands"] == [3, 2, 1]
+
+
+def test_warning_is_printed_and_kept(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
+    bright = np.clip(ground(80, 80).astype(int) // 4 + 190, 1, 254).astype(np.uint8)
+    path = make_tiff("a.tif", bright)
+    done = cli("run", path, path, "-o", tmp_path / "out", "--model", model)
+    assert done.returncode == 0
+    assert "warning: the colours of the before image" in done.stderr
+    assert len(json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]) == 2
+
+
+def failures(make_tiff: Tiff, ground: Ground, model: Path, folder: Path) -> dict[str, tuple[list[Any], str]]:
+    good = make_tiff("good.tif", ground(60, 60))
+    far = make_tiff("far.tif", ground(60, 60), transform=Affine(0.5, 0, 9e5, 0, -0.5, 4e6))
+    text = folder / "text.tif"
+    text.write_text("hello")
+    taken = folder / "taken"
+    taken.write_text("a file where the folder should be")
+    out = ["-o", folder / "out", "--model", model]
+    return {
+        "missing": ([folder / "none.tif", good, *out], "does not exist"),
+        "text": ([text, good, *out], "cannot be opened"),
+        "far": ([good, far, *out], "do not overlap"),
+        "model": ([good, good, "-o", folder / "out", "--model", text], "no ONNX model"),
+        "bands": ([good, good, *out, "--bands", "red"], "--bands"),
+        "nodata": ([good, good, *out, "--nodata", "black"], "--nodata"),
+        "folder": ([good, good, "-o", taken, "--model", model], "taken"),
+    }
+
+
+@pytest.mark.parametrize("name", ["missing", "text", "far", "model", "bands", "nodata", "folder"])
+def test_one_sentence_and_exit_code_two(
+    make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path, name: str
+) -> None:
+    arguments, sentence = failures(make_tiff, ground, model, tmp_path)[name]
+    done = cli("run", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert sentence in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_info_prints_the_card(model: Path) -> None:
+    done = cli("info", model)
+    assert done.returncode == 0
+    card = json.loads(done.stdout)
+    assert (card["name"], card["tile"], card["halo"]) == ("standin-integer", 64, 4)
+    assert len(card["sha256"]) == 64
+
+
+def test_version_and_help() -> None:
+    assert cli("--version").stdout.startswith("schanger-edge ")
+    assert "run" in cli("--help").stdout
+    assert cli("run").returncode == 2
+
+
+def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
+    for index in range(2):
+        for folder in ("A", "B", "label"):
+            path = tmp_path / "root" / "val" / folder
+            path.mkdir(parents=True, exist_ok=True)
+            image = ground(128, 192, index + 5 * (folder == "B")).transpose(1, 2, 0)
+            cv2.imwrite(str(path / f"{index}.png"), (image[..., 0] > 128) * 255 if folder == "label" else image)
+    arguments = ["evaluate", "--dataset", "levir-cd", "--root", tmp_path / "root", "--model", model]
+    done = cli(*arguments, "--split", "val", "--json", tmp_path / "scores.json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "scores.json").read_text())
+    counts = result["counts"]
+    assert sum(counts.values()) == 2 * 128 * 192
+    f1 = 2 * counts["true_positive"]
+    f1 /= f1 + counts["false_positive"] + counts["false_negative"]
+    assert result["f1"] == pytest.approx(f1)
+    assert f"f1 {100 * f1:.2f}" in done.stdout
+    assert result["tiles"] == 12
+    assert "12 tiles of 64" in done.stdout
+    missing = cli(*arguments, "--split", "test")
+    assert missing.returncode == 2
+    assert "does not exist" in missing.stderr
+    unknown = cli("evaluate", "--dataset", "mars", "--root", tmp_path, "--model", model)
+    assert unknown.returncode == 2
+    assert "levir-cd" in unknown.stderr
