@@ -122,8 +122,11 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file or a bundled m
 
 @app.command()
 def evaluate(
-    dataset: Annotated[str, typer.Option(help="levir-cd, levir-cd+, s2looking, cdd, sysu-cd or whu-cd.")],
     root: Annotated[Path, typer.Option(help="Folder that holds SPLIT/A, SPLIT/B and SPLIT/label.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="levir-cd, levir-cd+, s2looking, cdd, sysu-cd, whu-cd: to compare with the published F1."),
+    ] = None,
     split: Annotated[str, typer.Option(help="Which split.")] = "test",
     model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
@@ -133,10 +136,10 @@ def evaluate(
 
     with _progress() as progress:
         result = evaluate_tool(
-            dataset, root, split=split, model=model, json_file=json_file,
+            root, dataset=dataset, split=split, model=model, json_file=json_file,
             progress=lambda done, total: progress("images", done, total),
         )  # fmt: skip
-    out.print(f"{result.dataset} {result.split}: {result.model} on {result.device}")
+    out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
     scores = ("f1", "precision", "recall", "iou", "accuracy")
     out.print("  ".join(f"{name} {100 * getattr(result, name):.2f}" for name in scores))
     out.print(f"{result.tiles} tiles of {result.tile}, label: {result.label_rule}, change: probability > 0.5")

@@ -35,7 +35,7 @@ BATCH = 1  # on a CPU more tiles at once cost more per tile
 class Evaluation:
     """Scores of one model on one split; scores lie in 0-1, published F1 in percent as in the article."""
 
-    dataset: str
+    dataset: str | None
     split: str
     model: str
     model_sha256: str
@@ -61,9 +61,9 @@ class Evaluation:
 
 
 def evaluate(
-    dataset: str,
     root: str | PathLike[str],
     *,
+    dataset: str | None = None,
     split: str = "test",
     model: str | PathLike[str] | None = None,
     json_file: str | PathLike[str] | None = None,
@@ -76,8 +76,8 @@ def evaluate(
     and only its uncounted pixels count, so every pixel counts once.
 
     Args:
-        dataset: name of a benchmark dataset (its published F1 stands beside the result), or any other word.
         root: folder that holds the split.
+        dataset: name of a benchmark dataset, whose published F1 then stands beside the result; None for others.
         split: `test`, `val`, `train`.
         model: an .onnx file or the name of a bundled model.
         json_file: where to write the result as JSON.
@@ -87,7 +87,7 @@ def evaluate(
     Raises:
         SchangerError: the dataset or the model is not usable.
     """
-    published = benchmark_dataset(dataset)
+    benchmark = benchmark_dataset(dataset) if dataset else None
     tree = PairTree(Path(root), split)
     counts, tiles = Counts(), 0
     with open_session(model_path(model), device) as session:
@@ -101,10 +101,12 @@ def evaluate(
         result = Evaluation(
             dataset=dataset, split=split, model=session.model.name, model_sha256=session.model_sha256,
             device=session.device, tile=session.card.tile, threshold=THRESHOLD, label_rule=tree.label_rule,
-            images=len(tree), tiles=tiles, official_tiles=published.test_tiles if split == "test" else None,
+            images=len(tree), tiles=tiles,
+            official_tiles=benchmark.test_tiles if benchmark and split == "test" else None,
             f1=counts.f1, precision=counts.precision, recall=counts.recall, iou=counts.iou,
             accuracy=counts.accuracy, counts=counts,
-            paper_f1=published.paper_f1.get(size), checkpoint_f1=published.checkpoint_f1.get(size),
+            paper_f1=benchmark.paper_f1.get(size) if benchmark else None,
+            checkpoint_f1=benchmark.checkpoint_f1.get(size) if benchmark else None,
         )  # fmt: skip
     if json_file is not None:
         _write_json(Path(json_file), result)

@@ -125,6 +125,9 @@ def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
     missing = cli(*arguments, "--split", "test")
     assert missing.returncode == 2
     assert "does not exist" in missing.stderr
+    own = cli("evaluate", "--root", tmp_path / "root", "--model", model, "--split", "val")
+    assert own.returncode == 0
+    assert "published" not in own.stdout
     unknown = cli("evaluate", "--dataset", "mars", "--root", tmp_path, "--model", model)
     assert unknown.returncode == 2
     assert "levir-cd" in unknown.stderr
