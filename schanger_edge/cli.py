@@ -184,7 +184,7 @@ def export(
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for scene and result.")] = Path("demo"),
     side: Annotated[int, typer.Option(help="Columns and rows of the scene.")] = 2048,
-    seed: Annotated[int, typer.Option(help="Which scene.")] = 2025,
+    seed: Annotated[int, typer.Option(help="Which scene.")] = 14,
 ) -> None:
     """Render a pair with known truth, find what changed and score it."""
     from schanger_edge.demo import demo as demo_tool

@@ -15,7 +15,7 @@ from schanger_edge.scores import Counts
 from schanger_edge.synthetic import SyntheticPair, write_pair
 
 SIDE = 2048
-SEED = 2025
+SEED = 14
 AFTER_CRS = "EPSG:4326"
 
 

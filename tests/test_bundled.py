@@ -1,0 +1,44 @@
+"""The model that comes with the package, and the demo that shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schanger_edge.bundled import DEFAULT, model_path, names
+from schanger_edge.demo import demo, score
+from schanger_edge.errors import ModelError
+from schanger_edge.sessions import open_session
+
+
+def test_bundled_models_keep_the_contract_and_say_what_they_are() -> None:
+    assert DEFAULT in names()
+    for name in names():
+        with open_session(model_path(name)) as session:
+            card = session.card
+        assert card.name == name
+        assert card.license
+        assert card.dataset
+        assert len(card.weights_sha256) == 64
+        assert {"levir/val", "synthetic"} <= set(card.scores)
+        assert all(0 < scores["f1"] < 1 for scores in card.scores.values())
+
+
+def test_model_by_name_or_path(tmp_path: Path) -> None:
+    assert model_path(None) == model_path(DEFAULT)
+    assert model_path(model_path(DEFAULT)) == model_path(DEFAULT)
+    with pytest.raises(ModelError, match="schanger-small"):
+        model_path("schanger-gigantic")
+
+
+def test_demo_finds_change(tmp_path: Path) -> None:
+    result = demo(tmp_path, side=512, seed=14)
+    assert result.pair.after.exists()
+    assert result.counts.total == result.detection.valid
+    assert result.counts == score(result.detection.change, result.pair.truth)
+    labelled = result.counts.true_positive + result.counts.false_negative
+    chance = labelled / result.counts.total  # the precision of a blind guess
+    assert labelled > 0
+    assert result.counts.precision > 3 * chance
+    assert result.counts.recall > 0.3
