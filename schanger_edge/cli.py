@@ -142,7 +142,8 @@ def evaluate(
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
     scores = ("f1", "precision", "recall", "iou", "accuracy")
     out.print("  ".join(f"{name} {100 * getattr(result, name):.2f}" for name in scores))
-    out.print(f"{result.tiles} tiles of {result.tile}, label: {result.label_rule}, change: probability > 0.5")
+    official = "" if result.official_tiles is None else f" (official split: {result.official_tiles})"
+    out.print(f"{result.tiles} tiles of {result.tile}{official}, label: {result.label_rule}, change: probability > 0.5")
     if result.official_tiles is not None and result.tiles != result.official_tiles:
         err.print(
             f"warning: the official test split has {result.official_tiles} tiles; this score is not comparable.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -188,19 +187,6 @@ def test_missing_folder_is_a_product_error(tmp_path):
         RasterSink(make_grid(2, 2), threshold=0.5, probability=tmp_path / "absent" / "p.tif", change=None),
     ):
         pass
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        pytest.skip("only root on Linux can mount a small file system")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 # 1 MiB holds: nothing much of 1400 x 1400; 900 x 900 without its overviews.
