@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -21,11 +22,12 @@ from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import Thumbnail
 from schanger_edge.scene import Pair, open_pair
-from schanger_edge.scene.image import Nodata
 from schanger_edge.scene.pair import GridChoice
+from schanger_edge.scene.validity import Nodata
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.warn import model_warnings
 
+MAX_THREADS = 1024
 DEFAULT_BATCH = 1  # on a CPU more tiles at once cost more per tile
 
 Progress = Callable[[str, int, int], None]
@@ -111,7 +113,7 @@ def detect(
     Raises:
         SchangerError: one sentence on what is wrong and what to do.
     """
-    _check_options(threshold, batch, min_area)
+    _check_options(threshold, batch, min_area, threads)
     began = time.perf_counter()
     with (
         open_pair(before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata) as pair,
@@ -171,13 +173,15 @@ def detect(
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
 
 
-def _check_options(threshold: float | None, batch: int, min_area: float) -> None:
+def _check_options(threshold: float | None, batch: int, min_area: float, threads: int | None) -> None:
     if threshold is not None and not 0 <= threshold < 1:
         raise SchangerError(f"threshold must be at least 0 and less than 1, not {threshold}.")
     if batch < 1:
         raise SchangerError(f"batch must be at least 1, not {batch}.")
-    if not min_area >= 0:
-        raise SchangerError(f"min-area must not be negative, as {min_area} is.")
+    if not 0 <= min_area < math.inf:
+        raise SchangerError(f"min-area must be a number of square metres from 0 up, not {min_area}.")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise SchangerError(f"threads must lie between 1 and {MAX_THREADS}, not {threads}.")
 
 
 def _stage(progress: Progress | None, name: str, total: int) -> Callable[[int], None] | None:

@@ -6,6 +6,7 @@ the whole split.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -87,6 +88,8 @@ def evaluate(
     Raises:
         SchangerError: the dataset or the model is not usable.
     """
+    if json_file is not None and (Path(json_file).is_dir() or not Path(json_file).parent.is_dir()):
+        raise ProductError(f"{json_file} cannot be written: give a file in a folder that exists.")
     benchmark = benchmark_dataset(dataset) if dataset else None
     tree = PairTree(Path(root), split)
     counts, tiles = Counts(), 0
@@ -131,10 +134,11 @@ def predict_tiles(session: Session, pair: LabelledPair) -> Iterator[tuple[NDArra
 
 
 def _write_json(path: Path, result: Evaluation) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
         temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise ProductError(f"{path} cannot be written ({error.strerror}): choose another place.") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
 from affine import Affine
 from rasterio.crs import CRS
@@ -85,7 +86,7 @@ class Grid:
 
     @property
     def gsd(self) -> float | None:
-        """Metres per pixel on the ground at the centre (geometric mean of both sides); None without a CRS."""
+        """Metres per pixel on the ground at the centre (geometric mean of both sides); None where it is not known."""
         if self.crs is None:
             return None
         return _ground_sample_distance(self)
@@ -97,22 +98,49 @@ class Grid:
 
 
 @functools.lru_cache(maxsize=16)
-def _ground_sample_distance(grid: Grid) -> float:
+def _ground_sample_distance(grid: Grid) -> float | None:
+    """See `Grid.gsd`; None also where the CRS has no known place on Earth or no metres."""
     from pyproj import Geod, Transformer
+    from pyproj.exceptions import ProjError
 
-    transform, crs = grid.transform, grid.crs
-    assert crs is not None
-    if crs.is_projected and not _is_web_mercator(crs):
-        side_x, side_y = grid.pixel_size
-        return math.sqrt(side_x * side_y) * float(crs.linear_units_factor[1])
-    to_geographic = Transformer.from_crs(crs.to_wkt(), "EPSG:4326", always_xy=True)
-    col, row = grid.width / 2, grid.height / 2
-    corners = [transform @ (col + dc, row + dr) for dc, dr in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
-    xs, ys = zip(*corners, strict=True)
-    lon, lat = to_geographic.transform(xs, ys)
-    area, _ = Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)
-    return math.sqrt(abs(area))
+    crs = horizontal_crs(grid)
+    try:
+        if not crs.is_geographic and not is_cylindrical(crs):
+            gsd = math.sqrt(math.prod(grid.pixel_size)) * crs.axis_info[0].unit_conversion_factor
+        else:
+            to_geographic = Transformer.from_crs(crs, crs.geodetic_crs or crs, always_xy=True)
+            col, row = grid.width / 2, grid.height / 2
+            corners = [grid.transform @ (col + dc, row + dr) for dc, dr in _SQUARE]
+            xs, ys = zip(*corners, strict=True)
+            lon, lat = to_geographic.transform(xs, ys)
+            geod = crs.get_geod() or Geod(ellps="WGS84")
+            gsd = math.sqrt(abs(geod.polygon_area_perimeter(lon, lat)[0]))
+    except (ProjError, ValueError):
+        return None
+    return gsd if math.isfinite(gsd) and gsd > 0 else None
 
 
-def _is_web_mercator(crs: CRS) -> bool:
-    return bool(crs.to_epsg() == 3857)
+_SQUARE = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
+_CYLINDRICAL = ("mercator", "equidistant cylindrical", "plate carr")
+_NOT_NORMAL = ("transverse", "oblique")
+
+
+def is_cylindrical(crs: Any) -> bool:
+    """True for normal cylindrical projections (of a pyproj CRS).
+
+    They stretch the ground by 1 / cos(latitude): planar lengths and areas are badly wrong in them.
+    """
+    method = "" if crs.coordinate_operation is None else crs.coordinate_operation.method_name.lower()
+    return any(word in method for word in _CYLINDRICAL) and not any(word in method for word in _NOT_NORMAL)
+
+
+def horizontal_crs(grid: Grid) -> Any:
+    """The grid's CRS for pyproj, without heights or a datum shift tied to it."""
+    import pyproj
+
+    assert grid.crs is not None
+    epsg = grid.crs.to_epsg()  # the code says more than the text: WKT 1 hides that Web Mercator is spherical
+    crs: Any = pyproj.CRS.from_epsg(epsg) if epsg else pyproj.CRS.from_wkt(grid.crs.to_wkt())
+    while crs.is_bound or crs.is_compound:
+        crs = crs.source_crs if crs.is_bound else crs.sub_crs_list[0]
+    return crs

@@ -22,7 +22,7 @@ def model_warnings(card: ModelCard, gsd: float | None, statistics: DateStatistic
     Args:
         card: the model.
         gsd: metres per pixel of the pair's grid; None where unknown.
-        statistics: per date, mean and standard deviation (3,) of uint8 RGB scaled to 0-1.
+        statistics: per date, mean and standard deviation (3,) of uint8 RGB scaled to 0-1; a date may be absent.
     """
     warnings = []
     if gsd is not None and card.gsd is not None and not GSD_RANGE[0] <= gsd / card.gsd <= GSD_RANGE[1]:
@@ -31,6 +31,8 @@ def model_warnings(card: ModelCard, gsd: float | None, statistics: DateStatistic
             f"and false alarms; --gsd {card.gsd:.2g} resamples on reading."
         )
     for date in INPUT_NAMES:
+        if date not in statistics:
+            continue
         mean, std = statistics[date]
         trained = getattr(card.normalization, date)
         distance = float(np.abs((mean - np.array(trained.mean)) / np.array(trained.std)).mean())

@@ -32,17 +32,18 @@ def model(standin: ModuleType, tmp_path: Path) -> Path:
 
 def test_run_ends_with_three_lines(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
     a, b = make_tiff("a.tif", ground(100, 120, 1)), make_tiff("b.tif", ground(100, 120, 2))
-    done = cli("run", a, b, "-o", tmp_path / "out", "--model", model, "--batch", 2, "--bands", "3,2,1")
+    out = tmp_path / "res [v2][/b]"  # no markup
+    done = cli("run", a, b, "-o", out, "--model", model, "--batch", 2, "--bands", "3,2,1")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("change: ")
     assert "polygons" in lines[0]
     assert "valid: 100.0%" in lines[1]
-    assert lines[2] == f"results: {tmp_path / 'out'}"
+    assert lines[2] == f"results: {out}"
     assert "ONNX Runtime" in done.stderr
     assert "standin-integer" in done.stderr
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    summary = json.loads((out / "summary.json").read_text())
     assert summary["inputs"]["before"]["bands"] == [3, 2, 1]
 
 

@@ -114,6 +114,15 @@ def test_plain_images(standin: ModuleType, ground: Ground, model: Path, tmp_path
     assert result.valid == 70 * 90
 
 
+def test_declared_nan_reaches_the_summary(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
+    raw = ground(70, 70).astype(np.float32)
+    raw[:, :20] = np.nan
+    path = make_tiff("a.tif", raw, nodata=np.nan)
+    result = detect(path, path, tmp_path / "out", model=model)
+    assert result.valid == 50 * 70
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["inputs"]["before"]["validity"]["nan"] is True
+
+
 def test_min_area_spares_the_change_map(pair: Any, model: Path, tmp_path: Path) -> None:
     whole = detect(*pair, tmp_path / "out1", model=model)
     large = detect(*pair, tmp_path / "out2", model=model, min_area=2.0)
@@ -206,7 +215,15 @@ class TestFailures:
         self.check(ModelError, "does not exist", *pair, out, model="schanger-huge")
 
     @pytest.mark.parametrize(
-        ("option", "value"), [("threshold", 1.5), ("threshold", -0.1), ("batch", 0), ("min_area", -1.0)]
+        ("option", "value"),
+        [
+            ("threshold", 1.5),
+            ("threshold", -0.1),
+            ("batch", 0),
+            ("min_area", -1.0),
+            ("min_area", np.inf),
+            ("threads", 0),
+        ],
     )
     def test_options(self, pair: Any, model: Path, out: Path, option: str, value: Any) -> None:
         self.check(SchangerError, option.replace("_", "-"), *pair, out, model=model, **{option: value})

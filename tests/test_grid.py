@@ -34,7 +34,7 @@ def test_gsd_in_feet_is_converted() -> None:
     assert grid(2263, Affine(1, 0, 980_000, 0, -1, 200_000)).gsd == pytest.approx(0.3048, rel=1e-5)
 
 
-@pytest.mark.parametrize("epsg", [4326, 3857])
+@pytest.mark.parametrize("epsg", [4326, 3857, 3395])
 def test_gsd_follows_latitude(epsg: int) -> None:
     """At 60 degrees north a degree of longitude, and a Mercator metre, are half as long."""
     if epsg == 4326:
@@ -42,7 +42,7 @@ def test_gsd_follows_latitude(epsg: int) -> None:
         value, expected = grid(4326, Affine(degrees, 0, 10, 0, -degrees, 60)).gsd, math.sqrt(0.5)
     else:
         y = 6378137 * math.log(math.tan(math.pi / 4 + math.radians(60) / 2))
-        value, expected = grid(3857, Affine(1, 0, 1e6, 0, -1, y)).gsd, 0.5
+        value, expected = grid(epsg, Affine(1, 0, 1e6, 0, -1, y)).gsd, 0.5
     assert value == pytest.approx(expected, rel=0.01)
 
 
@@ -50,6 +50,12 @@ def test_plain_grid_has_no_gsd() -> None:
     plain = grid(None, Affine.identity())
     assert plain.gsd is None
     assert not plain.georeferenced
+
+
+def test_gsd_that_cannot_be_known_is_none() -> None:
+    assert grid(4326, Affine.identity(), 400, 400).gsd is None  # latitudes up to 400 degrees
+    local = Grid(CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'), Affine(0.02, 0, 0, 0, -0.02, 0), 50, 50)
+    assert local.gsd in (None, pytest.approx(0.02))
 
 
 def test_bounds_and_scaling() -> None:

@@ -9,44 +9,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.grid import Grid
+from schanger_edge.grid import Grid, horizontal_crs, is_cylindrical
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 RunArea = Callable[[Ints, Ints, Ints], Floats]
 """(row, first column, pixels) of runs along a row, each (n,), to their areas in m2, (n,)."""
 
-_CYLINDRICAL = ("mercator", "equidistant cylindrical", "plate carr")
-_NOT_NORMAL = ("transverse", "oblique")
-"""Normal cylindrical projections stretch the ground by 1 / cos(latitude): planar areas are badly wrong in them."""
-
 
 def run_area(grid: Grid) -> RunArea | None:
     """How to measure runs of pixels of the grid in square metres; None where the grid has no CRS."""
     if grid.crs is None:
         return None
-    crs = _horizontal(grid)
+    crs = horizontal_crs(grid)
     if crs.is_geographic:
         to_degrees = math.degrees(crs.axis_info[0].unit_conversion_factor)
         return _on_ellipsoid(grid, crs, to_degrees, lambda y: y * to_degrees)
-    method = "" if crs.coordinate_operation is None else crs.coordinate_operation.method_name.lower()
-    if any(word in method for word in _CYLINDRICAL) and not any(word in method for word in _NOT_NORMAL):
+    if is_cylindrical(crs):
         return _cylindrical(grid, crs)
     t = grid.transform
     pixel = abs(t.a * t.e - t.b * t.d) * crs.axis_info[0].unit_conversion_factor ** 2
     return lambda row, col, length: length * pixel
-
-
-def _horizontal(grid: Grid) -> Any:
-    """The grid's CRS for pyproj, without heights or a datum shift tied to it."""
-    from pyproj import CRS
-
-    assert grid.crs is not None
-    epsg = grid.crs.to_epsg()  # the code says more than the text: WKT 1 hides that Web Mercator is spherical
-    crs: Any = CRS.from_epsg(epsg) if epsg else CRS.from_wkt(grid.crs.to_wkt())
-    while crs.is_bound or crs.is_compound:
-        crs = crs.source_crs if crs.is_bound else crs.sub_crs_list[0]
-    return crs
 
 
 def _cylindrical(grid: Grid, crs: Any) -> RunArea:

@@ -12,15 +12,17 @@ from typing import Any, Literal
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.warp import transform as transform_points
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window
-from schanger_edge.scene.image import ImageInfo, Nodata, SceneImage
+from schanger_edge.scene.image import ImageInfo, SceneImage
+from schanger_edge.scene.opening import GDAL_ERRORS
+from schanger_edge.scene.validity import Nodata
 
 GridChoice = Literal["before", "after"]
 PROBES = 65  # points along each axis at which the overlap is judged
+MAX_SIDE = 2_000_000  # pixels along one side of a grid
 MIN_CACHE, MAX_CACHE = 64 << 20, 512 << 20
 
 
@@ -64,15 +66,17 @@ class Pair:
         return rasterio.Env(GDAL_CACHEMAX=min(max(need, MIN_CACHE), MAX_CACHE))
 
     def statistics(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Mean and standard deviation per channel of each date, as uint8 scaled to 0-1, from samples."""
+        """Mean and standard deviation per channel of each date, as uint8 scaled to 0-1, from samples.
+
+        A date without a valid pixel is left out.
+        """
         result = {}
         for name, image in (("before", self._before), ("after", self._after)):
             samples = image.samples()
             if image.stretch is not None:
                 samples = image.stretch.apply(samples[:, None])[:, 0]
-            if not samples.shape[1]:
-                raise SceneError(f"{image.path} has no valid pixel: check its nodata value or pass --nodata none.")
-            result[name] = (samples.mean(1) / 255, samples.std(1) / 255)
+            if samples.shape[1]:
+                result[name] = (samples.mean(1) / 255, samples.std(1) / 255)
         return result
 
     def info(self) -> dict[str, ImageInfo]:
@@ -111,13 +115,15 @@ def open_pair(
             coincide both are read bit-exact.
         gsd: metres per pixel to resample to on reading; None keeps the grid's own.
         bands: band numbers of red, green, blue, from 1; None takes them from the file's colour interpretation.
-        nodata: `auto` (the file's declaration), None (ignore it), or a value for both dates.
+        nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
 
     Raises:
         SceneError: an image cannot be opened, or the two cannot be brought onto one grid.
     """
     if grid not in ("before", "after"):
         raise SceneError(f"grid must be before or after, not {grid!r}.")
+    if isinstance(nodata, str) and nodata != "auto":
+        raise SceneError(f"nodata must be auto, None or a number, not {nodata!r}.")
     images: list[SceneImage] = []
     try:
         for path in (before, after):
@@ -144,6 +150,8 @@ def _resampled(grid: Grid, gsd: float | None) -> Grid:
         raise SceneError(f"--gsd must be a positive number of metres per pixel, not {gsd}.")
     if grid.gsd is None:
         raise SceneError("--gsd needs georeferenced images: these have no CRS.")
+    if max(grid.width, grid.height) * grid.gsd / gsd > MAX_SIDE:
+        raise SceneError(f"--gsd {gsd:g} makes a grid of more than {MAX_SIDE} pixels a side: give metres per pixel.")
     return grid.scaled(gsd / grid.gsd)
 
 
@@ -187,7 +195,7 @@ def _overlap(grid: Grid, other: SceneImage) -> float:
 def _transformed(grid: Grid, other: SceneImage, x: Any, y: Any) -> tuple[Any, Any]:
     try:
         xs, ys = transform_points(grid.crs, other.grid.crs, x.ravel(), y.ravel())
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         raise SceneError(f"{other.path} cannot be reprojected onto the other image's CRS: {error}") from error
     return np.reshape(xs, x.shape), np.reshape(ys, y.shape)
 

@@ -20,15 +20,13 @@ class Stretch:
 
     @classmethod
     def from_samples(cls, samples: NDArray[Any]) -> Stretch:
-        """Percentiles 1 and 99 of valid pixels: (3, n) raw values; NaN is left out."""
+        """Percentiles 1 and 99 of valid pixels: (3, n) raw values; NaN and infinity are left out."""
         low, high = [], []
         for channel in samples:
             values = channel[np.isfinite(channel)]
-            if not values.size:
-                raise ValueError("no valid pixel to take percentiles of")
-            lower, upper = (float(v) for v in np.percentile(values.astype(np.float64), PERCENTILES))
-            low.append(lower)
-            high.append(upper if upper > lower else lower + 1)
+            lower, upper = np.percentile(values.astype(np.float64), PERCENTILES) if values.size else (0.0, 0.0)
+            low.append(float(lower))
+            high.append(float(upper if upper > lower else lower + max(1.0, abs(lower))))  # one value all over
         return cls(tuple(low), tuple(high))
 
     def apply(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
@@ -38,8 +36,8 @@ class Stretch:
             scaled = channel.astype(np.float32)
             scaled -= np.float32(low)
             scaled *= np.float32(255 / (high - low))
+            np.nan_to_num(scaled, copy=False)
             np.clip(scaled, 0, 255, out=scaled)
             np.rint(scaled, out=scaled)
-            np.nan_to_num(scaled, copy=False)
             target[...] = scaled
         return out

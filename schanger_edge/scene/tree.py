@@ -68,7 +68,12 @@ class PairTree:
 def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist: the dataset needs A, B and label side by side.")
-    paths = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    paths: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.stem in paths:
+                raise DatasetError(f"{path} and {paths[path.stem].name} share one name: remove one of them.")
+            paths[path.stem] = path
     if not paths:
         raise DatasetError(f"{folder} holds no images.")
     return paths

@@ -11,6 +11,7 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.shutil import copy
 from rasterio.warp import calculate_default_transform, reproject
 
 from schanger_edge.errors import SceneError
@@ -154,6 +155,86 @@ def test_alpha_and_mask_band(make_tiff: Tiff, ground: Ground, kind: str, transfo
     assert valid[25:55, 5:55].all()
 
 
+HALF = shifted(0.5, 0.5)
+
+
+@pytest.mark.parametrize("transform", [ORIGIN, HALF])
+def test_nan_beside_a_declared_value(make_tiff: Tiff, ground: Ground, transform: Affine) -> None:
+    raw = ground(60, 60).astype(np.float32)
+    raw[:, 5:15], raw[:, 30:40] = -9999, np.nan
+    after = make_tiff("b.tif", raw, nodata=-9999, transform=transform)
+    with open_pair(make_tiff("a.tif", ground(60, 60), transform=ORIGIN), after) as pair:
+        valid = pair.read(pair.grid.window).valid
+    assert not valid[6:14].any()
+    assert not valid[31:39].any()
+    assert valid[17:28, 2:58].all()
+    assert valid[42:58, 2:58].all()
+
+
+@pytest.mark.parametrize("transform", [ORIGIN, HALF])
+@pytest.mark.parametrize("order", ["RGBA", "ARGB"])
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_alpha_and_nodata_both_count(
+    make_tiff: Tiff, ground: Ground, order: str, nodata: int | None, transform: Affine
+) -> None:
+    kinds = {"R": ColorInterp.red, "G": ColorInterp.green, "B": ColorInterp.blue, "A": ColorInterp.alpha}
+    image, alpha = ground(60, 60), np.full((60, 60), 255, np.uint8)
+    image[:, 5:15], alpha[30:40] = 0, 0
+    planes = {"R": image[0], "G": image[1], "B": image[2], "A": alpha}
+    data, colors = np.stack([planes[letter] for letter in order]), [kinds[letter] for letter in order]
+    extra = {"photometric": "MINISBLACK", "ALPHA": "NO"}
+    after = make_tiff("b.tif", data, nodata=nodata, transform=transform, colors=colors, **extra)
+    with open_pair(make_tiff("a.tif", ground(60, 60), transform=ORIGIN), after) as pair:
+        tile = pair.read(pair.grid.window)
+    assert tile.valid[6:14].any() == (nodata is None)
+    assert not tile.valid[31:39].any()
+    assert tile.valid[17:28, 2:58].all()
+    with open_pair(make_tiff("c.tif", ground(60, 60), transform=ORIGIN), after, nodata=None) as pair:
+        assert pair.read(pair.grid.window).valid[2:58, 2:58].all()
+
+
+def test_a_large_scene_with_little_data_is_found(make_tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schanger_edge.scene.image.LARGE", 1000)
+    raw = np.zeros((3, 900, 900), np.uint16)
+    raw[:, 150:190, 152:192] = 700
+    path = make_tiff("a.tif", raw, nodata=0)
+    with open_pair(path, path) as pair:
+        assert pair.read(pair.grid.window).valid.sum() == 1600
+
+
+def test_a_band_without_a_number(make_tiff: Tiff, ground: Ground) -> None:
+    raw = ground(40, 40).astype(np.float32)
+    raw[0], raw[1] = np.nan, -3.4e38
+    path = make_tiff("a.tif", raw)
+    with open_pair(path, path) as pair:
+        tile = pair.read(pair.grid.window)
+    assert tile.valid.all()
+    assert (tile.before[0] == 0).all()
+    assert np.unique(tile.before[2]).size > 50
+
+
+def test_band_subset_of_a_name_with_blanks(make_tiff: Tiff, ground: Ground, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = np.concatenate([ground(50, 50)] * 2)[:5]
+    before, after = make_tiff("a.tif", data, transform=ORIGIN), make_tiff(" b & <c>.tif", data, transform=HALF)
+    monkeypatch.chdir(tmp_path)
+    for name in (after.name, f"file://{after}"):
+        with open_pair(before, name) as pair:
+            assert pair.read(pair.grid.window).valid[1:, 1:].all()
+
+
+@pytest.mark.parametrize(
+    "crs", ['LOCAL_CS["Arbitrary",UNIT["metre",1]]', "+proj=longlat +R=1737400 +no_defs", "+proj=eqc +R=1737400"]
+)
+def test_strange_reference_systems(make_tiff: Tiff, ground: Ground, crs: str) -> None:
+    transform = Affine(0.01, 0, 10, 0, -0.01, 20)
+    odd = make_tiff("a.tif", ground(30, 30), crs=crs, transform=transform)
+    with open_pair(odd, odd) as pair:
+        assert pair.grid.gsd is None or pair.grid.gsd > 0
+        assert pair.read(pair.grid.window).valid.all()
+    with pytest.raises(SceneError):
+        open_pair(make_tiff("b.tif", ground(30, 30)), odd)
+
+
 def test_bands_follow_colour_interpretation_or_the_user(make_tiff: Tiff, ground: Ground) -> None:
     image = ground(30, 30)
     bgr = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
@@ -265,12 +346,17 @@ class TestRefusals:
         text.write_text("not an image")
         self.check(a, tmp_path / "none.tif", match="does not exist")
         self.check(text, a, match="cannot be opened as an image")
+        self.check(tmp_path, a, match="is a folder")
+        self.check(Path(""), a, match="is a folder")
 
     def test_options(self, make_tiff: Tiff, ground: Ground) -> None:
         a = make_tiff("a.tif", ground(30, 30))
         self.check(a, a, match="--bands", bands=(1, 2, 4))
         self.check(a, a, match="--bands", bands=(1, 2))
         self.check(a, a, match="--gsd", gsd=-1.0)
+        self.check(a, a, match="--gsd", gsd=1e-12)
+        self.check(a, a, match="--gsd", gsd=1e-300)
+        self.check(a, a, match="nodata must be", nodata="black")
         self.check(a, a, match="grid must be", grid="middle")
 
     def test_palette_and_complex(self, make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
@@ -280,6 +366,13 @@ class TestRefusals:
         self.check(path, path, match="colour palette")
         complex_path = make_tiff("c.tif", ground(9, 9).astype(np.complex64))
         self.check(complex_path, complex_path, match="pixels of type")
+
+    def test_container(self, tmp_path: Path, make_tiff: Tiff, ground: Ground) -> None:
+        page, container = make_tiff("a.tif", ground(16, 16)), tmp_path / "two.gpkg"
+        with rasterio.open(page) as source:
+            for name in ("x", "y"):
+                copy(source, container, driver="GPKG", RASTER_TABLE=name, APPEND_SUBDATASET="YES")
+        self.check(container, page, match=r"container without bands.*two\.gpkg:X")
 
     def test_truncated_file_names_itself_on_reading(self, make_tiff: Tiff, ground: Ground) -> None:
         whole = make_tiff("a.tif", ground(300, 300), tiled=True, blockxsize=128, blockysize=128, compress="deflate")

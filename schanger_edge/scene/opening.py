@@ -1,0 +1,107 @@
+"""Opening one raster and checking that it can be a date of a pair."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
+from rasterio.enums import ColorInterp
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+
+from schanger_edge.errors import SceneError
+from schanger_edge.grid import Grid
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
+RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+GDAL_TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32",
+              "int32": "Int32", "float32": "Float32", "float64": "Float64"}  # fmt: skip
+
+
+def open_dataset(path: str) -> Any:
+    """A rasterio dataset, without the warning about plain images, which are allowed.
+
+    Raises:
+        SceneError: there is no such file, or it is no image.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            return rasterio.open(path)
+        except GDAL_ERRORS as error:
+            local = "://" not in path and not path.startswith(("/vsi", "<"))
+            if local and not os.path.exists(path):
+                raise SceneError(f"{path or 'an empty path'} does not exist: check the path.") from error
+            if local and os.path.isdir(path):
+                raise SceneError(f"{path} is a folder: give the image file in it.") from error
+            raise SceneError(f"{path} cannot be opened as an image ({error}): give GeoTIFF, PNG, JPEG.") from error
+
+
+def grid_of(dataset: Any, path: str) -> Grid:
+    """The grid of a dataset.
+
+    Raises:
+        SceneError: it has no usable georeference of the kind it claims.
+    """
+    if not dataset.count:
+        parts = ", ".join(dataset.subdatasets) or "none"
+        raise SceneError(f"{path} is a container without bands of its own: give one of its parts ({parts}).")
+    grid = Grid(dataset.crs, dataset.transform, dataset.width, dataset.height)
+    if not grid.georeferenced and (dataset.gcps[0] or dataset.rpcs):
+        raise SceneError(f"{path} has only ground control points or RPCs: make it a map first with gdalwarp.")
+    if grid.transform.is_degenerate:
+        raise SceneError(f"{path} has a transform without area: mend its georeference with gdal_edit.")
+    return grid
+
+
+def pick_bands(dataset: Any, bands: Sequence[int] | None, path: str) -> tuple[int, ...]:
+    """Red, green, blue: as asked for, else by colour interpretation, else the first three, or one band thrice."""
+    count, colors = dataset.count, dataset.colorinterp
+    if bands is not None:
+        if len(bands) != 3 or not all(1 <= band <= count for band in bands):
+            raise SceneError(f"--bands needs three numbers between 1 and {count} for {path}, such as 1,2,3.")
+        chosen = tuple(bands)
+    elif all(color in colors for color in RGB):
+        chosen = tuple(colors.index(color) + 1 for color in RGB)
+    else:
+        chosen = (1, 2, 3) if count > 2 else (1, 1, 1)
+    if ColorInterp.palette in (colors[band - 1] for band in chosen):
+        raise SceneError(f"{path} has a colour palette: expand it with `gdal_translate -expand rgb`.")
+    types = {dataset.dtypes[band - 1] for band in chosen}
+    if len(types) > 1 or not types <= GDAL_TYPES.keys():
+        raise SceneError(f"{path} has pixels of type {', '.join(sorted(types))}: convert it to one real type.")
+    return chosen
+
+
+def band_subset(dataset: Any, bands: Sequence[int]) -> Any:
+    """Some bands of a file as a dataset of their own, without alpha, mask and georeference.
+
+    GDAL's VRT as XML: https://gdal.org/drivers/raster/vrt.html
+    """
+    name = dataset.files[0] if dataset.files else dataset.name
+    name = name if name.startswith("/vsi") or not os.path.exists(name) else os.path.abspath(name)
+    parts = [f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">']
+    for band in bands:
+        parts.append(
+            f'<VRTRasterBand dataType="{GDAL_TYPES[dataset.dtypes[band - 1]]}"><SimpleSource>'
+            f'<SourceFilename relativeToVRT="0">{escape(name)}</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
+        )
+    return open_dataset("".join(parts) + "</VRTDataset>")
+
+
+def damaged(path: str, error: Exception) -> SceneError:
+    """What to say when a file that could be opened cannot be read."""
+    reason = str(error.__cause__ or error).splitlines()[0]
+    return SceneError(f"{path} cannot be read, it is damaged or incomplete ({reason}): get a fresh copy.")
+
+
+def dtype_of(dataset: Any, bands: Sequence[int]) -> np.dtype[Any]:
+    """The common type of the chosen bands."""
+    dtype: np.dtype[Any] = np.dtype(dataset.dtypes[bands[0] - 1])
+    return dtype

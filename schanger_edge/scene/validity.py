@@ -1,0 +1,64 @@
+"""Where an image has data: one rule, the same for plain and for reprojected reading.
+
+A pixel has no data where all chosen bands hold the nodata value (or NaN), where the alpha band is 0, or where the mask
+band is 0. What the user says of nodata replaces all that the file declares; NaN is never data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+
+Nodata = float | str | None
+"""`auto` (the file's declaration), None (nothing is nodata) or a value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidityRule:
+    """How validity is known.
+
+    Attributes:
+        value: nodata value of the chosen bands; None where there is none.
+        nan: True for floating point, where NaN is no data.
+        alpha: number of the alpha band; None where there is none, or it does not count.
+        mask: True where the file's mask band counts.
+    """
+
+    value: float | None
+    nan: bool
+    alpha: int | None
+    mask: bool
+
+    @classmethod
+    def of(cls, dataset: Any, bands: Sequence[int], nodata: Nodata) -> ValidityRule:
+        """The rule for these bands of an open dataset."""
+        floating = np.dtype(dataset.dtypes[bands[0] - 1]).kind == "f"
+        value = dataset.nodatavals[bands[0] - 1] if nodata == "auto" else nodata
+        value = None if value is None or (not math.isfinite(float(value)) and not floating) else float(value)
+        if value is not None and math.isnan(value):
+            value = None
+        if nodata != "auto":
+            return cls(value, floating, None, False)
+        colors, flags = dataset.colorinterp, dataset.mask_flag_enums[bands[0] - 1]
+        alpha = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else None
+        alpha = None if alpha in bands else alpha
+        return cls(value, floating, alpha, MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+
+    @property
+    def by_values(self) -> bool:
+        """True where pixel values can say nodata."""
+        return self.value is not None or self.nan
+
+    def of_values(self, data: NDArray[Any]) -> NDArray[np.bool_]:
+        """(3, h, w) raw -> (h, w): False only where every band says nodata."""
+        empty = np.isnan(data) if self.nan else np.zeros(data.shape, np.bool_)
+        if self.value is not None:
+            empty |= data == self.value
+        valid: NDArray[np.bool_] = ~(empty[0] & empty[1] & empty[2])
+        return valid

@@ -1,0 +1,91 @@
+"""One image reprojected to a grid while it is read: GDAL's WarpedVRT, with our rule of validity."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RasterioWindow
+
+from schanger_edge.grid import Grid, Window
+from schanger_edge.scene.opening import band_subset
+from schanger_edge.scene.validity import ValidityRule
+
+WARP_TOLERANCE = 0.02  # pixels of error allowed in the approximated reprojection
+PLANE = CRS.from_epsg(3857)  # stands for the unknown plane of two images that have a transform and no CRS
+
+
+class WarpedImage:
+    """Bilinear reprojection of three bands of an open dataset.
+
+    Args:
+        dataset: an open rasterio dataset.
+        source: its grid.
+        bands: its bands of red, green, blue.
+        rule: where it has data.
+        target: the grid to read on.
+
+    Raises:
+        rasterio.errors.RasterioError and GDAL's own: the reprojection is not possible.
+    """
+
+    def __init__(self, dataset: Any, source: Grid, bands: tuple[int, ...], rule: ValidityRule, target: Grid) -> None:
+        self._rule = rule
+        self._opened: list[Any] = []
+        chosen = sorted(set(bands))
+        place = {
+            "src_crs": source.crs or PLANE, "crs": target.crs or PLANE, "src_transform": source.transform,
+            "transform": target.transform, "width": target.width, "height": target.height,
+            "resampling": Resampling.bilinear, "tolerance": WARP_TOLERANCE, "warp_mem_limit": 64,
+        }  # fmt: skip
+
+        def warp(from_dataset: Any, nodata: float | None) -> WarpedVRT:
+            has_alpha = ColorInterp.alpha in from_dataset.colorinterp
+            vrt = WarpedVRT(
+                from_dataset, src_nodata=nodata, nodata=nodata, add_alpha=not has_alpha, UNIFIED_SRC_NODATA="YES",
+                **place,
+            )  # fmt: skip
+            self._opened.append(vrt)
+            return vrt
+
+        def plain() -> Any:
+            """Only the chosen bands: the others, alpha and mask have no say."""
+            subset = band_subset(dataset, chosen)
+            self._opened.append(subset)
+            return subset
+
+        nodata = rule.value if rule.value is not None else math.nan if rule.nan else None
+        self._values: WarpedVRT | None = None
+        if rule.alpha or rule.mask:
+            self._vrt = warp(dataset, None)
+            self._bands = bands
+            if rule.value is not None:
+                self._values = warp(plain(), nodata)
+        else:
+            self._vrt = warp(plain(), nodata)
+            self._bands = tuple(chosen.index(band) + 1 for band in bands)
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Raw values (3, h, w) and validity (h, w) of a window of the target grid."""
+        view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        data = self._vrt.read([*self._bands, _alpha_of(self._vrt)], window=view)
+        valid: NDArray[np.bool_] = data[3] > 0
+        if self._values is not None:
+            valid &= self._values.read(_alpha_of(self._values), window=view) > 0
+        if self._rule.nan:  # GDAL knows one nodata value; NaN beside it passes through
+            valid &= ~np.isnan(data[:3]).all(0)
+        return data[:3], valid
+
+    def close(self) -> None:
+        """Close what was opened."""
+        while self._opened:
+            self._opened.pop().close()
+
+
+def _alpha_of(vrt: WarpedVRT) -> int:
+    return vrt.colorinterp.index(ColorInterp.alpha) + 1  # type: ignore[no-any-return]
