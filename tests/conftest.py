@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -15,22 +14,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import load_benchmark
 from rasterio.enums import ColorInterp
 
-ROOT = Path(__file__).parent.parent
 UTM = "EPSG:32631"
 ORIGIN = (500_000.0, 4_650_000.0)
-
-
-def load_benchmark(name: str) -> ModuleType:
-    """A script of benchmarks/ as a module."""
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pyogrio
 import pytest
 import rasterio
 from affine import Affine
-from sinks import ArraySink
+from helpers import ArraySink
 
 from schanger_edge import detect
 from schanger_edge.errors import ModelError, ProductError, SceneError, SchangerError, SessionError

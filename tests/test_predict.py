@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from sinks import ArraySink
+from helpers import ArraySink
 
 from schanger_edge.errors import SceneError, SessionError
 from schanger_edge.grid import Window

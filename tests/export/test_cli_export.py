@@ -1,0 +1,61 @@
+"""`schanger-edge export` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+
+def export(*arguments: Any, block: str = "") -> subprocess.CompletedProcess[str]:
+    blocked = f"sys.modules[{block!r}] = None; " if block else ""
+    code = f"import sys; {blocked}from schanger_edge.cli import main; sys.argv[0] = 'schanger-edge'; main()"
+    command = [sys.executable, "-c", code, "export", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_export_then_info(weights: Callable[..., Any], checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    target = tmp_path / "model.onnx"
+    path = checkpoint(weights("small"))
+    done = export(
+        "--checkpoint", path, "--size", "small", "--dataset", "whu-cd", "--tile", 64, "--halo", 8, "-o", target
+    )
+    assert done.returncode == 0, done.stderr
+    assert "largest difference from torch: " in done.stdout
+    command = [sys.executable, "-m", "schanger_edge", "info", str(target)]
+    card = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (card["dataset"], card["tile"], card["size"]) == ("whu-cd", 64, "small")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--size", "base", "--dataset", "levir-cd"], "--size small"),
+        (["--size", "small"], "give either the dataset"),
+        (["--size", "small", "--dataset", "mars"], "levir-cd"),
+        (["--size", "small", "--dataset", "levir-cd", "--tile", "250"], "multiple of 16"),
+    ],
+)
+def test_one_sentence_and_exit_code_two(
+    weights: Callable[..., Any], checkpoint: Callable[..., Path], tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    done = export("--checkpoint", checkpoint(weights("small")), *options, "-o", tmp_path / "model.onnx")
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("package", ["torch", "onnx"])
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path, package: str) -> None:
+    done = export("--checkpoint", "x.pth", "--size", "small", "-o", tmp_path / "m.onnx", block=package)
+    assert done.returncode == 2
+    assert "pip install 'schanger-edge[export]'" in done.stderr
+    assert "Traceback" not in done.stderr
