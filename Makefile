@@ -32,7 +32,7 @@ clean:
 	rm -rf .venv .venv-demo demo
 
 .venv-demo/.ready: pyproject.toml
-	@echo "setting up .venv-demo (the runtime, about 250 MB)"
+	@echo "setting up .venv-demo (the runtime, about 600 MB on disk)"
 	@$(call make_venv,.venv-demo)
 	@$(call install,.venv-demo,-e .)
 	@touch $@
@@ -54,7 +54,8 @@ endef
 define install
 	echo "installing packages"; \
 	if command -v uv >/dev/null; then uv pip install --python $(1)/bin/python $(2); \
-	else $(1)/bin/python -m pip install --disable-pip-version-check --progress-bar on $(2) | grep -v -e "^Requirement" -e "^  " ; fi
+	else $(1)/bin/python -m pip install --disable-pip-version-check $(2) 2>&1 \
+	  | sed -n -E '/^(Collecting|Building|Installing|Successfully|ERROR|error)/s/^(.{110}).*/\1 .../; /^(Coll|Buil|Inst|Succ|ERR|err)/p'; fi
 endef
 
 # The tests need no GPU: uv can take torch's CPU build; pip takes whatever build it finds.
