@@ -65,7 +65,7 @@ class Crops:
     def _draw(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rng = self.rng
         source, samples = self.sources[rng.choice(len(self.sources), p=self.weights)]
-        *dates, label = (_read(path) for path in samples[rng.integers(len(samples))])
+        *dates, label = (read_image(path) for path in samples[rng.integers(len(samples))])
         side = round(self.tile * float(np.exp(rng.uniform(*np.log(source.scale)))))
         side = min(side, *label.shape)
         top, left = self._corner(label, side)
@@ -96,7 +96,8 @@ class Crops:
 
 
 @functools.lru_cache(maxsize=CACHED_IMAGES)
-def _read(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """uint8 RGB (H, W, 3), or the label (H, W) of 0 and 1 from folders `label` and `mask`."""
     label = path.parent.name in ("label", "mask")
     array = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE if label else cv2.IMREAD_COLOR)
     if array is None:

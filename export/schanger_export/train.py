@@ -7,9 +7,9 @@ then the Siamese one on pairs. Loss and weight decay are the published ones (see
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from schanger_edge.errors import CheckpointError, SchangerError
 from schanger_edge.scores import Counts
-from schanger_export.data import Crops, Source, _read
+from schanger_export.checkpoints import fusion_names, read_state_dict, save_checkpoint
+from schanger_export.data import Crops, Source, read_image
 from schanger_export.network import DropPath, SChanger, SingleDateNetwork
 
 
@@ -77,7 +79,7 @@ def validate(network: nn.Module, source: Source, mean: Tensor, std: Tensor, tile
     network.eval()
     counts = Counts()
     for paths in source.samples():
-        *dates, label = (_read(path) for path in paths)
+        *dates, label = (read_image(path) for path in paths)
         for top in range(0, label.shape[0] - tile + 1, tile):
             for left in range(0, label.shape[1] - tile + 1, tile):
                 cut = np.s_[top : top + tile, left : left + tile]
@@ -87,39 +89,22 @@ def validate(network: nn.Module, source: Source, mean: Tensor, std: Tensor, tile
     return counts
 
 
-def train(options: argparse.Namespace) -> None:  # noqa: PLR0915
-    """Run or resume; writes `last.pth`, `history.jsonl` in the output folder."""
+def train(options: argparse.Namespace) -> None:
+    """Run or resume; writes `last.pth` and `history.jsonl` in the output folder."""
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    single = options.task == "single"
-    network = (SingleDateNetwork if single else SChanger)(options.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for module in network.modules():
-        if isinstance(module, DropPath):
-            module.rate = options.drop
-        elif isinstance(module, nn.Dropout):
-            module.p = options.drop
-    if options.init:
-        prior = torch.load(options.init, weights_only=True)["state_dict"]
-        missing, unexpected = network.load_state_dict(prior, strict=False)
-        if unexpected or any(".diff." not in name for name in missing):
-            raise SystemExit(f"{options.init} is no single-date checkpoint of this size")
+    rng = np.random.default_rng(options.seed)
+    network = build_network(options)
     optimizer = torch.optim.AdamW(optimizer_groups(network, 2e-4), lr=options.rate)
     average = {name: value.clone() for name, value in network.state_dict().items()}
-    rng = np.random.default_rng(options.seed)
-    crops = Crops([_source(text) for text in options.source], options.tile, rng)
-    mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (options.mean, options.std))
+    crops = Crops([parse_source(text) for text in options.source], options.tile, rng)
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (options.mean, options.std))
     options.output.mkdir(parents=True, exist_ok=True)
-    last, start = options.output / "last.pth", 0
-    if last.exists():
-        state = torch.load(last, weights_only=True)
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        average, start = state["state_dict"], state["step"]
-        rng.bit_generator.state = json.loads(state["rng"])
-        torch.set_rng_state(state["torch_rng"])
+    last = options.output / "last.pth"
+    start = resume(last, network, optimizer, average, rng) if last.exists() else 0
 
     began, seen = time.monotonic(), 0.0
-    for step in range(start, options.steps):
+    for step in range(start, min(options.steps, options.stop or options.steps)):
         network.train()
         rate = learning_rate(step, options.steps, options.warmup, options.rate)
         for group in optimizer.param_groups:
@@ -128,7 +113,9 @@ def train(options: argparse.Namespace) -> None:  # noqa: PLR0915
         swap = torch.from_numpy(rng.random(options.batch) < 0.5)
         loss = loss_function(forward(network, (images - mean) / std, swap), labels)
         if not torch.isfinite(loss):
-            raise SystemExit(f"step {step}: the loss is not finite at rate {rate:.2e}; last good checkpoint: {last}")
+            raise SchangerError(
+                f"step {step}: the loss is not finite at rate {rate:.2e}; last good checkpoint: {last}."
+            )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -139,23 +126,54 @@ def train(options: argparse.Namespace) -> None:  # noqa: PLR0915
             per_step = (time.monotonic() - began) / (step + 1 - start)
             print(f"step {step + 1} loss {seen:.3f} rate {rate:.1e} {per_step:.2f} s/step", flush=True)
         if (step + 1) % options.interval == 0 or step + 1 == options.steps:
+            state = {"step": step + 1, "rng": json.dumps(rng.bit_generator.state), "torch_rng": torch.get_rng_state()}
+            state |= {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(last, average, **state)
             record: dict[str, Any] = {"step": step + 1, "loss": round(seen, 4)}
-            state = {
-                "network": network.state_dict(), "state_dict": average, "optimizer": optimizer.state_dict(),
-                "step": step + 1, "rng": json.dumps(rng.bit_generator.state), "torch_rng": torch.get_rng_state(),
-            }  # fmt: skip
-            torch.save(state, last.with_suffix(".part"))
-            os.replace(last.with_suffix(".part"), last)
-            judge = (SingleDateNetwork if single else SChanger)(options.size)
+            judge = copy.deepcopy(network)
             judge.load_state_dict(average)
             for text in options.validate:
-                record[text] = round(validate(judge, _source(text), mean, std).f1, 4)
+                record[text] = round(validate(judge, parse_source(text), mean, std).f1, 4)
             with (options.output / "history.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
             print(record, flush=True)
 
 
-def _source(text: str) -> Source:
+def build_network(options: argparse.Namespace) -> nn.Module:
+    """A fresh network of the task, with the prior of `--init` in it."""
+    kind = SingleDateNetwork if options.task == "single" else SChanger
+    network = kind(options.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.rate = options.drop
+        elif isinstance(module, nn.Dropout):
+            module.p = options.drop
+    if options.init:
+        prior = read_state_dict(options.init)
+        missing, unexpected = network.load_state_dict(prior, strict=False)
+        if unexpected or not set(missing) <= fusion_names(options.size):
+            raise CheckpointError(f"{options.init} is no single-date checkpoint of the {options.size} network.")
+    return network  # type: ignore[no-any-return]
+
+
+def resume(
+    last: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    rng: np.random.Generator,
+) -> int:
+    """Put a checkpoint's whole state back in place; the step to go on with."""
+    state = torch.load(last, weights_only=True)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    average.update(state["state_dict"])
+    rng.bit_generator.state = json.loads(state["rng"])
+    torch.set_rng_state(state["torch_rng"])
+    return int(state["step"])
+
+
+def parse_source(text: str) -> Source:
     """`ROOT[,weight=1][,scale=0.8:1.25][,glob=*]`."""
     root, *parts = text.split(",")
     values = dict(part.split("=", 1) for part in parts)
@@ -163,7 +181,8 @@ def _source(text: str) -> Source:
     return Source(Path(root), float(values.get("weight", 1)), (float(low), float(high)), values.get("glob", "*"))
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Parse and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=["single", "change"])
     parser.add_argument("--size", default="small", choices=["small", "base"])
@@ -172,6 +191,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="single-date checkpoint to start a change network from")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--stop", type=int, help="end this run at that step; the schedule stays")
     parser.add_argument("--warmup", type=int, default=50)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--tile", type=int, default=128)
@@ -183,7 +203,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=36)
     parser.add_argument("--mean", type=float, nargs=3, default=[0.40, 0.39, 0.34])
     parser.add_argument("--std", type=float, nargs=3, default=[0.18, 0.17, 0.16])
-    train(parser.parse_args())
+    train(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":
