@@ -90,6 +90,37 @@ def test_one_sentence_and_exit_code_two(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_tile_that_is_no_probability(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
+    """A real model whose arithmetic breaks down where the image is black."""
+    import onnx
+
+    proto = onnx.load(str(model))
+    (absolute,) = [node for node in proto.graph.node if node.op_type == "Abs"]
+    broken = onnx.helper.make_node("Div", ["sum", "sum"], ["absolute"])  # 0 / 0
+    index = list(proto.graph.node).index(absolute)
+    proto.graph.node.remove(absolute)
+    proto.graph.node.insert(index, broken)
+    onnx.save(proto, str(tmp_path / "broken.onnx"))
+    image = ground(200, 200)
+    image[:, 150:, 150:] = 0  # only the last tile fails
+    path = make_tiff("a.tif", image)
+    done = cli("run", path, path, "-o", tmp_path / "out", "--model", tmp_path / "broken.onnx")
+    assert done.returncode == 2
+    assert "error: the model returned values" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_full_disk(small_disk: Path, make_tiff: Tiff, ground: Ground, model: Path) -> None:
+    a, b = make_tiff("a.tif", ground(1500, 1500, 1)), make_tiff("b.tif", ground(1500, 1500, 2))
+    done = cli("run", a, b, "-o", small_disk / "out", "--model", model)
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(small_disk.iterdir()) == []
+
+
 def test_info_prints_the_card(model: Path) -> None:
     done = cli("info", model)
     assert done.returncode == 0
