@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from standin import timing_model
 
 from schanger_edge.predict import predict
-from schanger_edge.products.rasters import RasterSink, TileRows
+from schanger_edge.products.rasters import RasterSink
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 from schanger_edge.synthetic import write_pair
@@ -63,7 +63,7 @@ def ours(before: Path, after: Path, model: Path, target: Path) -> None:
         open_session(model) as session,
         RasterSink(pair.grid, threshold=0.5, probability=target, change=None) as sink,
     ):
-        predict(pair, session, TileRows(sink), batch=BATCH)
+        predict(pair, session, sink, batch=BATCH)
 
 
 def measure(function: Callable[..., None], *arguments: Path) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from schanger_edge.predict import Flow, predict
 from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, SUMMARY
 from schanger_edge.products.polygons import write_polygons
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
-from schanger_edge.products.rasters import RasterCounts, RasterSink, TileRows
+from schanger_edge.products.rasters import RasterCounts, RasterSink
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import Thumbnail
@@ -132,7 +132,7 @@ def detect(
             flow = predict(
                 pair,
                 session,
-                TileRows(sink),
+                sink,
                 batch=batch,
                 progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
                 observe=lambda tile, pixels: thumbnail.add(tile.owned, tile.window, pixels.before, pixels.after),

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,13 @@ def load_benchmark(name: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def put_rows(sink: Any, row: int, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+    """Give a sink full-width rows from `row`, and say that they are done."""
+    height, width = probability.shape
+    sink.write(Window(0, row, width, height), probability, valid)
+    sink.rows_done(row + height)
 
 
 class ArraySink:

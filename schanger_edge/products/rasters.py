@@ -1,4 +1,4 @@
-"""The probability and change maps as GeoTIFF, written in one pass of row strips in bounded memory."""
+"""The probability and change maps as GeoTIFF, written in one pass from the top in bounded memory."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ class RasterCounts:
 
 
 class RasterSink:
-    """Takes strips of probability from top to bottom and writes one or both maps.
+    """Takes tiles of probability, row of tiles by row of tiles from the top, and writes one or both maps.
 
     probability.tif is uint8, `round(p * 254)`; change.tif is uint8, 1 where the float32 probability is greater than
-    the threshold (as float32). Both are 255 where the pixel is not valid.
+    the threshold (as float32). Both are 255 where the pixel is not valid. Each block of the files is encoded once; the
+    sink holds the rows that are not yet whole blocks, in bytes.
 
     Args:
         grid: where the pixels lie; sets size, CRS and transform of the files.
@@ -66,10 +67,8 @@ class RasterSink:
         self._threshold = np.float32(threshold)
         self._probability = None if probability is None else _Map(probability, grid, threads)
         self._change = None if change is None else _Map(change, grid, threads)
-        self._row, self._valid, self._changed = 0, 0, 0
-        rows = min(BLOCK, grid.height)
-        self._is_change = np.empty((rows, grid.width), bool)
-        self._nodata = np.empty((rows, grid.width), np.uint8)
+        self._maps = [output for output in (self._probability, self._change) if output]
+        self._row, self._taken, self._valid, self._changed = 0, 0, 0, 0
 
     def __enter__(self) -> RasterSink:
         try:
@@ -85,31 +84,43 @@ class RasterSink:
             raise
         return self
 
-    @property
-    def width(self) -> int:
-        """Columns of every strip."""
-        return self._grid.width
-
-    def write(self, row_off: int, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-        """Take the rows that follow those taken before.
+    def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
+        """Take pixels that were not taken before, of rows that are not done.
 
         Args:
-            row_off: first row of the strip in the scene.
-            probability: (h, width) float32 in 0-1; any value, even NaN, where not valid.
-            valid: (h, width) bool.
+            window: where they lie.
+            probability: (h, w) float32 in 0-1; any value, even NaN, where not valid; None where nothing is valid.
+            valid: (h, w) bool.
         """
-        height = probability.shape[0]
-        if row_off != self._row or row_off + height > self._grid.height:
-            raise RuntimeError(f"rows {row_off} to {row_off + height} came where row {self._row} was due.")
-        if probability.shape != (height, self._grid.width) or valid.shape != probability.shape:
-            raise ValueError(f"strips are {self._grid.width} wide, not {probability.shape} and {valid.shape}.")
-        if probability.dtype != np.float32 or valid.dtype != np.bool_:
-            raise ValueError(f"strips are float32 and bool, not {probability.dtype} and {valid.dtype}.")
-        done = 0
-        while done < height:
-            rows = min(height - done, BLOCK - self._row % BLOCK)
-            self._take(probability[done : done + rows], valid[done : done + rows])
-            done += rows
+        if window.row_off < self._row or window.intersection(self._grid.window) != window:
+            raise RuntimeError(f"{window} came where row {self._row} of {self._grid.height} was due.")
+        if valid.shape != (window.height, window.width) or valid.dtype != np.bool_:
+            raise ValueError(f"validity of {window} is {valid.dtype} {valid.shape}.")
+        self._taken += valid.size
+        if probability is None:
+            for output in self._maps:
+                output.view(window)[...] = NODATA
+            return
+        if probability.shape != valid.shape or probability.dtype != np.float32:
+            raise ValueError(f"probability of {window} is {probability.dtype} {probability.shape}.")
+        nodata = valid.view(np.uint8) - np.uint8(1)  # 255 where not valid, else 0
+        is_change = np.greater(probability, self._threshold)
+        is_change &= valid
+        self._valid += int(np.count_nonzero(valid))
+        self._changed += int(np.count_nonzero(is_change))
+        if self._probability:
+            scaled = cv2.convertScaleAbs(probability, alpha=SCALE)
+            np.bitwise_or(scaled, nodata, out=self._probability.view(window))
+        if self._change:
+            np.bitwise_or(is_change.view(np.uint8), nodata, out=self._change.view(window))
+
+    def rows_done(self, row_end: int) -> None:
+        """All pixels above scene row `row_end` have been taken: whole rows of blocks go to the files."""
+        if self._taken != (row_end - self._row) * self._grid.width:
+            raise RuntimeError(f"{self._taken} pixels came for rows {self._row} to {row_end}.")
+        self._row, self._taken = row_end, 0
+        for output in self._maps:
+            output.flush(row_end)
 
     def finish(self) -> RasterCounts:
         """Close the files, build their overviews and check that they are whole."""
@@ -127,64 +138,9 @@ class RasterSink:
     ) -> None:
         self._abandon()
 
-    def _take(self, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-        """Take rows of one block row; float32 and uint8 all the way, for speed."""
-        rows, row = probability.shape[0], self._row
-        is_change, nodata = self._is_change[:rows], self._nodata[:rows]
-        np.subtract(valid.view(np.uint8), 1, out=nodata)  # 255 where not valid, else 0
-        np.greater(probability, self._threshold, out=is_change)
-        np.logical_and(is_change, valid, out=is_change)
-        self._valid += int(np.count_nonzero(valid))
-        self._changed += int(np.count_nonzero(is_change))
-        if self._probability:
-            target = self._probability.rows(row, rows)
-            cv2.convertScaleAbs(probability, dst=target, alpha=SCALE)
-            np.bitwise_or(target, nodata, out=target)
-        if self._change:
-            np.bitwise_or(is_change.view(np.uint8), nodata, out=self._change.rows(row, rows))
-        self._row += rows
-        if self._row % BLOCK == 0 or self._row == self._grid.height:
-            for output in (self._probability, self._change):
-                if output:
-                    output.flush(self._row)
-
     def _abandon(self) -> None:
-        for output in (self._probability, self._change):
-            if output:
-                output.abandon()
-
-
-class TileRows:
-    """Joins tiles to the full-width strips that a `RasterSink` takes; holds one row of tiles."""
-
-    def __init__(self, sink: RasterSink) -> None:
-        self._sink = sink
-        self._probability = np.empty((0, sink.width), np.float32)
-        self._valid = np.empty((0, sink.width), bool)
-        self._filled = 0
-
-    def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
-        """Take one tile's own pixels.
-
-        Args:
-            window: where they lie; all tiles of a row have the same rows.
-            probability: (h, w) float32; None where no pixel is valid.
-            valid: (h, w) bool.
-        """
-        if not self._filled:
-            self._probability = np.empty((window.height, self._sink.width), np.float32)
-            self._valid = np.empty(self._probability.shape, bool)
-        columns = slice(window.col_off, window.col_end)
-        self._probability[:, columns] = 0 if probability is None else probability
-        self._valid[:, columns] = valid
-        self._filled += window.width
-
-    def rows_done(self, row_end: int) -> None:
-        """All tiles of the row that ends above scene row `row_end` have been taken."""
-        if self._filled != self._sink.width:
-            raise RuntimeError(f"tiles of {self._filled} columns in all came for {self._sink.width}.")
-        self._sink.write(row_end - len(self._valid), self._probability, self._valid)
-        self._filled = 0
+        for output in self._maps:
+            output.abandon()
 
 
 class _Map:
@@ -195,7 +151,8 @@ class _Map:
         self._grid = grid
         self._threads = threads
         self._dataset: Any = None
-        self._rows = np.empty((min(BLOCK, grid.height), grid.width), np.uint8)
+        self._top = 0  # scene row of the first row held; a multiple of BLOCK
+        self._rows = np.empty((0, grid.width), np.uint8)
 
     def open(self, **options: Any) -> None:
         grid = self._grid
@@ -217,18 +174,28 @@ class _Map:
             if colors is not None:
                 self._dataset.write_colormap(1, colors)
 
-    def rows(self, row: int, count: int) -> NDArray[np.uint8]:
-        """The buffer's view for `count` scene rows from `row`, all in one block row."""
-        first = row % BLOCK
-        return self._rows[first : first + count]
+    def view(self, window: Window) -> NDArray[np.uint8]:
+        """Where to put a window's pixels until they are written."""
+        need = window.row_end - self._top
+        if need > len(self._rows):
+            rows = np.empty((need, self._grid.width), np.uint8)
+            rows[: len(self._rows)] = self._rows
+            self._rows = rows
+        first = window.row_off - self._top
+        return self._rows[first : first + window.height, window.col_off : window.col_end]
 
     def flush(self, row_end: int) -> None:
-        """Write the block row that ends at `row_end`."""
-        row_off = (row_end - 1) // BLOCK * BLOCK
-        window = RasterWindow(0, row_off, self._grid.width, row_end - row_off)
+        """Write the whole rows of blocks above scene row `row_end`; at the scene's end, the rest too."""
+        end = row_end if row_end == self._grid.height else row_end // BLOCK * BLOCK
         # The environment keeps GDAL's own messages off the terminal, also in a thread that has none.
         with writing(self.path), rasterio.Env():
-            self._dataset.write(self._rows[: row_end - row_off], 1, window=window)
+            for row in range(self._top, end, BLOCK):
+                height, first = min(BLOCK, end - row), row - self._top
+                window = RasterWindow(0, row, self._grid.width, height)
+                self._dataset.write(self._rows[first : first + height], 1, window=window)
+        written, held = end - self._top, row_end - self._top
+        self._rows[: held - written] = self._rows[written:held]
+        self._top = end
 
     def finish(self, resampling: Resampling) -> None:
         with writing(self.path), quiet():

@@ -12,6 +12,7 @@ import pytest
 import rasterio.features
 import shapely
 from affine import Affine
+from helpers import put_rows
 from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 
@@ -36,7 +37,7 @@ def vectorise(folder: Path, change, *, crs=UTM, transform=HALF_METRE, valid=None
     valid = np.ones_like(change) if valid is None else valid
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
     with RasterSink(grid, threshold=0.5, **paths) as sink:
-        sink.write(0, probability.astype(np.float32), valid)
+        put_rows(sink, 0, probability.astype(np.float32), valid)
         sink.finish()
     target = folder / "changes.gpkg"
     count = write_polygons(paths["change"], paths["probability"], grid, target, min_area=min_area)
@@ -245,7 +246,7 @@ def test_of_too_many_polygons_the_largest_stay(tmp_path, monkeypatch):
     paths = {name: tmp_path / f"{name}.tif" for name in ("probability", "change")}
     grid = Grid(UTM, HALF_METRE, 9, 3)
     with RasterSink(grid, threshold=0.5, **paths) as sink:
-        sink.write(0, change.astype(np.float32), np.ones_like(change))
+        put_rows(sink, 0, change.astype(np.float32), np.ones_like(change))
         sink.finish()
     monkeypatch.setattr(polygons_module, "MOST", 2)
     count = write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg")

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from affine import Affine
+from helpers import put_rows
 
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid
@@ -16,7 +17,7 @@ from schanger_edge.products.rasters import RasterSink
 def write_change(path, change, valid) -> None:
     height, width = change.shape
     with RasterSink(Grid(None, Affine.identity(), width, height), threshold=0.5, probability=None, change=path) as sink:
-        sink.write(0, change.astype(np.float32), valid)
+        put_rows(sink, 0, change.astype(np.float32), valid)
         sink.finish()
 
 

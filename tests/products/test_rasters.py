@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import put_rows
 from rasterio.crs import CRS
 
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid, Window
-from schanger_edge.products.rasters import RasterCounts, RasterSink, TileRows
+from schanger_edge.products.rasters import RasterCounts, RasterSink
 
 UTM = CRS.from_epsg(32633)
 
@@ -35,7 +36,7 @@ def write(folder: Path, grid: Grid, probability, valid, step: int = 100, thresho
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
     with RasterSink(grid, threshold=threshold, **paths) as sink:
         for row in range(0, grid.height, step):
-            sink.write(row, probability[row : row + step], valid[row : row + step])
+            put_rows(sink, row, probability[row : row + step], valid[row : row + step])
         return sink.finish()
 
 
@@ -128,53 +129,60 @@ def test_one_map_or_none(tmp_path):
     for name in (None, "probability", "change"):
         paths = {"probability": None, "change": None} | ({name: tmp_path / name} if name else {})
         with RasterSink(make_grid(50, 40), threshold=0.5, **paths) as sink:
-            sink.write(0, probability, valid)
+            put_rows(sink, 0, probability, valid)
             assert sink.finish().valid == valid.sum()
     assert {path.name for path in tmp_path.iterdir()} == {"probability", "change"}
 
 
-def test_rows_come_once_and_in_order(tmp_path):
+def test_pixels_come_once_and_from_the_top(tmp_path):
     probability, valid = make_scene(20, 30)
     with RasterSink(make_grid(20, 30), threshold=0.5, probability=tmp_path / "p.tif", change=None) as sink:
-        sink.write(0, probability[:10], valid[:10])
-        for row in (0, 11):
-            with pytest.raises(RuntimeError):
-                sink.write(row, probability[:10], valid[:10])
-        with pytest.raises(RuntimeError):
-            sink.write(10, probability, valid)
-        with pytest.raises(RuntimeError):
+        put_rows(sink, 0, probability[:10], valid[:10])
+        with pytest.raises(RuntimeError, match="came where row 10"):
+            sink.write(Window(0, 9, 20, 10), probability[:10], valid[:10])
+        with pytest.raises(RuntimeError, match="came where row 10"):
+            sink.write(Window(0, 10, 20, 30), probability, valid)
+        with pytest.raises(RuntimeError, match="came where row 10"):
+            sink.write(Window(5, 10, 20, 10), probability[:10], valid[:10])
+        with pytest.raises(RuntimeError, match="10 of 30 rows"):
             sink.finish()
+        sink.write(Window(0, 10, 12, 20), probability[10:, :12], valid[10:, :12])
+        with pytest.raises(RuntimeError, match="240 pixels came for rows 10 to 30"):
+            sink.rows_done(30)
+        sink.write(Window(11, 10, 9, 20), probability[10:, 11:], valid[10:, 11:])  # one column twice
+        with pytest.raises(RuntimeError, match="420 pixels came for rows 10 to 30"):
+            sink.rows_done(30)
 
 
 @pytest.mark.parametrize("wrong", ["narrow", "double", "uint8"])
-def test_strips_of_the_wrong_kind_are_refused(tmp_path, wrong):
+def test_pixels_of_the_wrong_kind_are_refused(tmp_path, wrong):
     probability, valid = make_scene(20, 30)
     if wrong == "narrow":
-        probability, valid = probability[:, :19], valid[:, :19]
+        probability = probability[:, :19]
     elif wrong == "double":
         probability = probability.astype(np.float64)
     else:
         valid = valid.astype(np.uint8)
     with (
         RasterSink(make_grid(20, 30), threshold=0.5, probability=None, change=tmp_path / "c.tif") as sink,
-        pytest.raises(ValueError, match="strips are"),
+        pytest.raises(ValueError, match=r"Window\(col_off=0"),
     ):
-        sink.write(0, probability, valid)
+        sink.write(Window(0, 0, 20, 30), probability, valid)
 
 
-def test_tiles_join_to_strips(tmp_path):
-    probability, valid = make_scene(50, 40)
-    valid[:25, :30] = False
-    with RasterSink(make_grid(50, 40), threshold=0.5, probability=tmp_path / "p.tif", change=None) as sink:
-        tiles = TileRows(sink)
-        for top, bottom in ((0, 25), (25, 40)):
+@pytest.mark.parametrize("height", [40, 300, 1000])
+@pytest.mark.parametrize("bottom", [25, 256, 299])
+def test_tiles_land_in_their_places(tmp_path, height, bottom):
+    probability, valid = make_scene(50, height)
+    bottom = min(bottom, height - 1)
+    valid[:bottom, :30] = False
+    with RasterSink(make_grid(50, height), threshold=0.5, probability=tmp_path / "p.tif", change=None) as sink:
+        for top, end in ((0, bottom), (bottom, height)):
             for left, right in ((0, 30), (30, 50)):
-                part = (slice(top, bottom), slice(left, right))
-                window = Window(left, top, right - left, bottom - top)
-                tiles.write(window, probability[part] if valid[part].any() else None, valid[part])
-            tiles.rows_done(bottom)
-        with pytest.raises(RuntimeError):
-            tiles.rows_done(40)
+                part = (slice(top, end), slice(left, right))
+                window = Window(left, top, right - left, end - top)
+                sink.write(window, probability[part] if valid[part].any() else None, valid[part])
+            sink.rows_done(end)
         sink.finish()
     with np.errstate(invalid="ignore"):
         expected = np.where(valid, np.rint(probability * np.float32(254)), 255)
@@ -220,7 +228,8 @@ for limit in map(int, sys.argv[2:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         with RasterSink(grid, threshold=0.5, probability=Path(sys.argv[1]), change=None) as sink:
-            sink.write(0, probability, np.ones((900, 900), bool))
+            sink.write(grid.window, probability, np.ones((900, 900), bool))
+            sink.rows_done(900)
             sink.finish()
         print("whole")
     except ProductError as error:
