@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from schanger_edge.model_card import INPUT_NAMES, ModelCard
 
 GSD_RANGE = (0.5, 2.0)  # times the card's GSD
+MENDABLE = 4.0  # times the card's GSD up to which resampling is worth a try
 MEAN_DISTANCE = 1.5  # standard deviations of the training data
 CONTRAST_RANGE = (0.4, 2.5)  # times the training data's standard deviation
 
@@ -26,9 +27,14 @@ def model_warnings(card: ModelCard, gsd: float | None, statistics: DateStatistic
     """
     warnings = []
     if gsd is not None and card.gsd is not None and not GSD_RANGE[0] <= gsd / card.gsd <= GSD_RANGE[1]:
+        advice = (
+            f"--gsd {card.gsd:.2g} resamples on reading."
+            if gsd <= MENDABLE * card.gsd
+            else "resampling brings no detail back, use finer images or a model trained at this scale."
+        )
         warnings.append(
             f"the images have {gsd:.2g} m per pixel and the model was trained at {card.gsd:.2g} m: expect misses "
-            f"and false alarms; --gsd {card.gsd:.2g} resamples on reading."
+            f"and false alarms; {advice}"
         )
     for date in INPUT_NAMES:
         if date not in statistics:

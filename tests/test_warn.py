@@ -24,7 +24,8 @@ def test_gsd_from_half_to_double(gsd: float | None, warned: int) -> None:
     warnings = model_warnings(CARD, gsd, statistics())
     assert len(warnings) == warned
     if warned:
-        assert "--gsd 0.5" in warnings[0]
+        assert ("--gsd 0.5" in warnings[0]) == (gsd < 2.1)
+        assert ("finer images" in warnings[0]) == (gsd > 2.1)
 
 
 @pytest.mark.parametrize(
