@@ -1,7 +1,7 @@
 """Render a labelled tree of scenes: `ROOT/{split}/{A,B,label}`, for training and for scores on unseen scenes.
 
-`python benchmarks/synthetic_tree.py ROOT train --count 110 --seed 5000`. Seeds go up from the given one; the GSD is drawn
-from 0.35, 0.5 (twice) and 0.7 m; of the scenes with less than 1 % change, 85 % are left out.
+`python benchmarks/synthetic_tree.py ROOT train --count 110 --seed 5000`. Seeds go up from the given one; the GSD is
+drawn from 0.35, 0.5 (twice) and 0.7 m; of the scenes with less than 1 % change, 85 % are left out.
 """
 
 from __future__ import annotations
