@@ -79,14 +79,16 @@ def run(
     after: Annotated[str, typer.Argument(help="Image of the second date; any CRS, grid and extent that overlaps.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
     model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Change where probability is greater [model's own].")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Change where probability is greater (the model's own).")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Tiles per inference.")] = 1,
     grid: Annotated[GridOption, typer.Option(help="Whose grid the products take.")] = GridOption.before,
     gsd: Annotated[float | None, typer.Option(help="Resample to this many metres per pixel on reading.")] = None,
     bands: Annotated[str | None, typer.Option(help="Bands of red, green, blue, such as 1,2,3.")] = None,
     nodata: Annotated[str, typer.Option(help="auto, none (ignore what the files declare) or a value.")] = "auto",
     min_area: Annotated[float, typer.Option(help="Leave out smaller polygons, square metres.")] = 0.0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads [all].")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads (all).")] = None,
 ) -> None:
     """Find what changed between two images of one place."""
     from schanger_edge.detect import detect
@@ -125,7 +127,7 @@ def evaluate(
     root: Annotated[Path, typer.Option(help="Folder that holds SPLIT/A, SPLIT/B and SPLIT/label.")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="levir-cd, levir-cd+, s2looking, cdd, sysu-cd, whu-cd: to compare with the published F1."),
+        typer.Option(help="levir-cd, levir-cd+, s2looking, cdd, sysu-cd or whu-cd, to show its published F1."),
     ] = None,
     split: Annotated[str, typer.Option(help="Which split.")] = "test",
     model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,

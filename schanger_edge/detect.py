@@ -121,7 +121,7 @@ def detect(
         Staging(Path(output)) as staging,
     ):
         threshold = session.card.threshold if threshold is None else threshold
-        warnings = model_warnings(session.card, pair.grid.gsd, pair.statistics())
+        warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
         if on_start:
             on_start(session, pair, warnings)
         opened = time.perf_counter()

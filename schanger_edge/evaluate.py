@@ -78,7 +78,8 @@ def evaluate(
 
     Args:
         root: folder that holds the split.
-        dataset: name of a benchmark dataset, whose published F1 then stands beside the result; None for others.
+        dataset: name of a benchmark dataset, whose published F1 then stands beside that of its test split; None for
+            others.
         split: `test`, `val`, `train`.
         model: an .onnx file or the name of a bundled model.
         json_file: where to write the result as JSON.
@@ -91,6 +92,7 @@ def evaluate(
     if json_file is not None and (Path(json_file).is_dir() or not Path(json_file).parent.is_dir()):
         raise ProductError(f"{json_file} cannot be written: give a file in a folder that exists.")
     benchmark = benchmark_dataset(dataset) if dataset else None
+    published = benchmark if split == "test" else None  # published figures are of the test split
     tree = PairTree(Path(root), split)
     counts, tiles = Counts(), 0
     with open_session(model_path(model), device) as session:
@@ -105,11 +107,11 @@ def evaluate(
             dataset=dataset, split=split, model=session.model.name, model_sha256=session.model_sha256,
             device=session.device, tile=session.card.tile, threshold=THRESHOLD, label_rule=tree.label_rule,
             images=len(tree), tiles=tiles,
-            official_tiles=benchmark.test_tiles if benchmark and split == "test" else None,
+            official_tiles=published.test_tiles if published else None,
             f1=counts.f1, precision=counts.precision, recall=counts.recall, iou=counts.iou,
             accuracy=counts.accuracy, counts=counts,
-            paper_f1=benchmark.paper_f1.get(size) if benchmark else None,
-            checkpoint_f1=benchmark.checkpoint_f1.get(size) if benchmark else None,
+            paper_f1=published.paper_f1.get(size) if published else None,
+            checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
         )  # fmt: skip
     if json_file is not None:
         _write_json(Path(json_file), result)

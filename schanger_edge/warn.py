@@ -17,25 +17,39 @@ CONTRAST_RANGE = (0.4, 2.5)  # times the training data's standard deviation
 DateStatistics = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
-def model_warnings(card: ModelCard, gsd: float | None, statistics: DateStatistics) -> list[str]:
+def model_warnings(
+    card: ModelCard, gsd: float | None, own_gsd: Mapping[str, float | None], statistics: DateStatistics
+) -> list[str]:
     """Compare a pair with the model's training data.
 
     Args:
         card: the model.
         gsd: metres per pixel of the pair's grid; None where unknown.
+        own_gsd: metres per pixel of each date's file; resampling brings no detail into a coarse one.
         statistics: per date, mean and standard deviation (3,) of uint8 RGB scaled to 0-1; a date may be absent.
     """
+    return [*_scale_warnings(card, gsd, own_gsd), *_color_warnings(card, statistics)]
+
+
+def _scale_warnings(card: ModelCard, gsd: float | None, own_gsd: Mapping[str, float | None]) -> list[str]:
+    if gsd is None or card.gsd is None:
+        return []
+    trained = f"the model was trained at {card.gsd:.2g} m: expect misses and false alarms"
+    fits = GSD_RANGE[0] <= gsd / card.gsd <= GSD_RANGE[1]
+    coarsest = card.gsd * (GSD_RANGE[1] if fits else MENDABLE)
+    warnings = [
+        f"the {date} image has {own:.2g} m per pixel and {trained}; resampling brings no detail back, use finer "
+        "images or a model trained at this scale."
+        for date, own in own_gsd.items()
+        if own is not None and own > coarsest
+    ]
+    if not fits and not warnings:
+        warnings.append(f"the grid has {gsd:.2g} m per pixel and {trained}; --gsd {card.gsd:.2g} resamples on reading.")
+    return warnings
+
+
+def _color_warnings(card: ModelCard, statistics: DateStatistics) -> list[str]:
     warnings = []
-    if gsd is not None and card.gsd is not None and not GSD_RANGE[0] <= gsd / card.gsd <= GSD_RANGE[1]:
-        advice = (
-            f"--gsd {card.gsd:.2g} resamples on reading."
-            if gsd <= MENDABLE * card.gsd
-            else "resampling brings no detail back, use finer images or a model trained at this scale."
-        )
-        warnings.append(
-            f"the images have {gsd:.2g} m per pixel and the model was trained at {card.gsd:.2g} m: expect misses "
-            f"and false alarms; {advice}"
-        )
     for date in INPUT_NAMES:
         if date not in statistics:
             continue

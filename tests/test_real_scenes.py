@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +12,7 @@ import rasterio
 
 from schanger_edge import detect
 
-DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "georef"
+DATA = Path(os.environ.get("SCHANGER_EDGE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "georef"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real imagery in {DATA}")
 
 

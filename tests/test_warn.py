@@ -19,13 +19,29 @@ def statistics(mean: float = 0.4, std: float = 0.2) -> dict[str, tuple[np.ndarra
     return {"before": (np.full(3, 0.4), np.full(3, 0.2)), "after": (np.full(3, mean), np.full(3, std))}
 
 
-@pytest.mark.parametrize(("gsd", "warned"), [(0.5, 0), (0.25, 0), (1.0, 0), (0.24, 1), (1.01, 1), (5.0, 1), (None, 0)])
-def test_gsd_from_half_to_double(gsd: float | None, warned: int) -> None:
-    warnings = model_warnings(CARD, gsd, statistics())
-    assert len(warnings) == warned
-    if warned:
-        assert ("--gsd 0.5" in warnings[0]) == (gsd < 2.1)
-        assert ("finer images" in warnings[0]) == (gsd > 2.1)
+@pytest.mark.parametrize(
+    ("gsd", "before", "after", "words"),
+    [
+        (0.5, 0.5, 0.5, []),
+        (0.25, 0.25, 1.0, []),
+        (1.0, 1.0, 0.25, []),
+        (None, None, None, []),
+        (0.24, 0.24, 0.24, ["--gsd 0.5"]),
+        (1.01, 1.01, 1.01, ["--gsd 0.5"]),
+        (5.0, 5.0, 5.0, ["the before image has 5 m", "the after image has 5 m"]),
+        (0.5, 5.0, 5.0, ["the before image has 5 m", "the after image has 5 m"]),  # --gsd hides nothing
+        (0.5, 0.5, 10.0, ["the after image has 10 m"]),
+        (0.5, 1.1, 0.5, ["the before image has 1.1 m"]),
+    ],
+)
+def test_scale_from_half_to_double(
+    gsd: float | None, before: float | None, after: float | None, words: list[str]
+) -> None:
+    warnings = model_warnings(CARD, gsd, {"before": before, "after": after}, statistics())
+    assert len(warnings) == len(words)
+    for warning, word in zip(warnings, words, strict=True):
+        assert word in warning
+        assert ("--gsd" in warning) == (word == "--gsd 0.5")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +49,7 @@ def test_gsd_from_half_to_double(gsd: float | None, warned: int) -> None:
     [(0.4, 0.2, None), (0.6, 0.15, None), (0.75, 0.2, "colours"), (0.05, 0.2, "colours"), (0.4, 0.05, "contrast")],
 )
 def test_colours(mean: float, std: float, word: str | None) -> None:
-    warnings = model_warnings(CARD, 0.5, statistics(mean, std))
+    warnings = model_warnings(CARD, 0.5, {}, statistics(mean, std))
     assert len(warnings) == (word is not None)
     if word:
         assert word in warnings[0]

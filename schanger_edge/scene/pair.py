@@ -79,6 +79,10 @@ class Pair:
                 result[name] = (samples.mean(1) / 255, samples.std(1) / 255)
         return result
 
+    def own_gsd(self) -> dict[str, float | None]:
+        """Metres per pixel of each date's own file; None where unknown."""
+        return {"before": self._before.grid.gsd, "after": self._after.grid.gsd}
+
     def info(self) -> dict[str, ImageInfo]:
         """What a summary says of the two dates."""
         return {"before": self._before.info(), "after": self._after.info()}
