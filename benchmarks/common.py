@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def environment() -> dict[str, Any]:
     """Device and versions, for the head of every result."""
     return {
         "device": cpu_name(),
-        "cores": len(__import__("os").sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "schanger_edge": schanger_edge.__version__,
         "onnxruntime": onnxruntime.__version__,
