@@ -10,32 +10,15 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 from common import save
 
 from schanger_edge.bundled import model_path
-from schanger_edge.scene.tree import LabelledPair, PairTree
+from schanger_edge.evaluate import predict_tiles
+from schanger_edge.scene.tree import PairTree
 from schanger_edge.scores import Counts
-from schanger_edge.sessions import Session, open_session
-from schanger_edge.tiling import TilePlan, pad_to_tile
+from schanger_edge.sessions import open_session
 
 HALOS = (0, 8, 16, 32, 48, 64)
-
-
-def stitched(session: Session, pair: LabelledPair, halo: int) -> tuple[Counts, int]:
-    """Counts over one whole image, and the tiles it took."""
-    height, width = pair.label.shape
-    side, tiles = session.card.tile, 0
-    change = np.zeros((height, width), bool)
-    for strip in TilePlan(width, height, side, halo).strips():
-        for tile in strip:
-            w, o = tile.window, tile.owned
-            cut = np.s_[:, w.row_off : w.row_end, w.col_off : w.col_end]
-            before, after = (pad_to_tile(date[cut], side)[None] for date in (pair.before, pair.after))
-            owned = session.run(before, after)[0, 0][o.slices_in(w)]
-            change[o.row_off : o.row_end, o.col_off : o.col_end] = owned > session.card.threshold
-            tiles += 1
-    return Counts.of(change, pair.label), tiles
 
 
 def main() -> None:
@@ -49,8 +32,8 @@ def main() -> None:
             root, split = place.rsplit(":", 1)
             pairs, first = list(PairTree(Path(root), split)), 0
             for halo in HALOS:
-                results = [stitched(session, pair, halo) for pair in pairs]
-                counts, tiles = sum((c for c, _ in results), Counts()), sum(n for _, n in results)
+                owned = [Counts.of(*tile) for pair in pairs for tile in predict_tiles(session, pair, halo)]
+                counts, tiles = sum(owned, Counts()), len(owned)
                 first = first or tiles
                 row = {"data": name, "images": len(pairs), "halo": halo, "f1": round(counts.f1, 4)}
                 rows.append({**row, "tiles": tiles, "cost": round(tiles / first, 2)})

@@ -142,8 +142,7 @@ def evaluate(
             progress=lambda done, total: progress("images", done, total),
         )  # fmt: skip
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
-    scores = ("f1", "precision", "recall", "iou", "accuracy")
-    out.print("  ".join(f"{name} {100 * getattr(result, name):.2f}" for name in scores))
+    out.print(_percent(result, "f1", "precision", "recall", "iou", "accuracy"))
     official = "" if result.official_tiles is None else f" (official split: {result.official_tiles})"
     out.print(f"{result.tiles} tiles of {result.tile}{official}, label: {result.label_rule}, change: probability > 0.5")
     if result.official_tiles is not None and result.tiles != result.official_tiles:
@@ -191,6 +190,7 @@ def demo(
 ) -> None:
     """Render a pair with known truth, find what changed and score it."""
     from schanger_edge.demo import demo as demo_tool
+    from schanger_edge.products import CHANGE, POLYGONS, PREVIEW
 
     with _progress() as progress:
         result = demo_tool(
@@ -198,16 +198,10 @@ def demo(
             on_render=lambda share: progress("render", round(share * side * side), side * side),
         )  # fmt: skip
     _print_result(result.detection)
-    scores = ("f1", "precision", "recall")
-    text = "  ".join(f"{score} {100 * getattr(result.counts, score):.2f}" for score in scores)
-    out.print(f"against the exact truth: {text}")
-    out.print(f"look at {result.detection.folder / 'preview.png'}, or open these in QGIS:")
-    for path in (
-        result.pair.before,
-        result.pair.after,
-        result.detection.change,
-        result.detection.folder / "changes.gpkg",
-    ):
+    out.print(f"against the exact truth: {_percent(result.counts, 'f1', 'precision', 'recall')}")
+    folder = result.detection.folder
+    out.print(f"look at {folder / PREVIEW}, or open these in QGIS:")
+    for path in (result.pair.before, result.pair.after, folder / CHANGE, folder / POLYGONS):
         out.print(f"  {path}")
 
 
@@ -224,12 +218,17 @@ def _print_result(result: Detection) -> None:
     out.print(f"results: {result.folder}")
 
 
+def _percent(scores: Any, *names: str) -> str:
+    """Some of an object's scores, 0-1, in percent."""
+    return "  ".join(f"{name} {100 * getattr(scores, name):.2f}" for name in names)
+
+
 def _crs_name(pair: Any) -> str:
     crs = pair.grid.crs
     if crs is None:
         return "no CRS"
-    gsd = pair.grid.gsd
-    return f"{crs.to_string() if crs.to_epsg() else 'custom CRS'}, {gsd:.3g} m"
+    name = crs.to_string() if crs.to_epsg() else "custom CRS"
+    return f"{name}, pixels of unknown size" if pair.grid.gsd is None else f"{name}, {pair.grid.gsd:.3g} m"
 
 
 def _parse_bands(text: str | None) -> tuple[int, ...] | None:

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.detect import Detection, Progress, detect
+from schanger_edge.products.rasters import BLOCK, NODATA
 from schanger_edge.scores import Counts
 from schanger_edge.synthetic import SyntheticPair, write_pair
 
@@ -54,9 +54,8 @@ def score(change: Path, truth: Path) -> Counts:
     """Counts of change.tif against a truth raster on the same grid; nodata in either doesn't count."""
     counts = Counts()
     with rasterio.open(change) as predicted, rasterio.open(truth) as exact:
-        for row in range(0, predicted.height, 256):
-            window = RasterioWindow(0, row, predicted.width, min(256, predicted.height - row))
+        for row in range(0, predicted.height, BLOCK):
+            window = RasterioWindow(0, row, predicted.width, min(BLOCK, predicted.height - row))
             a, b = predicted.read(1, window=window), exact.read(1, window=window)
-            valid: np.ndarray = (a != 255) & (b != 255)
-            counts += Counts.of(a == 1, b == 1, valid)
+            counts += Counts.of(a == 1, b == 1, (a != NODATA) & (b != NODATA))
     return counts

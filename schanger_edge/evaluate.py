@@ -6,10 +6,8 @@ the whole split.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from schanger_edge.bundled import model_path
 from schanger_edge.datasets import dataset as benchmark_dataset
 from schanger_edge.errors import ProductError
+from schanger_edge.files import replacing
 from schanger_edge.grid import Window
 from schanger_edge.pipeline import Prefetch
 from schanger_edge.scene.tree import LabelledPair, PairTree
@@ -29,7 +28,6 @@ from schanger_edge.sessions import Session, open_session
 from schanger_edge.tiling import TilePlan, pad_to_tile
 
 THRESHOLD = 0.5
-BATCH = 1  # on a CPU more tiles at once cost more per tile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,33 +112,21 @@ def evaluate(
             checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
         )  # fmt: skip
     if json_file is not None:
-        _write_json(Path(json_file), result)
+        with replacing(Path(json_file), ProductError) as temporary:
+            temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     return result
 
 
-def predict_tiles(session: Session, pair: LabelledPair) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """(change, label) of the owned pixels of every tile of one pair."""
+def predict_tiles(
+    session: Session, pair: LabelledPair, halo: int = 0
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """(change, label) of the owned pixels of every tile of one pair; the official protocol has no halo."""
     height, width = pair.label.shape
     side, scene = session.card.tile, Window(0, 0, width, height)
-    tiles = [tile for strip in TilePlan(width, height, side, 0).strips() for tile in strip]
-    for start in range(0, len(tiles), BATCH):
-        part = tiles[start : start + BATCH]
-        windows = [tile.window.slices_in(scene) for tile in part]
-        before, after = (
-            np.stack([pad_to_tile(image[:, rows, cols], side) for rows, cols in windows])
-            for image in (pair.before, pair.after)
-        )
-        for tile, probability in zip(part, session.run(before, after)[:, 0], strict=True):
-            change = probability[tile.owned.slices_in(tile.window)] > THRESHOLD
+    for strip in TilePlan(width, height, side, halo).strips():
+        for tile in strip:
+            rows, cols = tile.window.slices_in(scene)
+            # One tile at a time: on a CPU more tiles at once cost more per tile.
+            before, after = (pad_to_tile(image[:, rows, cols], side)[None] for image in (pair.before, pair.after))
+            change = session.run(before, after)[0, 0][tile.owned.slices_in(tile.window)] > THRESHOLD
             yield change, pair.label[tile.owned.slices_in(scene)]
-
-
-def _write_json(path: Path, result: Evaluation) -> None:
-    temporary = path.parent / f".{path.name}.{os.getpid()}.part"
-    try:
-        temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise ProductError(f"{path} cannot be written ({error.strerror}): choose another place.") from error

@@ -72,13 +72,6 @@ class Grid:
         return Window(0, 0, self.width, self.height)
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """(left, bottom, right, top) of the four corners, also for rotated grids."""
-        corners = [self.transform @ (col, row) for col in (0, self.width) for row in (0, self.height)]
-        xs, ys = zip(*corners, strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
-
-    @property
     def pixel_size(self) -> tuple[float, float]:
         """Length of a pixel's sides along columns and rows, in units of the CRS."""
         t = self.transform

@@ -8,8 +8,9 @@ import pytest
 
 from schanger_edge.bundled import DEFAULT, model_path, names
 from schanger_edge.demo import demo, score
-from schanger_edge.errors import ModelError
+from schanger_edge.errors import ModelError, ProductError
 from schanger_edge.sessions import open_session
+from schanger_edge.synthetic import write_pair
 
 
 def test_bundled_models_keep_the_contract_and_say_what_they_are() -> None:
@@ -30,6 +31,18 @@ def test_model_by_name_or_path(tmp_path: Path) -> None:
     assert model_path(model_path(DEFAULT)) == model_path(DEFAULT)
     with pytest.raises(ModelError, match="schanger-small"):
         model_path("schanger-gigantic")
+
+
+def test_demo_that_cannot_write_says_so(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(ProductError, match="taken cannot be made"):
+        demo(tmp_path / "taken", side=64)
+
+
+def test_full_disk_leaves_no_scene(small_disk: Path) -> None:
+    with pytest.raises(ProductError, match="cannot be written"):
+        write_pair(small_disk / "scene", width=900, height=900, after_crs="EPSG:4326")
+    assert list((small_disk / "scene").iterdir()) == []
 
 
 def test_demo_finds_change(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_run_ends_with_three_lines(make_tiff: Tiff, ground: Ground, model: Path,
     assert summary["inputs"]["before"]["bands"] == [3, 2, 1]
 
 
+def test_pixels_of_unknown_size(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
+    """Degrees without a transform: latitudes up to 400."""
+    path = make_tiff("a.tif", ground(400, 400), crs="EPSG:4326", transform=Affine.identity())
+    done = cli("run", path, path, "-o", tmp_path / "out", "--model", model)
+    assert done.returncode == 0, done.stderr
+    assert "EPSG:4326, pixels of unknown size" in done.stderr
+
+
 def test_warning_is_printed_and_kept(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
     bright = np.clip(ground(80, 80).astype(int) // 4 + 190, 1, 254).astype(np.uint8)
     path = make_tiff("a.tif", bright)

@@ -6,20 +6,19 @@ not fit is a CheckpointError of one sentence.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
 import pickle
-import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from schanger_edge.errors import CheckpointError, SchangerError
+from schanger_edge.errors import CheckpointError
+from schanger_edge.files import replacing
 from schanger_export.network import WIDTHS, SChanger, SingleDateNetwork, Size
 
 PREFIXES = ("module.", "_orig_mod.")
@@ -119,27 +118,6 @@ def weights_sha256(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise _unreadable(Path(path), error) from error
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def replacing(path: Path, error_class: type[SchangerError]) -> Iterator[Path]:
-    """A temporary name in the folder of `path`, which becomes `path` if the block succeeds and vanishes if it fails.
-
-    Raises:
-        SchangerError: of the class given, where the system refuses to write.
-    """
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        temporary.touch()  # a folder that cannot be written fails here, before the work
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise error_class(
-            f"{path} cannot be written ({error.strerror}): choose a folder that exists, may be written and has room."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _load(path: Path) -> Any:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from schanger_edge._version import __version__
 from schanger_edge.datasets import dataset as benchmark_dataset
 from schanger_edge.errors import ModelError
+from schanger_edge.files import replacing
 from schanger_edge.model_card import (
     INPUT_NAMES,
     METADATA_KEY,
@@ -35,7 +36,7 @@ from schanger_edge.model_card import (
     Statistics,
     normalization_from,
 )
-from schanger_export.checkpoints import load_network, replacing, weights_sha256
+from schanger_export.checkpoints import load_network, weights_sha256
 from schanger_export.network import SChanger, Size
 from schanger_export.parity import image_like_tiles, largest_difference
 

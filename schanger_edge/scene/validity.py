@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 
+from schanger_edge.scene.opening import dtype_of
+
 Nodata = float | str | None
 """`auto` (the file's declaration), None (nothing is nodata) or a value."""
 
@@ -38,7 +40,7 @@ class ValidityRule:
     @classmethod
     def of(cls, dataset: Any, bands: Sequence[int], nodata: Nodata) -> ValidityRule:
         """The rule for these bands of an open dataset."""
-        floating = np.dtype(dataset.dtypes[bands[0] - 1]).kind == "f"
+        floating = dtype_of(dataset, bands).kind == "f"
         value = dataset.nodatavals[bands[0] - 1] if nodata == "auto" else nodata
         value = None if value is None or (not math.isfinite(float(value)) and not floating) else float(value)
         if value is not None and math.isnan(value):

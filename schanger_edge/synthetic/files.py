@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,12 +12,15 @@ import numpy as np
 import pyproj
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterWindow
 
-from schanger_edge.errors import SceneError
+from schanger_edge.errors import ProductError, SceneError
+from schanger_edge.files import replacing
 from schanger_edge.grid import Window
 from schanger_edge.synthetic.noise import Bytes
 from schanger_edge.synthetic.scene import CHUNK, SyntheticScene
@@ -27,6 +29,7 @@ Dtype = Literal["uint8", "uint16"]
 
 # Where a pair lies when its CRS covers half the world or says nothing about its area.
 _SOMEWHERE = (3.0, 42.0)
+_GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 # 11-bit sensors: (dark level, gain per band) of the two dates.
 _SENSORS = {"before": (96.0, (6.9, 6.2, 5.6)), "after": (118.0, (6.1, 6.4, 6.0))}
 
@@ -67,6 +70,10 @@ def write_pair(
         dtype: "uint8", or "uint16" with values like an 11-bit sensor's; nodata is 0 in both.
         nodata_wedge: leave about 4 % of the before image, at its left edge, without data.
         progress: told the finished share, 0..1.
+
+    Raises:
+        SceneError: a size, CRS, type or shift is wrong.
+        ProductError: a file could not be written.
     """
     if dtype not in get_args(Dtype):
         raise SceneError(f'A scene cannot be written as "{dtype}": choose uint8 or uint16.')
@@ -76,24 +83,29 @@ def write_pair(
     grid_crs, transform = _place(crs, scene)
     target = _known_crs(after_crs) if after_crs is not None else None
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     pair = SyntheticPair(folder / "before.tif", folder / "after.tif", folder / "truth.tif")
-    with _partial(pair.before, pair.after, pair.truth) as (before, after, truth):
-        image = {"width": width, "height": height, "crs": grid_crs.to_wkt(), "transform": transform, "dtype": dtype}
-        report = progress or (lambda _share: None)
-        with contextlib.ExitStack() as stack:
-            base = stack.enter_context(_partial_file(after)) if target is not None else after
-            with (
-                rasterio.open(before, "w", **_options(image, 3)) as before_file,
-                rasterio.open(base, "w", **_options(image, 3)) as after_file,
-                rasterio.open(truth, "w", **_options({**image, "dtype": "uint8", "nodata": 255}, 1)) as truth_file,
-            ):
-                last = 0.8 if target is not None else 1.0
-                _write_windows(
-                    scene, (before_file, after_file, truth_file), shift, nodata_wedge, lambda s: report(s * last)
-                )
-            if target is not None:
-                _write_warped(base, after, target, lambda s: report(0.8 + 0.2 * s))
+    image = {"width": width, "height": height, "crs": grid_crs.to_wkt(), "transform": transform, "dtype": dtype}
+    report = progress or (lambda _share: None)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProductError(f"{folder} cannot be made ({error.strerror}): choose another folder.") from error
+        paths = (pair.before, pair.after, pair.truth)
+        before, after, truth = (stack.enter_context(replacing(path, ProductError, *_GDAL_ERRORS)) for path in paths)
+        base = after.with_suffix(".base.tif") if target is not None else after
+        stack.callback(lambda: base.unlink(missing_ok=True) if base != after else None)
+        with (
+            rasterio.open(before, "w", **_options(image, 3)) as before_file,
+            rasterio.open(base, "w", **_options(image, 3)) as after_file,
+            rasterio.open(truth, "w", **_options({**image, "dtype": "uint8", "nodata": 255}, 1)) as truth_file,
+        ):
+            last = 0.8 if target is not None else 1.0
+            _write_windows(
+                scene, (before_file, after_file, truth_file), shift, nodata_wedge, lambda s: report(s * last)
+            )
+        if target is not None:
+            _write_warped(base, after, target, lambda s: report(0.8 + 0.2 * s))
     return pair
 
 
@@ -195,23 +207,3 @@ def _place(name: str, scene: SyntheticScene) -> tuple[pyproj.CRS, Affine]:
     side_x, side_y = sides
     left, top = round(x / side_x) * side_x, round(y / side_y) * side_y
     return crs, Affine(side_x, 0.0, left, 0.0, -side_y, top)
-
-
-@contextlib.contextmanager
-def _partial_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` for a file that is removed in the end."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _partial(*paths: Path) -> Iterator[list[Path]]:
-    """Names to write under; they replace `paths` when all went well, and vanish otherwise."""
-    with contextlib.ExitStack() as stack:
-        partials = [stack.enter_context(_partial_file(path)) for path in paths]
-        yield partials
-        for partial, path in zip(partials, paths, strict=True):
-            os.replace(partial, path)
