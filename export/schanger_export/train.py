@@ -23,7 +23,7 @@ from schanger_edge.errors import CheckpointError, SchangerError
 from schanger_edge.scores import Counts
 from schanger_export.checkpoints import fusion_names, read_state_dict, save_checkpoint
 from schanger_export.data import Crops, Source, read_image
-from schanger_export.network import DropPath, SChanger, SingleDateNetwork
+from schanger_export.network import DropPath, SChanger, SingleDateNetwork, freeze_batchnorm
 
 
 def loss_function(logits: Tensor, label: Tensor) -> Tensor:
@@ -106,6 +106,8 @@ def train(options: argparse.Namespace) -> None:
     began, seen = time.monotonic(), 0.0
     for step in range(start, min(options.steps, options.stop or options.steps)):
         network.train()
+        if options.freeze:
+            freeze_batchnorm(network)
         rate = learning_rate(step, options.steps, options.warmup, options.rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -200,6 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ema", type=float, default=0.99)
     parser.add_argument("--interval", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--freeze", action="store_true", help="keep BatchNorm's statistics")
     parser.add_argument("--seed", type=int, default=36)
     parser.add_argument("--mean", type=float, nargs=3, default=[0.40, 0.39, 0.34])
     parser.add_argument("--std", type=float, nargs=3, default=[0.18, 0.17, 0.16])

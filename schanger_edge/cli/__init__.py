@@ -1,0 +1,9 @@
+"""The command line: parse, call one tool, print. Errors end with one sentence and exit code 2.
+
+One module per group of commands; importing it adds its commands to `app`.
+"""
+
+from schanger_edge.cli import models, run, scores
+from schanger_edge.cli.app import app, main
+
+__all__ = ["app", "main", "models", "run", "scores"]

@@ -1,0 +1,49 @@
+"""The Typer application, its two consoles and its entry point."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from schanger_edge._version import __version__
+from schanger_edge.errors import SchangerError
+
+app = typer.Typer(
+    help="Change maps from two georeferenced images, on the machine in the field.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+def main() -> None:
+    """Entry point of `schanger-edge`."""
+    try:
+        app()
+    except SchangerError as error:
+        err.print(Text(f"error: {error}"), style="bold red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted: nothing was written")
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"schanger-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...

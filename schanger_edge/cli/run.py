@@ -1,0 +1,107 @@
+"""`schanger-edge run` and `schanger-edge demo`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.printing import percent, print_result, progress_bars
+from schanger_edge.errors import SchangerError
+
+
+class GridOption(str, Enum):
+    """Whose grid the products take."""
+
+    before = "before"
+    after = "after"
+
+
+@app.command()
+def run(
+    before: Annotated[str, typer.Argument(help="Image of the first date: GeoTIFF, or PNG/JPEG of equal size.")],
+    after: Annotated[str, typer.Argument(help="Image of the second date; any CRS, grid and extent that overlaps.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
+    model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Change where probability is greater (the model's own).")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Tiles per inference.")] = 1,
+    grid: Annotated[GridOption, typer.Option(help="Whose grid the products take.")] = GridOption.before,
+    gsd: Annotated[float | None, typer.Option(help="Resample to this many metres per pixel on reading.")] = None,
+    bands: Annotated[str | None, typer.Option(help="Bands of red, green, blue, such as 1,2,3.")] = None,
+    nodata: Annotated[str, typer.Option(help="auto, none (ignore what the files declare) or a value.")] = "auto",
+    min_area: Annotated[float, typer.Option(help="Leave out smaller polygons, square metres.")] = 0.0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads (all).")] = None,
+) -> None:
+    """Find what changed between two images of one place."""
+    from schanger_edge.detect import detect
+
+    def on_start(session: Any, pair: Any, warnings: Any) -> None:
+        card = session.card
+        err.print(f"{session.device}, model {card.name} ({card.precision}, tile {card.tile}, halo {card.halo})")
+        size = f"{pair.grid.width} x {pair.grid.height} pixels"
+        err.print(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap")
+        for warning in warnings:
+            err.print(Text(f"warning: {warning}"), style="yellow")
+
+    with progress_bars() as progress:
+        result = detect(
+            before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
+            bands=_parse_bands(bands), nodata=_parse_nodata(nodata), min_area=min_area, threads=threads,
+            on_start=on_start, progress=progress,
+        )  # fmt: skip
+    print_result(result)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for scene and result.")] = Path("demo"),
+    side: Annotated[int, typer.Option(help="Columns and rows of the scene.")] = 2048,
+    seed: Annotated[int, typer.Option(help="Which scene.")] = 14,
+) -> None:
+    """Render a pair with known truth, find what changed and score it."""
+    from schanger_edge.demo import demo as demo_tool
+    from schanger_edge.products import CHANGE, POLYGONS, PREVIEW
+
+    with progress_bars() as progress:
+        result = demo_tool(
+            output, side=side, seed=seed, progress=progress,
+            on_render=lambda share: progress("render", round(share * side * side), side * side),
+        )  # fmt: skip
+    print_result(result.detection)
+    out.print(f"against the exact truth: {percent(result.counts, 'f1', 'precision', 'recall')}")
+    folder = result.detection.folder
+    out.print(f"look at {folder / PREVIEW}, or open these in QGIS:")
+    for path in (result.pair.before, result.pair.after, folder / CHANGE, folder / POLYGONS):
+        out.print(f"  {path}")
+
+
+def _crs_name(pair: Any) -> str:
+    crs = pair.grid.crs
+    if crs is None:
+        return "no CRS"
+    name = crs.to_string() if crs.to_epsg() else "custom CRS"
+    return f"{name}, pixels of unknown size" if pair.grid.gsd is None else f"{name}, {pair.grid.gsd:.3g} m"
+
+
+def _parse_bands(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise SchangerError(f"--bands needs three numbers such as 1,2,3, not {text!r}.") from None
+
+
+def _parse_nodata(text: str) -> float | str | None:
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    try:
+        return float(text)
+    except ValueError:
+        raise SchangerError(f"--nodata needs auto, none or a number, not {text!r}.") from None
