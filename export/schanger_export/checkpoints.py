@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,16 +28,27 @@ PREFIXES = ("module.", "_orig_mod.")
 FIRST_CONVOLUTION = "conv_1.conv.weight"
 """Its shape tells the size of the network."""
 
+CARD: dict[str, tuple[type, ...]] = {
+    "name": (str,), "size": (str,), "dataset": (str,), "license": (str,), "tile": (int,), "halo": (int,),
+    "threshold": (int, float), "gsd": (int, float), "normalization": (dict,), "scores": (dict,),
+}  # fmt: skip
+"""What a checkpoint's "card" may say, in the words of a model card, and the types of it; other entries are kept."""
+
 Shapes = dict[str, tuple[int, ...]]
 
 
-def load_network(path: str | os.PathLike[str], size: Size) -> SChanger:
+def load_network(path: str | os.PathLike[str], size: Size | None = None) -> SChanger:
     """The Siamese network with a checkpoint's weights, on the CPU, in eval mode.
+
+    Args:
+        path: the checkpoint.
+        size: `small` or `base`; None takes what the file holds.
 
     Raises:
         CheckpointError: the file cannot be read, or holds something other than this network.
     """
     state = read_state_dict(path)
+    size = size or _size_of(Path(path), state)
     _check(Path(path), state, size, siamese=True)
     network = SChanger(size)
     network.load_state_dict(state)
@@ -64,6 +76,31 @@ def load_single_date(path: str | os.PathLike[str], size: Size, *, drop_fusion: b
     return network.eval()
 
 
+def load_prior(path: str | os.PathLike[str], size: Size) -> dict[str, Tensor]:
+    """Weights to start a Siamese network from: those of one, or of the single-date network without any fusion.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds something other than one of these two networks.
+    """
+    state = read_state_dict(path)
+    _check(Path(path), state, size, siamese=bool(fusion_names(size) & state.keys()))
+    return state
+
+
+def initialize(network: SChanger, path: str | os.PathLike[str]) -> Literal["single-date", "siamese"]:
+    """Put a prior into a network, in place; where it is single-date, temporal fusion keeps its fresh values.
+
+    Returns:
+        Which network the file holds.
+
+    Raises:
+        CheckpointError: see `load_prior`; the network is then untouched.
+    """
+    state = load_prior(path, network.size)
+    network.load_state_dict(state, strict=False)  # load_prior leaves out nothing but fusion
+    return "siamese" if fusion_names(network.size) <= state.keys() else "single-date"
+
+
 def fusion_names(size: Size) -> frozenset[str]:
     """The parameters that the Siamese network has and the single-date network lacks."""
     return frozenset(_shapes(size, True).keys() - _shapes(size, False).keys())
@@ -85,6 +122,32 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
         raise CheckpointError(f"the state_dict in {path} holds values other than tensors: save network.state_dict().")
     return {_bare(name): value for name, value in state.items()}
+
+
+def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a checkpoint says of its weights: any of the entries of `CARD`, in plain values; empty without a card.
+
+    Raises:
+        CheckpointError: the file cannot be read, or an entry is not what `CARD` says.
+    """
+    content = _load(Path(path))
+    card = content.get("card") if isinstance(content, dict) else None
+    if card is None:
+        return {}
+    wrong = (
+        [name for name, kinds in CARD.items() if card.get(name) is not None and not isinstance(card[name], kinds)]
+        if isinstance(card, dict)
+        else ["all of it"]
+    )
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(card, allow_nan=False))
+    except (TypeError, ValueError):
+        wrong = wrong or ["a value that is not plain"]
+    if wrong:
+        raise CheckpointError(
+            f"the card in {path} is wrong ({', '.join(wrong)}): save the checkpoint again without it."
+        )
+    return {name: value for name, value in plain.items() if value is not None}
 
 
 def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], **extra: Any) -> None:
@@ -204,8 +267,20 @@ def _check_kind(path: Path, names: Iterable[str], size: Size, siamese: bool) -> 
         )
 
 
+def _width(state: Mapping[str, Tensor]) -> int:
+    first = state.get(FIRST_CONVOLUTION)
+    return first.shape[0] if first is not None and first.ndim else 0
+
+
+def _size_of(path: Path, state: Mapping[str, Tensor]) -> Size:
+    for size, widths in WIDTHS.items():
+        if widths[0] == _width(state):
+            return size  # type: ignore[return-value]  # the keys of WIDTHS are the words of Size
+    raise CheckpointError(f"{path} holds neither the small nor the base network: give a SChanger checkpoint.")
+
+
 def _check_size(path: Path, state: Mapping[str, Tensor], size: Size) -> None:
-    width = state[FIRST_CONVOLUTION].shape[0] if state[FIRST_CONVOLUTION].ndim else 0
+    width = _width(state)
     others = [other for other, widths in WIDTHS.items() if other != size and widths[0] == width]
     if others:
         raise CheckpointError(f"{path} holds the {others[0]} network: pass --size {others[0]}.")

@@ -11,9 +11,8 @@ import copy
 import dataclasses
 import hashlib
 import io
-import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schanger_edge._version import __version__
-from schanger_edge.datasets import dataset as benchmark_dataset
 from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
 from schanger_edge.model_card import (
@@ -34,9 +32,9 @@ from schanger_edge.model_card import (
     ModelCard,
     Normalization,
     Statistics,
-    normalization_from,
 )
-from schanger_export.checkpoints import load_network, weights_sha256
+from schanger_export.cards import PRODUCER, compose_card
+from schanger_export.checkpoints import load_network, read_card, weights_sha256
 from schanger_export.network import SChanger, Size
 from schanger_export.parity import image_like_tiles, largest_difference
 
@@ -45,7 +43,6 @@ IR_VERSION = 8  # the newest that ONNX Runtime 1.16 and TensorRT 8.6 are sure to
 BATCH = "batch"
 TOLERANCE = 1e-4
 PARITY_TILES = 4
-PRODUCER = "schanger-edge"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,62 +70,53 @@ class ExportReport:
 
 def export(
     checkpoint: Path,
-    size: Size,
+    size: Size | None,
     target: Path,
     *,
     dataset: str | None = None,
     normalization: Path | None = None,
-    tile: int = 256,
-    halo: int = 32,
-    threshold: float = 0.5,
+    tile: int | None = None,
+    halo: int | None = None,
+    threshold: float | None = None,
     gsd: float | None = None,
     name: str | None = None,
-    license: str = "",
+    license: str | None = None,
     scores: dict[str, Any] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> ExportReport:
     """Export a checkpoint.
 
+    What is not given follows from the checkpoint's own card (see `checkpoints.read_card`), then from `known`.
+
     Args:
         checkpoint: a Siamese checkpoint, see `checkpoints`.
-        size: `small` or `base`.
+        size: `small` or `base`; None takes what the checkpoint holds.
         target: the .onnx file to write, replaced where it exists.
         dataset: benchmark dataset the weights were trained on; its statistics go into the graph.
         normalization: JSON file with the statistics instead, `{"before": {"mean": [r, g, b], "std": [...]}, ...}`.
-        tile: T in pixels, a multiple of 16.
-        halo: pixels read as context on each side of a tile.
-        threshold: a pixel is change where its probability is greater.
+        tile: T in pixels, a multiple of 16; 256 where nothing says it.
+        halo: pixels read as context on each side of a tile; 32 where nothing says it, less for tiles below 256.
+        threshold: a pixel is change where its probability is greater; 0.5 where nothing says it.
         gsd: metres per pixel of the training images; None takes the dataset's.
         name: the model's name; None makes one from size and dataset.
         license: licence of the weights.
         scores: measured accuracy by dataset.
+        known: a card for weights that carry none, such as `weights.Weights.card`.
 
     Raises:
         CheckpointError: the checkpoint does not fit.
         DatasetError: there is no such dataset.
         ModelError: an option is wrong, the target cannot be written, or the model differs from the network.
     """
-    if (dataset is None) == (normalization is None):
-        raise ModelError(
-            "give either the dataset the weights were trained on or a file with its normalization, "
-            f"not {'neither' if dataset is None else 'both'}."
-        )
-    known = None if dataset is None else benchmark_dataset(dataset)
-    statistics = known.normalization if known else read_normalization(Path(str(normalization)))
-    card = ModelCard(
-        name=name or f"schanger-{size}" + (f"-{known.name}" if known else ""),
-        size=size,
-        dataset=known.name if known else "not stated",
-        tile=tile,
-        halo=halo,
-        threshold=threshold,
-        gsd=known.gsd if known and gsd is None else gsd,
-        normalization=statistics,
-        weights_sha256=weights_sha256(checkpoint),
-        scores=scores or {},
-        producer=f"{PRODUCER} {__version__}",
-        license=license,
+    network = load_network(checkpoint, size)
+    options = {"tile": tile, "halo": halo, "threshold": threshold, "gsd": gsd, "name": name, "license": license}
+    card = compose_card(
+        {**(known or {}), **read_card(checkpoint)},
+        {**options, "scores": scores, "size": network.size, "weights_sha256": weights_sha256(checkpoint)},
+        dataset,
+        normalization,
     )
-    return export_model(load_network(checkpoint, size), target, card)
+    return export_model(network, target, card)
 
 
 def export_model(network: SChanger, target: Path, card: ModelCard) -> ExportReport:
@@ -165,24 +153,6 @@ def export_model(network: SChanger, target: Path, card: ModelCard) -> ExportRepo
         nodes=len(model.graph.node),
         tiles=PARITY_TILES,
     )
-
-
-def read_normalization(path: Path) -> Normalization:
-    """Colour statistics of both dates from a JSON file.
-
-    Raises:
-        ModelError: it cannot be read, is no JSON, or a number is missing or out of range.
-    """
-    try:
-        return normalization_from(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ModelError(
-            f"normalization file {path} cannot be read ({error.strerror}): give the path of a JSON file."
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"normalization file {path} is no JSON ({error}): mend it.") from error
-    except ModelError as error:
-        raise ModelError(f"normalization file {path} is wrong: {error}") from error
 
 
 class ProbabilityModule(nn.Module):
@@ -231,7 +201,8 @@ def _mean_and_scale(statistics: Statistics) -> tuple[Tensor, Tensor]:
 def _traced(module: ProbabilityModule, tile: int) -> onnx.ModelProto:
     example = torch.zeros(2, 3, tile, tile, dtype=torch.uint8)
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), _batch_halves_as_split():
+    # Without gradients squeeze-excite's mean is one node; see network.py for its other form.
+    with warnings.catch_warnings(), _batch_halves_as_split(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)  # the newer exporter needs one more package, onnxscript
         torch.onnx.export(
             module,

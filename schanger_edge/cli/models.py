@@ -35,27 +35,40 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file or a bundled m
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Option(help="A .pth file with a state_dict.")],
-    size: Annotated[SizeOption, typer.Option(help="Which network the checkpoint holds.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")],
-    dataset: Annotated[str | None, typer.Option(help="Benchmark dataset whose colour statistics it takes.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Weights by name: levir-cd:base, whu-cd:small, ..., schanger-small; fetched once."),
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="A .pth file with a state_dict instead.")] = None,
+    size: Annotated[SizeOption | None, typer.Option(help="Which network it must be. Default: what it is.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Benchmark dataset whose colour statistics it takes. Default: what the weights say."),
+    ] = None,
     normalization: Annotated[Path | None, typer.Option(help="JSON file with colour statistics instead.")] = None,
-    tile: Annotated[int, typer.Option(help="Side of the input in pixels, a multiple of 16.")] = 256,
-    halo: Annotated[int, typer.Option(help="Context dropped on each side of a tile.")] = 32,
-    threshold: Annotated[float, typer.Option(help="Default threshold of the model.")] = 0.5,
+    tile: Annotated[int | None, typer.Option(help="Side of the input, a multiple of 16. Default: 256.")] = None,
+    halo: Annotated[int | None, typer.Option(help="Context dropped on each side of a tile. Default: 32.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Default threshold of the model. Default: 0.5.")] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel of the training images.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
-    license_text: Annotated[str, typer.Option("--license", help="Licence of the weights.")] = "",
+    license_text: Annotated[str | None, typer.Option("--license", help="Licence of the weights.")] = None,
 ) -> None:
-    """Turn a checkpoint into a model file (needs the export extra)."""
+    """Turn weights into a model file (needs the export extra)."""
+    if (weights is None) == (checkpoint is None):
+        raise SchangerError("give the weights: either --weights NAME or --checkpoint FILE.")
     try:
+        from schanger_export.weights import Weights, find
+
+        found = Weights(checkpoint) if checkpoint is not None else find(str(weights), size and size.value)
         from schanger_export.to_onnx import export as export_tool
     except ImportError as error:
         raise SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[export]'.") from error
 
     report = export_tool(
-        checkpoint, size.value, output, dataset=dataset, normalization=normalization, tile=tile, halo=halo,
-        threshold=threshold, gsd=gsd, name=name, license=license_text, scores={},
+        found.path, size.value if size else found.card.get("size"), output,
+        dataset=dataset, normalization=normalization, tile=tile, halo=halo, threshold=threshold, gsd=gsd,
+        name=name, license=license_text, known=found.card,
     )  # fmt: skip
     out.print(f"{report.path}: {report.bytes / 1e6:.1f} MB, opset {report.opset}, sha256 {report.sha256[:16]}")
     out.print(f"largest difference from torch: {report.largest_difference:.1e} over {report.tiles} tiles")

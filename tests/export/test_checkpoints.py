@@ -15,12 +15,16 @@ torch = pytest.importorskip("torch")
 from schanger_edge.errors import CheckpointError  # noqa: E402
 from schanger_export.checkpoints import (  # noqa: E402
     fusion_names,
+    initialize,
     load_network,
+    load_prior,
     load_single_date,
+    read_card,
     read_state_dict,
     save_checkpoint,
     weights_sha256,
 )
+from schanger_export.network import SChanger  # noqa: E402
 
 Weights = Callable[..., dict[str, Any]]
 Make = Callable[..., Path]
@@ -148,3 +152,67 @@ def test_a_failed_save_keeps_the_old_file(weights: Weights, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(CheckpointError, match="choose a folder that exists"):
         save_checkpoint(tmp_path / "none" / "saved.pth", {})
+
+
+@pytest.mark.parametrize("size", ["small", "base"])
+def test_the_size_follows_from_the_file(weights: Weights, checkpoint: Make, size: str) -> None:
+    assert load_network(checkpoint(weights(size))).size == size
+
+
+def test_a_size_that_is_neither(weights: Weights, checkpoint: Make) -> None:
+    for first in (torch.zeros(7, 3, 3, 3), torch.zeros(())):
+        path = checkpoint(weights("small") | {"conv_1.conv.weight": first})
+        fails(lambda path, _: load_network(path), path, "neither the small nor the base network")
+
+
+def test_a_siamese_prior_replaces_everything(weights: Weights, checkpoint: Make) -> None:
+    state, network = weights("small"), SChanger("small")
+    assert initialize(network, checkpoint(state)) == "siamese"
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+def test_a_single_date_prior_leaves_fusion_fresh(weights: Weights, checkpoint: Make) -> None:
+    state, network = weights("small", siamese=False), SChanger("small")
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    assert initialize(network, checkpoint(state)) == "single-date"
+    assert network.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, fresh[name] if name in fusion_names("small") else state[name]), name
+
+
+def test_a_prior_lacks_fusion_whole_or_not_at_all(weights: Weights, checkpoint: Make) -> None:
+    some = min(fusion_names("small"))
+    for load in (load_prior, lambda path, size: initialize(SChanger(size), path)):
+        state = weights("small")
+        del state[some]
+        fails(load, checkpoint(state), rf"does not fit the small network: it lacks 1 tensor \({re.escape(some)}\)")
+        state = weights("small", siamese=False)
+        del state["conv_1.conv.weight"]
+        fails(load, checkpoint(state), r"the small single-date network: it lacks 1 tensor \(conv_1")
+        state = weights("small", siamese=False) | {"more": torch.zeros(1)}
+        fails(load, checkpoint(state), "holds the unknown 1 tensor")
+        fails(load, checkpoint(weights("base", siamese=False)), "pass --size base")
+
+
+def test_a_card_is_read_back_in_plain_values(weights: Weights, tmp_path: Path) -> None:
+    state, path = weights("small"), tmp_path / "best.pth"
+    save_checkpoint(path, state)
+    assert read_card(path) == {}
+    card = {"dataset": "scenes", "gsd": None, "tile": 128, "scores": {"a/test": {"f1": 0.5}}, "task": "change"}
+    save_checkpoint(path, state, card=card, training={"step": 3})
+    assert read_card(path) == {"dataset": "scenes", "tile": 128, "scores": {"a/test": {"f1": 0.5}}, "task": "change"}
+
+
+@pytest.mark.parametrize(
+    ("card", "pattern"),
+    [
+        ([1], "all of it"),
+        ({"gsd": "half", "tile": 3.5, "dataset": "x"}, r"wrong \(tile, gsd\): save"),
+        ({"scores": {"f1": torch.zeros(1)}}, "a value that is not plain"),
+        ({"gsd": float("nan")}, "a value that is not plain"),
+    ],
+)
+def test_a_wrong_card(weights: Weights, tmp_path: Path, card: Any, pattern: str) -> None:
+    save_checkpoint(tmp_path / "best.pth", weights("small"), card=card)
+    fails(lambda path, _: read_card(path), tmp_path / "best.pth", pattern)

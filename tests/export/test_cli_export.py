@@ -34,6 +34,24 @@ def test_export_then_info(weights: Callable[..., Any], checkpoint: Callable[...,
     assert (card["dataset"], card["tile"], card["size"]) == ("whu-cd", 64, "small")
 
 
+def test_a_checkpoint_of_a_training_needs_no_options(weights: Callable[..., Any], tmp_path: Path) -> None:
+    from schanger_export.checkpoints import save_checkpoint
+
+    statistics = {"mean": [0.5] * 3, "std": [0.2] * 3}
+    card = {"dataset": "my town", "normalization": {"before": statistics, "after": statistics}, "tile": 32}
+    save_checkpoint(tmp_path / "best.pth", weights("small"), card=card)
+    done = export("--checkpoint", tmp_path / "best.pth", "-o", tmp_path / "m.onnx")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("given", [[], ["--checkpoint", "x.pth", "--weights", "levir-cd:base"]])
+def test_weights_are_given_in_one_way(tmp_path: Path, given: list[str]) -> None:
+    done = export(*given, "-o", tmp_path / "m.onnx", block="torch")
+    assert done.returncode == 2
+    assert "error: give the weights: either --weights NAME or --checkpoint FILE." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -1,0 +1,107 @@
+"""A model's card from what is known of its weights and what the export is told.
+
+Options come first, then the checkpoint's own card, then what the weights' name says, then the defaults.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from schanger_edge._version import __version__
+from schanger_edge.datasets import DATASETS
+from schanger_edge.datasets import dataset as benchmark_dataset
+from schanger_edge.errors import ModelError
+from schanger_edge.model_card import ModelCard, Normalization, normalization_from
+
+PRODUCER = "schanger-edge"
+TILE, HALO, THRESHOLD = 256, 32, 0.5
+
+
+def compose_card(
+    known: Mapping[str, Any], options: Mapping[str, Any], dataset: str | None, normalization: Path | None
+) -> ModelCard:
+    """The card of a model.
+
+    Args:
+        known: a card's entries, any of which may be missing, see `checkpoints.CARD`.
+        options: the same, and `size` and `weights_sha256`, which go before; None where not given.
+        dataset: benchmark dataset that replaces what is known of the data.
+        normalization: JSON file that replaces the colour statistics.
+
+    Raises:
+        DatasetError: there is no such dataset.
+        ModelError: a value is out of range, the file is wrong, or nothing tells the colour statistics.
+    """
+    if dataset is not None and normalization is not None:
+        raise _one_normalization("both")
+    facts = _holding(known, dataset, normalization)
+    facts |= {key: value for key, value in options.items() if value is not None}
+    if dataset is not None:
+        facts["dataset"] = benchmark_dataset(dataset).name
+    statistics = _statistics(facts) if normalization is None else read_normalization(normalization)
+    benchmark = DATASETS.get(facts.get("dataset", "").lower())
+    tile = facts.get("tile", TILE)
+    return ModelCard(
+        name=facts.get("name") or f"schanger-{facts['size']}" + (f"-{benchmark.name}" if benchmark else ""),
+        size=facts["size"],
+        dataset=facts.get("dataset") or "not stated",
+        tile=tile,
+        halo=facts.get("halo", min(HALO, tile // 8)),
+        threshold=facts.get("threshold", THRESHOLD),
+        gsd=facts.get("gsd", benchmark.gsd if benchmark else None),
+        normalization=statistics,
+        weights_sha256=facts["weights_sha256"],
+        scores=facts.get("scores", {}),
+        producer=f"{PRODUCER} {__version__}",
+        license=facts.get("license", ""),
+    )
+
+
+def read_normalization(path: Path) -> Normalization:
+    """Colour statistics of both dates from a JSON file.
+
+    Raises:
+        ModelError: it cannot be read, is no JSON, or a number is missing or out of range.
+    """
+    try:
+        return normalization_from(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ModelError(
+            f"normalization file {path} cannot be read ({error.strerror}): give the path of a JSON file."
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"normalization file {path} is no JSON ({error}): mend it.") from error
+    except ModelError as error:
+        raise ModelError(f"normalization file {path} is wrong: {error}") from error
+
+
+def _holding(known: Mapping[str, Any], dataset: str | None, normalization: Path | None) -> dict[str, Any]:
+    """What still holds with another dataset or other statistics."""
+    gone: set[str] = set()
+    if normalization is not None:
+        gone = {"normalization", "scores"}
+    elif dataset is not None:
+        gone = {"normalization", "scores", "dataset", "gsd", "name"}
+    return {key: value for key, value in known.items() if key not in gone}
+
+
+def _statistics(facts: Mapping[str, Any]) -> Normalization:
+    """Colour statistics by what is known: its own, or those of its benchmark dataset."""
+    if "normalization" in facts:
+        try:
+            return normalization_from(facts["normalization"])
+        except ModelError as error:
+            raise ModelError(f"the checkpoint's own card is wrong: {error}") from error
+    benchmark = DATASETS.get(facts.get("dataset", "").lower())
+    if benchmark is None:
+        raise _one_normalization("neither")
+    return benchmark.normalization
+
+
+def _one_normalization(given: str) -> ModelError:
+    return ModelError(
+        f"give either the dataset the weights were trained on or a file with its normalization, not {given}."
+    )
