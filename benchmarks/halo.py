@@ -13,11 +13,13 @@ from pathlib import Path
 from common import save
 
 from schanger_edge.bundled import model_path
-from schanger_edge.evaluate import predict_tiles
-from schanger_edge.scene.tree import PairTree
+from schanger_edge.scene.layouts import pair_files
+from schanger_edge.scene.protocol import predicted_tiles
+from schanger_edge.scene.samples import LabelRule
 from schanger_edge.scores import Counts
 from schanger_edge.sessions import open_session
 
+THRESHOLD = 0.5
 HALOS = (0, 8, 16, 32, 48, 64)
 
 
@@ -30,12 +32,14 @@ def main() -> None:
         for text in options.data:
             name, place = text.split("=", 1)
             root, split = place.rsplit(":", 1)
-            pairs, first = list(PairTree(Path(root), split)), 0
+            files, first = pair_files(Path(root), split), 0
+            rule = LabelRule.for_files(files)
             for halo in HALOS:
-                owned = [Counts.of(*tile) for pair in pairs for tile in predict_tiles(session, pair, halo)]
+                predicted = predicted_tiles(files, rule, session.run, session.card.tile, halo)
+                owned = [Counts.of(probability > THRESHOLD, tile.label) for tile, probability in predicted]
                 counts, tiles = sum(owned, Counts()), len(owned)
                 first = first or tiles
-                row = {"data": name, "images": len(pairs), "halo": halo, "f1": round(counts.f1, 4)}
+                row = {"data": name, "images": len(files), "halo": halo, "f1": round(counts.f1, 4)}
                 rows.append({**row, "tiles": tiles, "cost": round(tiles / first, 2)})
         card = dataclasses.asdict(session.card)
         save("halo", {"method": __doc__, "model_sha256": session.model_sha256, "tile": card["tile"], "rows": rows})

@@ -1,33 +1,36 @@
 """A model against labels, by the official protocol: `schanger-edge evaluate`.
 
 Non-overlapping tiles, no resizing, no test-time augmentation, change = probability > 0.5, one confusion matrix over
-the whole split.
+the whole split. Beside the scores: a gallery of the worst images, and a sweep over all thresholds.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from schanger_edge.bundled import model_path
+from schanger_edge.datasets import BenchmarkDataset
 from schanger_edge.datasets import dataset as benchmark_dataset
 from schanger_edge.errors import ProductError
 from schanger_edge.files import replacing
-from schanger_edge.grid import Window
-from schanger_edge.pipeline import Prefetch
-from schanger_edge.scene.tree import LabelledPair, PairTree
+from schanger_edge.model_card import ModelCard
+from schanger_edge.products.curve import draw_curve, require_matplotlib
+from schanger_edge.products.gallery import Gallery
+from schanger_edge.scene.layouts import LabelledFiles, pair_files
+from schanger_edge.scene.protocol import predicted_tiles
+from schanger_edge.scene.samples import LabelRule
 from schanger_edge.scores import Counts
 from schanger_edge.sessions import Session, open_session
-from schanger_edge.tiling import TilePlan, pad_to_tile
+from schanger_edge.sweep import Sweep, SweepCounter, SweepPoint
 
 THRESHOLD = 0.5
+GALLERY_COUNT = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +56,11 @@ class Evaluation:
     counts: Counts
     paper_f1: float | None
     checkpoint_f1: float | None
+    sweep: Sweep | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return dataclasses.asdict(self)
+        """For JSON; the sweep has a file of its own."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if key != "sweep"}
 
 
 def evaluate(
@@ -67,9 +71,14 @@ def evaluate(
     model: str | PathLike[str] | None = None,
     json_file: str | PathLike[str] | None = None,
     device: str = "cpu",
+    label_rule: str = "auto",
+    gallery: str | PathLike[str] | None = None,
+    gallery_count: int = GALLERY_COUNT,
+    sweep: str | PathLike[str] | None = None,
+    gsd: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Score a model on `ROOT/{split}/{A,B,label}`.
+    """Score a model on a labelled dataset in any layout that `scene.layouts` knows, such as `ROOT/{split}/{A,B,label}`.
 
     Images larger than a tile are cut into tiles; where a size is no multiple of the tile, the last tile shifts in
     and only its uncounted pixels count, so every pixel counts once.
@@ -78,55 +87,153 @@ def evaluate(
         root: folder that holds the split.
         dataset: name of a benchmark dataset, whose published F1 then stands beside that of its test split; None for
             others.
-        split: `test`, `val`, `train`.
+        split: `test`, `val`, `train`; "." where the root itself holds the folders.
         model: an .onnx file or the name of a bundled model.
         json_file: where to write the result as JSON.
         device: `cpu`.
+        label_rule: which label values mean change, see `LabelRule.for_files`.
+        gallery: where to write an HTML page of the images with most wrong pixels.
+        gallery_count: how many images it shows at most.
+        sweep: where to write the scores at all thresholds as JSON; the curve is drawn beside it as .png.
+        gsd: metres per pixel, for the sweep's false alarms per km2; None takes the dataset's, else the model's.
         progress: called with images done and images in all.
 
     Raises:
-        SchangerError: the dataset or the model is not usable.
+        SchangerError: the dataset or the model is not usable, or a result cannot be written.
     """
-    if json_file is not None and (Path(json_file).is_dir() or not Path(json_file).parent.is_dir()):
-        raise ProductError(f"{json_file} cannot be written: give a file in a folder that exists.")
+    outputs = [Path(path) for path in (json_file, gallery, sweep) if path is not None]
+    _check_outputs(outputs, None if sweep is None else Path(sweep), gsd)
     benchmark = benchmark_dataset(dataset) if dataset else None
-    published = benchmark if split == "test" else None  # published figures are of the test split
-    tree = PairTree(Path(root), split)
-    counts, tiles = Counts(), 0
+    files = pair_files(Path(root), split)
+    rule = LabelRule.for_files(files, label_rule)
+    page = Gallery(gallery_count) if gallery is not None else None
     with open_session(model_path(model), device) as session:
-        with Prefetch(tree, 2) as reader:
-            for index, pair in enumerate(reader, 1):
-                for change, label in predict_tiles(session, pair):
-                    counts, tiles = counts + Counts.of(change, label), tiles + 1
-                if progress:
-                    progress(index, len(tree))
-        size = session.card.size
-        result = Evaluation(
-            dataset=dataset, split=split, model=session.model.name, model_sha256=session.model_sha256,
-            device=session.device, tile=session.card.tile, threshold=THRESHOLD, label_rule=tree.label_rule,
-            images=len(tree), tiles=tiles,
-            official_tiles=published.test_tiles if published else None,
-            f1=counts.f1, precision=counts.precision, recall=counts.recall, iou=counts.iou,
-            accuracy=counts.accuracy, counts=counts,
-            paper_f1=published.paper_f1.get(size) if published else None,
-            checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
-        )  # fmt: skip
+        counter = SweepCounter(session.card.threshold) if sweep is not None else None
+        counts, tiles = _count(session, files, rule, page, counter, progress)
+        published = benchmark if split == "test" else None  # published figures are of the test split
+        result = _evaluation(session, dataset, split, str(rule), len(files), tiles, counts, published)
+        if counter is not None:
+            result = dataclasses.replace(result, sweep=counter.result(*_gsd(gsd, benchmark, session.card)))
+        title = f"{session.card.name} on {dataset or Path(root).resolve().name} {split}".rstrip(". ")
+        if page is not None:
+            page.write(Path(gallery or ""), title, _facts(session, result, Path(root)), counts, len(files))
+    if sweep is not None:
+        _write_sweep(Path(sweep), result, title)
     if json_file is not None:
         with replacing(Path(json_file), ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     return result
 
 
-def predict_tiles(
-    session: Session, pair: LabelledPair, halo: int = 0
-) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """(change, label) of the owned pixels of every tile of one pair; the official protocol has no halo."""
-    height, width = pair.label.shape
-    side, scene = session.card.tile, Window(0, 0, width, height)
-    for strip in TilePlan(width, height, side, halo).strips():
-        for tile in strip:
-            rows, cols = tile.window.slices_in(scene)
-            # One tile at a time: on a CPU more tiles at once cost more per tile.
-            before, after = (pad_to_tile(image[:, rows, cols], side)[None] for image in (pair.before, pair.after))
-            change = session.run(before, after)[0, 0][tile.owned.slices_in(tile.window)] > THRESHOLD
-            yield change, pair.label[tile.owned.slices_in(scene)]
+def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | None) -> None:
+    """Refuse what would fail after the work."""
+    if sweep is not None:
+        require_matplotlib()
+        if sweep.suffix.lower() == ".png":
+            raise ProductError(f"{sweep} is the name of the curve: give the .json file, the .png appears beside it.")
+        outputs = [*outputs, sweep.with_suffix(".png")]
+    if gsd is not None and not 0 < gsd < float("inf"):
+        raise ProductError(f"--gsd must be a positive number of metres per pixel, not {gsd}.")
+    for path in outputs:
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise ProductError(f"{path} cannot be written: give a file in a folder that exists and may be written.")
+    if len({path.absolute() for path in outputs}) < len(outputs):
+        raise ProductError("two results would be written to one file: give each its own name.")
+
+
+def _count(
+    session: Session,
+    files: Sequence[LabelledFiles],
+    rule: LabelRule,
+    page: Gallery | None,
+    counter: SweepCounter | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Counts, int]:
+    """One pass over the split: counts and number of tiles; page and counter take what they need."""
+    counts, tiles, done = Counts(), 0, 0
+    # One tile at a time: on a CPU more tiles at once cost more per tile.
+    for entry, probability in predicted_tiles(files, rule, session.run, session.card.tile):
+        change = probability > THRESHOLD
+        counts, tiles = counts + Counts.of(change, entry.label), tiles + 1
+        if page is not None:
+            page.add(entry.scene, entry.owned, entry.owned_images, entry.label, probability, change)
+        if counter is not None:
+            counter.add(entry.scene, entry.owned, probability, entry.label)
+        if entry.last:
+            done += 1
+            if page is not None:
+                page.end_image(entry.files.name)
+            if counter is not None:
+                counter.end_image()
+            if progress:
+                progress(done, len(files))
+    return counts, tiles
+
+
+def _evaluation(
+    session: Session, dataset: str | None, split: str, rule: str, images: int, tiles: int, counts: Counts,
+    published: BenchmarkDataset | None,
+) -> Evaluation:  # fmt: skip
+    size = session.card.size
+    return Evaluation(
+        dataset=dataset, split=split, model=session.model.name, model_sha256=session.model_sha256,
+        device=session.device, tile=session.card.tile, threshold=THRESHOLD, label_rule=rule,
+        images=images, tiles=tiles,
+        official_tiles=published.test_tiles if published else None,
+        f1=counts.f1, precision=counts.precision, recall=counts.recall, iou=counts.iou,
+        accuracy=counts.accuracy, counts=counts,
+        paper_f1=published.paper_f1.get(size) if published else None,
+        checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
+    )  # fmt: skip
+
+
+def _gsd(given: float | None, benchmark: BenchmarkDataset | None, card: ModelCard) -> tuple[float | None, str]:
+    """Metres per pixel and where that is from."""
+    if given is not None:
+        return given, "given"
+    if benchmark is not None and benchmark.gsd is not None:
+        return benchmark.gsd, f"{benchmark.name} as published"
+    if card.gsd is not None:
+        return card.gsd, "model card"
+    return None, "unknown"
+
+
+def _facts(session: Session, result: Evaluation, root: Path) -> dict[str, str]:
+    """What stands at the top of the gallery."""
+    card = session.card
+    return {
+        "model": f"{card.name} ({result.model})",
+        "network": f"{card.size}, {card.precision}",
+        "trained on": card.dataset,
+        "GSD of training": "unknown" if card.gsd is None else f"{card.gsd:g} m",
+        "sha256": result.model_sha256[:16],
+        "licence": card.license or "not stated",
+        "device": result.device,
+        "data": str(root / result.split),
+        "images": f"{result.images:,}, in {result.tiles:,} tiles of {result.tile} x {result.tile}",
+        "label": result.label_rule,
+        "change": f"probability > {result.threshold}",
+        "own threshold": f"{card.threshold:g}",
+    }
+
+
+def _write_sweep(path: Path, result: Evaluation, title: str) -> None:
+    """The JSON and, beside it, the curve."""
+    sweep = result.sweep
+    assert sweep is not None
+    own = sweep.at_model_threshold
+    marks = [_mark("best", sweep.best)] if sweep.best else []
+    drawn = [point for point in sweep.points if point.precision or point.recall]
+    head = {key: getattr(result, key) for key in ("dataset", "split", "model", "model_sha256", "label_rule", "images")}
+    text = json.dumps({**head, **sweep.as_dict()}, indent=2) + "\n"
+    curve = path.with_suffix(".png")
+    with replacing(path, ProductError) as temporary, replacing(curve, ProductError) as picture:
+        draw_curve(
+            picture, [point.recall for point in drawn], [point.precision for point in drawn],
+            [*marks, _mark("model's own", own)], f"{title}: average precision {sweep.average_precision:.3f}",
+        )  # fmt: skip
+        temporary.write_text(text)
+
+
+def _mark(text: str, point: SweepPoint) -> tuple[str, float, float]:
+    return f"{text}: {point.threshold:.2f}, F1 {100 * point.f1:.1f} %", point.recall, point.precision

@@ -18,6 +18,8 @@ MASK_FOLDERS = ("mask", "masks", "label", "labels", "gt")
 _NESTS = ("LEVIR-CD+", "ChangeDetectionDataset/Real/subset", "Real/subset", "subset")
 """Folders that releases put around their splits."""
 _SPLITS = ("train", "val", "test")
+_TIFF = (".tif", ".tiff")
+_SCENE_DATES = (("before", "after"), ("2012", "2016"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,13 +155,13 @@ def _images(folder: Path) -> dict[str, Path]:
 
 def _what_is_wrong(root: Path, bases: Sequence[Path], split: str) -> str:
     """One sentence on why there is no such split."""
-    if _is_whole_scenes(root):
-        return f"{root} holds whole scenes, not tiles in folders: cut them with `schanger-edge dataset make`."
     for base in bases:
         there = [name for name in _SPLITS if name != split and _pair_folders(base / name)]
         if there:
-            advice = f"use one of these, or move part of {there[0]} to {base / split}"
-            return f"{base} has no {split or 'bare'} split, only {' and '.join(there)}: {advice}."
+            have = f"{base} has only {' and '.join(there)}"
+            return f"{base / split} does not exist, {have}: use one of these, or move part of {there[0]} to it."
+    if _is_whole_scenes(root):
+        return f"{root} holds whole scenes, not tiles in folders: cut them with `schanger-edge dataset make`."
     wanted = root / split
     if wanted.is_dir():
         return f"{wanted} holds none of the known folders: it needs A, B, label (or {_alternatives()})."
@@ -171,13 +173,9 @@ def _alternatives() -> str:
 
 
 def _is_whole_scenes(root: Path) -> bool:
-    """True for a GeoTIFF, and for a folder of GeoTIFFs of two dates as WHU-CD is released."""
+    """True for a GeoTIFF, and for a folder of a few GeoTIFFs of two dates as WHU-CD is released."""
     if root.is_file():
-        return root.suffix.lower() in (".tif", ".tiff")
-    files = [
-        path for depth in ("*", "*/*", "*/*/*") for path in root.glob(depth) if path.suffix.lower() in (".tif", ".tiff")
-    ]
-    texts = [path.relative_to(root).as_posix().lower() for path in files]
-    return any(
-        all(any(word in text for text in texts) for word in pair) for pair in (("before", "after"), ("2012", "2016"))
-    )
+        return root.suffix.lower() in _TIFF
+    files = [path for depth in ("*", "*/*", "*/*/*") for path in root.glob(depth) if path.suffix.lower() in _TIFF]
+    names = " ".join(path.relative_to(root).as_posix().lower() for path in files)
+    return len(files) <= 20 and any(all(word in names for word in dates) for dates in _SCENE_DATES)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # folders hold ten thousand files; nothing beside an image is needed
     "GDAL_PAM_ENABLED": False,
 }
+_PNG_END = b"IEND\xaeB`\x82"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,20 +97,19 @@ class Sample:
 
     def __init__(self, files: LabelledFiles, rule: LabelRule) -> None:
         self.files, self.rule = files, rule
-        self._open: list[tuple[Path, Any]] = []
+        self._open: list[_Raster] = []
 
     def __enter__(self) -> Sample:
         try:
             for path in (*self.files.images, self.files.label):
-                self._open.append((path, _open(path)))
-            first_path, first = self._open[0]
-            self.height, self.width = first.shape
-            for path, dataset in self._open[1:]:
-                if dataset.shape != first.shape:
-                    sizes = (
-                        f"{dataset.width} x {dataset.height} pixels where {first_path} has {self.width} x {self.height}"
-                    )
-                    raise DatasetError(f"{path} has another size, {sizes}: replace or remove it.")
+                self._open.append(_open(path))
+            first = self._open[0]
+            self.height, self.width = first.dataset.shape
+            for raster in self._open[1:]:
+                if raster.dataset.shape != first.dataset.shape:
+                    own = f"{raster.dataset.width} x {raster.dataset.height} pixels"
+                    other = f"{first.path} has {self.width} x {self.height}"
+                    raise DatasetError(f"{raster.path} has another size, {own} where {other}: replace or remove it.")
         except BaseException:
             self.close()
             raise
@@ -122,7 +123,7 @@ class Sample:
     def close(self) -> None:
         """Close the files."""
         while self._open:
-            self._open.pop()[1].close()
+            self._open.pop().dataset.close()
 
     def images(self, window: Window | None = None) -> tuple[NDArray[np.uint8], ...]:
         """uint8 RGB (3, h, w) of each date in a window, or of the whole.
@@ -130,7 +131,7 @@ class Sample:
         Raises:
             DatasetError: a file is damaged or truncated.
         """
-        return tuple(_rgb(*entry, window) for entry in self._open[:-1])
+        return tuple(_rgb(raster, window) for raster in self._open[:-1])
 
     def label(self, window: Window | None = None) -> NDArray[np.bool_]:
         """The label (h, w) in a window, or the whole; True by the rule.
@@ -138,17 +139,28 @@ class Sample:
         Raises:
             DatasetError: the file is damaged or truncated.
         """
-        path, dataset = self._open[-1]
-        bands = _color_bands(dataset)
-        values = _read(path, dataset, bands, window)
-        if len(bands) == 1 and not self.rule.values and _has_palette(dataset):
-            values = _palette(dataset)[:, values[0]]
+        raster = self._open[-1]
+        bands = _color_bands(raster.dataset)
+        values = _read(raster, bands, window)
+        if len(bands) == 1 and not self.rule.values and _has_palette(raster.dataset):
+            values = _palette(raster.dataset)[:, values[0]]
         return self.rule(values.max(0) if len(values) > 1 else values[0])
 
 
-def _open(path: Path) -> Any:
+@dataclasses.dataclass(frozen=True)
+class _Raster:
+    """An open file, and GDAL's options for it."""
+
+    path: Path
+    dataset: Any
+    options: Mapping[str, Any]
+
+
+def _open(path: Path) -> _Raster:
+    # GDAL's fast way with whole PNGs, twice as fast, gives noise instead of an error where the file was cut short.
+    options = {**_GDAL, "GDAL_PNG_WHOLE_IMAGE_OPTIM": _is_whole_png(path)}
     try:
-        with rasterio.Env(**_GDAL):
+        with rasterio.Env(**options):
             dataset = open_dataset(str(path))
     except SceneError as error:
         raise _unreadable(path) from error
@@ -157,27 +169,37 @@ def _open(path: Path) -> Any:
         dataset.close()
         kind = ", ".join(sorted(kinds)) or "no bands"
         raise DatasetError(f"{path} has pixels of type {kind}, not uint8: convert it with `gdal_translate -ot Byte`.")
-    return dataset
+    return _Raster(path, dataset, options)
 
 
-def _read(path: Path, dataset: Any, bands: Sequence[int], window: Window | None) -> NDArray[np.uint8]:
+def _is_whole_png(path: Path) -> bool:
+    """True where a file ends as every PNG does."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            return file.read() == _PNG_END
+    except OSError:  # absent or shorter: opening it will say so
+        return False
+
+
+def _read(raster: _Raster, bands: Sequence[int], window: Window | None) -> NDArray[np.uint8]:
     """(bands, h, w) of an open file."""
     part = None if window is None else RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        with rasterio.Env(**_GDAL):
-            pixels: NDArray[np.uint8] = dataset.read(list(bands), window=part)
+        with rasterio.Env(**raster.options):
+            pixels: NDArray[np.uint8] = raster.dataset.read(list(bands), window=part)
     except GDAL_ERRORS as error:
-        raise _unreadable(path) from error
+        raise _unreadable(raster.path) from error
     return pixels
 
 
-def _rgb(path: Path, dataset: Any, window: Window | None) -> NDArray[np.uint8]:
-    bands = _color_bands(dataset)
-    pixels = _read(path, dataset, bands[:3] if len(bands) > 2 else bands[:1], window)
+def _rgb(raster: _Raster, window: Window | None) -> NDArray[np.uint8]:
+    bands = _color_bands(raster.dataset)
+    pixels = _read(raster, bands[:3] if len(bands) > 2 else bands[:1], window)
     if len(pixels) == 3:
         return pixels
-    if _has_palette(dataset):
-        return np.ascontiguousarray(_palette(dataset)[:, pixels[0]])
+    if _has_palette(raster.dataset):
+        return np.ascontiguousarray(_palette(raster.dataset)[:, pixels[0]])
     return np.repeat(pixels, 3, axis=0)
 
 
