@@ -124,9 +124,13 @@ class ModelCard:
 def normalization_from(values: Any) -> Normalization:
     """Build a `Normalization` from `{"before": {"mean": [...], "std": [...]}, "after": {...}}`.
 
+    The statistics of a single date, `{"mean": [...], "std": [...]}`, stand for both.
+
     Raises:
         ModelError: a key is missing or a number is out of range.
     """
+    if isinstance(values, dict) and "mean" in values:
+        values = dict.fromkeys(INPUT_NAMES, values)
     try:
         before, after = (
             Statistics(mean=tuple(map(float, values[date]["mean"])), std=tuple(map(float, values[date]["std"])))  # type: ignore[arg-type]

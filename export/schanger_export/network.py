@@ -291,7 +291,7 @@ class _UNet(nn.Module):
 def freeze_batchnorm(network: nn.Module) -> None:
     """BatchNorm keeps its running statistics; call it after every `network.train()`."""
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
             module.eval()
 
 

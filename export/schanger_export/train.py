@@ -1,213 +1,348 @@
-"""A plain training loop: one network, one loss, one optimizer, a checkpoint that resumes.
+"""The training loop: `schanger-edge pretrain` and `schanger-edge train`.
 
-`python -m schanger_export.train single|change ...` trains the single-date network on images and building masks,
-then the Siamese one on pairs. Loss and weight decay are the published ones (see network.py for the source).
+Reads from top to bottom in `_train`. A run is a folder with `last.pth`, `best.pth`, `history.jsonl`, `training.png`.
+Each step follows from its number, the seed and the state before it, so a run that was killed reaches the same weights.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import copy
-import json
+import dataclasses
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
-from schanger_edge.errors import CheckpointError, SchangerError
-from schanger_edge.scores import Counts
-from schanger_export.checkpoints import fusion_names, read_state_dict, save_checkpoint
-from schanger_export.data import Crops, Source, read_image
+from schanger_edge.errors import SchangerError
+from schanger_edge.model_card import Normalization
+from schanger_export import run_folder
+from schanger_export.allocator import keep_large_blocks
+from schanger_export.crops import Batches, Crops, Source
+from schanger_export.history import History
 from schanger_export.network import DropPath, SChanger, SingleDateNetwork, freeze_batchnorm
+from schanger_export.options import Options
+from schanger_export.processes import Processes, joined
+from schanger_export.recipe import ema_decay, learning_rate, loss_function, optimizer_groups, update_average
+from schanger_export.validation import validate
 
 
-def loss_function(logits: Tensor, label: Tensor) -> Tensor:
-    """BCE + Dice of each of the six maps, summed: logits (N, 6, H, W), label (N, 1, H, W) of 0 and 1."""
-    total = logits.new_zeros(())
-    for k in range(logits.shape[1]):
-        logit = logits[:, k : k + 1]
-        p = torch.sigmoid(logit)
-        dice = 1 - (2 * (p * label).sum() + 1e-7) / (p.sum() + label.sum() + 1e-7)
-        total = total + F.binary_cross_entropy_with_logits(logit, label) + dice
-    return total
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a run stands, told after every step.
+
+    Attributes:
+        step: steps done, of `steps`.
+        loss: mean loss since the last record.
+        rate: learning rate.
+        f1: of the latest validation; None before the first.
+        best_f1: the highest so far.
+        seconds_left: at the pace so far.
+        message: something worth a line, or empty.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    f1: float | None
+    best_f1: float | None
+    seconds_left: float
+    message: str = ""
 
 
-def optimizer_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on kernels, none on biases and other 1-D tensors."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a run left.
+
+    Attributes:
+        folder: of the run.
+        step: steps done.
+        best_f1: of the validation; None without one.
+        checkpoint: the file to export.
+    """
+
+    folder: Path
+    step: int
+    best_f1: float | None
+    checkpoint: Path
 
 
-def learning_rate(step: int, steps: int, warmup: int, rate: float) -> float:
-    """Linear warm-up, then cosine to a thousandth."""
-    if step < warmup:
-        return rate * (step + 1) / warmup
-    return rate * (1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))))
+@dataclasses.dataclass
+class State:
+    """What a step changes."""
+
+    network: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    updates: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    f1: float | None = None
+    best_f1: float | None = None
+    best_step: int = 0
+
+    PLAIN = ("step", "updates", "loss_sum", "loss_count", "f1", "best_f1", "best_step")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer", "scaler")}
+        plain = {name: getattr(self, name) for name in self.PLAIN}
+        return {**parts, **plain}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Put the state of a checkpoint back."""
+        for name in ("network", "average", "optimizer", "scaler"):
+            getattr(self, name).load_state_dict(saved[name])
+        for name in self.PLAIN:
+            setattr(self, name, saved[name])
 
 
-@torch.no_grad()
-def update_average(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
-    """Exponential moving average of every floating tensor; integers are copied."""
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1 - decay)
-        else:
-            average[name].copy_(value)
+def train(
+    options: Options | None,
+    folder: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int = 0,
+    tensorboard: bool = False,
+    save_seconds: float = 120.0,
+    report: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train a network, or go on with a run.
+
+    Args:
+        options: what to do; None goes on with what the run in `folder` was asked for.
+        folder: of the run; made where it does not exist.
+        resume: go on after the last checkpoint in `folder`.
+        device: `auto`, `cpu` or `cuda`.
+        threads: of the CPU; None takes torch's own number.
+        workers: processes that read and augment; 0 does it between the steps.
+        tensorboard: also write TensorBoard events.
+        save_seconds: time between two writings of `last.pth`.
+        report: called after every step.
+
+    Raises:
+        SchangerError: the data, the options or the folder are not usable, or the loss is not finite.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    with joined(device) as processes:
+        if processes.device.type == "cpu":
+            keep_large_blocks()
+        options = run_folder.prepare(folder, options, resume=resume, writes=processes.first)
+        normalization = run_folder.normalization(options)
+        return _train(
+            options, normalization, folder, processes, workers=workers, tensorboard=tensorboard,
+            save_seconds=save_seconds, report=report or (lambda _: None),
+        )  # fmt: skip
 
 
-def forward(network: nn.Module, images: Tensor, swap: Tensor | None = None) -> Tensor:
-    """images (N, dates, 3, T, T) normalized; `swap` (N,) bool exchanges the dates of a pair."""
-    if images.shape[1] == 1:
-        return network(images[:, 0])  # type: ignore[no-any-return]
-    if swap is not None:
-        images = torch.where(swap[:, None, None, None, None], images.flip(1), images)
-    before, after = (date.contiguous(memory_format=torch.channels_last) for date in images.unbind(1))
-    return network(before, after)  # type: ignore[no-any-return]
+def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
+    options: Options,
+    normalization: Normalization,
+    folder: Path,
+    processes: Processes,
+    *,
+    workers: int,
+    tensorboard: bool,
+    save_seconds: float,
+    report: Callable[[Progress], None],
+) -> Trained:
+    device, world = processes.device, processes.world
+    if options.batch % (options.accumulate * world):
+        raise SchangerError(f"--batch {options.batch} cannot be shared by {world} processes: give a multiple of that.")
 
+    # Data: an endless numbered stream of crops, of which this process takes its part of every step.
+    crops = Crops(
+        [Source.parse(text) for text in options.sources], dates=options.dates, tile=options.tile, seed=options.seed,
+        swap=options.swap, focus=options.focus, jitter=options.jitter,
+    )  # fmt: skip
+    validation = [Source.parse(text, split="val") for text in options.validation]
+    for source in validation:
+        source.files(options.dates)  # a missing folder shows now, not after the first epochs
+    steps_per_epoch = max(1, round(len(crops) / options.batch))
+    steps, warmup = options.epochs * steps_per_epoch, round(options.warmup_epochs * steps_per_epoch)
 
-@torch.no_grad()
-def validate(network: nn.Module, source: Source, mean: Tensor, std: Tensor, tile: int = 256) -> Counts:
-    """The evaluation protocol: whole images in tiles of 256 without overlap, threshold 0.5."""
-    network.eval()
-    counts = Counts()
-    for paths in source.samples():
-        *dates, label = (read_image(path) for path in paths)
-        for top in range(0, label.shape[0] - tile + 1, tile):
-            for left in range(0, label.shape[1] - tile + 1, tile):
-                cut = np.s_[top : top + tile, left : left + tile]
-                images = torch.from_numpy(np.stack([d[cut].transpose(2, 0, 1) for d in dates])).float()[None] / 255
-                change = forward(network, (images - mean) / std)[0, 0] > 0
-                counts += Counts.of(change.numpy(), label[cut] != 0)
-    return counts
-
-
-def train(options: argparse.Namespace) -> None:
-    """Run or resume; writes `last.pth` and `history.jsonl` in the output folder."""
+    # Network, average, optimizer: fresh, or as the last checkpoint left them.
     torch.manual_seed(options.seed)
-    torch.set_num_threads(options.threads)
-    rng = np.random.default_rng(options.seed)
-    network = build_network(options)
-    optimizer = torch.optim.AdamW(optimizer_groups(network, 2e-4), lr=options.rate)
-    average = {name: value.clone() for name, value in network.state_dict().items()}
-    crops = Crops([parse_source(text) for text in options.source], options.tile, rng)
-    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (options.mean, options.std))
-    options.output.mkdir(parents=True, exist_ok=True)
-    last = options.output / "last.pth"
-    start = resume(last, network, optimizer, average, rng) if last.exists() else 0
+    network = build_network(options).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    amp = _amp_type(options, device)
+    state = State(
+        network=network,
+        average=copy.deepcopy(network).requires_grad_(False).eval(),
+        optimizer=torch.optim.AdamW(optimizer_groups(network, options.weight_decay), lr=options.rate),
+        scaler=torch.amp.GradScaler(device.type, enabled=amp is torch.float16),
+    )
+    run_folder.restore(folder, state, device)
+    model = _parallel(network, processes)
+    loader = DataLoader(
+        crops, batch_sampler=Batches(state.step, steps, options.batch, options.accumulate, processes.rank, world),
+        num_workers=workers, pin_memory=device.type == "cuda", persistent_workers=False,
+    )  # fmt: skip
+    batches = iter(loader)
+    prepare = Preparation(normalization, options.dates, device)
+    history = History(folder, state.step, tensorboard) if processes.first else None
+    started, saved, first_step = time.monotonic(), time.monotonic(), state.step
 
-    began, seen = time.monotonic(), 0.0
-    for step in range(start, min(options.steps, options.stop or options.steps)):
-        network.train()
-        if options.freeze:
-            freeze_batchnorm(network)
-        rate = learning_rate(step, options.steps, options.warmup, options.rate)
-        for group in optimizer.param_groups:
+    while state.step < steps:
+        rate = learning_rate(state.step, steps, warmup, options.rate)
+        for group in state.optimizer.param_groups:
             group["lr"] = rate
-        images, labels = (torch.from_numpy(array) for array in crops.batch(options.batch))
-        swap = torch.from_numpy(rng.random(options.batch) < 0.5)
-        loss = loss_function(forward(network, (images - mean) / std, swap), labels)
-        if not torch.isfinite(loss):
-            raise SchangerError(
-                f"step {step}: the loss is not finite at rate {rate:.2e}; last good checkpoint: {last}."
-            )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        update_average(average, network, min(options.ema, (1 + step) / (10 + step)))
-        seen = loss.item() if not seen else 0.98 * seen + 0.02 * loss.item()
-        if (step + 1) % 20 == 0:
-            per_step = (time.monotonic() - began) / (step + 1 - start)
-            print(f"step {step + 1} loss {seen:.3f} rate {rate:.1e} {per_step:.2f} s/step", flush=True)
-        if (step + 1) % options.interval == 0 or step + 1 == options.steps:
-            state = {"step": step + 1, "rng": json.dumps(rng.bit_generator.state), "torch_rng": torch.get_rng_state()}
-            state |= {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(last, average, **state)
-            record: dict[str, Any] = {"step": step + 1, "loss": round(seen, 4)}
-            judge = copy.deepcopy(network)
-            judge.load_state_dict(average)
-            for text in options.validate:
-                record[text] = round(validate(judge, parse_source(text), mean, std).f1, 4)
-            with (options.output / "history.jsonl").open("a") as log:
-                log.write(json.dumps(record) + "\n")
-            print(record, flush=True)
+        torch.manual_seed(_step_seed(options.seed, state.step, processes.rank))  # DropPath and dropout
+        network.train()
+        if options.freeze_batchnorm:
+            freeze_batchnorm(network)
+
+        # Gradient of the whole batch: the mean over micro-batches, and over processes.
+        state.optimizer.zero_grad(set_to_none=True)
+        loss_sum = torch.zeros((), device=device)
+        for micro in range(options.accumulate):
+            images, label = prepare(*next(batches))
+            last = micro == options.accumulate - 1
+            with _synchronized(model, last), torch.autocast(device.type, amp, enabled=amp is not None):
+                logits = model(*images)
+            loss = loss_function(logits, label, side_losses=options.side_losses, world=world) / options.accumulate
+            with _synchronized(model, last):
+                state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.detach()
+        state.scaler.unscale_(state.optimizer)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), options.clip or math.inf)
+        value = _mean_over_processes(loss_sum, world)
+        if not math.isfinite(value) or (amp is not torch.float16 and not math.isfinite(norm)):
+            raise SchangerError(_diverged(value, state, steps, rate, folder))
+
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.step += 1
+        if state.step % options.ema_every == 0 or state.step == steps:
+            state.updates += 1
+            update_average(state.average, network, ema_decay(state.updates, options.ema))
+        state.loss_sum, state.loss_count = state.loss_sum + value, state.loss_count + 1
+
+        # Once an epoch a record; every few epochs, and at the end, the validation; last.pth from time to time.
+        epoch, in_epoch = divmod(state.step, steps_per_epoch)
+        validates = in_epoch == 0 and (epoch % options.eval_interval == 0 or state.step == steps)
+        loss_mean, message = state.loss_sum / state.loss_count, ""
+        if history and in_epoch == 0:
+            record = {"step": state.step, "epoch": epoch, "loss": loss_mean, "rate": rate}
+            if validates and validation:
+                scores = validate(state.average, validation, options.dates, normalization, device, amp)
+                state.f1, record = scores.f1, record | scores.as_record()
+                message = f"epoch {epoch}: loss {loss_mean:.3f}, {scores}"
+            state.loss_sum, state.loss_count = 0.0, 0
+            history.add(record)
+            if validates and run_folder.is_best(state):
+                state.best_f1, state.best_step = state.f1, state.step
+                run_folder.save(folder / run_folder.BEST, options, normalization, state)
+        elif in_epoch == 0:
+            state.loss_sum, state.loss_count = 0.0, 0
+        if processes.first and (state.step == steps or time.monotonic() - saved >= save_seconds):
+            run_folder.save(folder / run_folder.LAST, options, normalization, state)
+            saved = time.monotonic()
+        pace = (time.monotonic() - started) / (state.step - first_step)
+        left = pace * (steps - state.step)
+        report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left, message))
+
+    if history:
+        history.close()
+    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST)
 
 
-def build_network(options: argparse.Namespace) -> nn.Module:
-    """A fresh network of the task, with the prior of `--init` in it."""
-    kind = SingleDateNetwork if options.task == "single" else SChanger
-    network = kind(options.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+class Preparation:
+    """A batch as it is read -> normalized images by date, on the device, and the label.
+
+    Args:
+        normalization: each date's colours; a pair's dates are exchanged after each was normalized with its own.
+        dates: images per sample.
+        device: where the batch goes.
+    """
+
+    def __init__(self, normalization: Normalization, dates: int, device: torch.device) -> None:
+        chosen = (normalization.before, normalization.after)[:dates]
+        self.mean, self.std = (
+            torch.tensor([getattr(date, name) for date in chosen], device=device)[None, :, :, None, None]
+            for name in ("mean", "std")
+        )
+        self.device = device
+
+    def __call__(self, images: Tensor, label: Tensor, swap: Tensor) -> tuple[list[Tensor], Tensor]:
+        """images (N, dates, 3, T, T) in 0-1, label (N, 1, T, T), swap (N,) -> dates x (N, 3, T, T), label."""
+        images, label, swap = (tensor.to(self.device, non_blocking=True) for tensor in (images, label, swap))
+        images = (images - self.mean) / self.std
+        images = torch.where(swap[:, None, None, None, None], images.flip(1), images)
+        return [date.contiguous(memory_format=torch.channels_last) for date in images.unbind(1)], label
+
+
+def build_network(options: Options) -> nn.Module:
+    """A network of the task with the weights it starts from, its drop rates set.
+
+    Raises:
+        CheckpointError: the start weights do not fit.
+    """
+    kind = SChanger if options.dates == 2 else SingleDateNetwork
+    network: nn.Module = kind(options.size)  # type: ignore[arg-type]
+    if options.init:
+        run_folder.initialize(network, options)
     for module in network.modules():
         if isinstance(module, DropPath):
             module.rate = options.drop
         elif isinstance(module, nn.Dropout):
             module.p = options.drop
-    if options.init:
-        prior = read_state_dict(options.init)
-        missing, unexpected = network.load_state_dict(prior, strict=False)
-        if unexpected or not set(missing) <= fusion_names(options.size):
-            raise CheckpointError(f"{options.init} is no single-date checkpoint of the {options.size} network.")
-    return network  # type: ignore[no-any-return]
+    return network
 
 
-def resume(
-    last: Path,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-    rng: np.random.Generator,
-) -> int:
-    """Put a checkpoint's whole state back in place; the step to go on with."""
-    state = torch.load(last, weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    average.update(state["state_dict"])
-    rng.bit_generator.state = json.loads(state["rng"])
-    torch.set_rng_state(state["torch_rng"])
-    return int(state["step"])
+def _amp_type(options: Options, device: torch.device) -> torch.dtype | None:
+    """float16, bfloat16 or None for float32."""
+    if options.amp == "auto":
+        return torch.float16 if device.type == "cuda" else None
+    if options.amp == "fp16" and device.type == "cpu":
+        raise SchangerError("--amp fp16 needs a CUDA GPU: leave the option out to train in float32 on the CPU.")
+    return {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}[options.amp]
 
 
-def parse_source(text: str) -> Source:
-    """`ROOT[,weight=1][,scale=0.8:1.25][,glob=*]`."""
-    root, *parts = text.split(",")
-    values = dict(part.split("=", 1) for part in parts)
-    low, high = values.get("scale", "0.8:1.25").split(":")
-    return Source(Path(root), float(values.get("weight", 1)), (float(low), float(high)), values.get("glob", "*"))
+def _parallel(network: nn.Module, processes: Processes) -> nn.Module:
+    """The network, with its gradients averaged over processes; on CUDA BatchNorm sees the whole batch too."""
+    if processes.world == 1:
+        return network
+    if processes.device.type == "cuda":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(network, device_ids=[processes.device])
+    return DistributedDataParallel(network)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=["single", "change"])
-    parser.add_argument("--size", default="small", choices=["small", "base"])
-    parser.add_argument("--source", action="append", required=True, help="ROOT[,weight=..][,scale=low:high][,glob=..]")
-    parser.add_argument("--validate", action="append", default=[], help="the same, scored at every interval")
-    parser.add_argument("--init", type=Path, help="single-date checkpoint to start a change network from")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--stop", type=int, help="end this run at that step; the schedule stays")
-    parser.add_argument("--warmup", type=int, default=50)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--tile", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--drop", type=float, default=0.2, help="rate of DropPath and dropout; 0 for short runs")
-    parser.add_argument("--ema", type=float, default=0.99)
-    parser.add_argument("--interval", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--freeze", action="store_true", help="keep BatchNorm's statistics")
-    parser.add_argument("--seed", type=int, default=36)
-    parser.add_argument("--mean", type=float, nargs=3, default=[0.40, 0.39, 0.34])
-    parser.add_argument("--std", type=float, nargs=3, default=[0.18, 0.17, 0.16])
-    train(parser.parse_args(arguments))
+def _synchronized(model: nn.Module, last: bool) -> Any:
+    """Gradients are averaged over processes with the last micro-batch alone."""
+    if isinstance(model, DistributedDataParallel) and not last:
+        return model.no_sync()
+    return contextlib.nullcontext()
 
 
-if __name__ == "__main__":
-    main()
+def _mean_over_processes(loss: Tensor, world: int) -> float:
+    if world > 1:
+        torch.distributed.all_reduce(loss)
+        loss = loss / world
+    return float(loss)
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return (seed * 1_000_003 + step) * 4099 + rank
+
+
+def _diverged(value: float, state: State, steps: int, rate: float, folder: Path) -> str:
+    what = "loss" if not math.isfinite(value) else "gradient"
+    last = folder / run_folder.LAST
+    where = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
+    return (
+        f"step {state.step + 1} of {steps}: the {what} is not finite at rate {rate:.2e}; {where}: "
+        "start again from it with --init and a lower --rate, or with --clip 1."
+    )

@@ -1,8 +1,14 @@
-"""The plain loop learns, resumes to the same weights, and takes over the single-date prior."""
+"""The training loop: learns, is killed and goes on to the same weights, hands the prior over, refuses what is wrong."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,102 +17,213 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("kornia")
 
-from schanger_edge.errors import CheckpointError, DatasetError  # noqa: E402
+from schanger_edge.errors import CheckpointError, DatasetError, SchangerError  # noqa: E402
 from schanger_edge.synthetic import SyntheticScene  # noqa: E402
+from schanger_export import run_folder  # noqa: E402
+from schanger_export import train as train_module  # noqa: E402
 from schanger_export.checkpoints import load_network, load_single_date  # noqa: E402
-from schanger_export.data import Crops, Source  # noqa: E402
-from schanger_export.train import learning_rate, loss_function, main  # noqa: E402
+from schanger_export.options import Options  # noqa: E402
+from schanger_export.train import Progress, Trained, train  # noqa: E402
+
+STATISTICS = {"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two rendered pairs in A, B, label and the same in image, mask."""
+    """Two rendered pairs of 96 pixels as train and val, and the same as single dates."""
     root = tmp_path_factory.mktemp("tree")
-    for seed in (13, 14):
-        scene = SyntheticScene(seed, 256, 256)
-        arrays = {"A": scene.render("before"), "B": scene.render("after"), "label": scene.truth() * 255}
-        arrays |= {"image": arrays["A"], "mask": scene.buildings("before") * 255}
+    for split, seed in (("train", 13), ("train", 14), ("val", 13)):
+        scene = SyntheticScene(seed, 96, 96)
+        arrays = {f"{split}/A": scene.render("before"), f"{split}/B": scene.render("after")}
+        arrays |= {f"{split}/label": scene.truth() * 255, "image": scene.render("before")}
+        arrays["mask"] = scene.buildings("before") * 255
         for folder, array in arrays.items():
-            kind = "pairs" if folder in ("A", "B", "label") else "single"
-            (root / kind / folder).mkdir(parents=True, exist_ok=True)
+            (root / folder).mkdir(parents=True, exist_ok=True)
             pixels = array if array.ndim == 2 else array[::-1].transpose(1, 2, 0)
-            cv2.imwrite(str(root / kind / folder / f"{seed}.png"), pixels)
+            cv2.imwrite(str(root / folder / f"{seed}.png"), pixels)
+    (root / "statistics.json").write_text(json.dumps({"before": STATISTICS, "after": STATISTICS}))
     return root
 
 
-def train(task: str, source: Path, output: Path, steps: int, *more: Any) -> dict[str, Any]:
-    arguments = [task, "--source", source, "--output", output, "--steps", steps, "--batch", 2, "--tile", 32]
-    arguments += ["--threads", 1, "--warmup", 2, "--interval", 2, *more]
-    main([str(argument) for argument in arguments])
-    return torch.load(output / "last.pth", weights_only=True)  # type: ignore[no-any-return]
+def options(tree: Path, task: Any = "change", **more: Any) -> Options:
+    values = {"sources": (str(tree),), "epochs": 4, "warmup_epochs": 1, "eval_interval": 2, "batch": 2, "tile": 32}
+    return Options.with_presets(task, **{**values, **more})
 
 
-def test_resume_reaches_the_same_weights(tree: Path, tmp_path: Path) -> None:
-    whole = train("change", tree / "pairs", tmp_path / "whole", 4)
-    train("change", tree / "pairs", tmp_path / "parts", 4, "--stop", 2)
-    assert torch.load(tmp_path / "parts" / "last.pth", weights_only=True)["step"] == 2
-    parts = train("change", tree / "pairs", tmp_path / "parts", 4)
-    assert whole["step"] == parts["step"] == 4
-    for part in ("network", "state_dict"):
-        for name, value in whole[part].items():
-            assert torch.equal(value, parts[part][name]), name
-    load_network(tmp_path / "whole" / "last.pth", "small")
+def run(tree: Path, folder: Path, task: Any = "change", **more: Any) -> Trained:
+    return train(options(tree, task, **more), folder, device="cpu", threads=1, save_seconds=0)
+
+
+def weights(folder: Path, name: str = "last.pth") -> dict[str, Any]:
+    return torch.load(folder / name, weights_only=True)  # type: ignore[no-any-return]
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    for part in ("network", "average"):
+        for name, value in first["training"][part].items():
+            assert torch.equal(value, second["training"][part][name]), (part, name)
+    for name, value in first["state_dict"].items():
+        assert torch.equal(value, second["state_dict"][name]), name
+
+
+def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    asked = options(tree, validation=(str(tree),), accumulate=2, dataset="rendered", gsd=0.5)
+    trained = train(asked, tmp_path / "run", device="cpu", threads=1, report=told.append)
+    assert trained.checkpoint == tmp_path / "run" / "best.pth"
+    assert [p.step for p in told] == [1, 2, 3, 4]
+    assert told[-1].f1 is not None
+    assert [r["step"] for r in records(tmp_path / "run")] == [1, 2, 3, 4]
+    assert ["f1" in r for r in records(tmp_path / "run")] == [False, True, False, True]
+    assert trained.best_f1 == max(r["f1"] for r in records(tmp_path / "run") if "f1" in r)
+    load_network(trained.checkpoint, "small")
+    card = weights(tmp_path / "run", "best.pth")["card"]
+    assert (card["size"], card["dataset"], card["gsd"]) == ("small", "rendered", 0.5)
+    assert card["normalization"]["before"]["mean"] == STATISTICS["mean"]
+    image = cv2.imread(str(tmp_path / "run" / "training.png"))
+    assert image is not None
+    assert image.std() > 10
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_and_resumed_reaches_the_same_weights(tree: Path, tmp_path: Path, workers: int) -> None:
+    """kill -9 at a moment of its own; bitwise equality with the run that was left alone."""
+    more = {"epochs": 10, "validation": (str(tree),), "clip": 1.0}
+    whole = train(options(tree, **more), tmp_path / "whole", device="cpu", threads=1, save_seconds=0)
+    arguments = ["train", str(tree), "-o", str(tmp_path / "parts"), "--from-scratch", "--device", "cpu"]
+    arguments += ["--threads", "1", "--batch", "2", "--tile", "32", "--epochs", "10", "--warmup-epochs", "1"]
+    arguments += ["--eval-interval", "2", "--clip", "1", "--save-seconds", "0", "--workers", str(workers)]
+    command = [sys.executable, "-m", "schanger_edge"]
+    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE) as process:
+        while not (tmp_path / "parts" / "last.pth").exists() and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.returncode == -signal.SIGKILL
+    assert 1 <= weights(tmp_path / "parts")["training"]["step"] < 10
+    resumed = subprocess.run(
+        [*command, "train", "-o", str(tmp_path / "parts"), "--resume", "--device", "cpu", "--threads", "1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_state(tmp_path / "whole", tmp_path / "parts")
+    assert whole.best_f1 == weights(tmp_path / "parts")["training"]["best_f1"]
+    both = [[{**r, "rate": round(r["rate"], 12)} for r in records(tmp_path / name)] for name in ("whole", "parts")]
+    assert both[0] == both[1]
 
 
 def test_prior_is_handed_over(tree: Path, tmp_path: Path) -> None:
-    train("single", tree / "single", tmp_path / "single", 2)
-    prior = load_single_date(tmp_path / "single" / "last.pth", "small").state_dict()
-    options = ["--rate", 0.0, "--validate", tree / "pairs"]
-    state = train(
-        "change", tree / "pairs", tmp_path / "change", 2, "--init", tmp_path / "single" / "last.pth", *options
-    )
+    single = run(tree, tmp_path / "single", "single-date", epochs=2, validation=(str(tree),), eval_interval=1)
+    assert all(0 <= r["f1"] <= 1 for r in records(tmp_path / "single"))
+    saved = weights(tmp_path / "single")
+    raw = saved["training"]["network"]
+    assert all(torch.equal(value, saved["state_dict"][name]) for name, value in raw.items())  # raw, not averaged
+    prior = load_single_date(single.checkpoint, "small").state_dict()
+    run(tree, tmp_path / "change", init=str(single.checkpoint), epochs=1, warmup_epochs=0, rate=1e-30)
+    state = weights(tmp_path / "change")["training"]["network"]
     kernel = "encoder3.0.dwconv.conv.weight"
-    assert torch.equal(state["network"][kernel], prior[kernel])
-    (record,) = [json.loads(line) for line in (tmp_path / "change" / "history.jsonl").read_text().splitlines()]
-    assert 0 <= record[str(tree / "pairs")] <= 1
-    with pytest.raises(CheckpointError, match="no single-date checkpoint"):
-        train("single", tree / "single", tmp_path / "other", 2, "--init", tmp_path / "change" / "last.pth")
+    assert torch.equal(state[kernel], prior[kernel])
+    with pytest.raises(CheckpointError, match=r"lacks|does not fit|no "):
+        broken = torch.load(single.checkpoint, weights_only=True)
+        del broken["state_dict"][kernel]
+        torch.save(broken, tmp_path / "broken.pth")
+        run(tree, tmp_path / "other", init=str(tmp_path / "broken.pth"))
 
 
-def test_loss_by_hand() -> None:
-    label = torch.zeros(1, 1, 2, 2)
-    label[..., 0] = 1
-    logits = torch.zeros(1, 6, 2, 2)
-    dice = 1 - (2 * 1.0 + 1e-7) / (2.0 + 2.0 + 1e-7)
-    assert loss_function(logits, label).item() == pytest.approx(6 * (np.log(2) + dice))
-    assert loss_function(100 * (2 * label - 1).expand(1, 6, 2, 2), label).item() == pytest.approx(0, abs=1e-5)
+def test_it_learns(tree: Path, tmp_path: Path) -> None:
+    run(tree, tmp_path / "run", epochs=40, rate=3e-3, drop=0.0, clip=5.0)
+    losses = [r["loss"] for r in records(tmp_path / "run")]
+    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
 
 
-def test_rate_warms_up_and_falls() -> None:
-    rates = [learning_rate(step, 100, 10, 1.0) for step in range(100)]
-    assert rates[9] == rates[10] == 1.0
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.01
+def test_a_loss_that_is_not_finite_stops_the_run(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, steps = train_module.loss_function, []
+
+    def overflowing(*args: Any, **kwargs: Any) -> Any:
+        steps.append(1)
+        return real(*args, **kwargs) * (float("inf") if len(steps) == 3 else 1.0)
+
+    monkeypatch.setattr(train_module, "loss_function", overflowing)
+    with pytest.raises(SchangerError, match=r"step 3 of 4: the loss is not finite at rate .*last\.pth"):
+        run(tree, tmp_path / "run")
+    kept = weights(tmp_path / "run")
+    assert kept["training"]["step"] == 2
+    assert all(torch.isfinite(v).all() for v in kept["state_dict"].values())
 
 
-def test_crops_keep_dates_and_label_together(tree: Path) -> None:
-    """A label that is a copy of the image shows every turn, flip and scale."""
-    source = tree.parent / "copied"
-    for folder in ("A", "B", "label"):
-        (source / folder).mkdir(parents=True, exist_ok=True)
-        image = np.kron(np.random.default_rng(3).integers(0, 2, (32, 32)), np.ones((8, 8))).astype(np.uint8) * 255
-        cv2.imwrite(str(source / folder / "x.png"), image if folder == "label" else cv2.merge([image] * 3))
-    images, labels = Crops([Source(source, scale=(0.7, 1.4))], 64, np.random.default_rng(0)).batch(8)
-    assert images.shape == (8, 2, 3, 64, 64)
-    assert labels.shape == (8, 1, 64, 64)
-    assert set(np.unique(labels)) == {0.0, 1.0}
-    for pair, label in zip(images, labels, strict=True):
-        for date in pair:
-            assert np.corrcoef(date.mean(0).ravel(), label.ravel())[0, 1] > 0.85
+def test_frozen_batchnorm_keeps_its_statistics(tree: Path, tmp_path: Path) -> None:
+    first = run(tree, tmp_path / "first", epochs=1, warmup_epochs=0)
+    run(tree, tmp_path / "frozen", init=str(first.checkpoint), freeze_batchnorm=True, epochs=2)
+    start, end = weights(tmp_path / "first", "best.pth")["state_dict"], weights(tmp_path / "frozen")["training"]
+    for name, value in start.items():
+        if "running" in name:
+            assert torch.equal(value, end["network"][name]), name
+    assert not torch.equal(start["conv_1.conv.weight"], end["network"]["conv_1.conv.weight"])
 
 
-def test_a_tree_without_labels_is_refused(tree: Path, tmp_path: Path) -> None:
-    for folder in ("A", "B", "label"):
-        (tmp_path / folder).mkdir()
-    with pytest.raises(DatasetError, match="no images"):
-        Source(tmp_path).samples()
-    cv2.imwrite(str(tmp_path / "A" / "x.png"), np.zeros((9, 9, 3), np.uint8))
-    with pytest.raises(DatasetError, match=r"x\.png has no label"):
-        Source(tmp_path).samples()
+def test_folders_and_options_that_do_not_fit(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing to go on with"):
+        train(None, tmp_path / "none", resume=True)
+    run(tree, tmp_path / "run", epochs=1, warmup_epochs=0)
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        run(tree, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="another rate, seed"):
+        train(options(tree, epochs=1, warmup_epochs=0, rate=1.0, seed=1), tmp_path / "run", resume=True)
+    (tmp_path / "run" / "last.pth").write_bytes(b"no torch file")
+    with pytest.raises(CheckpointError, match="no checkpoint of a training run"):
+        train(None, tmp_path / "run", resume=True)
+    bare = tmp_path / "bare"
+    shutil.copytree(tree / "train", bare / "train")
+    with pytest.raises(DatasetError, match=r"statistics\.json is missing: run schanger-edge statistics"):
+        run(bare, tmp_path / "new")
+    with pytest.raises(SchangerError, match="fp16 needs a CUDA GPU"):
+        run(tree, tmp_path / "amp", amp="fp16")
+
+
+def test_records_after_the_last_checkpoint_are_dropped(tmp_path: Path) -> None:
+    from schanger_export.history import History
+
+    lines = [json.dumps({"step": step, "loss": 1.0 / step, "rate": 1e-3}) for step in (1, 2, 3)]
+    (tmp_path / "history.jsonl").write_text("\n".join(lines) + '\n{"step": 4, "lo')  # cut off by a kill
+    history = History(tmp_path, 2)
+    history.add({"step": 3, "loss": 0.5, "rate": 1e-3})
+    assert [(r["step"], r["loss"]) for r in records(tmp_path)] == [(1, 1.0), (2, 0.5), (3, 0.5)]
+
+
+def test_presets_give_way_to_options() -> None:
+    published = Options.with_presets("change", sources=("x",), dataset="levir-cd", init="pretrain:small")
+    assert (published.epochs, published.warmup_epochs, published.eval_interval) == (12000, 600, 50)
+    assert published.normalization["before"]["mean"][0] == pytest.approx(0.45026044)
+    assert (published.batch, published.rate, published.ema, published.ema_every) == (8, 5e-4, 0.9998, 8)
+    short = Options.with_presets("change", sources=("x",), dataset="levir-cd", epochs=120, batch=2)
+    assert (short.epochs, short.warmup_epochs, short.eval_interval, short.batch) == (120, 6, 1, 2)
+    prior = Options.with_presets("single-date", sources=("x",))
+    assert (prior.epochs, prior.warmup_epochs, prior.batch, prior.ema_every) == (4000, 400, 16, 16)
+    assert Options.from_dict(published.as_dict()) == published
+    for wrong in ({"tile": 100}, {"epochs": 0}, {"batch": 3, "accumulate": 2}, {"drop": 1.0}, {"rate": 0.0}):
+        with pytest.raises(SchangerError, match="must"):
+            Options.with_presets("change", sources=("x",), **wrong)
+
+
+def test_two_processes_train(tree: Path, tmp_path: Path) -> None:
+    """torchrun with gloo: one run, one history, the same checkpoint files."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "schanger_edge", "train", str(tree), "-o", str(tmp_path / "run"), "--from-scratch"]
+    command += ["--device", "cpu", "--threads", "1", "--batch", "2", "--tile", "32", "--epochs", "2"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert result.returncode == 0, result.stderr
+    assert [r["step"] for r in records(tmp_path / "run")] == [1, 2]
+    load_network(tmp_path / "run" / run_folder.BEST, "small")
+    command[command.index("--batch") + 1] = "3"
+    command[command.index("-o") + 1] = str(tmp_path / "odd")
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert refused.returncode != 0
+    assert "cannot be shared by 2 processes" in refused.stderr

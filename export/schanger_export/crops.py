@@ -1,0 +1,213 @@
+"""Training tiles: random crops of labelled files, as an endless numbered stream.
+
+Sample number k of a stream is a function of the seed and k alone: which file, which crop, which augmentation. So a run
+that goes on after an interruption, or is shared by several processes, sees just what one uninterrupted process sees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from schanger_edge.errors import DatasetError
+from schanger_edge.grid import Window
+from schanger_edge.scene.layouts import LabelledFiles, pair_files, single_date_files
+from schanger_edge.scene.samples import LabelRule, Sample
+from schanger_export.augment import Augmentation
+
+SCALES = (1.0, 1.0)
+Item = tuple[Tensor, Tensor, Tensor]
+"""images (dates, 3, T, T) in 0-1, label (1, T, T) of 0 and 1, whether the dates are exchanged (bool)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Labelled files to draw from.
+
+    Attributes:
+        root: folder of a dataset; for single dates the one that holds images and masks, or the images alone.
+        masks: folder of the masks, where `root` holds the images alone.
+        split: `train`, `val` or `test`; not used for single dates.
+        repeat: crops of each image in an epoch.
+        scale: (smallest, largest) side of a crop in tiles, drawn log-uniformly; it is resized to one tile.
+        glob: which file names take part.
+        label: which values of a label count, see `LabelRule.for_files`.
+    """
+
+    root: Path
+    masks: Path | None = None
+    split: str = "train"
+    repeat: int = 1
+    scale: tuple[float, float] = SCALES
+    glob: str = "*"
+    label: str = "auto"
+
+    @classmethod
+    def parse(cls, text: str, **defaults: str) -> Source:
+        """Read `ROOT[,masks=DIR][,split=train][,repeat=1][,scale=LOW:HIGH][,glob=*][,label=auto]`.
+
+        Label values are joined by `+`, as in `label=2+3`.
+
+        Raises:
+            DatasetError: an unknown key or a value of the wrong kind.
+        """
+        root, *parts = text.split(",")
+        values = {**defaults, **dict(part.partition("=")[::2] for part in parts)}
+        try:
+            low, high = (float(number) for number in values.pop("scale", "1:1").split(":"))
+            repeat, masks = int(values.pop("repeat", "1")), values.pop("masks", None)
+            values["label"] = values.get("label", "auto").replace("+", ",")
+            if not 0 < low <= high or repeat < 1:
+                raise ValueError
+            return cls(Path(root), Path(masks) if masks else None, repeat=repeat, scale=(low, high), **values)
+        except (ValueError, TypeError):
+            raise DatasetError(
+                f"source {text!r} cannot be read: write ROOT[,masks=DIR][,split=train][,repeat=1][,scale=0.8:1.25]"
+                "[,glob=*.png][,label=auto]."
+            ) from None
+
+    def files(self, dates: int) -> list[LabelledFiles]:
+        """The labelled files.
+
+        Raises:
+            DatasetError: the folders do not hold what they should.
+        """
+        found = pair_files(self.root, self.split) if dates == 2 else single_date_files(self.root, self.masks)
+        files = [entry for entry in found if entry.images[0].match(self.glob)]
+        if not files:
+            raise DatasetError(f"{self.root} holds no image named like {self.glob!r}: correct glob=.")
+        return files
+
+    def rule(self, files: Sequence[LabelledFiles]) -> LabelRule:
+        """Which label values are True."""
+        return LabelRule.for_files(files, self.label)
+
+
+class Crops(Dataset[Item]):
+    """An endless stream of augmented crops, by number; an epoch is `len()` of them.
+
+    Args:
+        sources: where the crops come from.
+        dates: 2 for pairs, 1 for single dates.
+        tile: side T of a crop in pixels.
+        seed: what every draw follows from.
+        swap: share of pairs whose dates are exchanged.
+        focus: share of crops laid around a labelled pixel; the others lie anywhere.
+        jitter: see `Augmentation`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        dates: int,
+        tile: int,
+        seed: int,
+        swap: float = 0.5,
+        focus: float = 0.0,
+        jitter: float = 0.0,
+    ) -> None:
+        self.dates, self.tile, self.seed, self.swap, self.focus = dates, tile, seed, swap, focus
+        self.augmentation = Augmentation(dates, jitter)
+        self.entries: list[tuple[LabelledFiles, LabelRule, Source]] = []
+        for source in sources:
+            files = source.files(dates)
+            rule = source.rule(files)
+            self.entries += [(entry, rule, source) for entry in files for _ in range(source.repeat)]
+        self._order = functools.lru_cache(maxsize=2)(self._shuffled)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, number: int) -> Item:
+        epoch, position = divmod(number, len(self))
+        files, rule, source = self.entries[self._order(epoch)[position]]
+        rng = np.random.default_rng((self.seed, number))
+        images, label = self._crop(files, rule, source, rng)
+        tensors = torch.from_numpy(np.stack(images)).float() / 255, torch.from_numpy(label).float()[None]
+        turned, mask = self.augmentation(*tensors, int(rng.integers(1 << 62)))
+        return turned, mask, torch.tensor(rng.random() < self.swap)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in self.__dict__.items() if key != "_order"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._order = functools.lru_cache(maxsize=2)(self._shuffled)
+
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng((self.seed, 1 << 32, epoch)).permutation(len(self))
+
+    def _crop(
+        self, files: LabelledFiles, rule: LabelRule, source: Source, rng: np.random.Generator
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
+        """Images (3, T, T) and label (T, T): a window of the files, resized to one tile where a scale is drawn."""
+        with Sample(files, rule) as sample:
+            scale = float(np.exp(rng.uniform(*np.log(source.scale))))
+            side = min(max(round(self.tile * scale), 1), sample.height, sample.width)
+            whole = sample.label() if self.focus and rng.random() < self.focus else None
+            window = _window(side, sample.height, sample.width, whole, rng)
+            label = sample.label(window) if whole is None else whole[window.slices_in(_whole(sample))]
+            images = [self._resized(image, side) for image in sample.images(window)]
+        mask = label.astype(np.uint8)
+        if side != self.tile:
+            mask = cv2.resize(mask, (self.tile, self.tile), interpolation=cv2.INTER_NEAREST)  # type: ignore[assignment]
+        return images, mask
+
+    def _resized(self, image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+        if side == self.tile:
+            return image
+        method = cv2.INTER_AREA if side > self.tile else cv2.INTER_LINEAR
+        resized = cv2.resize(image.transpose(1, 2, 0), (self.tile, self.tile), interpolation=method)
+        return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
+
+
+def _whole(sample: Sample) -> Window:
+    return Window(0, 0, sample.width, sample.height)
+
+
+def _window(side: int, height: int, width: int, label: NDArray[np.bool_] | None, rng: np.random.Generator) -> Window:
+    """A square window: around a labelled pixel where there is a label with any, else anywhere."""
+    found = np.flatnonzero(label) if label is not None else np.empty(0, np.int64)
+    if found.size:
+        row, col = divmod(int(found[rng.integers(found.size)]), width)
+        top, left = row - int(rng.integers(side)), col - int(rng.integers(side))
+    else:
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    return Window(min(max(left, 0), width - side), min(max(top, 0), height - side), side, side)
+
+
+class Batches:
+    """Numbers of the samples of each micro-batch of one process, from any step on: a batch sampler.
+
+    Args:
+        start: first step.
+        steps: step to end before.
+        batch: samples in a step, over all processes and micro-batches.
+        accumulate: micro-batches in a step.
+        rank: which process, of `world`.
+        world: number of processes.
+    """
+
+    def __init__(self, start: int, steps: int, batch: int, accumulate: int, rank: int, world: int) -> None:
+        self.start, self.steps, self.batch, self.parts = start, steps, batch, accumulate * world
+        self.accumulate, self.rank, self.world = accumulate, rank, world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        part = self.batch // self.parts
+        for step in range(self.start, self.steps):
+            for micro in range(self.accumulate):
+                first = step * self.batch + (micro * self.world + self.rank) * part
+                yield list(range(first, first + part))
+
+    def __len__(self) -> int:
+        return (self.steps - self.start) * self.accumulate

@@ -1,0 +1,114 @@
+"""What a run leaves to look at: `history.jsonl`, `training.png`, TensorBoard events if asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from schanger_edge.errors import ProductError, SchangerError
+from schanger_edge.files import replacing
+
+Record = dict[str, Any]
+HISTORY, CURVES = "history.jsonl", "training.png"
+
+
+class History:
+    """Records by step, one JSON object a line.
+
+    Args:
+        folder: of the run.
+        step: records after this step are dropped: those of an interrupted run beyond its last checkpoint.
+        tensorboard: also write events for TensorBoard.
+
+    Raises:
+        SchangerError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
+        self.path = folder / HISTORY
+        self.records = [record for record in read_history(self.path) if record["step"] <= step]
+        with replacing(self.path, ProductError) as temporary:
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records))
+        self.writer = _writer(folder, step) if tensorboard else None
+
+    def add(self, record: Record) -> None:
+        """Append a record; numbers go to TensorBoard too."""
+        self.records.append(record)
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            sentence = f"{self.path} cannot be written ({error.strerror}): make room and use --resume."
+            raise ProductError(sentence) from error
+        if self.writer:
+            for name in ("loss", "rate", "f1", "precision", "recall"):
+                if name in record:
+                    self.writer.add_scalar(name, record[name], record["step"])
+            self.writer.flush()
+
+    def close(self) -> None:
+        """Draw the curves."""
+        if self.writer:
+            self.writer.close()
+        draw_curves(self.records, self.path.parent / CURVES)
+
+
+def read_history(path: Path) -> list[Record]:
+    """The records of a file; a line cut off by a kill is left out."""
+    records = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and "step" in record:
+                records.append(record)
+    return records
+
+
+def draw_curves(records: list[Record], path: Path) -> None:
+    """Loss and rate above, scores of the validation below, over the steps."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    scored = [record for record in records if "f1" in record]
+    rows = 1 + bool(scored)
+    figure, axes = pyplot.subplots(rows, 1, figsize=(9, 3.2 * rows), sharex=True, squeeze=False)
+    above = axes[0, 0]
+    above.plot(*_series(records, "loss"), color="tab:blue", linewidth=1)
+    above.set(ylabel="loss", yscale="log")
+    rate = above.twinx()
+    rate.plot(*_series(records, "rate"), color="tab:gray", linestyle="--", linewidth=1)
+    rate.set_ylabel("learning rate (dashed)", color="tab:gray")
+    if scored:
+        below = axes[1, 0]
+        for name, style in (("f1", "-o"), ("precision", ":"), ("recall", "--")):
+            below.plot(*_series(scored, name), style, markersize=3, linewidth=1.5 if name == "f1" else 1, label=name)
+        best = max(scored, key=lambda record: float(record["f1"]))
+        below.axvline(best["step"], color="tab:green", linewidth=0.8)
+        below.set(ylabel="validation", ylim=(0, 1), title=f"best F1 {100 * best['f1']:.1f} at step {best['step']:,}")
+        below.legend(loc="lower right")
+        below.grid(alpha=0.3)
+    above.grid(alpha=0.3)
+    axes[-1, 0].set_xlabel("step")
+    figure.tight_layout()
+    with replacing(path, ProductError) as temporary:
+        figure.savefig(temporary, dpi=110)
+    pyplot.close(figure)
+
+
+def _series(records: list[Record], name: str) -> tuple[list[int], list[float]]:
+    chosen = [record for record in records if name in record]
+    return [record["step"] for record in chosen], [record[name] for record in chosen]
+
+
+def _writer(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SchangerError("--tensorboard needs TensorBoard: pip install tensorboard.") from error
+    return SummaryWriter(folder / "tensorboard", purge_step=step + 1)

@@ -1,0 +1,149 @@
+"""The folder of a training run: checkpoints with all state, what to start from, what to go on with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from schanger_edge.errors import CheckpointError, DatasetError, SchangerError
+from schanger_edge.model_card import Normalization, normalization_from
+from schanger_export.checkpoints import initialize as initialize_change
+from schanger_export.checkpoints import load_single_date, read_card, save_checkpoint
+from schanger_export.network import SChanger
+from schanger_export.options import Options, known_dataset
+from schanger_export.weights import find, resolve
+
+if TYPE_CHECKING:
+    from schanger_export.train import State
+
+LAST, BEST = "last.pth", "best.pth"
+STATISTICS, DESCRIPTION = "statistics.json", "dataset.json"
+
+
+def prepare(folder: Path, options: Options | None, *, resume: bool, writes: bool) -> Options:
+    """The options of the run: given ones for a new run, those of its checkpoint for one that goes on.
+
+    Raises:
+        SchangerError: the folder holds a run already, or none to go on with, or one with other options.
+    """
+    last = folder / LAST
+    if resume:
+        if not last.exists():
+            raise CheckpointError(f"{last} does not exist: there is nothing to go on with; leave out --resume.")
+        saved = Options.from_dict(_training_part(last)["options"])
+        if options is not None and options != saved:
+            names = [f.name for f in dataclasses.fields(Options) if getattr(options, f.name) != getattr(saved, f.name)]
+            raise CheckpointError(
+                f"{last} was made with another {', '.join(names)}: leave the options out to go on as it began, or "
+                "choose another folder."
+            )
+        return saved
+    if last.exists() or (folder / BEST).exists():
+        raise CheckpointError(f"{folder} holds a run already: go on with it by --resume, or choose another folder.")
+    if options is None:
+        raise SchangerError("a new run needs training data: name at least one folder.")
+    if writes:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SchangerError(f"{folder} cannot be made ({error.strerror}): choose another folder.") from error
+    return options
+
+
+def save(path: Path, options: Options, normalization: Normalization, state: State) -> None:
+    """Write a checkpoint with all state; its `state_dict` holds the weights to use.
+
+    These are the averaged ones; of pre-training the raw ones, which the authors hand on too.
+    """
+    weights = state.average if options.dates == 2 else state.network
+    scores = {"validation": {"f1": round(state.f1, 4)}} if state.f1 is not None else {}
+    names = ", ".join(Path(source.split(",")[0]).name for source in options.sources)
+    card = {
+        "task": options.task, "size": options.size, "dataset": options.dataset or names,
+        "normalization": dataclasses.asdict(normalization), "gsd": options.gsd, "scores": scores,
+        "license": options.license,
+    }  # fmt: skip
+    # Tuples become lists and back: only plain values are read again.
+    card = json.loads(json.dumps(card))
+    save_checkpoint(path, weights.state_dict(), card=card, training={"options": options.as_dict(), **state.as_dict()})
+
+
+def restore(folder: Path, state: State, device: torch.device) -> None:
+    """Put the state of the last checkpoint back, where there is one."""
+    last = folder / LAST
+    if not last.exists():
+        return
+    try:
+        state.restore(_training_part(last, device))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{last} does not hold a whole training state ({error}): start a new run.") from error
+
+
+def is_best(state: State) -> bool:
+    """Whether the averaged weights score higher than all before; without a validation the last are the best."""
+    return state.f1 is None or state.best_f1 is None or state.f1 > state.best_f1
+
+
+def initialize(network: nn.Module, options: Options) -> None:
+    """Start weights into a fresh network.
+
+    Raises:
+        CheckpointError: they do not fit: of a network for pairs only temporal fusion may be missing.
+    """
+    path = resolve(options.init, options.size)
+    if isinstance(network, SChanger):
+        initialize_change(network, path)
+    else:
+        prior = load_single_date(path, options.size, drop_fusion=True)  # type: ignore[arg-type]
+        network.load_state_dict(prior.state_dict())
+
+
+def normalization(options: Options) -> Normalization:
+    """Colour statistics: those given, else those of change-detection start weights, else `ROOT/statistics.json`.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    if options.normalization:
+        return normalization_from(options.normalization)
+    if options.init and options.dates == 2:
+        found = find(options.init, options.size)
+        card = {**read_card(found.path), **found.card}
+        if (known := known_dataset(str(card.get("dataset", "")))) and not card.get("normalization"):
+            return known.normalization
+        if card.get("normalization") and card.get("task", "change") == "change":
+            return normalization_from(card["normalization"])
+    root = Path(options.sources[0].split(",")[0])
+    try:
+        values = json.loads((root / STATISTICS).read_text())
+    except (OSError, ValueError):
+        raise DatasetError(
+            f"{root / STATISTICS} is missing: run schanger-edge statistics {root}"
+            f"{' --single' if options.dates == 1 else ''} -o {root / STATISTICS}, or give --normalization FILE."
+        ) from None
+    return normalization_from(values)
+
+
+def described(root: Path) -> dict[str, Any]:
+    """What `ROOT/dataset.json` of `dataset make` says; empty where there is none."""
+    try:
+        values = json.loads((root / DESCRIPTION).read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _training_part(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+        part: dict[str, Any] = content["training"]
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read ({error.strerror}).") from error
+    except Exception as error:  # bytes that are no torch file fail in torch.load in many ways
+        raise CheckpointError(f"{path} is no checkpoint of a training run: choose another folder.") from error
+    return part

@@ -1,0 +1,86 @@
+"""Scores while training, by the evaluation protocol: tiles of 256, averaged weights, threshold 0.5."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from schanger_edge.model_card import Normalization
+from schanger_edge.scene.protocol import score
+from schanger_edge.scores import Counts
+from schanger_export.crops import Source
+
+BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Counts over all validation data, and F1 of each source where there are several."""
+
+    counts: Counts
+    by_source: dict[str, float]
+
+    @property
+    def f1(self) -> float:
+        """Of the change class (or of the single-date class), over all sources."""
+        return self.counts.f1
+
+    def as_record(self) -> dict[str, Any]:
+        """For the history."""
+        counts = self.counts
+        plain = {"f1": counts.f1, "precision": counts.precision, "recall": counts.recall, "iou": counts.iou}
+        return {**plain, **({"f1_by_source": self.by_source} if len(self.by_source) > 1 else {})}
+
+    def __str__(self) -> str:
+        precision, recall = 100 * self.counts.precision, 100 * self.counts.recall
+        return f"F1 {100 * self.f1:.2f} (precision {precision:.2f}, recall {recall:.2f})"
+
+
+def validate(
+    network: nn.Module,
+    sources: Sequence[Source],
+    dates: int,
+    normalization: Normalization,
+    device: torch.device,
+    amp: torch.dtype | None,
+) -> Scores:
+    """Score a network in eval mode on whole files, tile by tile."""
+    predict = predictor(network, normalization, dates, device, amp)
+    counts, by_source = Counts(), {}
+    batch = BATCH if device.type == "cuda" else 1
+    for source in sources:
+        files = source.files(dates)
+        found, _ = score(files, source.rule(files), predict, batch=batch)
+        counts += found
+        by_source[f"{source.root}:{source.split}"] = found.f1
+    return Scores(counts, by_source)
+
+
+def predictor(
+    network: nn.Module, normalization: Normalization, dates: int, device: torch.device, amp: torch.dtype | None
+) -> Callable[..., NDArray[np.float32]]:
+    """uint8 tiles by date, each (N, 3, T, T) -> probability (N, 1, T, T), by a network in eval mode."""
+    statistics = (normalization.before, normalization.after)[:dates]
+    mean, std = (
+        [torch.tensor(getattr(date, name), device=device).view(1, 3, 1, 1) for date in statistics]
+        for name in ("mean", "std")
+    )
+
+    def predict(*tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
+            images = [
+                ((torch.from_numpy(tile).to(device).float() / 255 - m) / s).contiguous(
+                    memory_format=torch.channels_last
+                )
+                for tile, m, s in zip(tiles, mean, std, strict=True)
+            ]
+            probability: NDArray[np.float32] = torch.sigmoid(network(*images)[:, :1].float()).cpu().numpy()
+        return probability
+
+    return predict

@@ -1,0 +1,67 @@
+"""One geometry for every date and the label; every draw follows from the seed."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("kornia")
+
+from schanger_export.augment import Augmentation  # noqa: E402
+
+SEEDS = range(24)
+
+
+def sample(dates: int):  # type: ignore[no-untyped-def]
+    """Images that show the label: bright squares on dark."""
+    label = torch.zeros(1, 64, 64)
+    label[:, 8:30, 40:60] = 1
+    label[:, 44:60, 4:20] = 1
+    return (0.25 + 0.5 * label).expand(dates, 3, 64, 64).clone(), label
+
+
+def test_dates_and_label_are_turned_alike() -> None:
+    images, label = sample(2)
+    augment = Augmentation(2)
+    moved = 0
+    for seed in SEEDS:
+        turned, mask = augment(images, label, seed)
+        assert turned.shape == (2, 3, 64, 64)
+        assert mask.shape == (1, 64, 64)
+        assert set(mask.unique().tolist()) <= {0.0, 1.0}
+        assert 0 <= turned.min() <= turned.max() <= 1
+        for date in turned.mean(1):
+            inside, outside = date[mask[0] > 0], date[mask[0] == 0]
+            assert inside.mean() > outside.mean() + 0.15
+        moved += not torch.equal(mask, label)
+    assert moved > len(SEEDS) / 2
+
+
+def test_a_seed_gives_one_sample_and_leaves_the_generator_alone() -> None:
+    images, label = sample(2)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = Augmentation(2, jitter=0.5)(images, label, 7)
+    assert torch.equal(torch.get_rng_state(), before)
+    augment = Augmentation(2, jitter=0.5)
+    augment(images, label, 8)
+    again = augment(images, label, 7)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], augment(images, label, 9)[0])
+
+
+def test_photometric_draws_are_shared_unless_asked_for_apart() -> None:
+    images, label = sample(2)
+    together = [Augmentation(2)(images, label, seed)[0] for seed in SEEDS]
+    noise = 0.05  # sensor noise differs between the dates
+    assert all((t[0] - t[1]).abs().mean() < noise for t in together)
+    apart = [Augmentation(2, jitter=1.0)(images, label, seed)[0] for seed in SEEDS]
+    assert sum(float((t[0] - t[1]).abs().mean()) > noise for t in apart) > len(SEEDS) / 3
+
+
+def test_single_dates() -> None:
+    images, label = sample(1)
+    augment = Augmentation(1)
+    results = [augment(images, label, seed)[0] for seed in SEEDS]
+    assert all(r.shape == (1, 3, 64, 64) for r in results)
+    assert len({round(float(r.mean()), 4) for r in results}) > len(SEEDS) / 3
