@@ -1,0 +1,140 @@
+"""A table of pairs with labels: CSV, one pair a row, read and checked before any image is opened."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from schanger_edge.errors import DatasetError
+
+NEEDED = ("before", "after", "label")
+OPTIONAL = ("layer", "area", "split", "name")
+_FILES = ("before", "after", "label", "area")
+_FORBIDDEN = set('/\\:*?"<>|')
+_MOST_LETTERS = 100  # of a name, so that names of tiles fit every file system
+
+
+@dataclasses.dataclass(frozen=True)
+class PairRow:
+    """One row of the table; paths are absolute, or such that GDAL alone knows.
+
+    Attributes:
+        line: line of the file, from 1.
+        before: image of the first date.
+        after: image of the second date.
+        label: polygons or raster of what changed.
+        layer: layer of the label's file; None for its only one.
+        area: polygons of the ground that was looked at; None for all of it.
+        split: train, val or test for all its tiles; None deals them by ground.
+        name: how its tiles' names begin; no other row has it.
+    """
+
+    line: int
+    before: str
+    after: str
+    label: str
+    layer: str | None
+    area: str | None
+    split: str | None
+    name: str
+
+
+def read_pair_list(path: Path, splits: tuple[str, ...]) -> list[PairRow]:
+    """The rows of a table with the columns before, after, label and maybe layer, area, split, name.
+
+    Separated by comma or semicolon; paths are relative to the table's folder. Names not given are those of the before
+    images.
+
+    Args:
+        path: the CSV file, UTF-8.
+        splits: words allowed in the column split.
+
+    Raises:
+        DatasetError: the file cannot be read, a column is missing or unknown, or a row is not complete.
+    """
+    rows: list[PairRow] = []
+    taken: set[str] = set()
+    for line, cells in _cells(path):
+        where = f"{path} line {line}"
+        for column in NEEDED:
+            if not cells.get(column):
+                raise DatasetError(f"{where} has no {column}: fill it in or remove the line.")
+        split = cells.get("split")
+        if split and split not in splits:
+            raise DatasetError(f"{where} has the split {split!r}: write {', '.join(splits)} or leave it empty.")
+        files = {column: _absolute(cells[column], path.parent) for column in _FILES if cells.get(column)}
+        name = _name(cells.get("name"), files["before"], taken, where)
+        taken.add(name.lower())
+        layer, area = cells.get("layer") or None, files.get("area")
+        row = PairRow(line, files["before"], files["after"], files["label"], layer, area, split or None, name)
+        rows.append(row)
+    if not rows:
+        raise DatasetError(f"{path} lists no pair: write one row for each, below the line before,after,label.")
+    return rows
+
+
+def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, column -> text) of each row that is not empty."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            head = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=";" if ";" in head and "," not in head else ",", strict=True)
+            columns = [column.strip().lower() for column in next(reader, [])]
+            _check_columns(path, columns)
+            for row in reader:
+                texts = [text.strip() for text in row]
+                if not any(texts):
+                    continue
+                if len(texts) > len(columns):
+                    raise DatasetError(
+                        f"{path} line {reader.line_num} has {len(texts)} cells for {len(columns)} columns: "
+                        "put paths with commas in quotes."
+                    )
+                yield reader.line_num, dict(zip(columns, texts, strict=False))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(
+            f"{path} cannot be read as a CSV table ({reason}): give UTF-8 text, a pair a line."
+        ) from error
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    missing = [column for column in NEEDED if column not in columns]
+    unknown = [column for column in columns if column not in (*NEEDED, *OPTIONAL)]
+    twice = {column for column in columns if columns.count(column) > 1}
+    if missing or unknown or twice:
+        what = (
+            f"lacks the column {missing[0]}" if missing else f"has a column {(unknown or sorted(twice))[0]!r} too many"
+        )
+        raise DatasetError(
+            f"{path} {what}: its first line is before,after,label, and where needed {','.join(OPTIONAL)}."
+        )
+
+
+def _absolute(text: str, folder: Path) -> str:
+    if "://" in text or text.startswith("/vsi"):
+        return text
+    return os.path.abspath(folder / Path(text).expanduser())
+
+
+def _name(given: str | None, before: str, taken: set[str], where: str) -> str:
+    """The name of a row: as given, else that of its before image with a number where it is taken."""
+    if given:
+        if given.startswith(".") or set(given) & _FORBIDDEN or len(given) > _MOST_LETTERS or not given.isprintable():
+            raise DatasetError(
+                f"{where} has the name {given!r}, which cannot begin a file's name: use letters and digits."
+            )
+        if given.lower() in taken:
+            raise DatasetError(f"{where} has the name {given!r} of an earlier line: give each pair its own.")
+        return given
+    stem = os.path.splitext(os.path.basename(before))[0].lstrip(".")
+    stem = "".join("_" if letter in _FORBIDDEN or not letter.isprintable() else letter for letter in stem)
+    stem = stem[:_MOST_LETTERS] or "pair"
+    name, number = stem, 2
+    while name.lower() in taken:
+        name, number = f"{stem}-{number}", number + 1
+    return name

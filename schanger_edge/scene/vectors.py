@@ -1,0 +1,206 @@
+"""Polygons from a file, brought onto a pair's grid and burnt window by window."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import rasterio.features
+from affine import Affine
+from numpy.typing import NDArray
+
+from schanger_edge.errors import SceneError
+from schanger_edge.grid import Grid, Window, horizontal_crs
+
+VECTOR_SUFFIXES = {".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml", ".sqlite"}
+SEGMENT = 64  # pixels: longer edges get points between, so that they bend as the reprojection bends them
+_POLYGONAL = (3, 6)  # shapely's numbers of Polygon and MultiPolygon
+_COLLECTION = 7
+_BOUND_POINTS = 64  # points on each side of the grid from which its bounds in another CRS are taken
+
+
+class Polygons:
+    """The polygons of one layer that meet a grid, in memory.
+
+    Attributes:
+        count: features of the layer, also those that lie elsewhere.
+        meets: True where any of them covers ground of the grid.
+
+    Args:
+        path: GeoPackage, GeoJSON, Shapefile or another vector file GDAL opens.
+        grid: of the pair, with a CRS.
+        layer: name of the layer; None takes the only one with geometry.
+
+    Raises:
+        SceneError: the file cannot be read, has no CRS, or holds something else than polygons.
+    """
+
+    def __init__(self, path: str, grid: Grid, layer: str | None = None) -> None:
+        import shapely
+
+        self.path, self.count = path, 0
+        info = _describe(path, layer)
+        self.count = int(info["features"])
+        self._shapes = _Onto(path, info["crs"], grid).pixels(info["layer_name"]) if self.count else np.empty(0, object)
+        self._tree = shapely.STRtree(self._shapes)
+        self.meets = bool(self._shapes.size)
+
+    def burn(self, window: Window) -> NDArray[np.bool_]:
+        """(h, w) True where a pixel's centre lies in a polygon."""
+        import shapely
+
+        shape = (window.height, window.width)
+        box = shapely.box(window.col_off, window.row_off, window.col_end, window.row_end)
+        near = self._shapes[self._tree.query(box, predicate="intersects")]
+        parts = shapely.get_parts(shapely.intersection(near, box))  # small, for rasterize takes them as Python lists
+        parts = parts[shapely.get_type_id(parts) == _POLYGONAL[0]]
+        if not parts.size:
+            return np.zeros(shape, np.bool_)
+        place = Affine.translation(window.col_off, window.row_off)
+        burnt = rasterio.features.rasterize(list(parts), shape, transform=place, dtype="uint8")
+        return np.asarray(burnt, np.bool_)
+
+
+def is_vector(path: str) -> bool:
+    """True for files that are read as polygons, by suffix."""
+    return os.path.splitext(path)[1].lower() in VECTOR_SUFFIXES
+
+
+class _Onto:
+    """From a layer's CRS to the pixels of a grid."""
+
+    def __init__(self, path: str, crs: str, grid: Grid) -> None:
+        import pyproj
+        from pyproj.exceptions import ProjError
+
+        self._path, self._grid = path, grid
+        try:
+            own, target = pyproj.CRS.from_user_input(crs), horizontal_crs(grid)
+            self._forth = pyproj.Transformer.from_crs(own, target, always_xy=True)
+            self._same = own == target
+        except ProjError as error:
+            raise SceneError(f"{path} cannot be reprojected onto the CRS of the images: {error}") from error
+
+    def pixels(self, layer: str) -> NDArray[np.object_]:
+        """The layer's polygons that meet the grid, in (column, row), valid."""
+        import shapely
+
+        bounds = self._bounds()
+        shapes = _polygons_of(_read(self._path, layer, bounds))
+        if bounds is not None:  # what lies far off may not be reprojectable, and its edges need no points
+            shapes = shapely.intersection(shapes, shapely.box(*bounds))
+        if not self._same:
+            shapes = shapely.segmentize(shapes, self._segment())
+        t = ~self._grid.transform
+
+        def onto(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Any, Any]:
+            if not self._same:
+                x, y = self._forth.transform(x, y)
+            if not (np.isfinite(x).all() and np.isfinite(y).all()):
+                raise SceneError(f"{self._path} has polygons that the CRS of the images cannot show: clip it to them.")
+            return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
+
+        shapes = shapely.transform(shapes, onto, interleaved=False)
+        shapes = _polygons_of(shapes)  # points that moved may make an outline cross itself
+        whole = self._grid.window
+        inside = shapely.intersection(shapes, shapely.box(0, 0, whole.width, whole.height))
+        there: NDArray[np.object_] = shapes[shapely.area(inside) > 0]
+        return there
+
+    def _bounds(self) -> tuple[float, float, float, float] | None:
+        """Of the grid in the layer's CRS, a little larger; None where it has none, as across the antimeridian."""
+        from pyproj.enums import TransformDirection
+
+        t, whole = self._grid.transform, self._grid.window
+        corners = [t @ (col, row) for col in (0, whole.width) for row in (0, whole.height)]
+        xs, ys = zip(*corners, strict=True)
+        box = (min(xs), min(ys), max(xs), max(ys))
+        if not self._same:
+            box = self._forth.transform_bounds(*box, densify_pts=_BOUND_POINTS, direction=TransformDirection.INVERSE)
+        left, bottom, right, top = box
+        if not np.isfinite(box).all() or left >= right:
+            return None
+        margin = 0.05 * max(right - left, top - bottom)
+        return left - margin, bottom - margin, right + margin, top + margin
+
+    def _segment(self) -> float:
+        """Length of `SEGMENT` pixels in units of the layer's CRS."""
+        from pyproj.enums import TransformDirection
+
+        t, whole = self._grid.transform, self._grid.window
+        ends = [t @ (whole.width / 2 + step, whole.height / 2 + step) for step in (0, 1)]
+        xs, ys = zip(*ends, strict=True)
+        (x0, x1), (y0, y1) = self._forth.transform(xs, ys, direction=TransformDirection.INVERSE)
+        length = float(np.hypot(x1 - x0, y1 - y0)) * SEGMENT
+        if not 0 < length < np.inf:
+            raise SceneError(f"{self._path} cannot be reprojected onto the CRS of the images: check both CRSs.")
+        return length
+
+
+def _describe(path: str, layer: str | None) -> dict[str, Any]:
+    """pyogrio's account of the layer.
+
+    Raises:
+        SceneError: there is no such file or layer, more than one, or it has no CRS.
+    """
+    import pyogrio
+
+    if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
+        raise SceneError(f"{path} does not exist: check the path.")
+    with _Reading(path):
+        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        names = ", ".join(layers) or "none"
+        if layer is not None and layer not in layers:
+            raise SceneError(f"{path} has no layer {layer!r} with geometry: choose one of {names}.")
+        if layer is None and len(layers) != 1:
+            raise SceneError(f"{path} has not one layer with geometry but {len(layers)} ({names}): name one as layer.")
+        info: dict[str, Any] = pyogrio.read_info(path, layer=layer or layers[0], force_feature_count=True)
+    if info["crs"] is None:
+        raise SceneError(f"{path} has no CRS: set it in QGIS, or with ogr2ogr -a_srs.")
+    return info
+
+
+def _read(path: str, layer: str, bounds: tuple[float, float, float, float] | None) -> NDArray[np.object_]:
+    """The layer's geometries that touch the bounds."""
+    import pyogrio.raw
+    import shapely
+
+    with _Reading(path):
+        _, _, wkb, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True, bbox=bounds)
+    try:
+        shapes: NDArray[np.object_] = shapely.from_wkb(wkb)
+    except shapely.errors.GEOSException as error:
+        raise SceneError(f"{path} holds curves: turn them into lines with ogr2ogr -nlt CONVERT_TO_LINEAR.") from error
+    shapes = shapes[~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)]
+    if not np.isin(shapely.get_type_id(shapes), (*_POLYGONAL, _COLLECTION)).all():
+        raise SceneError(f"{path} holds points or lines: draw areas as polygons, in a layer of their own.")
+    return shapes
+
+
+def _polygons_of(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Valid single polygons; what mending leaves of lines and points is dropped."""
+    import shapely
+
+    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(shapes)))  # of collections, then of their parts
+    valid: NDArray[np.object_] = parts[shapely.get_type_id(parts) == _POLYGONAL[0]]
+    return valid
+
+
+class _Reading:
+    """Turns what pyogrio raises into one sentence on the file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        from pyogrio import errors
+
+        kinds = (errors.DataSourceError, errors.DataLayerError, errors.FeatureError, errors.GeometryError)
+        if isinstance(error, kinds):
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise SceneError(
+                f"{self._path} cannot be read as a vector file ({reason}): give GPKG, GeoJSON or Shapefile."
+            ) from error
