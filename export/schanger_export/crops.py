@@ -103,6 +103,7 @@ class Crops(Dataset[Item]):
         swap: share of pairs whose dates are exchanged.
         focus: share of crops laid around a labelled pixel; the others lie anywhere.
         jitter: see `Augmentation`.
+        augment: False leaves the crops as they are.
     """
 
     def __init__(
@@ -115,9 +116,10 @@ class Crops(Dataset[Item]):
         swap: float = 0.5,
         focus: float = 0.0,
         jitter: float = 0.0,
+        augment: bool = True,
     ) -> None:
         self.dates, self.tile, self.seed, self.swap, self.focus = dates, tile, seed, swap, focus
-        self.augmentation = Augmentation(dates, jitter)
+        self.augmentation = Augmentation(dates, jitter) if augment else None
         self.entries: list[tuple[LabelledFiles, LabelRule, Source]] = []
         for source in sources:
             files = source.files(dates)
@@ -134,7 +136,8 @@ class Crops(Dataset[Item]):
         rng = np.random.default_rng((self.seed, number))
         images, label = self._crop(files, rule, source, rng)
         tensors = torch.from_numpy(np.stack(images)).float() / 255, torch.from_numpy(label).float()[None]
-        turned, mask = self.augmentation(*tensors, int(rng.integers(1 << 62)))
+        draw = int(rng.integers(1 << 62))
+        turned, mask = self.augmentation(*tensors, draw) if self.augmentation else tensors
         return turned, mask, torch.tensor(rng.random() < self.swap)
 
     def __getstate__(self) -> dict[str, object]:

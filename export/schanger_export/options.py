@@ -41,6 +41,7 @@ class Options:
         side_losses: also train the five side maps.
         focus: share of crops laid around a labelled pixel.
         jitter: 0 to 1, how far light and colour of each date are drawn apart from the other's.
+        augment: turn, warp and recolour the crops.
         freeze_batchnorm: keep BatchNorm's statistics.
         seed: what every draw follows from.
         amp: mixed precision: `auto` is fp16 on CUDA and none on the CPU.
@@ -71,6 +72,7 @@ class Options:
     side_losses: bool = True
     focus: float = 0.0
     jitter: float = 0.0
+    augment: bool = True
     freeze_batchnorm: bool = False
     seed: int = 36
     amp: Amp = "auto"

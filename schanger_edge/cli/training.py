@@ -55,6 +55,7 @@ Ema = Annotated[float | None, typer.Option(help="Decay of the averaged weights (
 EmaEvery = Annotated[int | None, typer.Option(help="Steps between two updates of the average.")]
 Clip = Annotated[float | None, typer.Option(help="Largest norm of the gradient (no limit).")]
 Focus = Annotated[float | None, typer.Option(help="Share of crops laid around a labelled pixel (0).")]
+NoAugmentation = Annotated[bool, typer.Option("--no-augmentation", help="Leave the crops as they are.")]
 Freeze = Annotated[bool, typer.Option("--freeze-batchnorm", help="Keep BatchNorm's statistics: for small sets.")]
 Seed = Annotated[int | None, typer.Option(help="What every draw follows from (36).")]
 Amp = Annotated[AmpOption | None, typer.Option(help="Mixed precision (auto: fp16 on CUDA, none on CPU).")]
@@ -99,6 +100,7 @@ def train(
     jitter: Annotated[
         float | None, typer.Option(help="0 to 1: how far each date's light and colour are drawn apart (0).")
     ] = None,
+    no_augmentation: NoAugmentation = False,
     freeze_batchnorm: Freeze = False,
     seed: Seed = None,
     amp: Amp = None,
@@ -121,7 +123,8 @@ def train(
         "accumulate": accumulate, "tile": tile, "rate": rate, "weight_decay": weight_decay, "drop": drop, "ema": ema,
         "ema_every": ema_every, "clip": clip, "swap": swap, "side_losses": False if no_side_losses else None,
         "focus": focus, "jitter": jitter, "freeze_batchnorm": freeze_batchnorm or None, "seed": seed,
-        "amp": amp and amp.value, "normalization": _read(normalization), "gsd": gsd, "license": license_text,
+        "augment": False if no_augmentation else None, "amp": amp and amp.value,
+        "normalization": _read(normalization), "gsd": gsd, "license": license_text,
     }  # fmt: skip
     run = {"device": device, "threads": threads, "workers": workers, "tensorboard": tensorboard}
     trained = _train("change", given, output, resume=resume, save_seconds=save_seconds, **run)
@@ -155,6 +158,7 @@ def pretrain(
     ema_every: EmaEvery = None,
     clip: Clip = None,
     focus: Focus = None,
+    no_augmentation: NoAugmentation = False,
     freeze_batchnorm: Freeze = False,
     seed: Seed = None,
     amp: Amp = None,
@@ -177,8 +181,8 @@ def pretrain(
         "epochs": epochs, "warmup_epochs": warmup_epochs, "eval_interval": eval_interval, "batch": batch,
         "accumulate": accumulate, "tile": tile, "rate": rate, "weight_decay": weight_decay, "drop": drop, "ema": ema,
         "ema_every": ema_every, "clip": clip, "focus": focus, "freeze_batchnorm": freeze_batchnorm or None,
-        "seed": seed, "amp": amp and amp.value, "normalization": _read(normalization), "gsd": gsd,
-        "license": license_text,
+        "seed": seed, "augment": False if no_augmentation else None, "amp": amp and amp.value,
+        "normalization": _read(normalization), "gsd": gsd, "license": license_text,
     }  # fmt: skip
     run = {"device": device, "threads": threads, "workers": workers, "tensorboard": tensorboard}
     trained = _train("single-date", given, output, resume=resume, save_seconds=save_seconds, **run)
