@@ -1,22 +1,24 @@
-"""Make a bundled model: export a checkpoint, score it, and put the scores into its card.
+"""Make a bundled model: export a checkpoint, score it, put the scores into its card, and keep its weights beside it.
 
-`python benchmarks/bundle.py last.pth small -o schanger_edge/models/schanger-small.onnx --dataset TEXT
---score levir/val=ROOT:val --score synthetic=ROOT:val`. Scores go by the official protocol (`schanger-edge evaluate`)
-on the folders given; the same figures are written to benchmarks/results/.
+`python benchmarks/bundle.py RUN/last.pth schanger-small --dataset TEXT --score levir/val=ROOT:val ...` writes
+schanger_edge/models/NAME.onnx and, to train on from, export/schanger_export/bundled/NAME.pth. Scores go by the official
+protocol (`schanger-edge evaluate`) on the folders given; the same figures are written to benchmarks/results/.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from common import save
 
 from schanger_edge import evaluate
-from schanger_edge._version import __version__
-from schanger_edge.model_card import ModelCard, Normalization, Statistics
-from schanger_export.checkpoints import load_network, weights_sha256
+from schanger_edge.bundled import FOLDER
+from schanger_export.cards import compose_card
+from schanger_export.checkpoints import load_network, read_card, save_checkpoint, weights_sha256
 from schanger_export.to_onnx import export_model
+from schanger_export.weights import BUNDLED
 
 LICENSE = "research use only, like the imagery it was trained on; see NOTICE"
 
@@ -24,38 +26,31 @@ LICENSE = "research use only, like the imagery it was trained on; see NOTICE"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("size", choices=["small", "base"])
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("name", help="such as schanger-small")
     parser.add_argument("--dataset", required=True, help="what the weights were trained on, in words")
     parser.add_argument("--score", action="append", default=[], help="NAME=ROOT:SPLIT")
-    parser.add_argument("--mean", type=float, nargs=3, default=[0.40, 0.39, 0.34])
-    parser.add_argument("--std", type=float, nargs=3, default=[0.18, 0.17, 0.16])
-    parser.add_argument("--halo", type=int, default=32)
-    parser.add_argument("--gsd", type=float, default=0.5)
     options = parser.parse_args()
-    statistics = Statistics(tuple(options.mean), tuple(options.std))
-    network = load_network(options.checkpoint, options.size)
-    scores: dict[str, dict[str, float]] = {}
+    card: dict[str, Any] = {**read_card(options.checkpoint), "dataset": options.dataset, "license": LICENSE}
+    card |= {"name": options.name, "scores": {}}
+    network = load_network(options.checkpoint)
+    weights, model = BUNDLED / f"{options.name}.pth", FOLDER / f"{options.name}.onnx"
 
     def write() -> float:
-        card = ModelCard(
-            name=f"schanger-{options.size}", size=options.size, dataset=options.dataset, tile=256, halo=options.halo,
-            threshold=0.5, gsd=options.gsd, normalization=Normalization(statistics, statistics),
-            weights_sha256=weights_sha256(options.checkpoint), scores=scores,
-            producer=f"schanger-edge {__version__}", license=LICENSE,
-        )  # fmt: skip
-        return export_model(network, options.output, card).largest_difference
+        BUNDLED.mkdir(exist_ok=True)
+        save_checkpoint(weights, network.state_dict(), card=card)
+        given = {"size": network.size, "weights_sha256": weights_sha256(weights)}
+        return export_model(network, model, compose_card(card, given, None, None)).largest_difference
 
     difference = write()
     for text in options.score:
         name, place = text.split("=", 1)
         root, split = place.rsplit(":", 1)
-        result = evaluate(root, split=split, model=options.output)
+        result = evaluate(root, split=split, model=model)
         keys = ("f1", "precision", "recall", "iou")
-        scores[name] = {**{key: round(getattr(result, key), 4) for key in keys}, "tiles": result.tiles}
+        card["scores"][name] = {**{key: round(getattr(result, key), 4) for key in keys}, "tiles": result.tiles}
     write()
-    figures = {"largest_difference_from_torch": difference, "scores": scores}
-    save(f"{options.output.stem}-accuracy", {"method": __doc__, "trained_on": options.dataset, **figures})
+    figures = {"largest_difference_from_torch": difference, "scores": card["scores"]}
+    save(f"{options.name}-accuracy", {"method": __doc__, "trained_on": options.dataset, **figures})
 
 
 if __name__ == "__main__":
