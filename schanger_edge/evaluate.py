@@ -205,7 +205,7 @@ def _facts(session: Session, result: Evaluation, root: Path) -> dict[str, str]:
         "model": f"{card.name} ({result.model})",
         "network": f"{card.size}, {card.precision}",
         "trained on": card.dataset,
-        "GSD of training": "unknown" if card.gsd is None else f"{card.gsd:g} m",
+        "trained at": "unknown" if card.gsd is None else f"{card.gsd:g} m",
         "sha256": result.model_sha256[:16],
         "licence": card.license or "not stated",
         "device": result.device,
