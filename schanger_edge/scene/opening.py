@@ -18,6 +18,7 @@ from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
+PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 GDAL_TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32",
               "int32": "Int32", "float32": "Float32", "float64": "Float64"}  # fmt: skip
@@ -31,6 +32,8 @@ def open_dataset(path: str) -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        if _is_cut_png(path):
+            raise SceneError(f"{path} is incomplete, its end is missing: get a fresh copy.")
         try:
             return rasterio.open(path)
         except GDAL_ERRORS as error:
@@ -40,6 +43,19 @@ def open_dataset(path: str) -> Any:
             if local and os.path.isdir(path):
                 raise SceneError(f"{path} is a folder: give the image file in it.") from error
             raise SceneError(f"{path} cannot be opened as an image ({error}): give GeoTIFF, PNG, JPEG.") from error
+
+
+def _is_cut_png(path: str) -> bool:
+    """True for a PNG without an end: GDAL would read noise from where it was cut, without an error."""
+    if not path.lower().endswith(".png"):
+        return False
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(file.tell() - PNG_TAIL, 0))
+            return b"IEND" not in file.read()
+    except OSError:  # absent, or not on this disk: opening it will say so
+        return False
 
 
 def grid_of(dataset: Any, path: str) -> Grid:

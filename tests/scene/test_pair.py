@@ -386,3 +386,14 @@ class TestRefusals:
     def test_scene_without_a_valid_pixel(self, make_tiff: Tiff) -> None:
         empty = make_tiff("a.tif", np.zeros((3, 20, 20), np.uint16), nodata=0)
         self.check(empty, empty, match="no valid pixel")
+
+    def test_png_without_its_end_is_refused(self, tmp_path: Path, ground: Ground) -> None:
+        """GDAL would read noise from where the file was cut."""
+        whole, cut = tmp_path / "a.png", tmp_path / "b.png"
+        cv2.imwrite(str(whole), ground(60, 60, 1).transpose(1, 2, 0))
+        cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        with pytest.raises(SceneError, match=r"b\.png is incomplete"), open_pair(whole, cut):
+            pass
+        cut.write_bytes(whole.read_bytes() + b"a note after the end")
+        with open_pair(whole, cut) as pair:
+            assert pair.grid.width == 60
