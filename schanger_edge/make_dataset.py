@@ -25,7 +25,8 @@ from schanger_edge.scene.validity import Nodata
 TILE = 256
 SHARES = (70.0, 15.0, 15.0)
 SEED = 36
-BLOCK_TILES = 4  # width of a block in tiles
+BLOCK_TILES = (4, 2, 1)  # width of a block in tiles: the first that gives enough blocks
+ENOUGH_BLOCKS = 10
 SLACK = 1.0  # pixels of ground that two tiles may share: neighbours do by rounding
 GSD_SPREAD = 1.5  # times; pairs that differ more are worth a warning
 SHARED = "shared ground"
@@ -104,7 +105,8 @@ def make_dataset(
         pairs: CSV table, see `scene.pair_list`.
         root: the folder to make; it appears when all is complete.
         tile: side of a tile in pixels, a multiple of 16.
-        block: side of the squares in metres; None takes four tiles of the coarsest pair.
+        block: side of the squares in metres; None takes four tiles of the coarsest pair, or two or one where that
+            gives less than ten squares.
         shares: of the tiles for train, val and test; any three numbers, taken relative to their sum.
         seed: decides which square goes where.
         gsd: metres per pixel to resample to on reading; None keeps that of each before image.
@@ -127,7 +129,7 @@ def make_dataset(
             raise DatasetError(
                 f"{table} gives no tile: {_in_words(cut.dropped)}; lower --min-valid or check the images."
             )
-        side = BLOCK_TILES * tile * max(cut.gsds) if block is None else block
+        side = _default_block(cut, tile) if block is None else block
         splits = _split(cut, side, dict(zip(SPLITS, (share / sum(shares) for share in shares), strict=True)), seed)
         for one in cut.tiles:
             if one.name in splits:
@@ -193,6 +195,13 @@ class _Cut:
         self._done += 1
         if self._progress:
             self._progress(self._done, self._total)
+
+
+def _default_block(cut: _Cut, tile: int) -> float:
+    """Metres; see `make_dataset`."""
+    free = [one.footprint for one in cut.tiles if one.row.split is None]
+    sides = [tiles * tile * max(cut.gsds) for tiles in BLOCK_TILES]
+    return next((side for side in sides if len({one.block(side) for one in free}) >= ENOUGH_BLOCKS), sides[-1])
 
 
 def _split(cut: _Cut, side: float, shares: dict[str, float], seed: int) -> dict[str, str]:

@@ -166,6 +166,14 @@ def test_a_split_for_a_whole_pair(two_pairs: Path, tmp_path: Path) -> None:
     assert 0 < counted["old", "train"] < 81  # train yields its tiles on the common ground
 
 
+def test_little_ground_is_cut_into_smaller_blocks(two_pairs: Path, tmp_path: Path) -> None:
+    assert make_dataset(two_pairs, tmp_path / "large", tile=16).block == pytest.approx(4 * 16 * 0.5, rel=1e-3)
+    two_pairs.write_text("\n".join(two_pairs.read_text().splitlines()[:2]))
+    small = make_dataset(two_pairs, tmp_path / "small", tile=64)
+    assert small.block == pytest.approx(64 * 0.5, rel=1e-3)
+    assert all(counts.tiles for counts in small.splits.values())
+
+
 def test_what_is_left_out_is_counted(make_tiff: Tiff, ground: Images, tmp_path: Path) -> None:
     image = ground(128, 128, 1)
     image[:, :10, :10] = 0

@@ -34,7 +34,8 @@ def make(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make; it must not exist.")],
     tile: Annotated[int, typer.Option(help="Side of a tile in pixels, a multiple of 16.")] = 256,
     block: Annotated[
-        float | None, typer.Option(help="Side in metres of the squares of ground dealt to splits (4 tiles).")
+        float | None,
+        typer.Option(help="Side in metres of the squares of ground dealt to splits (4 tiles, less on little ground)."),
     ] = None,
     split: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "70,15,15",
     seed: Annotated[int, typer.Option(help="Decides which square goes to which split.")] = 36,
