@@ -32,6 +32,7 @@ def prepare(folder: Path, options: Options | None, *, resume: bool, writes: bool
         SchangerError: the folder holds a run already, or none to go on with, or one with other options.
     """
     last = folder / LAST
+    options = _completed(options) if options else None
     if resume:
         if not last.exists():
             raise CheckpointError(f"{last} does not exist: there is nothing to go on with; leave out --resume.")
@@ -53,6 +54,17 @@ def prepare(folder: Path, options: Options | None, *, resume: bool, writes: bool
         except OSError as error:
             raise SchangerError(f"{folder} cannot be made ({error.strerror}): choose another folder.") from error
     return options
+
+
+def _completed(options: Options) -> Options:
+    """GSD and name of the data from `ROOT/dataset.json` of `dataset make`, where the options leave them open."""
+    try:
+        values = json.loads((Path(options.sources[0].split(",")[0]) / DESCRIPTION).read_text())
+        gsd, name = values.get("gsd"), values.get("name")
+    except (OSError, ValueError, AttributeError):
+        return options
+    gsd = options.gsd if options.gsd is not None or not isinstance(gsd, int | float) else float(gsd)
+    return dataclasses.replace(options, gsd=gsd, dataset=options.dataset or str(name or ""))
 
 
 def save(path: Path, options: Options, normalization: Normalization, state: State) -> None:
@@ -127,15 +139,6 @@ def normalization(options: Options) -> Normalization:
             f"{' --single' if options.dates == 1 else ''} -o {root / STATISTICS}, or give --normalization FILE."
         ) from None
     return normalization_from(values)
-
-
-def described(root: Path) -> dict[str, Any]:
-    """What `ROOT/dataset.json` of `dataset make` says; empty where there is none."""
-    try:
-        values = json.loads((root / DESCRIPTION).read_text())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _training_part(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

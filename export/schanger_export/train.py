@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from schanger_edge.errors import SchangerError
 from schanger_edge.model_card import Normalization
 from schanger_export import run_folder
-from schanger_export.allocator import keep_large_blocks
+from schanger_export.allocator import check_memory, keep_large_blocks
 from schanger_export.crops import Batches, Crops, Source
 from schanger_export.history import History
 from schanger_export.network import DropPath, SChanger, SingleDateNetwork, freeze_batchnorm
@@ -140,6 +140,8 @@ def train(
         if processes.device.type == "cpu":
             keep_large_blocks()
         options = run_folder.prepare(folder, options, resume=resume, writes=processes.first)
+        if processes.device.type == "cpu":
+            check_memory(options, processes.world)
         normalization = run_folder.normalization(options)
         return _train(
             options, normalization, folder, processes, workers=workers, tensorboard=tensorboard,

@@ -188,6 +188,21 @@ def test_folders_and_options_that_do_not_fit(tree: Path, tmp_path: Path) -> None
         run(tree, tmp_path / "amp", amp="fp16")
 
 
+def test_a_batch_that_cannot_fit_is_refused(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(SchangerError, match=r"65536 samples of 256 pixels at once need about .* give --accumulate"):
+        run(tree, tmp_path / "run", batch=65536, tile=256)
+
+
+def test_ground_sample_distance_comes_from_the_dataset(tree: Path, tmp_path: Path) -> None:
+    described = tmp_path / "described"
+    shutil.copytree(tree, described)
+    (described / "dataset.json").write_text(json.dumps({"name": "mine", "gsd": 0.3}))
+    run(described, tmp_path / "run", epochs=1, warmup_epochs=0)
+    card = weights(tmp_path / "run")["card"]
+    assert (card["dataset"], card["gsd"]) == ("mine", 0.3)
+    train(options(described, epochs=1, warmup_epochs=0), tmp_path / "run", resume=True)  # the same command again
+
+
 def test_records_after_the_last_checkpoint_are_dropped(tmp_path: Path) -> None:
     from schanger_export.history import History
 
