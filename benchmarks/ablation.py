@@ -31,7 +31,7 @@ from schanger_export.validation import predictor
 STATISTICS = Statistics((0.40, 0.39, 0.34), (0.18, 0.17, 0.16))
 NORMALIZATION = Normalization(STATISTICS, STATISTICS)
 SEEDS = (1, 2, 3)
-COMMON: dict[str, Any] = {"tile": 64, "batch": 8, "warmup_epochs": 0.5, "rate": 2e-3, "drop": 0.0, "clip": 5.0}
+COMMON: dict[str, Any] = {"tile": 64, "batch": 4, "warmup_epochs": 0.5, "rate": 2e-3, "drop": 0.0, "clip": 5.0}
 COMMON |= {"ema": 0.98, "ema_every": 1, "focus": 0.5, "eval_interval": 100}
 
 
@@ -86,8 +86,8 @@ def main() -> None:
     parser.add_argument("--levir", type=Path, required=True)
     parser.add_argument("--single", action="append", required=True, help="as `schanger-edge pretrain` takes them")
     parser.add_argument("--holdout", nargs="+", default=["test_1", "test_2"])
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--prior-epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--prior-epochs", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=16, help="crops of each tile in an epoch")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

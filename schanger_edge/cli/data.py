@@ -11,8 +11,8 @@ import typer
 from rich.text import Text
 
 from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.parsing import parse_bands, parse_nodata
 from schanger_edge.cli.printing import progress_bars
-from schanger_edge.cli.run import _parse_bands, _parse_nodata
 from schanger_edge.errors import SchangerError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def make(
     with progress_bars() as progress:
         made = make_dataset(
             pairs, output, tile=tile, block=block, shares=_parse_shares(split), seed=seed, gsd=gsd,
-            min_valid=min_valid, bands=_parse_bands(bands), nodata=_parse_nodata(nodata),
+            min_valid=min_valid, bands=parse_bands(bands), nodata=parse_nodata(nodata),
             progress=lambda done, total: progress("tiles", done, total),
         )  # fmt: skip
     for note in made.notes:

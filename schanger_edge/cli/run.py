@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.parsing import parse_bands, parse_nodata
 from schanger_edge.cli.printing import percent, print_result, progress_bars
-from schanger_edge.errors import SchangerError
 
 
 class GridOption(str, Enum):
@@ -52,7 +52,7 @@ def run(
     with progress_bars() as progress:
         result = detect(
             before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
-            bands=_parse_bands(bands), nodata=_parse_nodata(nodata), min_area=min_area, threads=threads,
+            bands=parse_bands(bands), nodata=parse_nodata(nodata), min_area=min_area, threads=threads,
             on_start=on_start, progress=progress,
         )  # fmt: skip
     print_result(result)
@@ -87,21 +87,3 @@ def _crs_name(pair: Any) -> str:
         return "no CRS"
     name = crs.to_string() if crs.to_epsg() else "custom CRS"
     return f"{name}, pixels of unknown size" if pair.grid.gsd is None else f"{name}, {pair.grid.gsd:.3g} m"
-
-
-def _parse_bands(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise SchangerError(f"--bands needs three numbers such as 1,2,3, not {text!r}.") from None
-
-
-def _parse_nodata(text: str) -> float | str | None:
-    if text in ("auto", "none"):
-        return "auto" if text == "auto" else None
-    try:
-        return float(text)
-    except ValueError:
-        raise SchangerError(f"--nodata needs auto, none or a number, not {text!r}.") from None
