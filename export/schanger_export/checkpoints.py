@@ -101,6 +101,15 @@ def initialize(network: SChanger, path: str | os.PathLike[str]) -> Literal["sing
     return "siamese" if fusion_names(network.size) <= state.keys() else "single-date"
 
 
+def size_of(path: str | os.PathLike[str]) -> Size:
+    """Which network a checkpoint holds, by its shapes.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds neither.
+    """
+    return _size_of(Path(path), read_state_dict(path))
+
+
 def fusion_names(size: Size) -> frozenset[str]:
     """The parameters that the Siamese network has and the single-date network lacks."""
     return frozenset(_shapes(size, True).keys() - _shapes(size, False).keys())

@@ -20,7 +20,7 @@ class Options:
 
     Attributes:
         task: `change` for pairs, `single-date` for pre-training.
-        size: `small` or `base`.
+        size: `small` or `base`; empty is that of the start weights, else small.
         sources: training data, as `crops.Source.parse` reads it.
         validation: the same, scored while training; empty leaves validation out.
         dataset: what the data are called in the model card; a benchmark dataset's name brings its preset.
@@ -51,7 +51,7 @@ class Options:
     """
 
     task: Task = "change"
-    size: str = "small"
+    size: str = ""
     sources: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     dataset: str = ""
@@ -85,7 +85,7 @@ class Options:
         shares = (self.swap, self.focus, self.jitter)
         tile, epochs, warmup = self.tile, self.epochs, self.warmup_epochs
         checks = (
-            (self.size in ("small", "base"), f"--size must be small or base, not {self.size}"),
+            (self.size in ("", "small", "base"), f"--size must be small or base, not {self.size}"),
             (bool(self.sources), "a new run needs training data: name at least one folder"),
             (tile >= 32 and tile % TILE_MULTIPLE == 0, f"--tile must be a multiple of 16 from 32 on, not {tile}"),
             (min(whole) >= 1, "epochs, steps and samples must be at least 1"),

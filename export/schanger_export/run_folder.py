@@ -13,7 +13,7 @@ from torch import nn
 from schanger_edge.errors import CheckpointError, DatasetError, SchangerError
 from schanger_edge.model_card import Normalization, normalization_from
 from schanger_export.checkpoints import initialize as initialize_change
-from schanger_export.checkpoints import load_single_date, read_card, save_checkpoint
+from schanger_export.checkpoints import load_single_date, read_card, save_checkpoint, size_of
 from schanger_export.network import SChanger
 from schanger_export.options import Options, known_dataset
 from schanger_export.weights import find, resolve
@@ -57,7 +57,10 @@ def prepare(folder: Path, options: Options | None, *, resume: bool, writes: bool
 
 
 def _completed(options: Options) -> Options:
-    """GSD and name of the data from `ROOT/dataset.json` of `dataset make`, where the options leave them open."""
+    """What the options leave open: the size of the start weights; GSD and name of the data from `ROOT/dataset.json`."""
+    if not options.size:
+        size = size_of(resolve(options.init)) if options.init else "small"
+        options = dataclasses.replace(options, size=size)
     try:
         values = json.loads((Path(options.sources[0].split(",")[0]) / DESCRIPTION).read_text())
         gsd, name = values.get("gsd"), values.get("name")

@@ -24,6 +24,7 @@ from schanger_edge.synthetic import SyntheticScene  # noqa: E402
 from schanger_export import run_folder  # noqa: E402
 from schanger_export import train as train_module  # noqa: E402
 from schanger_export.checkpoints import load_network, load_single_date  # noqa: E402
+from schanger_export.network import SChanger  # noqa: E402
 from schanger_export.options import Options  # noqa: E402
 from schanger_export.train import Progress, Trained, train  # noqa: E402
 
@@ -191,6 +192,33 @@ def test_folders_and_options_that_do_not_fit(tree: Path, tmp_path: Path) -> None
 def test_a_batch_that_cannot_fit_is_refused(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(SchangerError, match=r"65536 samples of 256 pixels at once need about .* give --accumulate"):
         run(tree, tmp_path / "run", batch=65536, tile=256)
+
+
+def test_size_is_that_of_the_start_weights(tree: Path, tmp_path: Path) -> None:
+    torch.save({"state_dict": SChanger("base").state_dict()}, tmp_path / "base.pth")
+    asked = options(tree, init=str(tmp_path / "base.pth"))
+    assert run_folder.prepare(tmp_path / "run", asked, resume=False, writes=True).size == "base"
+    assert run_folder.prepare(tmp_path / "other", options(tree), resume=False, writes=True).size == "small"
+    wrong = run_folder.prepare(tmp_path / "x", options(tree, init=str(tmp_path / "base.pth"), size="small"),
+                               resume=False, writes=True)  # fmt: skip
+    with pytest.raises(CheckpointError, match="--size base"):
+        train_module.build_network(wrong)
+
+
+def test_tensorboard_events(tree: Path, tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(options(tree), tmp_path / "run", device="cpu", threads=1, tensorboard=True)
+    found = events.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [e.step for e in found.Scalars("loss")] == [1, 2, 3, 4]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_mixed_precision_on_cuda(tree: Path, tmp_path: Path) -> None:
+    trained = train(options(tree, epochs=8), tmp_path / "run", device="cuda", save_seconds=0)
+    assert all(torch.isfinite(v).all() for v in weights(trained.folder)["state_dict"].values())
+    assert weights(trained.folder)["training"]["scaler"]["scale"] > 1
+    load_network(trained.checkpoint, "small")
 
 
 def test_ground_sample_distance_comes_from_the_dataset(tree: Path, tmp_path: Path) -> None:
