@@ -35,11 +35,11 @@ def main() -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     places = defaultdict(list)
     for path in sorted((options.single / "image").glob(options.glob)):
-        places[path.name.split("_")[0] if "_" in path.name else ""].append(path)
+        places[place_of(path)].append(path)
     images = [path for paths in places.values() for path in paths]
     for number in range(options.count):
         first = images[rng.integers(len(images))]
-        place = places[first.name.split("_")[0] if "_" in first.name else ""]
+        place = places[place_of(first)]
         second = first if rng.random() < SAME else place[rng.integers(len(place))]
         before, after = read(first, cv2.IMREAD_COLOR), read(second, cv2.IMREAD_COLOR)
         built = [read(next((options.single / "mask").glob(f"{path.stem}.*")), cv2.IMREAD_GRAYSCALE) > 127
@@ -47,6 +47,11 @@ def main() -> None:
         name = f"{options.single.name}_{options.seed}_{number}.png"
         for kind, array in (("A", before), ("B", after), ("label", (built[0] ^ built[1]).astype(np.uint8) * 255)):
             cv2.imwrite(str(folder / kind / name), array)
+
+
+def place_of(path: Path) -> str:
+    """The part of a name before the first `_`; one place for all names without it."""
+    return path.name.split("_")[0] if "_" in path.name else ""
 
 
 def read(path: Path, mode: int) -> NDArray[np.uint8]:

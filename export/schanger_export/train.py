@@ -88,9 +88,8 @@ class State:
     loss_count: int = 0
     f1: float | None = None
     best_f1: float | None = None
-    best_step: int = 0
 
-    PLAIN = ("step", "updates", "loss_sum", "loss_count", "f1", "best_f1", "best_step")
+    PLAIN = ("step", "updates", "loss_sum", "loss_count", "f1", "best_f1")
 
     def as_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -235,19 +234,18 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         epoch, in_epoch = divmod(state.step, steps_per_epoch)
         validates = in_epoch == 0 and (epoch % options.eval_interval == 0 or state.step == steps)
         loss_mean, message = state.loss_sum / state.loss_count, ""
+        if in_epoch == 0:
+            state.loss_sum, state.loss_count = 0.0, 0
         if history and in_epoch == 0:
             record = {"step": state.step, "epoch": epoch, "loss": loss_mean, "rate": rate}
             if validates and validation:
                 scores = validate(state.average, validation, options.dates, normalization, device, amp)
                 state.f1, record = scores.f1, record | scores.as_record()
                 message = f"epoch {epoch}: loss {loss_mean:.3f}, {scores}"
-            state.loss_sum, state.loss_count = 0.0, 0
             history.add(record)
             if validates and run_folder.is_best(state):
-                state.best_f1, state.best_step = state.f1, state.step
+                state.best_f1 = state.f1
                 run_folder.save(folder / run_folder.BEST, options, normalization, state)
-        elif in_epoch == 0:
-            state.loss_sum, state.loss_count = 0.0, 0
         if processes.first and (state.step == steps or time.monotonic() - saved >= save_seconds):
             run_folder.save(folder / run_folder.LAST, options, normalization, state)
             saved = time.monotonic()

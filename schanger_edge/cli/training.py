@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from enum import Enum
 from pathlib import Path
@@ -236,13 +235,9 @@ def _read(path: Path | None) -> dict[str, Any] | None:
     """Colour statistics from a file."""
     if path is None:
         return None
-    from schanger_edge.model_card import normalization_from
+    from schanger_export.cards import read_normalization
 
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SchangerError(f"{path} cannot be read as JSON: give a file made by schanger-edge statistics.") from error
-    return dataclasses.asdict(normalization_from(values))
+    return dataclasses.asdict(read_normalization(path))
 
 
 class TrainingLines:
