@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, Literal
 
 from schanger_edge.datasets import BenchmarkDataset
@@ -143,6 +144,11 @@ class Options:
         known = {field.name for field in dataclasses.fields(cls)}
         values = {key: value for key, value in values.items() if key in known}
         return cls(**{**values, "sources": tuple(values["sources"]), "validation": tuple(values["validation"])})
+
+
+def root_of(source: str) -> Path:
+    """The folder of a source as it is written, `ROOT[,key=value]...`."""
+    return Path(source.partition(",")[0])
 
 
 def known_dataset(name: str) -> BenchmarkDataset | None:

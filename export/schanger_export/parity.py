@@ -1,27 +1,37 @@
-"""Parity: a model file, run by a session, gives the probabilities it was made from.
+"""Parity: a model file, run by a session, gives the probabilities it was made from, or nearly where it was converted.
 
-The only module of the factory that opens sessions. It needs no torch, so that conversions can use it too.
+The only module of the factory that opens sessions. It needs onnx, but no torch, so that conversions can use it too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
-from schanger_edge.sessions import open_session
+from schanger_edge.agreement import Agreement
+from schanger_edge.errors import ModelError
+from schanger_edge.scene.tile_pool import WholeTile
+from schanger_edge.sessions import Session, open_session
+from schanger_edge.tile_draw import TileSet
+
+FP16_STEP = 2.0**-10
+SMALLEST = 1e-6  # smaller weights may become FP16's smallest number
 
 BATCHES = (1, 3)
 """A batch of one, and one that is neither one nor even: constants baked in for the batch show there."""
 
 Tiles = NDArray[np.uint8]
-Reference = Callable[[Tiles, Tiles], NDArray[np.float32]]
+Runner = Callable[[Tiles, Tiles], NDArray[np.float32]]
 """Tiles of both dates, uint8 (N, 3, T, T) -> probability (N, 1, T, T); a session's `run` is one."""
 
 
-def largest_difference(reference: Reference, model: Path, tiles: tuple[Tiles, Tiles]) -> float:
+def largest_difference(reference: Runner, model: Path, tiles: tuple[Tiles, Tiles]) -> float:
     """The largest absolute difference in probability between a reference and a model file.
 
     Args:
@@ -45,6 +55,93 @@ def largest_difference(reference: Reference, model: Path, tiles: tuple[Tiles, Ti
             parts = [session.run(before[i : i + batch], after[i : i + batch]) for i in starts]
             largest = max(largest, float(np.abs(np.concatenate(parts) - wanted).max()), key=_nan_first)
     return largest
+
+
+class Reference:
+    """An FP32 model and its probabilities on a set of tiles, which converted ones are held against.
+
+    Use it as a context manager while tiles are drawn and looked at; what it saw stays.
+
+    Args:
+        model: the FP32 model file.
+    """
+
+    def __init__(self, model: Path) -> None:
+        self._session = open_session(model)
+        self.threshold = self._session.card.threshold
+        self.tiles = TileSet([], [])
+        self._probabilities: list[NDArray[np.float32]] = []
+
+    def change(self, tile: WholeTile) -> NDArray[np.bool_]:
+        """The model's own change map (T, T)."""
+        return _infer(self._session, tile) > self.threshold
+
+    def look_at(self, tiles: TileSet, progress: Callable[[int], None] | None = None) -> None:
+        """Take the tiles to compare on."""
+        self.tiles, self._probabilities = tiles, []
+        for number, tile in enumerate(tiles, 1):
+            self._probabilities.append(_infer(self._session, tile))
+            if progress:
+                progress(number)
+
+    def __enter__(self) -> Reference:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def score(self, model: onnx.ModelProto | Path, every: int = 1) -> Agreement:
+        """How a model, in memory or in a file, agrees with the parent; on each tile, or every n-th.
+
+        Raises:
+            SchangerError: it cannot be opened, or gives values that are no probabilities.
+        """
+        if isinstance(model, Path):
+            return self._score(model, every)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "candidate.onnx"
+            onnx.save_model(model, str(path))
+            return self._score(path, every)
+
+    def _score(self, path: Path, every: int) -> Agreement:
+        result = Agreement()
+        with open_session(path) as session:
+            for tile, probability in zip(self.tiles.every(every), self._probabilities[::every], strict=True):
+                result.add(probability, _infer(session, tile), tile.label, (self.threshold, self.threshold))
+        return result
+
+
+def _infer(session: Session, tile: WholeTile) -> NDArray[np.float32]:
+    """Probability (T, T) of one tile."""
+    probability: NDArray[np.float32] = session.run(tile.before[None], tile.after[None])[0, 0]
+    return probability
+
+
+def check_weights(parent: onnx.ModelProto, converted: onnx.ModelProto) -> None:
+    """Every floating-point weight of the parent is in the converted model, to FP16's precision.
+
+    Raises:
+        ModelError: one is missing or differs.
+    """
+    there = {tensor.name: tensor for tensor in converted.graph.initializer}
+    for tensor in parent.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        if tensor.name not in there:
+            raise ModelError(f"the converted model lacks the weight {tensor.name}: nothing was written.")
+        wanted, got = (numpy_helper.to_array(t).astype(np.float64) for t in (tensor, there[tensor.name]))
+        if wanted.shape != got.shape or not (np.abs(wanted - got) <= FP16_STEP * np.abs(wanted) + SMALLEST).all():
+            raise ModelError(f"the converted model has another weight {tensor.name}: nothing was written.")
+
+
+def check_parity(found: Agreement, limits: Sequence[tuple[str, float, float]]) -> None:
+    """Raise ModelError where a value passes its limit; each is (in words, value, limit)."""
+    for words, value, limit in limits:
+        if not value <= limit:  # also true for NaN
+            raise ModelError(
+                f"the converted model differs from its parent on {found.tiles} tiles: {words} {value:.2g}, more than "
+                f"{limit:g}: nothing was written."
+            )
 
 
 def image_like_tiles(count: int, tile: int, seed: int = 36) -> tuple[Tiles, Tiles]:

@@ -15,7 +15,7 @@ from schanger_edge.model_card import Normalization, normalization_from
 from schanger_export.checkpoints import initialize as initialize_change
 from schanger_export.checkpoints import load_single_date, read_card, save_checkpoint, size_of
 from schanger_export.network import SChanger
-from schanger_export.options import Options, known_dataset
+from schanger_export.options import Options, known_dataset, root_of
 from schanger_export.weights import find, resolve
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _completed(options: Options) -> Options:
         size = size_of(resolve(options.init)) if options.init else "small"
         options = dataclasses.replace(options, size=size)
     try:
-        values = json.loads((Path(options.sources[0].split(",")[0]) / DESCRIPTION).read_text())
+        values = json.loads((root_of(options.sources[0]) / DESCRIPTION).read_text())
         gsd, name = values.get("gsd"), values.get("name")
     except (OSError, ValueError, AttributeError):
         return options
@@ -77,7 +77,7 @@ def save(path: Path, options: Options, normalization: Normalization, state: Stat
     """
     weights = state.average if options.dates == 2 else state.network
     scores = {"validation": {"f1": round(state.f1, 4)}} if state.f1 is not None else {}
-    names = ", ".join(Path(source.split(",")[0]).name for source in options.sources)
+    names = ", ".join(root_of(source).name for source in options.sources)
     card = {
         "task": options.task, "size": options.size, "dataset": options.dataset or names,
         "normalization": dataclasses.asdict(normalization), "gsd": options.gsd, "scores": scores,
@@ -133,7 +133,7 @@ def normalization(options: Options) -> Normalization:
             return known.normalization
         if card.get("normalization") and card.get("task", "change") == "change":
             return normalization_from(card["normalization"])
-    root = Path(options.sources[0].split(",")[0])
+    root = root_of(options.sources[0])
     try:
         values = json.loads((root / STATISTICS).read_text())
     except (OSError, ValueError):

@@ -214,18 +214,19 @@ def _train(task: Any, given: dict[str, Any], output: Path, *, resume: bool, **ru
 def _validation(task: str, sources: tuple[str, ...], asked: list[str] | None) -> tuple[str, ...]:
     """What was asked for; else the split val of each folder that has one."""
     from schanger_edge.scene.layouts import pair_files
+    from schanger_export.options import root_of
 
     if asked:
         return () if asked == ["none"] else tuple(asked)
     found = []
     for source in sources if task == "change" else ():
-        root = source.split(",")[0]
+        root = root_of(source)
         try:
-            pair_files(Path(root), "val")
+            pair_files(root, "val")
         except SchangerError:
             continue
-        if root not in found:
-            found.append(root)
+        if str(root) not in found:
+            found.append(str(root))
     if task == "change" and not found:
         err.print("no folder has a split val: nothing is validated, the last weights will be taken.", style="yellow")
     return tuple(found)

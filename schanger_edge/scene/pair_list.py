@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from schanger_edge.errors import DatasetError
@@ -25,7 +25,7 @@ class PairRow:
         line: line of the file, from 1.
         before: image of the first date.
         after: image of the second date.
-        label: polygons or raster of what changed.
+        label: polygons or raster of what changed; empty where there is none.
         layer: layer of the label's file; None for its only one.
         area: polygons of the ground that was looked at; None for all of it.
         split: train, val or test for all its tiles; None deals them by ground.
@@ -42,7 +42,7 @@ class PairRow:
     name: str
 
 
-def read_pair_list(path: Path, splits: tuple[str, ...]) -> list[PairRow]:
+def read_pair_list(path: Path, splits: tuple[str, ...], *, label_needed: bool = True) -> list[PairRow]:
     """The rows of a table with the columns before, after, label and maybe layer, area, split, name.
 
     Separated by comma or semicolon; paths are relative to the table's folder. Names not given are those of the before
@@ -51,15 +51,17 @@ def read_pair_list(path: Path, splits: tuple[str, ...]) -> list[PairRow]:
     Args:
         path: the CSV file, UTF-8.
         splits: words allowed in the column split.
+        label_needed: False lets the column label, or its cells, be left out.
 
     Raises:
         DatasetError: the file cannot be read, a column is missing or unknown, or a row is not complete.
     """
     rows: list[PairRow] = []
     taken: set[str] = set()
-    for line, cells in _cells(path):
+    needed = NEEDED if label_needed else NEEDED[:2]
+    for line, cells in _cells(path, needed):
         where = f"{path} line {line}"
-        for column in NEEDED:
+        for column in needed:
             if not cells.get(column):
                 raise DatasetError(f"{where} has no {column}: fill it in or remove the line.")
         split = cells.get("split")
@@ -69,14 +71,14 @@ def read_pair_list(path: Path, splits: tuple[str, ...]) -> list[PairRow]:
         name = _name(cells.get("name"), files["before"], taken, where)
         taken.add(name.lower())
         layer, area = cells.get("layer") or None, files.get("area")
-        row = PairRow(line, files["before"], files["after"], files["label"], layer, area, split or None, name)
+        row = PairRow(line, files["before"], files["after"], files.get("label", ""), layer, area, split or None, name)
         rows.append(row)
     if not rows:
         raise DatasetError(f"{path} lists no pair: write one row for each, below the line before,after,label.")
     return rows
 
 
-def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _cells(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, column -> text) of each row that is not empty."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -84,7 +86,7 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             file.seek(0)
             reader = csv.reader(file, delimiter=";" if ";" in head and "," not in head else ",", strict=True)
             columns = [column.strip().lower() for column in next(reader, [])]
-            _check_columns(path, columns)
+            _check_columns(path, columns, needed)
             for row in reader:
                 texts = [text.strip() for text in row]
                 if not any(texts):
@@ -102,8 +104,8 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         ) from error
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
-    missing = [column for column in NEEDED if column not in columns]
+def _check_columns(path: Path, columns: list[str], needed: Sequence[str]) -> None:
+    missing = [column for column in needed if column not in columns]
     unknown = [column for column in columns if column not in (*NEEDED, *OPTIONAL)]
     twice = {column for column in columns if columns.count(column) > 1}
     if missing or unknown or twice:
@@ -111,7 +113,8 @@ def _check_columns(path: Path, columns: list[str]) -> None:
             f"lacks the column {missing[0]}" if missing else f"has a column {(unknown or sorted(twice))[0]!r} too many"
         )
         raise DatasetError(
-            f"{path} {what}: its first line is before,after,label, and where needed {','.join(OPTIONAL)}."
+            f"{path} {what}: its first line is {','.join(needed)}, and where needed "
+            f"{','.join(name for name in (*NEEDED, *OPTIONAL) if name not in needed)}."
         )
 
 

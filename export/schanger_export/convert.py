@@ -1,0 +1,144 @@
+"""`schanger-edge convert`: an FP32 model file -> FP16, with the ranges that decide what stays FP32."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from schanger_edge._version import __version__
+from schanger_edge.agreement import Agreement
+from schanger_edge.errors import ModelError
+from schanger_edge.files import replacing
+from schanger_edge.rendered_tiles import rendered_source
+from schanger_edge.scene.tile_pool import Item, parse_source
+from schanger_edge.tile_draw import draw_tiles
+from schanger_export.cards import PRODUCER
+from schanger_export.fp16 import LARGEST, to_fp16
+from schanger_export.graph import check_inputs, float_tensors, read_model, write_card
+from schanger_export.parity import Reference, check_parity, check_weights
+from schanger_export.ranges import largest_values
+
+SEED = 36
+HELD = 16
+MEAN_DIFFERENCE, DISAGREEMENT, F1_LOSS = 1e-3, 1e-3, 0.1
+"""What an FP16 model may differ from its parent: in probability, in share of pixels, in points of F1."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What a conversion made.
+
+    Attributes:
+        path: the model file.
+        bytes: its size, and that of its parent.
+        agreement: with its parent, on tiles whose ranges were not looked at.
+        resize_fp16: whether Resize works in FP16.
+        kept_by_range: nodes that stay FP32 because a tensor of theirs is too large.
+        report: the JSON file beside the model.
+    """
+
+    path: Path
+    bytes: tuple[int, int]
+    agreement: Agreement
+    resize_fp16: bool
+    kept_by_range: list[str]
+    report: Path
+
+
+def convert(
+    model: Path, target: Path, *, sources: Sequence[str] = (), samples: int = 32, progress: Progress | None = None
+) -> Conversion:
+    """Make an FP16 model file.
+
+    Args:
+        model: an FP32 model file.
+        target: the .onnx file to write, replaced where it exists; the report is written beside it.
+        sources: real tiles, see `scene.tile_pool.parse_source`; rendered scenes where there are none.
+        samples: tiles to measure ranges on.
+        progress: told (stage, done, total).
+
+    Raises:
+        SchangerError: the model or the tiles are not usable, or the result differs from its parent.
+    """
+    tell = progress or (lambda *_: None)
+    parent, card, sha256 = read_model(model)
+    check_inputs(parent, model)
+    report = report_path(target)
+    with replacing(target, ModelError) as temporary, replacing(report, ModelError) as report_temporary:
+        with Reference(model) as reference:
+            measured, held = draw_tiles(
+                items_of(sources), card.tile, (samples, HELD), SEED, reference.change,
+                lambda done, total: tell("tiles", done, total),
+            )  # fmt: skip
+            reference.look_at(held)
+        ranges = largest_values(
+            parent, list(float_tensors(parent)), measured, lambda done: tell("ranges", done, len(measured))
+        )
+        for resize in (True, False):
+            converted, kept = to_fp16(parent, ranges, resize=resize)
+            found = reference.score(converted)
+            if found.mean_difference <= MEAN_DIFFERENCE or not resize:
+                break
+        write_card(
+            converted,
+            dataclasses.replace(
+                card, precision="fp16", parent_sha256=sha256, scores={}, producer=f"{PRODUCER} {__version__}"
+            ),
+        )
+        onnx.save_model(converted, str(temporary))
+        found = verified(parent, temporary, reference, fp16_limits)
+        values: dict[str, Any] = {
+            "model": target.name, "parent": model.name, "parent_sha256": sha256, "precision": "fp16",
+            "resize_fp16": resize, "limit": LARGEST, "kept_by_range": kept, "agreement": found.as_dict(),
+            "tiles": {"ranges": measured.names(), "parity": held.names()},
+            "largest_values": {name: float(f"{value:.5g}") for name, value in ranges.items()},
+        }  # fmt: skip
+        report_temporary.write_text(json.dumps(values, indent=1) + "\n")
+    return Conversion(target, (target.stat().st_size, model.stat().st_size), found, resize, kept, report)
+
+
+def report_path(target: Path, suffix: str = ".json") -> Path:
+    """`model.fp16.onnx` -> `model.fp16.report.json`."""
+    return target.with_name(f"{target.name.removesuffix('.onnx')}.report{suffix}")
+
+
+def items_of(sources: Sequence[str]) -> list[list[Item]]:
+    """The pairs of each source; rendered scenes where there is none."""
+    return [parse_source(text) for text in sources] if sources else [rendered_source()]
+
+
+def verified(
+    parent: onnx.ModelProto,
+    path: Path,
+    reference: Reference,
+    limits: Callable[[Agreement], Sequence[tuple[str, float, float]]],
+) -> Agreement:
+    """How a finished file agrees with its parent.
+
+    Raises:
+        ModelError: it is no valid ONNX, a weight is not its parent's, or it differs by more than the limits.
+    """
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"the converted graph is not valid ONNX ({error}): use another version of onnx.") from error
+    check_weights(parent, onnx.load(str(path)))
+    found = reference.score(path)
+    check_parity(found, limits(found))
+    return found
+
+
+def fp16_limits(found: Agreement) -> list[tuple[str, float, float]]:
+    """For `candidates.check_parity`."""
+    limits = [
+        ("mean difference of probability", found.mean_difference, MEAN_DIFFERENCE),
+        ("share of pixels called otherwise", 1 - found.agreement, DISAGREEMENT),
+    ]
+    return [*limits, ("points of F1 lost", found.f1_loss, F1_LOSS)] if found.labelled else limits

@@ -1,0 +1,79 @@
+"""An FP32 or Q/DQ graph -> the same in FP16, but for what needs FP32's range or precision.
+
+Inputs (uint8) and output (float32) keep their types. ONNX Runtime's CPU cannot show an overflow, because it computes
+FP16 nodes in FP32; so what must stay is decided by the ranges that were measured in FP32.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import onnx
+from onnxconverter_common import float16
+
+LARGEST = 8000.0
+"""A tensor that passes this on real tiles stays FP32: an eighth of FP16's range is left for tiles not seen."""
+
+ALWAYS_FP32 = frozenset({"ReduceMean", "Pow", "Sqrt"})
+"""Mean, power, root of the channel LayerNorm; squeeze-excite's mean, whose sum over a tile passes FP16's range."""
+
+RESIZE = "Resize"
+_HALF, _SINGLE = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+
+
+def to_fp16(model: onnx.ModelProto, largest: Mapping[str, float], *, resize: bool) -> tuple[onnx.ModelProto, list[str]]:
+    """A converted copy.
+
+    Args:
+        model: with FP32 weights.
+        largest: the largest |x| of each of its tensors over real tiles, in FP32.
+        resize: whether Resize works in FP16 too.
+
+    Returns:
+        The model, and the names of the nodes that stay FP32 because a tensor of theirs is too large.
+    """
+    too_large = {name for name, value in largest.items() if value > LARGEST}
+    by_range = [node.name for node in model.graph.node if too_large & {*node.input, *node.output}]
+    blocked = {*by_range, *_always(model.graph)}
+    if not resize:
+        blocked |= {node.name for node in model.graph.node if node.op_type == RESIZE}
+    converted = float16.convert_float_to_float16(
+        copy.deepcopy(model), keep_io_types=True, op_block_list=[], node_block_list=sorted(blocked)
+    )
+    del converted.graph.value_info[:]
+    own_casts = {node.name for node in model.graph.node if node.op_type == "Cast"} - blocked
+    for node in converted.graph.node:
+        if node.name in own_casts and node.attribute[0].i == _SINGLE:  # the converter leaves them FP32
+            node.attribute[0].i = _HALF
+    factors = {name for node in model.graph.node if node.op_type == RESIZE for name in node.input[1:]}
+    originals = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name in factors}
+    for tensor in converted.graph.initializer:
+        if tensor.name in originals:  # the converter makes Resize's factors FP16 too, which ONNX forbids
+            tensor.CopyFrom(originals[tensor.name])
+    _drop_detours(converted.graph)
+    return converted, by_range
+
+
+def _always(graph: onnx.GraphProto) -> set[str]:
+    """Names of the nodes of `ALWAYS_FP32`, and of the additions of epsilon before the roots."""
+    roots = {node.input[0] for node in graph.node if node.op_type == "Sqrt"}
+    return {node.name for node in graph.node if node.op_type in ALWAYS_FP32 or roots & set(node.output)}
+
+
+def _drop_detours(graph: onnx.GraphProto) -> None:
+    """Between two FP32 nodes the converter puts casts to FP16 and back, which would undo what they are kept for."""
+    casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
+    renamed = {}
+    for node in casts.values():
+        before = casts.get(node.input[0])
+        if before is not None and (before.attribute[0].i, node.attribute[0].i) == (_HALF, _SINGLE):
+            renamed[node.output[0]] = before.input[0]
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
+        graph.node.remove(node)  # the first half of a detour, which only the second used

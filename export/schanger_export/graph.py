@@ -1,0 +1,140 @@
+"""A model file's graph, seen as what it is made of: named parts, convolutions and their work.
+
+Needs onnx, no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+
+from schanger_edge.errors import ModelError
+from schanger_edge.model_card import INPUT_NAMES, METADATA_KEY, ModelCard
+
+STEM, HEADS, OTHER = "stem", "heads", "other"
+_PARTS = (
+    (re.compile(r"/conv_1/"), STEM),
+    (re.compile(r"/encoder(\d)/"), "encoder{}"),
+    (re.compile(r"/Bi(\d)/"), "attention{}"),
+    (re.compile(r"/decoder(\d)/"), "decoder{}"),
+    (re.compile(r"/head\d/"), HEADS),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """One convolution.
+
+    Attributes:
+        name: its node's.
+        part: see `part_of`.
+        activation: its input tensor.
+        weight: its weight tensor.
+        depthwise: each channel by itself.
+        macs: multiply-adds on one pair of tiles.
+    """
+
+    name: str
+    part: str
+    activation: str
+    weight: str
+    depthwise: bool
+    macs: int
+
+
+def read_model(path: Path) -> tuple[onnx.ModelProto, ModelCard, str]:
+    """A model file with its card and hash, fit to be converted.
+
+    Raises:
+        ModelError: it cannot be read, has no card, or is no FP32 model.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"model {path} cannot be read ({error.strerror}): give the path of an .onnx file.") from error
+    try:
+        model = onnx.load_model_from_string(content)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf and the checker raise kinds of their own
+        raise ModelError(f"{path} is no whole ONNX model: export it again.") from error
+    text = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(f"{path} has no model card: make it with `schanger-edge export`.")
+    card = ModelCard.from_json(text)
+    quantized = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
+    if quantized or card.precision != "fp32":
+        raise ModelError(f"{path} is {card.precision} already: convert the FP32 model it was made from.")
+    _drop_identities(model.graph)
+    return model, card, hashlib.sha256(content).hexdigest()
+
+
+def _drop_identities(graph: onnx.GraphProto) -> None:
+    """Take out Identity nodes inside the graph: the FP16 converter types what passes through them wrongly."""
+    outputs = {output.name for output in graph.output}
+    renamed: dict[str, str] = {}
+    for node in [node for node in graph.node if node.op_type == "Identity" and node.output[0] not in outputs]:
+        renamed[node.output[0]] = renamed.get(node.input[0], node.input[0])
+        graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+
+
+def write_card(model: onnx.ModelProto, card: ModelCard) -> None:
+    """Put a card into a model, in place of the one it has; other entries stay."""
+    others = {entry.key: entry.value for entry in model.metadata_props if entry.key != METADATA_KEY}
+    onnx.helper.set_model_props(model, {**others, METADATA_KEY: card.to_json()})
+
+
+def part_of(node_name: str) -> str:
+    """The part of the network a node belongs to: stem, encoder1 to 5, attention1 to 5, decoder1 to 5, heads, other."""
+    for pattern, name in _PARTS:
+        if found := pattern.search(node_name):
+            return name.format(*found.groups())
+    return OTHER
+
+
+def with_shapes(model: onnx.ModelProto, batch: int | None = None) -> onnx.ModelProto:
+    """A copy with the shape and type of every tensor, for a batch of this size where one is given."""
+    model = copy.deepcopy(model)
+    if batch is not None:
+        for tensor in model.graph.input:
+            tensor.type.tensor_type.shape.dim[0].dim_value = batch
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+
+
+def convolutions(model: onnx.ModelProto) -> list[Convolution]:
+    """All convolutions, in the order of the graph; their work is that of one pair of tiles."""
+    shaped = with_shapes(model, batch=1)
+    shapes = {info.name: [d.dim_value for d in info.type.tensor_type.shape.dim] for info in shaped.graph.value_info}
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            dims = weights[node.input[1]]
+            macs = math.prod(shapes.get(node.output[0], [0])) * math.prod(dims[1:])
+            groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+            depthwise = groups > 1 and dims[1] == 1
+            found.append(Convolution(node.name, part_of(node.name), node.input[0], node.input[1], depthwise, macs))
+    return found
+
+
+def float_tensors(model: onnx.ModelProto) -> Iterator[str]:
+    """Names of the FP32 tensors that nodes give out."""
+    shaped = with_shapes(model)
+    kinds = {info.name: info.type.tensor_type.elem_type for info in (*shaped.graph.value_info, *shaped.graph.output)}
+    for node in model.graph.node:
+        yield from (name for name in node.output if kinds.get(name) == onnx.TensorProto.FLOAT)
+
+
+def check_inputs(model: onnx.ModelProto, path: Path) -> None:
+    """Raise ModelError where the inputs are not those of the contract."""
+    names = [tensor.name for tensor in model.graph.input]
+    if sorted(names) != sorted(INPUT_NAMES):
+        raise ModelError(f"{path} breaks the model contract: its inputs are {', '.join(names)}, not before and after.")

@@ -1,0 +1,147 @@
+"""How large the values of tensors become over real tiles: histograms of |x| in bounded memory, in one pass.
+
+ONNX Runtime's own collectors keep every tensor of every tile, or sort each value into edges of growing number; these
+take a fixed number of bins whose width doubles where a value does not fit. The thresholds by relative entropy are
+ONNX Runtime's.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.quantization.calibrate import HistogramCollector
+
+from schanger_edge.errors import ModelError
+from schanger_edge.scene.tile_pool import WholeTile
+
+BINS = 2048
+SAMPLES = 1 << 16  # values of one tensor and tile that are counted; the largest value is looked for in all of them
+PERCENTILE = 99.99
+ENTROPY_BINS, QUANTIZED_BINS = 256, 128
+ERRORS_ONLY = 3
+
+
+@dataclasses.dataclass
+class Histogram:
+    """Counts of |x| in equal bins from 0 to `top`, and the largest |x|."""
+
+    counts: NDArray[np.int64]
+    top: float
+    largest: float = 0.0
+
+    @classmethod
+    def empty(cls) -> Histogram:
+        """Nothing counted yet."""
+        return cls(np.zeros(BINS, np.int64), 0.0)
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Count the values of a tensor; of a large one, evenly spread values."""
+        flat = values.reshape(-1)
+        largest = max(float(flat.max(initial=0)), -float(flat.min(initial=0)))
+        if not np.isfinite(largest):
+            raise ModelError("the model computes values that are not finite: its weights are broken.")
+        self.largest = max(self.largest, largest)
+        if self.largest == 0:
+            self.counts[0] += min(flat.size, SAMPLES)
+            return
+        if self.top == 0:
+            self.top = float(2 ** np.ceil(np.log2(self.largest)))
+        while self.top < self.largest:
+            self.counts = np.concatenate([self.counts.reshape(-1, 2).sum(1), np.zeros(BINS // 2, np.int64)])
+            self.top *= 2
+        bins = np.abs(flat[:: max(1, flat.size // SAMPLES)]) * np.float32(BINS / self.top)
+        self.counts += np.bincount(np.minimum(bins.astype(np.int64), BINS - 1), minlength=BINS)
+
+    def threshold(self, method: str) -> float:
+        """The |x| that the largest integer stands for: `minmax`, `percentile` or `entropy`."""
+        if method == "minmax" or self.largest == 0:
+            return self.largest
+        if method == "percentile":
+            share = np.cumsum(self.counts) / self.counts.sum()
+            bin_number = int(np.searchsorted(share, PERCENTILE / 100))
+            return min(float(self.top * (bin_number + 1) / BINS), self.largest)
+        return min(self._entropy(), self.largest)
+
+    def _entropy(self) -> float:
+        half = self.counts.reshape(ENTROPY_BINS, -1).sum(1)
+        counts = np.concatenate([half[::-1], half])
+        edges = np.linspace(-self.top, self.top, counts.size + 1, dtype=np.float32)
+        collector = HistogramCollector("entropy", True, counts.size, QUANTIZED_BINS, PERCENTILE, "same")
+        largest = np.float32(self.top)
+        low, high = collector.get_entropy_threshold((counts, edges, -largest, largest), QUANTIZED_BINS)
+        return float(max(-low, high))
+
+
+def collect(
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    tiles: Iterable[WholeTile],
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Histogram]:
+    """Histograms of tensors over tiles, one tile at a time.
+
+    Args:
+        model: FP32; left as it is.
+        names: of the tensors.
+        tiles: pairs of the model's tile.
+        progress: told tiles done.
+
+    Raises:
+        ModelError: a value is not finite.
+    """
+    session = _session_with(model, names)
+    histograms = {name: Histogram.empty() for name in names}
+    for number, tile in enumerate(tiles, 1):
+        values = session.run(list(names), {"before": tile.before[None], "after": tile.after[None]})
+        for name, value in zip(names, values, strict=True):
+            histograms[name].add(value)
+        if progress:
+            progress(number)
+    return histograms
+
+
+def largest_values(
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    tiles: Iterable[WholeTile],
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, float]:
+    """The largest |x| of tensors over tiles; the graph itself reduces, so that hundreds of tensors fit in memory.
+
+    Args and raises as `collect`.
+    """
+    reduced = copy.deepcopy(model)
+    for name in names:
+        reduced.graph.node.extend([
+            onnx.helper.make_node("Abs", [name], [f"{name}.abs"]),
+            onnx.helper.make_node("ReduceMax", [f"{name}.abs"], [f"{name}.largest"], keepdims=0),
+        ])  # fmt: skip
+    outputs = [f"{name}.largest" for name in names]
+    session = _session_with(reduced, outputs)
+    largest = np.zeros(len(names))
+    for number, tile in enumerate(tiles, 1):
+        values = session.run(outputs, {"before": tile.before[None], "after": tile.after[None]})
+        largest = np.maximum(largest, [float(value) for value in values])
+        if not np.isfinite(largest).all():
+            raise ModelError("the model computes values that are not finite: its weights are broken.")
+        if progress:
+            progress(number)
+    return dict(zip(names, largest.tolist(), strict=True))
+
+
+def _session_with(model: onnx.ModelProto, names: Sequence[str]) -> onnxruntime.InferenceSession:
+    """A session that also gives out these tensors."""
+    model = copy.deepcopy(model)
+    known = {output.name for output in model.graph.output}
+    for name in names:
+        if name not in known:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

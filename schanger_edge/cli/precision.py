@@ -1,0 +1,162 @@
+"""`schanger-edge convert`, `calibrate` (they need the quantize extra) and `compare`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.printing import progress_bars
+from schanger_edge.errors import SchangerError
+
+if TYPE_CHECKING:
+    from schanger_edge.agreement import Agreement
+    from schanger_export.calibrate import Calibration
+
+FEW_TILES = 128
+
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pairs",
+        help="Where tiles come from: BEFORE,AFTER[,label=FILE][,gsd=0.5], PAIRS.csv, ROOT[,split=train]; repeatable.",
+    ),
+]
+Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report appears beside it.")]
+
+
+class PrecisionOption(str, Enum):
+    """What `convert` can make."""
+
+    fp16 = "fp16"
+
+
+class MethodOption(str, Enum):
+    """How a tensor's range becomes its scale."""
+
+    auto = "auto"
+    percentile = "percentile"
+    entropy = "entropy"
+    minmax = "minmax"
+
+
+@app.command()
+def convert(
+    model: Annotated[str, typer.Argument(help="An FP32 .onnx file or a bundled model's name.")],
+    output: Target,
+    precision: Annotated[PrecisionOption, typer.Option(help="fp16; see `calibrate` for INT8.")] = PrecisionOption.fp16,
+    pairs: Pairs = None,
+    samples: Annotated[int, typer.Option(help="Tiles to measure ranges on.")] = 32,
+) -> None:
+    """Turn an FP32 model into FP16, measured against its parent (needs the quantize extra)."""
+    from schanger_edge.bundled import model_path
+
+    try:
+        from schanger_export.convert import convert as convert_tool
+    except ImportError as error:
+        raise _missing(error) from error
+    if not pairs:
+        err.print("no --pairs: ranges are measured on rendered scenes; give your own imagery where you have it.")
+    with progress_bars() as progress:
+        result = convert_tool(model_path(model), output, sources=pairs or (), samples=samples, progress=progress)
+    size, before = result.bytes
+    out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
+    out.print(_sentence(result.agreement))
+    resize = "FP16" if result.resize_fp16 else "FP32"
+    out.print(f"kept in FP32 for their range: {len(result.kept_by_range)} nodes; resize in {resize}")
+    out.print(f"report: {result.report}")
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="An FP32 .onnx file or a bundled model's name.")],
+    output: Target,
+    pairs: Pairs = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="FP16 instead of FP32 where it is not INT8 (opset 19).")] = False,
+    method: Annotated[MethodOption, typer.Option(help="How ranges become scales; auto tries all.")] = MethodOption.auto,
+    samples: Annotated[int, typer.Option(help="Tiles to take ranges on; a quarter more is held aside.")] = 256,
+    max_f1_loss: Annotated[float, typer.Option(help="Points of F1 that may be lost.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="What the draw of tiles follows from.")] = 36,
+) -> None:
+    """Turn an FP32 model into INT8 with its loss measured (needs the quantize extra)."""
+    from schanger_edge.bundled import model_path
+
+    try:
+        from schanger_export.calibrate import calibrate as calibrate_tool
+    except ImportError as error:
+        raise _missing(error) from error
+    with progress_bars() as progress:
+        result = calibrate_tool(
+            model_path(model), pairs or (), output, fp16=fp16, method=method.value, samples=samples,
+            max_f1_loss=max_f1_loss, seed=seed, progress=progress,
+        )  # fmt: skip
+    if result.tiles[0] < FEW_TILES:
+        err.print(f"warning: only {result.tiles[0]} tiles: {FEW_TILES} or more are advisable.", style="yellow")
+    _print_calibration(result)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="An .onnx file or a bundled model's name.")],
+    second: Annotated[str, typer.Argument(help="The same.")],
+    pairs: Pairs = None,
+    tiles: Annotated[int, typer.Option(help="How many tiles.")] = 32,
+    worst: Annotated[Path | None, typer.Option(help="Also write a PNG of the tiles that differ most.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
+) -> None:
+    """Run two models on the same tiles: agreement, differences, F1, latency."""
+    from schanger_edge.compare import compare as compare_tool
+
+    with progress_bars() as progress:
+        result = compare_tool(
+            first, second, sources=pairs or (), count=tiles, worst=worst, json_file=json_file, progress=progress
+        )
+    for name, device, precision, latency in zip(
+        result.models, result.devices, result.precisions, result.latency_ms, strict=True
+    ):
+        out.print(f"{Path(name).name}: {precision}, {device}, {latency:.1f} ms per pair of tiles (median)")
+    out.print(f"the second takes {result.latency_ratio:.2f} times as long as the first")
+    out.print(_sentence(result.agreement))
+    for path in (worst, json_file):
+        if path is not None:
+            out.print(f"written: {path}")
+
+
+def _missing(error: ImportError) -> SchangerError:
+    return SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[quantize]'.")
+
+
+def _sentence(found: Agreement) -> str:
+    """How two models agree."""
+    text = (
+        f"{found.tiles} tiles: agreement {100 * found.agreement:.3f} %, mean difference of probability "
+        f"{found.mean_difference:.5f} (largest {found.largest:.3f}), F1 against the first's own map "
+        f"{100 * found.f1_against_reference:.2f}"
+    )
+    if found.labelled and found.reference_counts and found.other_counts:
+        text += f", F1 against labels {100 * found.reference_counts.f1:.2f} and {100 * found.other_counts.f1:.2f}"
+    return text
+
+
+def _print_calibration(result: Calibration) -> None:
+    table = Table("what is INT8", "F1 lost", "agreement", "mean difference", title=f"method {result.method}")
+
+    def row(name: str, found: Agreement) -> None:
+        table.add_row(name, f"{found.f1_loss:.2f}", f"{100 * found.agreement:.2f} %", f"{found.mean_difference:.5f}")
+
+    for name, found in result.tries.items():
+        row(f"all, by {name}", found)
+    for name, found in result.parts.items():
+        row(f"{name} alone", found)
+    for step in result.steps[1:]:
+        row(f"all but {', '.join(step.kept)}", step.agreement)
+    out.print(table)
+    last = result.steps[-1]
+    kept = f"; kept in high precision: {', '.join(last.kept)}" if last.kept else ""
+    out.print(f"{result.path}: {100 * last.macs_share:.1f} % of the multiply-adds in INT8{kept}")
+    out.print(_sentence(result.agreement))
+    out.print(f"reports: {result.reports[0]}, {result.reports[1]}")
