@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -95,15 +95,23 @@ def collect(
     Raises:
         ModelError: a value is not finite.
     """
-    session = _session_with(model, names)
     histograms = {name: Histogram.empty() for name in names}
-    for number, tile in enumerate(tiles, 1):
-        values = session.run(list(names), {"before": tile.before[None], "after": tile.after[None]})
-        for name, value in zip(names, values, strict=True):
+    for number, values in enumerate(values_of(model, names, tiles), 1):
+        for name, value in values.items():
             histograms[name].add(value)
         if progress:
             progress(number)
     return histograms
+
+
+def values_of(
+    model: onnx.ModelProto, names: Sequence[str], tiles: Iterable[WholeTile]
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """The values of tensors on one tile after the other."""
+    session = _session_with(model, names)
+    for tile in tiles:
+        values = session.run(list(names), {"before": tile.before[None], "after": tile.after[None]})
+        yield dict(zip(names, values, strict=True))
 
 
 def largest_values(
@@ -123,11 +131,9 @@ def largest_values(
             onnx.helper.make_node("ReduceMax", [f"{name}.abs"], [f"{name}.largest"], keepdims=0),
         ])  # fmt: skip
     outputs = [f"{name}.largest" for name in names]
-    session = _session_with(reduced, outputs)
     largest = np.zeros(len(names))
-    for number, tile in enumerate(tiles, 1):
-        values = session.run(outputs, {"before": tile.before[None], "after": tile.after[None]})
-        largest = np.maximum(largest, [float(value) for value in values])
+    for number, values in enumerate(values_of(reduced, outputs, tiles), 1):
+        largest = np.maximum(largest, [float(value) for value in values.values()])
         if not np.isfinite(largest).all():
             raise ModelError("the model computes values that are not finite: its weights are broken.")
         if progress:
