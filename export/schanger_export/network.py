@@ -213,15 +213,15 @@ def _spatial_mean(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C, 1, 1)."""
     if not torch.is_grad_enabled():
         return x.mean((2, 3), keepdim=True)
-    # The gradient of a mean is a whole tensor, in an order of its own; adding it to a channels_last gradient takes a
-    # fifth of a training step on a CPU. The gradient of a sum is one number per channel, seen as a tensor.
+    # The gradient of a mean is a whole tensor, in an order of its own; adding it to a channels_last gradient makes a
+    # training step on a CPU 1.08 times as long. The gradient of a sum is one number per channel, seen as a tensor.
     return x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3])
 
 
 def _dilated(conv: nn.Conv2d, x: Tensor, training: bool) -> Tensor:
     """A depthwise convolution with dilation d; while training on a CPU, as d x d interleaved ones without.
 
-    There the backward pass of a dilated depthwise convolution is ten times slower than this way, which is exact.
+    There the backward pass of a dilated depthwise convolution makes a step 1.13 times as long as this way, which is exact.
     """
     if not training or x.is_cuda:
         return conv(x)  # type: ignore[no-any-return]
