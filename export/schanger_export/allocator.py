@@ -19,7 +19,8 @@ def keep_large_blocks() -> bool:
     """Tell the C library to keep what is freed; False where it is not the GNU one.
 
     By default every tensor of more than some MB is mapped anew and its pages are zeroed by the kernel: 1.19 times the
-    time of a training step where it was measured (`benchmarks/cpu_training.py`), several times elsewhere. The same as MALLOC_MMAP_MAX_=0, MALLOC_TOP_PAD_ and MALLOC_TRIM_THRESHOLD_.
+    time of a training step where it was measured (`benchmarks/cpu_training.py`). The same as MALLOC_MMAP_MAX_=0,
+    MALLOC_TOP_PAD_ and MALLOC_TRIM_THRESHOLD_.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -73,7 +73,7 @@ def draw_curves(records: list[Record], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     scored = [record for record in records if "f1" in record]
     rows = 1 + bool(scored)
@@ -81,6 +81,8 @@ def draw_curves(records: list[Record], path: Path) -> None:
     above = axes[0, 0]
     above.plot(*_series(records, "loss"), color="tab:blue", linewidth=1)
     above.set(ylabel="loss", yscale="log")
+    above.yaxis.set_major_formatter(ticker.LogFormatter())
+    above.yaxis.set_minor_formatter(ticker.LogFormatter())
     rate = above.twinx()
     rate.plot(*_series(records, "rate"), color="tab:gray", linestyle="--", linewidth=1)
     rate.set_ylabel("learning rate (dashed)", color="tab:gray")

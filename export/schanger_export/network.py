@@ -221,7 +221,7 @@ def _spatial_mean(x: Tensor) -> Tensor:
 def _dilated(conv: nn.Conv2d, x: Tensor, training: bool) -> Tensor:
     """A depthwise convolution with dilation d; while training on a CPU, as d x d interleaved ones without.
 
-    There the backward pass of a dilated depthwise convolution makes a step 1.13 times as long as this way, which is exact.
+    There the backward pass of a dilated depthwise convolution makes a step 1.13 times as long; this way is exact.
     """
     if not training or x.is_cuda:
         return conv(x)  # type: ignore[no-any-return]
