@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -25,6 +26,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 def main() -> None:
     """Entry point of `schanger-edge`."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
     except SchangerError as error:
@@ -33,6 +35,11 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("interrupted: nothing was written")
         sys.exit(130)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """End as an interruption does, so that half-written files are removed."""
+    sys.exit(128 + number)
 
 
 def _print_version(wanted: bool) -> None:

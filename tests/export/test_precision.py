@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -321,6 +324,18 @@ class TestRefused:
     def test_test_split(self, model: Path, tree: Path, tmp_path: Path) -> None:
         with pytest.raises(SchangerError, match="test split"):
             calibrate(model, [f"{tree},split=test"], tmp_path / "x.onnx", samples=8)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+def test_terminated_in_the_middle_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "schanger_edge", "convert", str(model), "-o", str(tmp_path / "x.onnx")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(tmp_path.iterdir()):
+            time.sleep(0.05)
+        assert process.poll() is None  # it has begun to write and is not through
+        process.terminate()
+        assert process.wait() == 143
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestParityGate:
