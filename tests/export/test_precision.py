@@ -326,6 +326,14 @@ class TestRefused:
             calibrate(model, [f"{tree},split=test"], tmp_path / "x.onnx", samples=8)
 
 
+def test_conversion_needs_no_torch() -> None:
+    code = (
+        "import sys, schanger_export.calibrate, schanger_export.convert; "
+        "sys.exit(bool({'torch', 'kornia', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
 def test_terminated_in_the_middle_leaves_nothing(model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schanger_edge", "convert", str(model), "-o", str(tmp_path / "x.onnx")]
