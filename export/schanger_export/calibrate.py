@@ -232,6 +232,8 @@ def _search(
         own = [conv.name for conv in convs if conv.part not in kept]
         steps.append(Step(kept, share(kept), reference.score(quantize(parent, thresholds, own))))
         tell("search", len(steps) - 1, len(worst_first) - 1)
+    if len(steps) > 1:
+        tell("search", 1, 1)
     return steps
 
 

@@ -46,14 +46,14 @@ class _Rate(ProgressColumn):
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar per stage on standard error, with throughput and time left."""
-    columns = (TextColumn("{task.description:>8}"), BarColumn(40), TextColumn("{task.percentage:>4.0f} %"))
+    columns = (TextColumn("{task.description:>9}"), BarColumn(40), TextColumn("{task.percentage:>4.0f} %"))
     bars = Progress(*columns, _Rate(), TimeRemainingColumn(), console=err, transient=False)
     tasks: dict[str, Any] = {}
 
     def update(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total, pixels=stage in ("render", "predict"))
-        bars.update(tasks[stage], completed=done)
+        bars.update(tasks[stage], completed=done, total=total)
 
     with bars:
         yield update
