@@ -19,8 +19,8 @@ from schanger_edge.bundled import model_path
 from schanger_edge.errors import ModelError, ProductError
 from schanger_edge.files import replacing
 from schanger_edge.products.tile_sheet import TileSheet
-from schanger_edge.rendered_tiles import rendered_source
-from schanger_edge.scene.tile_pool import WholeTile, parse_source
+from schanger_edge.rendered_tiles import sources_or_rendered
+from schanger_edge.scene.tile_pool import WholeTile
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.tile_draw import draw_tiles
 
@@ -91,10 +91,9 @@ def compare(
             raise ModelError(
                 f"the models take tiles of {one.card.tile} and {other.card.tile}: export one of them anew."
             )
-        items = [parse_source(text) for text in sources] if sources else [rendered_source()]
         threshold = one.card.threshold
         (tiles,) = draw_tiles(
-            items, one.card.tile, (count,), SEED, lambda tile: _timed(one, tile)[0] > threshold,
+            sources_or_rendered(sources), one.card.tile, (count,), SEED, lambda tile: _timed(one, tile)[0] > threshold,
             lambda done, total: tell("tiles", done, total),
         )  # fmt: skip
         agreement, sheet, times = Agreement(), TileSheet(), []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from schanger_edge.grid import Window
-from schanger_edge.scene.tile_pool import Item, OpenItem, WholeTile
+from schanger_edge.scene.tile_pool import Item, OpenItem, WholeTile, parse_source
 from schanger_edge.synthetic import SyntheticScene
 
 SCENES, SIDE = 4, 1024
@@ -27,7 +27,13 @@ class RenderedItem:
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenItem]:
         """See `scene.tile_pool.Item`."""
-        yield _OpenRendered(SyntheticScene(self.seed, SIDE, SIDE, GSD))
+        scene = SyntheticScene(self.seed, SIDE, SIDE, GSD)
+
+        def read(window: Window) -> WholeTile:
+            before, after = scene.render("before", window), scene.render("after", window)
+            return WholeTile(before, after, scene.truth(window).astype(bool))
+
+        yield OpenItem(scene.width, scene.height, read)
 
 
 def rendered_source() -> list[Item]:
@@ -35,18 +41,6 @@ def rendered_source() -> list[Item]:
     return [RenderedItem(FIRST_SEED + number) for number in range(SCENES)]
 
 
-@dataclasses.dataclass(frozen=True)
-class _OpenRendered:
-    scene: SyntheticScene
-
-    @property
-    def width(self) -> int:
-        return self.scene.width
-
-    @property
-    def height(self) -> int:
-        return self.scene.height
-
-    def read(self, window: Window) -> WholeTile:
-        before, after = self.scene.render("before", window), self.scene.render("after", window)
-        return WholeTile(before, after, self.scene.truth(window).astype(bool))
+def sources_or_rendered(texts: Sequence[str]) -> list[list[Item]]:
+    """The pairs of each source, see `scene.tile_pool.parse_source`; rendered scenes where there is none."""
+    return [parse_source(text) for text in texts] if texts else [rendered_source()]

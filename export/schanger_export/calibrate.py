@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import onnx
 
-from schanger_edge._version import __version__
 from schanger_edge.agreement import Agreement
 from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
-from schanger_edge.model_card import ModelCard
+from schanger_edge.scene.tile_pool import parse_source
 from schanger_edge.tile_draw import TileSet, draw_tiles
 from schanger_export.calibration_plot import draw_report, require_matplotlib
-from schanger_export.cards import PRODUCER
-from schanger_export.convert import SEED, items_of, report_path, verified
+from schanger_export.cards import converted_card
+from schanger_export.convert import SEED, Progress, report_path, verified
 from schanger_export.fp16 import to_fp16
-from schanger_export.graph import Convolution, check_inputs, convolutions, float_tensors, read_model, write_card
+from schanger_export.graph import Convolution, convolutions, float_tensors, read_model, write_card
 from schanger_export.int8 import candidates, quantize
 from schanger_export.parity import Reference
 from schanger_export.ranges import Histogram, collect, largest_values
@@ -36,8 +35,6 @@ EVERY = 4  # of the held-aside tiles, those that each part alone is tried on
 RANGE_TILES = 32  # for FP16
 OPSET_FP16 = 19  # the first with FP16 scales
 MEAN_DIFFERENCE = 0.02  # of probability: more is not accepted, whatever F1 says on a few tiles
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +108,6 @@ def calibrate(
         raise ModelError("calibration needs images like those the model will see: give --pairs.")
     require_matplotlib()
     parent, card, sha256 = read_model(model)
-    check_inputs(parent, model)
     reports = report_path(target), report_path(target, ".png")
     with (
         replacing(target, ModelError) as temporary,
@@ -121,7 +117,7 @@ def calibrate(
         with Reference(model) as reference:
             counts = samples, min(max(samples // 4, LEAST), MOST_HELD)
             drawn, held = draw_tiles(
-                items_of(sources), card.tile, counts, seed, reference.change,
+                [parse_source(text) for text in sources], card.tile, counts, seed, reference.change,
                 lambda done, total: tell("tiles", done, total),
             )  # fmt: skip
             if len(drawn) + len(held) < 2 * LEAST:
@@ -147,7 +143,9 @@ def calibrate(
             "with_change": drawn.changed, "kept_high_precision": list(steps[-1].kept),
             "int8_share_of_macs": round(steps[-1].macs_share, 4),
         }  # fmt: skip
-        _finish(result, card, sha256, fp16, {**facts, "agreement": steps[-1].agreement.as_dict()})
+        precision = "int8+fp16" if fp16 else "int8"
+        calibration = {**facts, "agreement": steps[-1].agreement.as_dict()}
+        write_card(result, converted_card(card, precision, sha256, calibration))
         onnx.save_model(result, str(temporary))
         found = verified(parent, temporary, reference, lambda found: _limits(found, max_f1_loss))
         values = {
@@ -253,16 +251,6 @@ def _built(
     ranges = largest_values(parent, list(float_tensors(parent)), some)
     converted, _ = to_fp16(quantize(newer, thresholds, own), ranges, resize=True)
     return converted
-
-
-def _finish(model: onnx.ModelProto, card: ModelCard, parent: str, fp16: bool, facts: dict[str, Any]) -> None:
-    write_card(
-        model,
-        dataclasses.replace(
-            card, precision="int8+fp16" if fp16 else "int8", parent_sha256=parent, scores={}, calibration=facts,
-            producer=f"{PRODUCER} {__version__}",
-        ),
-    )  # fmt: skip
 
 
 def _limits(found: Agreement, max_f1_loss: float) -> list[tuple[str, float, float]]:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from schanger_edge.agreement import Agreement
 from schanger_edge.errors import SchangerError
 
-
-class Step(Protocol):
-    """See `calibrate.Step`."""
-
-    @property
-    def kept(self) -> tuple[str, ...]: ...
-    @property
-    def macs_share(self) -> float: ...
-    @property
-    def agreement(self) -> Agreement: ...
+if TYPE_CHECKING:
+    from schanger_export.calibrate import Step
 
 
 def require_matplotlib() -> None:

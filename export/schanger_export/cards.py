@@ -5,6 +5,7 @@ Options come first, then the checkpoint's own card, then what the weights' name 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,16 @@ def compose_card(
         producer=f"{PRODUCER} {__version__}",
         license=facts.get("license", ""),
     )
+
+
+def converted_card(
+    card: ModelCard, precision: str, parent_sha256: str, calibration: Mapping[str, Any] | None = None
+) -> ModelCard:
+    """The card of a model that was converted from the one with this card: the parent's scores don't hold for it."""
+    return dataclasses.replace(
+        card, precision=precision, parent_sha256=parent_sha256, calibration=dict(calibration or {}), scores={},
+        producer=f"{PRODUCER} {__version__}",
+    )  # fmt: skip
 
 
 def read_normalization(path: Path) -> Normalization:

@@ -10,16 +10,14 @@ from typing import Any
 
 import onnx
 
-from schanger_edge._version import __version__
 from schanger_edge.agreement import Agreement
 from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
-from schanger_edge.rendered_tiles import rendered_source
-from schanger_edge.scene.tile_pool import Item, parse_source
+from schanger_edge.rendered_tiles import sources_or_rendered
 from schanger_edge.tile_draw import draw_tiles
-from schanger_export.cards import PRODUCER
+from schanger_export.cards import converted_card
 from schanger_export.fp16 import LARGEST, to_fp16
-from schanger_export.graph import check_inputs, float_tensors, read_model, write_card
+from schanger_export.graph import float_tensors, read_model, write_card
 from schanger_export.parity import Reference, check_parity, check_weights
 from schanger_export.ranges import largest_values
 
@@ -69,12 +67,11 @@ def convert(
     """
     tell = progress or (lambda *_: None)
     parent, card, sha256 = read_model(model)
-    check_inputs(parent, model)
     report = report_path(target)
     with replacing(target, ModelError) as temporary, replacing(report, ModelError) as report_temporary:
         with Reference(model) as reference:
             measured, held = draw_tiles(
-                items_of(sources), card.tile, (samples, HELD), SEED, reference.change,
+                sources_or_rendered(sources), card.tile, (samples, HELD), SEED, reference.change,
                 lambda done, total: tell("tiles", done, total),
             )  # fmt: skip
             reference.look_at(held)
@@ -88,9 +85,7 @@ def convert(
                 break
         write_card(
             converted,
-            dataclasses.replace(
-                card, precision="fp16", parent_sha256=sha256, scores={}, producer=f"{PRODUCER} {__version__}"
-            ),
+            converted_card(card, "fp16", sha256),
         )
         onnx.save_model(converted, str(temporary))
         found = verified(parent, temporary, reference, fp16_limits)
@@ -107,11 +102,6 @@ def convert(
 def report_path(target: Path, suffix: str = ".json") -> Path:
     """`model.fp16.onnx` -> `model.fp16.report.json`."""
     return target.with_name(f"{target.name.removesuffix('.onnx')}.report{suffix}")
-
-
-def items_of(sources: Sequence[str]) -> list[list[Item]]:
-    """The pairs of each source; rendered scenes where there is none."""
-    return [parse_source(text) for text in sources] if sources else [rendered_source()]
 
 
 def verified(
@@ -136,7 +126,7 @@ def verified(
 
 
 def fp16_limits(found: Agreement) -> list[tuple[str, float, float]]:
-    """For `candidates.check_parity`."""
+    """For `parity.check_parity`."""
     limits = [
         ("mean difference of probability", found.mean_difference, MEAN_DIFFERENCE),
         ("share of pixels called otherwise", 1 - found.agreement, DISAGREEMENT),

@@ -71,9 +71,7 @@ def _drop_detours(graph: onnx.GraphProto) -> None:
             renamed[node.output[0]] = before.input[0]
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
-    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-    for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
-        graph.node.remove(node)
-    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-    for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
-        graph.node.remove(node)  # the first half of a detour, which only the second used
+    for _ in range(2):  # the second half of each detour, then the first, which only the second used
+        used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+        for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
+            graph.node.remove(node)

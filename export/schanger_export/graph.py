@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 
 from schanger_edge.errors import ModelError
-from schanger_edge.model_card import INPUT_NAMES, METADATA_KEY, ModelCard
+from schanger_edge.model_card import METADATA_KEY, ModelCard
 
 STEM, HEADS, OTHER = "stem", "heads", "other"
 _PARTS = (
@@ -131,10 +131,3 @@ def float_tensors(model: onnx.ModelProto) -> Iterator[str]:
     kinds = {info.name: info.type.tensor_type.elem_type for info in (*shaped.graph.value_info, *shaped.graph.output)}
     for node in model.graph.node:
         yield from (name for name in node.output if kinds.get(name) == onnx.TensorProto.FLOAT)
-
-
-def check_inputs(model: onnx.ModelProto, path: Path) -> None:
-    """Raise ModelError where the inputs are not those of the contract."""
-    names = [tensor.name for tensor in model.graph.input]
-    if sorted(names) != sorted(INPUT_NAMES):
-        raise ModelError(f"{path} breaks the model contract: its inputs are {', '.join(names)}, not before and after.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -33,22 +33,19 @@ class WholeTile:
     label: NDArray[np.bool_] | None
 
 
-class OpenItem(Protocol):
-    """A pair whose files are open."""
+@dataclasses.dataclass(frozen=True)
+class OpenItem:
+    """A pair whose files are open.
 
-    @property
-    def width(self) -> int:
-        """Columns."""
-        ...
+    Attributes:
+        width: columns.
+        height: rows.
+        read: gives a window; None where a pixel has no data in one of the dates, or no known label.
+    """
 
-    @property
-    def height(self) -> int:
-        """Rows."""
-        ...
-
-    def read(self, window: Window) -> WholeTile | None:
-        """A window; None where a pixel has no data in one of the dates, or no known label."""
-        ...
+    width: int
+    height: int
+    read: Callable[[Window], WholeTile | None]
 
 
 class Item(Protocol):
@@ -73,7 +70,12 @@ class DatasetItem:
     def open(self) -> Iterator[OpenItem]:
         """Hold its files open."""
         with Sample(self.files, self.rule) as sample:
-            yield _OpenSample(sample)
+
+            def read(window: Window) -> WholeTile:
+                before, after = sample.images(window)
+                return WholeTile(before, after, sample.label(window))
+
+            yield OpenItem(sample.width, sample.height, read)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,7 @@ class SceneItem:
         with open_pair(self.before, self.after, gsd=self.gsd) as pair:
             label = open_label(self.label, pair.grid, self.layer) if self.label else None
             with contextlib.closing(label) if label else contextlib.nullcontext():
-                yield _OpenScene(pair, label)
+                yield OpenItem(pair.grid.width, pair.grid.height, lambda window: _read(pair, label, window))
 
 
 def parse_source(text: str) -> list[Item]:
@@ -178,44 +180,14 @@ class TilePool:
         self.close()
 
 
-@dataclasses.dataclass(frozen=True)
-class _OpenSample:
-    sample: Sample
-
-    @property
-    def width(self) -> int:
-        return self.sample.width
-
-    @property
-    def height(self) -> int:
-        return self.sample.height
-
-    def read(self, window: Window) -> WholeTile | None:
-        before, after = self.sample.images(window)
-        return WholeTile(before, after, self.sample.label(window))
-
-
-@dataclasses.dataclass(frozen=True)
-class _OpenScene:
-    pair: Pair
-    label: Label | None
-
-    @property
-    def width(self) -> int:
-        return self.pair.grid.width
-
-    @property
-    def height(self) -> int:
-        return self.pair.grid.height
-
-    def read(self, window: Window) -> WholeTile | None:
-        pixels = self.pair.read(window)
-        if not pixels.valid.all():
-            return None
-        if self.label is None:
-            return WholeTile(pixels.before, pixels.after, None)
-        label, known = self.label.read(window)
-        return WholeTile(pixels.before, pixels.after, label) if known.all() else None
+def _read(pair: Pair, label: Label | None, window: Window) -> WholeTile | None:
+    pixels = pair.read(window)
+    if not pixels.valid.all():
+        return None
+    if label is None:
+        return WholeTile(pixels.before, pixels.after, None)
+    changed, known = label.read(window)
+    return WholeTile(pixels.before, pixels.after, changed) if known.all() else None
 
 
 def _no_more(text: str, values: dict[str, str], others: Sequence[str]) -> None:
