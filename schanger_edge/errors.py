@@ -1,5 +1,9 @@
 """What can go wrong, each in one sentence that says what happened and what to do."""
 
+from __future__ import annotations
+
+import importlib.util
+
 
 class SchangerError(Exception):
     """Base of every error that a user can mend; the command line prints it and exits with code 2."""
@@ -27,3 +31,14 @@ class DatasetError(SchangerError):
 
 class CheckpointError(SchangerError):
     """A checkpoint does not hold the weights of the network that was asked for."""
+
+
+def missing_extra(error: ImportError, extra: str) -> SchangerError:
+    """What to say where a package of an extra cannot be imported."""
+    return SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[{extra}]'.")
+
+
+def require(package: str, extra: str) -> None:
+    """Before the work that needs it: raise SchangerError where a package of an extra is missing."""
+    if importlib.util.find_spec(package) is None:
+        raise missing_extra(ImportError(name=package), extra)

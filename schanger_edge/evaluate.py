@@ -17,10 +17,10 @@ from typing import Any
 from schanger_edge.bundled import model_path
 from schanger_edge.datasets import BenchmarkDataset
 from schanger_edge.datasets import dataset as benchmark_dataset
-from schanger_edge.errors import ProductError
+from schanger_edge.errors import ProductError, require
 from schanger_edge.files import replacing
 from schanger_edge.model_card import ModelCard
-from schanger_edge.products.curve import draw_curve, require_matplotlib
+from schanger_edge.products.curve import draw_curve
 from schanger_edge.products.gallery import Gallery
 from schanger_edge.scene.layouts import LabelledFiles, pair_files
 from schanger_edge.scene.protocol import predicted_tiles
@@ -128,7 +128,7 @@ def evaluate(
 def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | None) -> None:
     """Refuse what would fail after the work."""
     if sweep is not None:
-        require_matplotlib()
+        require("matplotlib", "bench")
         if sweep.suffix.lower() == ".png":
             raise ProductError(f"{sweep} is the name of the curve: give the .json file, the .png appears beside it.")
         outputs = [*outputs, sweep.with_suffix(".png")]

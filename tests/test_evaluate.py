@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from schanger_edge.bundled import model_path
 from schanger_edge.cli import app
-from schanger_edge.errors import DatasetError, ProductError
+from schanger_edge.errors import DatasetError, SchangerError
 from schanger_edge.evaluate import evaluate
 from schanger_edge.grid import Window
 from schanger_edge.scene.layouts import pair_files
@@ -200,7 +200,7 @@ def test_label_rules(root: Path, model: Path) -> None:
 def test_refused_before_the_work(root: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(sentence: str, **options: object) -> None:
         before = sorted(tmp_path.iterdir())
-        with pytest.raises(ProductError, match=sentence):
+        with pytest.raises(SchangerError, match=sentence):
             evaluate(root, split="val", model=model, progress=lambda *_: pytest.fail("work"), **options)  # type: ignore[arg-type]
         assert sorted(tmp_path.iterdir()) == before
 
@@ -212,7 +212,7 @@ def test_refused_before_the_work(root: Path, model: Path, tmp_path: Path, monkey
     refused("--gallery-count 1 or more", gallery=tmp_path / "page.html", gallery_count=0)
     refused("--gsd must be a positive number", sweep=tmp_path / "a.json", gsd=0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    refused(r"needs matplotlib, which is missing: pip install", sweep=tmp_path / "a.json")
+    refused(r"matplotlib is not installed: pip install 'schanger-edge\[bench\]'", sweep=tmp_path / "a.json")
 
 
 def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from typing import Literal
 import onnx
 
 from schanger_edge.agreement import Agreement
-from schanger_edge.errors import ModelError
+from schanger_edge.errors import ModelError, require
 from schanger_edge.files import replacing
 from schanger_edge.scene.tile_pool import parse_source
 from schanger_edge.tile_draw import TileSet, draw_tiles
-from schanger_export.calibration_plot import draw_report, require_matplotlib
+from schanger_export.calibration_plot import draw_report
 from schanger_export.cards import converted_card
 from schanger_export.convert import SEED, Progress, report_path, verified
 from schanger_export.fp16 import to_fp16
@@ -106,7 +106,7 @@ def calibrate(
         raise ModelError(f"--samples must be at least {LEAST}, not {samples}.")
     if not sources:
         raise ModelError("calibration needs images like those the model will see: give --pairs.")
-    require_matplotlib()
+    require("matplotlib", "quantize")
     parent, card, sha256 = read_model(model)
     reports = report_path(target), report_path(target, ".png")
     with (

@@ -7,18 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schanger_edge.agreement import Agreement
-from schanger_edge.errors import SchangerError
 
 if TYPE_CHECKING:
     from schanger_export.calibrate import Step
-
-
-def require_matplotlib() -> None:
-    """Raise SchangerError where matplotlib is missing, before the work."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise SchangerError("matplotlib is not installed: pip install 'schanger-edge[quantize]'.") from error
 
 
 def draw_report(

@@ -66,12 +66,14 @@ class Trained:
         step: steps done.
         best_f1: of the validation; None without one.
         checkpoint: the file to export.
+        first: whether this is the process that validates, writes and reports; of several one is.
     """
 
     folder: Path
     step: int
     best_f1: float | None
     checkpoint: Path
+    first: bool
 
 
 @dataclasses.dataclass
@@ -128,7 +130,7 @@ def train(
         workers: processes that read and augment; 0 does it between the steps.
         tensorboard: also write TensorBoard events.
         save_seconds: time between two writings of `last.pth`.
-        report: called after every step.
+        report: called after every step, in the first process.
 
     Raises:
         SchangerError: the data, the options or the folder are not usable, or the loss is not finite.
@@ -251,11 +253,12 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
             saved = time.monotonic()
         pace = (time.monotonic() - started) / (state.step - first_step)
         left = pace * (steps - state.step)
-        report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left, message))
+        if processes.first:
+            report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left, message))
 
     if history:
         history.close()
-    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST)
+    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first)
 
 
 class Preparation:

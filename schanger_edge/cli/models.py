@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from schanger_edge.cli.app import app, out
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SchangerError, missing_extra
 
 
 class SizeOption(str, Enum):
@@ -63,7 +63,7 @@ def export(
         found = Weights(checkpoint) if checkpoint is not None else find(str(weights), size and size.value)
         from schanger_export.to_onnx import export as export_tool
     except ImportError as error:
-        raise SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[export]'.") from error
+        raise missing_extra(error, "export") from error
 
     report = export_tool(
         found.path, size.value if size else found.card.get("size"), output,

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.printing import progress_bars
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import missing_extra
 
 if TYPE_CHECKING:
     from schanger_edge.agreement import Agreement
@@ -58,7 +58,7 @@ def convert(
     try:
         from schanger_export.convert import convert as convert_tool
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing_extra(error, "quantize") from error
     if not pairs:
         err.print("no --pairs: ranges are measured on rendered scenes; give your own imagery where you have it.")
     with progress_bars() as progress:
@@ -88,7 +88,7 @@ def calibrate(
     try:
         from schanger_export.calibrate import calibrate as calibrate_tool
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing_extra(error, "quantize") from error
     with progress_bars() as progress:
         result = calibrate_tool(
             model_path(model), pairs or (), output, fp16=fp16, method=method.value, samples=samples,
@@ -124,10 +124,6 @@ def compare(
     for path in (worst, json_file):
         if path is not None:
             out.print(f"written: {path}")
-
-
-def _missing(error: ImportError) -> SchangerError:
-    return SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[quantize]'.")
 
 
 def _sentence(found: Agreement) -> str:

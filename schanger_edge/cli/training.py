@@ -14,7 +14,7 @@ from rich.text import Text
 
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.models import SizeOption
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SchangerError, missing_extra
 
 if TYPE_CHECKING:
     from schanger_export.train import Progress, Trained
@@ -126,8 +126,8 @@ def train(
         "normalization": _read(normalization), "gsd": gsd, "license": license_text,
     }  # fmt: skip
     run = {"device": device, "threads": threads, "workers": workers, "tensorboard": tensorboard}
-    trained = _train("change", given, output, resume=resume, save_seconds=save_seconds, **run)
-    out.print(f"next: schanger-edge export --checkpoint {trained.checkpoint} -o model.onnx")
+    then = "schanger-edge export --checkpoint {} -o model.onnx"
+    _train("change", given, output, then, resume=resume, save_seconds=save_seconds, **run)
 
 
 @app.command()
@@ -184,16 +184,16 @@ def pretrain(
         "normalization": _read(normalization), "gsd": gsd, "license": license_text,
     }  # fmt: skip
     run = {"device": device, "threads": threads, "workers": workers, "tensorboard": tensorboard}
-    trained = _train("single-date", given, output, resume=resume, save_seconds=save_seconds, **run)
-    out.print(f"next: schanger-edge train ROOT --init {trained.checkpoint} -o RUN")
+    then = "schanger-edge train ROOT --init {} -o RUN"
+    _train("single-date", given, output, then, resume=resume, save_seconds=save_seconds, **run)
 
 
-def _train(task: Any, given: dict[str, Any], output: Path, *, resume: bool, **run: Any) -> Trained:
+def _train(task: Any, given: dict[str, Any], output: Path, then: str, *, resume: bool, **run: Any) -> None:
     try:
         from schanger_export.options import Options
         from schanger_export.train import train as train_tool
     except ImportError as error:
-        raise SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[export]'.") from error
+        raise missing_extra(error, "export") from error
 
     given = {key: value for key, value in given.items() if value is not None and value != []}
     options = None
@@ -203,12 +203,14 @@ def _train(task: Any, given: dict[str, Any], output: Path, *, resume: bool, **ru
         options = Options.with_presets(task, **given)
     with TrainingLines() as lines:
         trained: Trained = train_tool(options, output, resume=resume, report=lines, **run)
+    if not trained.first:
+        return
     best = (
         f"best F1 {100 * trained.best_f1:.2f}" if trained.best_f1 is not None else "no validation, last weights taken"
     )
     out.print(f"{trained.step:,} steps, {best}: {trained.checkpoint}")
     out.print(f"curves: {output / 'training.png'}")
-    return trained
+    out.print(f"next: {then.format(trained.checkpoint)}")
 
 
 def _validation(task: str, sources: tuple[str, ...], asked: list[str] | None) -> tuple[str, ...]:

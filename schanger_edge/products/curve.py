@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.errors import ProductError
-
 Mark = tuple[str, float, float]
 """Text, recall, precision."""
 _INK, _LINE, _BEST, _OWN = "#333333", "#0072b2", "#d55e00", "#009e73"
-
-
-def require_matplotlib() -> None:
-    """Raise ProductError where matplotlib is not installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ProductError(
-            "the curve of a sweep needs matplotlib, which is missing: pip install 'schanger-edge[bench]'."
-        )
 
 
 def draw_curve(
