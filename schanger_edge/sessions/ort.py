@@ -60,7 +60,17 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _load(model: Path, threads: int) -> tuple[str, Any]:
+def read_card(model: Path) -> tuple[ModelCard, str]:
+    """The card of a model file, and the file's hash.
+
+    Raises:
+        ModelError: the file is missing, damaged, or breaks the contract.
+    """
+    sha256, session = _load(model, 1, optimize=False)
+    return _checked_card(session, model), sha256
+
+
+def _load(model: Path, threads: int, optimize: bool = True) -> tuple[str, Any]:
     try:
         sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     except OSError as error:
@@ -68,6 +78,8 @@ def _load(model: Path, threads: int) -> tuple[str, Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = ERRORS_ONLY
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Waiting threads sleep instead of spinning: reading and writing need the cores meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

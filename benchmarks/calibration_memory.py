@@ -1,0 +1,48 @@
+"""Peak memory of `schanger-edge calibrate` against the number of samples.
+
+`python benchmarks/calibration_memory.py MODEL --pairs SOURCE`: calibrates with 32 and with 512 samples, each in a fresh
+process, and reads the process's peak resident memory (ru_maxrss). Needs Linux and the `quantize` extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from common import save
+
+
+def peak_memory(model: str, pairs: str, samples: int, target: Path) -> tuple[float, float]:
+    """(peak resident memory in MB, wall seconds) of one calibration."""
+    command = [sys.executable, "-m", "schanger_edge", "calibrate", model, "--pairs", pairs, "--samples", str(samples)]
+    command += ["--method", "percentile", "--max-f1-loss", "100", "-o", str(target)]
+    began = time.perf_counter()
+    child = os.posix_spawn(sys.executable, command, os.environ)
+    _, status, usage = os.wait4(child, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"calibration with {samples} samples failed")
+    return usage.ru_maxrss / 1024, time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--pairs", required=True, help="a source with at least 576 tiles")
+    parser.add_argument("--samples", type=int, nargs="+", default=[32, 512])
+    options = parser.parse_args()
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for samples in options.samples:
+            megabytes, seconds = peak_memory(options.model, options.pairs, samples, Path(folder) / "int8.onnx")
+            runs.append({"samples": samples, "peak_mb": round(megabytes, 1), "seconds": round(seconds, 1)})
+            print(runs[-1], flush=True)
+    ratio = round(runs[-1]["peak_mb"] / runs[0]["peak_mb"], 3)
+    save("calibration_memory", {"method": __doc__, "runs": runs, "ratio": ratio})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""TensorRT and TensorRT-RTX: which one is installed, and what its version asks for.
+
+Both have one API; everything here and beside it takes the module as a parameter. Versions from 8.6 to 11 differ in
+what is told apart below.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import re
+from typing import Any, Literal
+
+from schanger_edge.errors import SessionError
+
+Name = Literal["tensorrt", "rtx"]
+MODULES: dict[str, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
+WORDS: dict[str, str] = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX"}
+INSTALL: dict[str, str] = {
+    "tensorrt": "pip install 'schanger-edge[tensorrt]' (on Jetson it comes with JetPack: python3-libnvinfer from apt, "
+    "in an environment made with --system-site-packages)",
+    "rtx": "pip install 'schanger-edge[rtx]'",
+}
+OLDEST = (8, 6)
+STRONG_SINCE = (10, 12)  # the flag exists from 10.0; NVIDIA calls it complete from here
+
+
+@dataclasses.dataclass(frozen=True)
+class Flavour:
+    """One installed TensorRT.
+
+    Attributes:
+        name: `tensorrt` or `rtx`.
+        module: as imported.
+        version: such as `10.3.0`.
+    """
+
+    name: Name
+    module: Any
+    version: str
+
+    @property
+    def words(self) -> str:
+        """`TensorRT 10.3.0`."""
+        return f"{WORDS[self.name]} {self.version}"
+
+    @property
+    def strong(self) -> bool:
+        """Whether types come from the graph; else from builder flags, and FP16 is made from the FP32 model."""
+        return self.name == "rtx" or version_of(self.version) >= STRONG_SINCE
+
+    @property
+    def network_flags(self) -> int:
+        """For `create_network`: 8.x is told of the batch axis, 10.12 and later of strong types; 11 knows neither."""
+        flags = getattr(self.module, "NetworkDefinitionCreationFlag", None)
+        wanted = ["EXPLICIT_BATCH"] if version_of(self.version)[0] < 10 and self.name == "tensorrt" else []
+        wanted += ["STRONGLY_TYPED"] if self.strong else []
+        return sum(1 << int(getattr(flags, name)) for name in wanted if hasattr(flags, name))
+
+
+def load_flavour(name: Name | None = None) -> Flavour:
+    """Import TensorRT or TensorRT-RTX; by default TensorRT where it is, else RTX.
+
+    Raises:
+        SessionError: it is not installed, does not load, or is too old.
+    """
+    if name is not None:
+        return _loaded(name)
+    reasons = []
+    for candidate in MODULES:
+        try:
+            return _loaded(candidate)
+        except SessionError as error:
+            reasons.append(str(error))
+    raise SessionError(reasons[0] if all("not installed" in r for r in reasons) else " ".join(reasons))
+
+
+@functools.cache
+def _loaded(name: Name) -> Flavour:
+    if name not in MODULES:
+        raise SessionError(f"flavour {name!r} is unknown: use {' or '.join(MODULES)}.")
+    try:
+        module = importlib.import_module(MODULES[name])
+    except ModuleNotFoundError as error:
+        raise SessionError(f"{WORDS[name]} is not installed: {INSTALL[name]}.") from error
+    except (ImportError, OSError) as error:  # a library of it is missing or of another version
+        raise SessionError(f"{WORDS[name]} does not load ({error}): install it again, {INSTALL[name]}.") from error
+    version = str(getattr(module, "__version__", "0"))
+    if name == "tensorrt" and version_of(version) < OLDEST:
+        raise SessionError(
+            f"TensorRT {version} is too old, 8.6 is the first that works: on Jetson install JetPack 6 or newer."
+        )
+    return Flavour(name, module, version)
+
+
+def version_of(text: str) -> tuple[int, int]:
+    """(major, minor) of a version in words."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

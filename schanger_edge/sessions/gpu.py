@@ -1,0 +1,106 @@
+"""Which GPU this is, asked of the driver by cuda-bindings or pycuda, whichever imports."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from typing import Any, Literal
+
+from schanger_edge.errors import SessionError
+
+Binding = Literal["cuda-python", "pycuda"]
+NO_DRIVER = "no NVIDIA driver answers here: install it, or run on the machine with the GPU."
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """A CUDA device.
+
+    Attributes:
+        name: such as `NVIDIA RTX A4000` or `Orin`.
+        capability: compute capability, such as `8.7`.
+        memory: bytes.
+        integrated: it shares the memory of the CPU, as on Jetson.
+        driver: CUDA version of the driver, such as `13.0`.
+        binding: who was asked.
+    """
+
+    name: str
+    capability: str
+    memory: int
+    integrated: bool
+    driver: str
+    binding: Binding
+
+
+def find_gpu(binding: Binding | None = None, ordinal: int = 0) -> Gpu:
+    """The GPU of a number.
+
+    Args:
+        binding: whom to ask; None takes cuda-python where it imports, else pycuda.
+        ordinal: number of the device.
+
+    Raises:
+        SessionError: neither package is installed, or there is no driver or no such device.
+    """
+    asked: dict[str, Callable[[int], Gpu]] = {"cuda-python": _by_cuda_python, "pycuda": _by_pycuda}
+    if binding is not None and binding not in asked:
+        raise SessionError(f"CUDA binding {binding!r} is unknown: use {' or '.join(asked)}.")
+    missing = []
+    for name in [binding] if binding else asked:
+        try:
+            return asked[str(name)](ordinal)
+        except ModuleNotFoundError:
+            missing.append(str(name))
+    raise SessionError(
+        f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, CUDA cannot be reached: "
+        "pip install 'schanger-edge[tensorrt]'."
+    )
+
+
+def _by_cuda_python(ordinal: int) -> Gpu:
+    driver = importlib.import_module("cuda.bindings.driver")
+
+    def ask(call: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            code, *values = call(*arguments)
+        except RuntimeError as error:  # the driver's library is not there
+            raise SessionError(NO_DRIVER) from error
+        if int(code):
+            raise SessionError(
+                NO_DRIVER if call is driver.cuInit else f"CUDA device {ordinal} does not answer: {code}."
+            )
+        return values[0] if values else None
+
+    ask(driver.cuInit, 0)
+    device = ask(driver.cuDeviceGet, ordinal)
+    attribute = driver.CUdevice_attribute
+    major, minor, integrated = (
+        ask(driver.cuDeviceGetAttribute, getattr(attribute, f"CU_DEVICE_ATTRIBUTE_{name}"), device)
+        for name in ("COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "INTEGRATED")
+    )
+    name = ask(driver.cuDeviceGetName, 256, device).split(b"\0")[0].decode()
+    version = ask(driver.cuDriverGetVersion)
+    memory = ask(driver.cuDeviceTotalMem, device)
+    return Gpu(name, f"{major}.{minor}", int(memory), bool(integrated), _version(version), "cuda-python")
+
+
+def _by_pycuda(ordinal: int) -> Gpu:
+    try:
+        driver = importlib.import_module("pycuda.driver")
+        driver.init()
+        device = driver.Device(ordinal)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # ImportError where libcuda is missing, pycuda's own kinds where no device answers
+        raise SessionError(NO_DRIVER) from error
+    major, minor = device.compute_capability()
+    integrated = bool(device.get_attribute(driver.device_attribute.INTEGRATED))
+    version = _version(driver.get_driver_version())
+    return Gpu(device.name(), f"{major}.{minor}", int(device.total_memory()), integrated, version, "pycuda")
+
+
+def _version(number: int) -> str:
+    """13000 -> `13.0`."""
+    return f"{number // 1000}.{number % 1000 // 10}"

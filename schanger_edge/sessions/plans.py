@@ -1,0 +1,194 @@
+"""Plans on disk: the sidecar that says what a plan is for, the cache they lie in, and why one does not fit here.
+
+A plan is executable code. Its sidecar guards against damage and mix-ups, not against malice: load only plans that you
+built, or whose origin you trust.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from schanger_edge.errors import SessionError
+from schanger_edge.files import replacing
+from schanger_edge.model_card import ModelCard
+from schanger_edge.sessions.builder import Batches
+from schanger_edge.sessions.flavour import WORDS
+
+SUFFIX = ".plan"
+FORMAT = 1
+CACHE_VARIABLE = "SCHANGER_EDGE_CACHE"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a plan is built for.
+
+    Attributes:
+        flavour: `tensorrt` or `rtx`.
+        version: of it.
+        system: operating system and processor, such as `linux-x86_64`.
+        capabilities: compute capabilities, such as `8.7`.
+        gpu: name of the GPU; empty where the plan runs on every GPU of these capabilities (RTX).
+    """
+
+    flavour: str
+    version: str
+    system: str
+    capabilities: tuple[str, ...]
+    gpu: str = ""
+
+    def misfit(self, here: Target) -> str:
+        """Why a plan for this target does not run here, in a few words; empty where it does."""
+        if self.flavour != here.flavour:
+            return f"it was built for {WORDS.get(self.flavour, self.flavour)}, here is {WORDS[here.flavour]}"
+        if self.version != here.version:
+            return f"it was built for {WORDS[self.flavour]} {self.version}, here is {here.version}"
+        if self.system != here.system:
+            return f"it was built for {self.system}, here is {here.system}"
+        if here.capabilities and not set(here.capabilities) & set(self.capabilities):
+            return (
+                f"it was built for compute capability {' and '.join(self.capabilities)}, "
+                f"here is {' and '.join(here.capabilities)}"
+            )
+        if self.gpu and here.gpu and self.gpu != here.gpu:
+            return f"it was built for {self.gpu}, here is {here.gpu}"
+        return ""
+
+
+def this_system() -> str:
+    """Operating system and processor."""
+    return f"{platform.system().lower()}-{platform.machine().lower()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanCard:
+    """The sidecar of a plan.
+
+    Attributes:
+        model: name of the model file that was asked for.
+        model_sha256: its hash.
+        source_sha256: hash of the file the plan was built from; another one where types are weak.
+        card: the model's card.
+        target: what it was built for.
+        typing: `strong` or `weak`.
+        flags: builder flags.
+        batches: shape profile.
+        workspace: bytes, or None.
+        level: builder optimization level, or None.
+        plan_sha256: hash of the plan; empty until it is built.
+        plan_bytes: its size.
+        producer: program and version that wrote it.
+    """
+
+    model: str
+    model_sha256: str
+    source_sha256: str
+    card: ModelCard
+    target: Target
+    typing: str
+    flags: tuple[str, ...]
+    batches: Batches
+    workspace: int | None = None
+    level: int | None = None
+    plan_sha256: str = ""
+    plan_bytes: int = 0
+    producer: str = ""
+
+    @property
+    def key(self) -> str:
+        """Hash of all that makes a plan valid: where it differs, another plan is needed."""
+        valid_by = dataclasses.replace(self, model="", plan_sha256="", plan_bytes=0, producer="")
+        return hashlib.sha256(valid_by.to_json().encode()).hexdigest()
+
+    @property
+    def file_name(self) -> str:
+        """Of the plan in the cache."""
+        return f"{self.card.name}-{self.card.precision}-{self.key[:16]}{SUFFIX}"
+
+    def to_json(self) -> str:
+        """As it stands in the sidecar."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> PlanCard:
+        """Read a sidecar.
+
+        Raises:
+            ValueError, KeyError, TypeError, SchangerError: it is none.
+        """
+        values: dict[str, Any] = json.loads(text)
+        if values.pop("format") != FORMAT:
+            raise ValueError("another format")
+        values["card"] = ModelCard.from_json(json.dumps(values["card"]))
+        target = values["target"]
+        values["target"] = Target(**{**target, "capabilities": tuple(target["capabilities"])})
+        values["batches"] = Batches(**values["batches"])
+        values["flags"] = tuple(values["flags"])
+        return cls(**values)
+
+
+def sidecar_of(plan: Path) -> Path:
+    """`x.plan` -> `x.plan.json`."""
+    return plan.with_name(f"{plan.name}.json")
+
+
+def engine_cache() -> Path:
+    """The user's own folder for plans: SCHANGER_EDGE_CACHE, else XDG_CACHE_HOME, else ~/.cache."""
+    own = os.environ.get(CACHE_VARIABLE)
+    if own:
+        return Path(own) / "engines"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "schanger-edge" / "engines"
+
+
+def write_plan(plan: Path, content: bytes, card: PlanCard) -> PlanCard:
+    """Write plan and sidecar; the sidecar comes last, and without it the plan is not loaded.
+
+    Raises:
+        SessionError: the folder cannot be written.
+    """
+    card = dataclasses.replace(card, plan_sha256=hashlib.sha256(content).hexdigest(), plan_bytes=len(content))
+    sidecar = sidecar_of(plan)
+    with replacing(sidecar, SessionError) as sidecar_temporary, replacing(plan, SessionError) as temporary:
+        temporary.write_bytes(content)
+        sidecar_temporary.write_text(card.to_json() + "\n")
+        sidecar.unlink(missing_ok=True)  # an old sidecar never stands beside a new plan
+    return card
+
+
+def read_plan_card(plan: Path) -> PlanCard:
+    """The sidecar of a plan.
+
+    Raises:
+        SessionError: plan or sidecar are missing, or the sidecar is damaged.
+    """
+    if not plan.is_file():
+        raise SessionError(f"plan {plan} does not exist: make it with `schanger-edge build`.")
+    try:
+        return PlanCard.from_json(sidecar_of(plan).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SessionError(
+            f"{plan} has no sidecar {sidecar_of(plan).name}, so nothing says what it is for: build it again."
+        ) from error
+    except Exception as error:  # whatever a damaged file makes of itself
+        raise SessionError(f"{sidecar_of(plan)} is damaged: build the plan again.") from error
+
+
+def load_plan(plan: Path, here: Target) -> tuple[bytes, PlanCard]:
+    """A plan's content, checked against its sidecar and against what is here, before TensorRT sees it.
+
+    Raises:
+        SessionError: it is damaged, or was built for something else; the sentence says for what.
+    """
+    card = read_plan_card(plan)
+    if reason := card.target.misfit(here):
+        raise SessionError(f"{plan.name} does not fit: {reason}; build it again with `schanger-edge build`.")
+    content = plan.read_bytes()
+    if hashlib.sha256(content).hexdigest() != card.plan_sha256:
+        raise SessionError(f"{plan} is not the plan its sidecar describes, it is damaged or mixed up: build it again.")
+    return content, card

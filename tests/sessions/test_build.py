@@ -1,0 +1,208 @@
+"""Plans are built by the real TensorRT-RTX, which needs no GPU for that; older TensorRTs by their rules alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from schanger_edge.bundled import model_path
+from schanger_edge.cli import app
+from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.sessions import build as build_module
+from schanger_edge.sessions.build import build, choose_source
+from schanger_edge.sessions.builder import Batches
+from schanger_edge.sessions.flavour import Flavour, load_flavour
+from schanger_edge.sessions.ort import read_card
+from schanger_edge.sessions.plans import load_plan, read_plan_card, sidecar_of
+
+CAPABILITIES = ("8.6", "8.9", "12.0")
+HERE_86 = ("8.6",)
+
+
+@pytest.fixture(scope="module")
+def rtx() -> Flavour:
+    pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx-cu13 (Linux and Windows on x86-64)")
+    return load_flavour("rtx")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The bundled model in four precisions in one folder, with one made-up threshold where it is INT8."""
+    from schanger_export.cards import converted_card
+    from schanger_export.fp16 import to_fp16
+    from schanger_export.graph import read_model, write_card
+    from schanger_export.int8 import candidates, quantize
+
+    folder = tmp_path_factory.mktemp("models")
+    parent = folder / "small.onnx"
+    shutil.copy(model_path(None), parent)
+    graph, card, sha256 = read_model(parent)
+    convs = candidates(graph)
+
+    def quantized(model: Any) -> Any:
+        return quantize(model, {conv.activation: 4.0 for conv in convs}, [conv.name for conv in convs])
+
+    newer = onnx.version_converter.convert_version(graph, 19)
+    made = {
+        "fp16": to_fp16(graph, {}, resize=True)[0],
+        "int8": quantized(graph),
+        "int8+fp16": to_fp16(quantized(newer), {}, resize=True)[0],
+    }
+    calibration = {"method": "made up", "tiles_sha256": "none", "kept_high_precision": []}
+    paths = {"fp32": parent}
+    for precision, model in made.items():
+        facts = calibration if "int8" in precision else None
+        write_card(model, converted_card(card, precision, sha256, facts))
+        paths[precision] = folder / f"small.{precision}.onnx"
+        onnx.save_model(model, str(paths[precision]))
+    return paths
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "engines"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int8+fp16"])
+def test_one_plan_for_three_capabilities(
+    precision: str, models: dict[str, Path], rtx: Flavour, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: dict[str, int] = {}
+    built = build(
+        models[precision], flavour="rtx", capabilities=CAPABILITIES, batches=Batches(1, 1, 2),
+        progress=lambda phase, done, total: phases.__setitem__(phase, done),
+    )  # fmt: skip
+    assert not built.cached
+    assert phases
+    assert built.plan.parent == cache
+    card = read_plan_card(built.plan)
+    assert card == built.card
+    assert card.plan_bytes == built.plan.stat().st_size > 1_000_000
+    assert (card.card.precision, card.typing, card.flags) == (precision, "strong", ())
+    assert card.target.capabilities == CAPABILITIES
+    assert card.model_sha256 == card.source_sha256 == read_card(models[precision])[1]
+    for capability in CAPABILITIES:
+        here = dataclasses.replace(card.target, capabilities=(capability,))
+        assert load_plan(built.plan, here)[1] == card
+    with pytest.raises(SessionError, match=r"8\.6 and 8\.9 and 12\.0, here is 7\.5"):
+        load_plan(built.plan, dataclasses.replace(card.target, capabilities=("7.5",)))
+
+    monkeypatch.setattr(build_module, "build_plan", lambda *_: pytest.fail("built twice"))
+    again = build(models[precision], flavour="rtx", capabilities=CAPABILITIES[::-1], batches=Batches(1, 1, 2))
+    assert again.cached
+    assert again.plan == built.plan
+
+
+def test_the_command(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "small.plan"
+    command = ["build", str(models["fp32"]), "-o", str(plan), "--batch", "1", "--compute-capability", "8.6"]
+    command += ["--optimization-level", "0", "--workspace", "512"]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "fp32, for any GPU of compute capability 8.6; built" in result.output
+    assert "takes the types from small.onnx (fp32)" in result.output
+    card = read_plan_card(plan)
+    assert (card.batches, card.workspace, card.level) == (Batches(1, 1, 1), 512 << 20, 0)
+    assert not cache.exists()
+
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "; found" in result.output
+    sidecar_of(plan).unlink()
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert "; built" in result.output
+
+
+def test_what_cannot_be_built_is_said(
+    models: dict[str, Path], rtx: Flavour, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fp32 = models["fp32"]
+    with pytest.raises(SessionError, match=r"cannot build for compute capability 8\.7: it knows 7\.5, 8\.0, 8\.6"):
+        build(fp32, capabilities=["8.7"], flavour="rtx")
+    with pytest.raises(SessionError, match=r"'ampere' is no number such as 8\.6"):
+        build(fp32, capabilities=["ampere"], flavour="rtx")
+    with pytest.raises(SessionError, match="--optimization-level must lie between 0 and 5, not 6"):
+        build(fp32, level=6)
+    with pytest.raises(SessionError, match="--workspace must be at least 1 megabyte"):
+        build(fp32, workspace=0)
+    with pytest.raises(SessionError, match="TensorRT-RTX keeps no timing cache"):
+        build(fp32, capabilities=HERE_86, flavour="rtx", timing_cache=tmp_path / "timings")
+    with pytest.raises(SessionError, match="is the name of a model: give the plan another"):
+        build(fp32, tmp_path / "x.onnx")
+    with pytest.raises(SessionError, match="cannot be written"):
+        build(fp32, tmp_path / "none" / "x.plan", capabilities=HERE_86, flavour="rtx", level=0)
+    with pytest.raises(ModelError, match="no ONNX model"):
+        broken = tmp_path / "broken.onnx"
+        broken.write_bytes(b"nothing")
+        build(broken, capabilities=HERE_86)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SessionError, match=r"engine cache .* cannot be made .*SCHANGER_EDGE_CACHE"):
+        build(fp32, capabilities=HERE_86, flavour="rtx")
+    assert not list(tmp_path.rglob("*.plan*"))
+
+
+def test_a_node_that_is_unknown_is_named(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(models["fp32"]))
+    last = model.graph.node[-1]
+    model.graph.node.append(onnx.helper.make_node("Det", [last.input[0]], ["unused"], name="odd_one"))
+    path = tmp_path / "odd.onnx"
+    onnx.save_model(model, str(path))
+    with pytest.raises(SessionError, match=r"cannot parse odd\.onnx: node odd_one \(Det\): .+"):
+        build(path, capabilities=HERE_86, flavour="rtx")
+    assert not list(cache.glob("*"))
+
+
+def test_a_gpu_is_needed_or_a_capability(models: dict[str, Path], rtx: Flavour, cache: Path) -> None:
+    if shutil.which("nvidia-smi"):
+        pytest.skip("there is a driver here")
+    with pytest.raises(SessionError, match=r"--compute-capability, such as 8\.6, to build for another machine"):
+        build(models["fp32"], flavour="rtx")
+
+
+class TestWeakTypes:
+    """Below 10.12 a plan is built from another file than the one asked for, and the user is told."""
+
+    OLD = Flavour("tensorrt", SimpleNamespace(), "10.3.0")
+
+    def test_fp16_from_the_parent(self, models: dict[str, Path]) -> None:
+        choice = choose_source(models["fp16"], read_card(models["fp16"])[0], self.OLD)
+        assert (choice.source, choice.flags) == (models["fp32"], ("FP16",))
+        assert "TensorRT 10.3.0 is older than 10.12" in choice.explanation
+        assert "parent small.onnx with the flag FP16" in choice.explanation
+
+    def test_int8_from_the_plain_int8_model(self, models: dict[str, Path]) -> None:
+        for precision in ("int8", "int8+fp16"):
+            choice = choose_source(models[precision], read_card(models[precision])[0], self.OLD)
+            assert (choice.source, choice.flags) == (models["int8"], ("FP16", "INT8"))
+
+    def test_fp32_needs_no_flag(self, models: dict[str, Path]) -> None:
+        choice = choose_source(models["fp32"], read_card(models["fp32"])[0], self.OLD)
+        assert (choice.source, choice.flags) == (models["fp32"], ())
+
+    def test_without_the_sibling(self, models: dict[str, Path], tmp_path: Path) -> None:
+        for precision, sentence in (("fp16", "put the file that"), ("int8+fp16", "run `schanger-edge calibrate`")):
+            alone = tmp_path / f"alone.{precision}.onnx"
+            shutil.copy(models[precision], alone)
+            with pytest.raises(ModelError, match=sentence):
+                choose_source(alone, read_card(alone)[0], self.OLD)
+
+    def test_a_sibling_of_other_scales_does_not_do(self, models: dict[str, Path], tmp_path: Path) -> None:
+        from schanger_export.graph import write_card
+
+        both = tmp_path / "both.onnx"
+        shutil.copy(models["int8+fp16"], both)
+        card = read_card(models["int8"])[0]
+        other = onnx.load(str(models["int8"]))
+        write_card(other, dataclasses.replace(card, calibration={**card.calibration, "tiles_sha256": "others"}))
+        onnx.save_model(other, str(tmp_path / "other.onnx"))
+        with pytest.raises(ModelError, match="with the same --pairs"):
+            choose_source(both, read_card(both)[0], self.OLD)
