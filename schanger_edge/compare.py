@@ -26,6 +26,7 @@ from schanger_edge.tile_draw import draw_tiles
 
 TILES = 32
 SEED = 36
+PLAN_SUFFIX = ".plan"
 WARM = 1  # tiles at the start that are not timed
 
 
@@ -71,13 +72,13 @@ def compare(
     """Run two models on the same tiles, by turns.
 
     Args:
-        first: an .onnx file or the name of a bundled model.
+        first: an .onnx file, the name of a bundled model, or a TensorRT plan.
         second: the same.
         sources: pairs to draw tiles from, see `scene.tile_pool.parse_source`; rendered scenes where there are none.
         count: tiles.
         worst: where to write a PNG of the tiles that differ most.
         json_file: where to write the result as JSON.
-        device: `cpu`.
+        device: of .onnx files, see `sessions.open_session`; plans run on the GPU.
         progress: told (stage, done, total).
 
     Raises:
@@ -86,7 +87,7 @@ def compare(
     tell = progress or (lambda *_: None)
     if count < 1:
         raise ProductError(f"--tiles must be at least 1, not {count}.")
-    with open_session(model_path(first), device) as one, open_session(model_path(second), device) as other:
+    with _opened(first, device) as one, _opened(second, device) as other:
         if one.card.tile != other.card.tile:
             raise ModelError(
                 f"the models take tiles of {one.card.tile} and {other.card.tile}: export one of them anew."
@@ -116,6 +117,11 @@ def compare(
         with replacing(Path(json_file), ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     return result
+
+
+def _opened(model: str | PathLike[str], device: str) -> Session:
+    path = model_path(model)
+    return open_session(path, "cuda" if path.suffix == PLAN_SUFFIX else device)
 
 
 def _milliseconds(seconds: Sequence[float]) -> float:

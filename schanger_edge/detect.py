@@ -25,10 +25,10 @@ from schanger_edge.scene import Pair, open_pair
 from schanger_edge.scene.pair import GridChoice
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.sessions import Session, open_session
+from schanger_edge.sessions.gpu import Binding
 from schanger_edge.warn import model_warnings
 
 MAX_THREADS = 1024
-DEFAULT_BATCH = 1  # on a CPU more tiles at once cost more per tile
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done of it and what there is in all (pixels for `predict`)."""
@@ -77,13 +77,14 @@ def detect(
     *,
     model: str | PathLike[str] | None = None,
     threshold: float | None = None,
-    batch: int = DEFAULT_BATCH,
+    batch: int | None = None,
     grid: GridChoice = "before",
     gsd: float | None = None,
     bands: Sequence[int] | None = None,
     nodata: Nodata = "auto",
     min_area: float = 0.0,
     device: str = "cpu",
+    cuda: Binding | None = None,
     threads: int | None = None,
     on_start: Callable[[Session, Pair, Sequence[str]], None] | None = None,
     progress: Progress | None = None,
@@ -99,13 +100,14 @@ def detect(
         output: folder for the products; made if absent.
         model: an .onnx file, or the name of a bundled model; None takes `schanger-small`.
         threshold: a pixel is change where its probability is greater; None takes the model's.
-        batch: tiles per inference.
+        batch: tiles per inference; None takes what the engine is fastest at.
         grid: whose grid the products take, `before` or `after`.
         gsd: metres per pixel to resample to on reading.
         bands: band numbers of red, green, blue, from 1.
         nodata: `auto`, None (ignore what the files declare) or a value.
         min_area: polygons smaller than this many square metres (pixels without CRS) are left out.
-        device: `cpu`.
+        device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
+        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         threads: CPU threads of the engine; None takes all.
         on_start: called once with the session, the pair and the warnings, before the first tile.
         progress: see `Progress`.
@@ -117,9 +119,10 @@ def detect(
     began = time.perf_counter()
     with (
         open_pair(before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata) as pair,
-        open_session(model_path(model), device, threads) as session,
+        open_session(model_path(model), device, threads, binding=cuda, progress=progress) as session,
         Staging(Path(output)) as staging,
     ):
+        batch = session.best_batch if batch is None else batch
         threshold = session.card.threshold if threshold is None else threshold
         warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
         if on_start:
@@ -173,10 +176,10 @@ def detect(
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
 
 
-def _check_options(threshold: float | None, batch: int, min_area: float, threads: int | None) -> None:
+def _check_options(threshold: float | None, batch: int | None, min_area: float, threads: int | None) -> None:
     if threshold is not None and not 0 <= threshold < 1:
         raise SchangerError(f"threshold must be at least 0 and less than 1, not {threshold}.")
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise SchangerError(f"batch must be at least 1, not {batch}.")
     if not 0 <= min_area < math.inf:
         raise SchangerError(f"min-area must be a number of square metres from 0 up, not {min_area}.")

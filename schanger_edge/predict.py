@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -21,6 +22,9 @@ from schanger_edge.tiling import Tile, TilePlan, fill_invalid, pad_to_tile
 
 AHEAD = 2  # batches read ahead of inference, and batches waiting to be written
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
+
+
+_Result = Callable[[], NDArray[np.float32]]
 
 
 class Sink(Protocol):
@@ -82,13 +86,23 @@ def predict(
     plan = TilePlan(pair.grid.width, pair.grid.height, session.card.tile, session.card.halo)
     flow, done = Flow(), 0
     waiting: list[_Read] = []
+    under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
+    batch = min(batch, session.max_batch or batch)
 
-    def infer_and_hand_over() -> None:
-        nonlocal done
-        probability = _infer(session, waiting, flow)
-        writer.put((tuple(waiting), probability))
-        done += sum(item.valid.size for item in waiting)
+    def infer() -> None:
+        under_way.append((tuple(waiting), _submit(session, waiting, flow)))
         waiting.clear()
+        if len(under_way) >= session.slots:
+            hand_over()
+
+    def hand_over() -> None:
+        nonlocal done
+        items, result = under_way.popleft()
+        began = time.perf_counter()
+        probability = None if result is None else result()
+        flow.infer_seconds += time.perf_counter() - began
+        writer.put((items, probability))
+        done += sum(item.valid.size for item in items)
         if progress:
             progress(done)
 
@@ -101,9 +115,11 @@ def predict(
         for item in reader:
             waiting.append(item)
             if sum(w.inputs is not None for w in waiting) == batch or len(waiting) >= SKIPPED_WAITING + batch:
-                infer_and_hand_over()
+                infer()
         if waiting:
-            infer_and_hand_over()
+            infer()
+        while under_way:
+            hand_over()
     flow.read_seconds, flow.write_seconds = reader.busy, writer.busy
     if done != plan.width * plan.height:
         raise RuntimeError(f"{done} of {plan.width * plan.height} pixels were handed over")
@@ -130,8 +146,8 @@ def _read(
                 yield _Read(tile, inputs, valid, tile is strip[-1])
 
 
-def _infer(session: Session, items: list[_Read], flow: Flow) -> NDArray[np.float32] | None:
-    """Probability (n, 1, T, T) of the n items that have inputs, in order; None where none has."""
+def _submit(session: Session, items: list[_Read], flow: Flow) -> _Result | None:
+    """Begin inference of the n items that have inputs; gives (n, 1, T, T), in order. None where none has."""
     inputs = [item.inputs for item in items if item.inputs is not None]
     flow.tiles_run += len(inputs)
     flow.tiles_skipped += len(items) - len(inputs)
@@ -140,9 +156,9 @@ def _infer(session: Session, items: list[_Read], flow: Flow) -> NDArray[np.float
         return None
     before, after = (np.stack(date) for date in zip(*inputs, strict=True))
     began = time.perf_counter()
-    probability = session.run(before, after)
+    result = session.submit(before, after)
     flow.infer_seconds += time.perf_counter() - began
-    return probability
+    return result
 
 
 def _write(sink: Sink, items: tuple[_Read, ...], probability: NDArray[np.float32] | None) -> None:

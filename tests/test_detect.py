@@ -176,12 +176,15 @@ class TestFailures:
         from schanger_edge.sessions import ort
 
         class Lying:
+            def get_providers(self) -> list[str]:
+                return [ort.CPU_PROVIDER]
+
             def run(self, names: Any, inputs: Any) -> Any:
                 return (np.full((*inputs["before"].shape[:1], 1, 64, 64), np.nan, np.float32),)
 
         load = ort._load
         monkeypatch.setattr(ort, "_checked_card", lambda session, path: open_card(model))
-        monkeypatch.setattr(ort, "_load", lambda *args: (load(*args)[0], Lying()))
+        monkeypatch.setattr(ort, "_load", lambda *args, **options: (load(*args, **options)[0], Lying()))
         self.check(SessionError, "no probabilities", *pair, out, model=model)
 
     def test_truncated_input(self, pair: Any, model: Path, out: Path, make_tiff: Tiff, ground: Ground) -> None:

@@ -101,10 +101,11 @@ def calibrate(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="An .onnx file or a bundled model's name.")],
+    first: Annotated[str, typer.Argument(help="An .onnx file, a bundled model's name or a TensorRT plan.")],
     second: Annotated[str, typer.Argument(help="The same.")],
     pairs: Pairs = None,
     tiles: Annotated[int, typer.Option(help="How many tiles.")] = 32,
+    device: Annotated[str, typer.Option(help="Where .onnx files run: cpu, cuda, cuda:onnxruntime, auto.")] = "cpu",
     worst: Annotated[Path | None, typer.Option(help="Also write a PNG of the tiles that differ most.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
 ) -> None:
@@ -113,7 +114,14 @@ def compare(
 
     with progress_bars() as progress:
         result = compare_tool(
-            first, second, sources=pairs or (), count=tiles, worst=worst, json_file=json_file, progress=progress
+            first,
+            second,
+            sources=pairs or (),
+            count=tiles,
+            device=device,
+            worst=worst,
+            json_file=json_file,
+            progress=progress,
         )
     for name, device, precision, latency in zip(
         result.models, result.devices, result.precisions, result.latency_ms, strict=True

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.parsing import parse_bands, parse_nodata
 from schanger_edge.cli.printing import percent, print_result, progress_bars
 
@@ -30,12 +31,16 @@ def run(
     threshold: Annotated[
         float | None, typer.Option(help="Change where probability is greater (the model's own).")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Tiles per inference.")] = 1,
+    batch: Annotated[int | None, typer.Option(help="Tiles per inference (what the engine is fastest at).")] = None,
     grid: Annotated[GridOption, typer.Option(help="Whose grid the products take.")] = GridOption.before,
     gsd: Annotated[float | None, typer.Option(help="Resample to this many metres per pixel on reading.")] = None,
     bands: Annotated[str | None, typer.Option(help="Bands of red, green, blue, such as 1,2,3.")] = None,
     nodata: Annotated[str, typer.Option(help="auto, none (ignore what the files declare) or a value.")] = "auto",
     min_area: Annotated[float, typer.Option(help="Leave out smaller polygons, square metres.")] = 0.0,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto: the best of them that is there.")
+    ] = "auto",
+    cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads (all).")] = None,
 ) -> None:
     """Find what changed between two images of one place."""
@@ -43,6 +48,8 @@ def run(
 
     def on_start(session: Any, pair: Any, warnings: Any) -> None:
         card = session.card
+        for note in session.notes:
+            err.print(note)
         err.print(f"{session.device}, model {card.name} ({card.precision}, tile {card.tile}, halo {card.halo})")
         size = f"{pair.grid.width} x {pair.grid.height} pixels"
         err.print(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap")
@@ -52,7 +59,8 @@ def run(
     with progress_bars() as progress:
         result = detect(
             before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
-            bands=parse_bands(bands), nodata=parse_nodata(nodata), min_area=min_area, threads=threads,
+            bands=parse_bands(bands), nodata=parse_nodata(nodata), min_area=min_area, device=device,
+            cuda=cuda.value if cuda else None, threads=threads,
             on_start=on_start, progress=progress,
         )  # fmt: skip
     print_result(result)

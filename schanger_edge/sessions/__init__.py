@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model_card import ModelCard
+
+if TYPE_CHECKING:
+    from schanger_edge.sessions.gpu import Binding
 
 
 class Session(Protocol):
@@ -22,12 +26,26 @@ class Session(Protocol):
         model: the model file.
         model_sha256: hash of the model file.
         device: engine, version and device in words, such as `ONNX Runtime 1.20 (CPU, 2 threads)`.
+        notes: what the user should hear of, in sentences: why this device, what differs from what was asked for.
+        slots: batches that may be under way at once.
     """
 
     card: ModelCard
     model: Path
     model_sha256: str
     device: str
+    notes: list[str]
+    slots: int
+
+    @property
+    def max_batch(self) -> int | None:
+        """The largest batch that goes in one piece; None for any."""
+        ...
+
+    @property
+    def best_batch(self) -> int:
+        """The batch that is fastest per tile, as far as is known."""
+        ...
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Infer one batch.
@@ -44,6 +62,13 @@ class Session(Protocol):
         """
         ...
 
+    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Begin one batch; what is returned waits for it and gives its probability.
+
+        At most `slots` batches may be under way. Args and raises as `run`.
+        """
+        ...
+
     def close(self) -> None:
         """Give the engine's memory back."""
         ...
@@ -55,23 +80,31 @@ class Session(Protocol):
     ) -> None: ...
 
 
-def open_session(model: str | PathLike[str], device: str = "cpu", threads: int | None = None) -> Session:
-    """Open a model file on a device.
+def open_session(
+    model: str | PathLike[str],
+    device: str = "cpu",
+    threads: int | None = None,
+    *,
+    binding: Binding | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Session:
+    """Open a model on a device.
 
     Args:
-        model: an .onnx file that keeps the contract of `model_card`.
-        device: `cpu` (ONNX Runtime).
+        model: an .onnx file that keeps the contract of `model_card`, or a TensorRT plan with its sidecar.
+        device: `cpu` (ONNX Runtime), `cuda` (TensorRT or TensorRT-RTX; a plan is built into the user's cache first),
+            `cuda:onnxruntime` (its CUDA provider), or `auto`: TensorRT, else that provider, else the CPU.
         threads: threads of a CPU engine; None takes all cores this process may use.
+        binding: by whom CUDA is reached, `cuda-python` or `pycuda`; None takes what imports.
+        progress: told (phase, done, total) while a plan is built.
 
     Raises:
         ModelError: the file is missing, damaged, or breaks the contract.
         SessionError: the device is unknown or its engine does not start.
     """
-    if device != "cpu":
-        raise SessionError(f"device {device!r} is unknown: use cpu.")
-    from schanger_edge.sessions.ort import OnnxRuntimeSession
+    from schanger_edge.sessions.devices import Wish, open_on
 
-    return OnnxRuntimeSession(Path(model), threads)
+    return open_on(Path(model), device, Wish(threads, binding, progress=progress))
 
 
 def check_probability(probability: NDArray[np.float32], shape: tuple[int, ...]) -> None:

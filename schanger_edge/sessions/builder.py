@@ -12,7 +12,7 @@ from typing import Any
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model_card import INPUT_NAMES
-from schanger_edge.sessions.flavour import Flavour
+from schanger_edge.sessions.flavour import Flavour, error_log
 
 Progress = Callable[[str, int, int], None]
 SAID = 3  # of the builder's last complaints, those that are repeated to the user
@@ -74,7 +74,7 @@ def build_plan(
         SessionError: the graph cannot be parsed or built; the sentence names node and reason.
     """
     trt = flavour.module
-    log = _log(trt)
+    log = error_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(flavour.network_flags)
     parser = trt.OnnxParser(network, log)
@@ -157,21 +157,6 @@ def _parse_errors(flavour: Flavour, parser: Any, source: Path) -> str:
     return (
         f"{flavour.words} cannot parse {source.name}: {where}: {error.desc()}. Make the model anew with this version."
     )
-
-
-def _log(trt: Any) -> Any:
-    class Log(trt.ILogger):  # type: ignore[misc]
-        """Keeps complaints, drops the rest."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                self.errors.append(message.strip().splitlines()[0][:300])
-
-    return Log()
 
 
 def _monitor(trt: Any, progress: Progress | None) -> Any:

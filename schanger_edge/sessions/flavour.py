@@ -98,3 +98,20 @@ def version_of(text: str) -> tuple[int, int]:
     """(major, minor) of a version in words."""
     found = re.match(r"(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def error_log(trt: Any) -> Any:
+    """A logger for a TensorRT module; `errors` holds the first line of each complaint."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        """Keeps complaints, drops the rest."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.errors.append(message.strip().splitlines()[0][:300])
+
+    return Log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import importlib
 from collections.abc import Callable
@@ -32,6 +33,17 @@ class Gpu:
     integrated: bool
     driver: str
     binding: Binding
+
+
+def driver_present() -> bool:
+    """Whether the driver's library is there, whatever Python packages are."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
 
 
 def find_gpu(binding: Binding | None = None, ordinal: int = 0) -> Gpu:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,18 +18,28 @@ from schanger_edge.model_card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, Mod
 from schanger_edge.sessions import check_probability
 
 ERRORS_ONLY = 3
+CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxRuntimeSession:
     """See `sessions.Session`."""
 
-    def __init__(self, model: Path, threads: int | None = None) -> None:
+    max_batch = None
+    best_batch = 1  # on a CPU more tiles at once cost more per tile
+
+    def __init__(self, model: Path, threads: int | None = None, provider: str = CPU_PROVIDER) -> None:
         threads = threads or available_cores()
-        self.model = model
-        self.model_sha256, self._session = _load(model, threads)
+        self.model, self.notes, self.slots = model, list[str](), 1
+        self.model_sha256, self._session = _load(model, threads, provider=provider)
         self.card = _checked_card(self._session, model)
         plural = "" if threads == 1 else "s"
-        self.device = f"ONNX Runtime {onnxruntime.__version__} (CPU, {threads} thread{plural})"
+        where = f"CPU, {threads} thread{plural}" if provider == CPU_PROVIDER else "CUDA"
+        self.device = f"ONNX Runtime {onnxruntime.__version__} ({where})"
+        if provider not in self._session.get_providers():
+            raise SessionError(
+                f"ONNX Runtime's {provider} does not start, its CUDA or cuDNN is missing or of another version: see "
+                "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html."
+            )
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._session is None:
@@ -40,6 +51,10 @@ class OnnxRuntimeSession:
             raise SessionError(f"ONNX Runtime failed on {self.model.name}: {_first_line(error)}") from error
         check_probability(probability, (before.shape[0], 1, *before.shape[2:]))
         return probability  # type: ignore[no-any-return]
+
+    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        probability = self.run(before, after)
+        return lambda: probability
 
     def close(self) -> None:
         self._session = None
@@ -70,7 +85,7 @@ def read_card(model: Path) -> tuple[ModelCard, str]:
     return _checked_card(session, model), sha256
 
 
-def _load(model: Path, threads: int, optimize: bool = True) -> tuple[str, Any]:
+def _load(model: Path, threads: int, optimize: bool = True, provider: str = CPU_PROVIDER) -> tuple[str, Any]:
     try:
         sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     except OSError as error:
@@ -82,8 +97,9 @@ def _load(model: Path, threads: int, optimize: bool = True) -> tuple[str, Any]:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Waiting threads sleep instead of spinning: reading and writing need the cores meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = list(dict.fromkeys((provider, CPU_PROVIDER)))
     try:
-        return sha256, onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        return sha256, onnxruntime.InferenceSession(str(model), options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
         raise ModelError(f"{model} is no ONNX model that ONNX Runtime can load: {_first_line(error)}") from error
 

@@ -1,0 +1,92 @@
+"""Which engine a device's name stands for: `cpu`, `cuda` (TensorRT), `cuda:onnxruntime`, `auto`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import onnxruntime
+
+from schanger_edge.errors import SchangerError, SessionError
+from schanger_edge.sessions import Session
+from schanger_edge.sessions.build import build
+from schanger_edge.sessions.builder import Progress
+from schanger_edge.sessions.cuda import open_cuda
+from schanger_edge.sessions.flavour import load_flavour
+from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present
+from schanger_edge.sessions.ort import CUDA_PROVIDER, OnnxRuntimeSession
+from schanger_edge.sessions.plans import SUFFIX, read_plan_card
+from schanger_edge.sessions.tensorrt import SLOTS, TensorRTSession
+
+AUTO, CPU, CUDA, CUDA_ONNXRUNTIME = "auto", "cpu", "cuda", "cuda:onnxruntime"
+DEVICES = (AUTO, CPU, CUDA, CUDA_ONNXRUNTIME)
+
+
+class Wish(NamedTuple):
+    """How a session shall run; see `sessions.open_session`."""
+
+    threads: int | None = None
+    binding: Binding | None = None
+    slots: int = SLOTS
+    progress: Progress | None = None
+
+
+def open_on(model: Path, device: str, wish: Wish) -> Session:
+    """See `sessions.open_session`."""
+    if device not in DEVICES:
+        raise SessionError(f"device {device!r} is unknown: use {', '.join(DEVICES)}.")
+    if model.suffix == SUFFIX:
+        if device not in (AUTO, CUDA):
+            raise SessionError(f"{model.name} is a TensorRT plan and runs with --device cuda only.")
+        return _tensorrt(model, wish)
+    if device == CPU:
+        return OnnxRuntimeSession(model, wish.threads)
+    if device == CUDA:
+        return _tensorrt(model, wish)
+    if device == CUDA_ONNXRUNTIME:
+        return _onnxruntime_on_cuda(model, wish)
+    return _automatic(model, wish)
+
+
+def _automatic(model: Path, wish: Wish) -> Session:
+    """TensorRT, else ONNX Runtime's CUDA provider, else the CPU; a note says why."""
+    reasons = []
+    if not driver_present():
+        reasons.append(NO_DRIVER)
+    else:
+        for opened in (_tensorrt, _onnxruntime_on_cuda):
+            try:
+                session = opened(model, wish)
+            except SchangerError as error:
+                reasons.append(str(error))
+                continue
+            session.notes[:0] = reasons
+            return session
+    session = OnnxRuntimeSession(model, wish.threads)
+    session.notes.append(f"on the CPU ({session.card.precision}): {' '.join(reasons)}")
+    return session
+
+
+def _tensorrt(model: Path, wish: Wish) -> Session:
+    plan, notes = model, []
+    if model.suffix == SUFFIX:
+        trt = load_flavour(read_plan_card(model).target.flavour)  # type: ignore[arg-type]
+    else:
+        trt = load_flavour()
+        began = time.perf_counter()
+        built = build(model, flavour=trt.name, binding=wish.binding, progress=wish.progress)
+        plan = built.plan
+        took = "" if built.cached else f" in {time.perf_counter() - began:.0f} s, once for this GPU"
+        notes.append(f"{'found' if built.cached else 'built'} {plan}{took}: {built.explanation}")
+    session = TensorRTSession(plan, trt, open_cuda(wish.binding), wish.slots)
+    session.notes[:0] = notes
+    return session
+
+
+def _onnxruntime_on_cuda(model: Path, wish: Wish) -> Session:
+    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+        raise SessionError(
+            "ONNX Runtime has no CUDA provider here: pip uninstall onnxruntime, then pip install onnxruntime-gpu."
+        )
+    return OnnxRuntimeSession(model, wish.threads, CUDA_PROVIDER)

@@ -1,0 +1,159 @@
+"""`run` on a simulated GPU: the files that the CPU writes at the same batch size, and what is said on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from simulator import MAGIC, SimulatedCuda, SimulatedTensorRT
+from typer.testing import CliRunner
+
+from schanger_edge.cli import app
+from schanger_edge.detect import detect
+from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.sessions import build as build_module
+from schanger_edge.sessions import devices, open_session
+from schanger_edge.sessions.flavour import Flavour
+from schanger_edge.sessions.gpu import NO_DRIVER
+
+Tiff = Callable[..., Path]
+Ground = Callable[..., np.ndarray]
+TILE = 64
+
+
+class Machine:
+    """A machine with a simulated GPU; each opening of the device gets a stream order of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        self.openings = self.builds = 0
+        self.cuda = SimulatedCuda()
+        self.trt = SimulatedTensorRT(self.cuda)
+        monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(cache))
+        monkeypatch.setattr(devices, "driver_present", lambda: True)
+        monkeypatch.setattr(devices, "load_flavour", lambda name=None: self.flavour)
+        monkeypatch.setattr(build_module, "load_flavour", lambda name=None: self.flavour)
+        monkeypatch.setattr(devices, "open_cuda", self.open)
+        monkeypatch.setattr(build_module.gpu, "find_gpu", lambda binding=None: self.cuda.gpu)
+        monkeypatch.setattr(build_module, "build_plan", self.build)
+
+    @property
+    def flavour(self) -> Flavour:
+        return Flavour("tensorrt", self.trt, self.trt.__version__)
+
+    def open(self, binding: str | None = None) -> SimulatedCuda:
+        self.openings += 1
+        self.cuda = SimulatedCuda(self.openings)
+        self.trt.cuda = self.cuda
+        return self.cuda
+
+    def build(self, trt: Flavour, recipe: Any, timings: Any, progress: Any) -> tuple[bytes, bytes]:
+        self.builds += 1
+        if progress:
+            progress("Building engine", 1, 1)
+        return MAGIC + recipe.source.read_bytes(), b""
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(monkeypatch, tmp_path / "cache")
+
+
+@pytest.fixture
+def model(standin: ModuleType, tmp_path: Path) -> Path:
+    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=TILE, halo=8)
+    return tmp_path / "m.onnx"
+
+
+@pytest.fixture
+def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
+    hole = ground(200, 330, seed=1)
+    hole[:, 60:160, 90:200] = 0
+    return make_tiff("a.tif", ground(200, 330)), make_tiff("b.tif", hole, nodata=0)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_the_files_of_the_cpu(
+    batch: int, slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices.Wish, "__new__", _with_slots(devices.Wish.__new__, slots))
+    detect(*pair, tmp_path / "cpu", model=model, batch=batch)
+    on_gpu = detect(*pair, tmp_path / "gpu", model=model, batch=batch, device="cuda")
+    assert on_gpu.summary["tiles"]["run"] % batch or batch == 1  # a remainder is among them
+    for name in ("probability.tif", "change.tif"):
+        assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
+    assert f"{slots} slots" in on_gpu.summary["device"]
+    assert not any(machine.cuda.live.values())
+
+
+def _with_slots(new: Any, slots: int) -> Any:
+    return lambda cls, *args, **options: new(cls, *args, **{**options, "slots": slots})
+
+
+def test_first_use_builds_and_says_so(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    command = ["run", *map(str, pair), "-o", str(tmp_path / "out"), "--model", str(model)]
+    first = CliRunner().invoke(app, command, catch_exceptions=False)  # --device auto
+    assert first.exit_code == 0
+    assert f"built {tmp_path / 'cache' / 'engines'}" in first.output
+    assert "once for this GPU: TensorRT 10.13.3 takes the types from m.onnx (fp32)" in first.output
+    second = CliRunner().invoke(app, [*command, "--device", "cuda"], catch_exceptions=False)
+    assert "found " in second.output
+    assert "TensorRT 10.13.3 (Simulated GPU, batches 1 to 8, 2 slots)" in second.output
+    assert '"batch": 4' in (tmp_path / "out" / "summary.json").read_text()  # what the plan is fastest at
+    assert machine.builds == 1
+
+
+def test_a_plan_by_name(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    built = build_module.build(model, tmp_path / "own.plan")
+    detect(*pair, tmp_path / "out", model=built.plan, device="auto")
+    with pytest.raises(SessionError, match=r"own\.plan is a TensorRT plan and runs with --device cuda only"):
+        detect(*pair, tmp_path / "out", model=built.plan, device="cpu")
+    machine.trt.__version__ = "10.16.0"
+    with pytest.raises(SessionError, match=r"does not fit: it was built for TensorRT 10\.13\.3, here is 10\.16\.0"):
+        open_session(built.plan, "cuda")
+
+
+def test_another_version_builds_another_plan(machine: Machine, model: Path) -> None:
+    open_session(model, "cuda").close()
+    open_session(model, "cuda").close()
+    assert machine.builds == 1
+    machine.trt.__version__ = "10.16.0"
+    open_session(model, "cuda").close()
+    assert machine.builds == 2
+
+
+def test_auto_says_why_it_is_the_cpu(machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str | None = None) -> Flavour:
+        raise SessionError("TensorRT is not installed: pip install 'schanger-edge[tensorrt]'.")
+
+    monkeypatch.setattr(devices, "load_flavour", missing)
+    with open_session(model, "auto") as session:
+        assert session.device.startswith("ONNX Runtime")
+        (note,) = session.notes
+        assert note.startswith("on the CPU (fp32): TensorRT is not installed: pip install 'schanger-edge[tensorrt]'.")
+        assert "no CUDA provider here" in note
+    monkeypatch.setattr(devices, "driver_present", lambda: False)
+    with open_session(model, "auto") as session:
+        assert session.notes == [f"on the CPU (fp32): {NO_DRIVER}"]
+
+
+def test_a_missing_model_is_not_hidden_by_auto(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        open_session(tmp_path / "none.onnx", "auto")
+
+
+def test_the_cuda_provider_of_onnx_runtime(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(SessionError, match=r"no CUDA provider here: pip uninstall onnxruntime"):
+        open_session(model, "cuda:onnxruntime")
+    # It is listed but does not start: ONNX Runtime would go on on the CPU without a word.
+    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with (
+        pytest.warns(UserWarning, match="not in available provider names"),
+        pytest.raises(SessionError, match="CUDAExecutionProvider does not start"),
+    ):
+        open_session(model, "cuda:onnxruntime")
