@@ -1,7 +1,8 @@
-"""`schanger-edge build`: TensorRT plans for the GPU that is here, or RTX plans for others."""
+"""`schanger-edge build` and `schanger-edge doctor`: TensorRT plans, and what this machine can run them with."""
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,6 +71,30 @@ def build(
     target = f"{card.target.gpu or 'any GPU'} of compute capability {' or '.join(card.target.capabilities)}"
     state = "found in the cache" if result.cached and output is None else "found" if result.cached else "built"
     out.print(f"{result.plan}: {card.plan_bytes / 1e6:.1f} MB, {card.card.precision}, for {target}; {state}")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Say what this machine has, what a run will use, and what is missing."""
+    from rich.table import Table
+
+    from schanger_edge.doctor import doctor as doctor_tool
+
+    report = doctor_tool()
+    if as_json:
+        out.print_json(json.dumps(report.as_dict()))
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, words in report.facts.items():
+        table.add_row(name, words)
+    out.print(table)
+    out.print(f"\nrun --device auto uses: {report.uses}")
+    if report.missing:
+        out.print("\nmissing, if you need it:")
+        for name, words in report.missing.items():
+            out.print(f"  {name}: {words}")
 
 
 def _batches(text: str) -> Batches:

@@ -123,10 +123,10 @@ def compare(
             json_file=json_file,
             progress=progress,
         )
-    for name, device, precision, latency in zip(
+    for name, engine, precision, latency in zip(
         result.models, result.devices, result.precisions, result.latency_ms, strict=True
     ):
-        out.print(f"{Path(name).name}: {precision}, {device}, {latency:.1f} ms per pair of tiles (median)")
+        out.print(f"{Path(name).name}: {precision}, {engine}, {latency:.1f} ms per pair of tiles (median)")
     out.print(f"the second takes {result.latency_ratio:.2f} times as long as the first")
     out.print(_sentence(result.agreement))
     for path in (worst, json_file):

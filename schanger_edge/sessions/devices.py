@@ -14,7 +14,7 @@ from schanger_edge.sessions.build import build
 from schanger_edge.sessions.builder import Progress
 from schanger_edge.sessions.cuda import open_cuda
 from schanger_edge.sessions.flavour import load_flavour
-from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present
+from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
 from schanger_edge.sessions.ort import CUDA_PROVIDER, OnnxRuntimeSession
 from schanger_edge.sessions.plans import SUFFIX, read_plan_card
 from schanger_edge.sessions.tensorrt import SLOTS, TensorRTSession
@@ -68,6 +68,19 @@ def _automatic(model: Path, wish: Wish) -> Session:
     return session
 
 
+def usable_engine() -> str:
+    """What `auto` would take, in words, without opening or building anything."""
+    if not driver_present():
+        return f"ONNX Runtime on the CPU: {NO_DRIVER}"
+    try:
+        trt, gpu = load_flavour(), find_gpu()
+    except SessionError as error:
+        if CUDA_PROVIDER in onnxruntime.get_available_providers():
+            return f"ONNX Runtime on the GPU: {error}"
+        return f"ONNX Runtime on the CPU: {error} {_no_provider()}"
+    return f"{trt.words} on {gpu.name}"
+
+
 def _tensorrt(model: Path, wish: Wish) -> Session:
     plan, notes = model, []
     if model.suffix == SUFFIX:
@@ -86,7 +99,11 @@ def _tensorrt(model: Path, wish: Wish) -> Session:
 
 def _onnxruntime_on_cuda(model: Path, wish: Wish) -> Session:
     if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-        raise SessionError(
-            "ONNX Runtime has no CUDA provider here: pip uninstall onnxruntime, then pip install onnxruntime-gpu."
-        )
+        raise _no_provider()
     return OnnxRuntimeSession(model, wish.threads, CUDA_PROVIDER)
+
+
+def _no_provider() -> SessionError:
+    return SessionError(
+        "ONNX Runtime has no CUDA provider here: pip uninstall onnxruntime, then pip install onnxruntime-gpu."
+    )
