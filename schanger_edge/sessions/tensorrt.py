@@ -176,7 +176,7 @@ class TensorRTSession:
                 return
             self._graphs = False
         if not self._context.execute_async_v3(number):
-            raise SessionError(f"TensorRT failed on {self.model.name}: {self._said()}.")
+            raise SessionError(f"TensorRT failed on {self.model.name}: {self._said()}; start again, or build it again.")
         slot.warm = True
 
     def _set_batch(self, batch: int) -> None:

@@ -1,0 +1,188 @@
+"""What goes wrong with engines, each with the sentence that docs/engines.md shows for it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from helpers import ROOT
+from simulator import MAGIC, SimulatedCuda, SimulatedTensorRT
+
+from schanger_edge.errors import SessionError
+from schanger_edge.sessions import flavour as flavour_module
+from schanger_edge.sessions import plans
+from schanger_edge.sessions.builder import Batches, Recipe, build_plan
+from schanger_edge.sessions.flavour import Flavour, load_flavour
+from schanger_edge.sessions.gpu import find_gpu
+from schanger_edge.sessions.ort import read_card
+from schanger_edge.sessions.plans import PlanCard, Target
+from schanger_edge.sessions.tensorrt import TensorRTSession
+
+TILE = 32
+Failure = Callable[["Machine"], object]
+
+
+class Machine:
+    """A simulated GPU, a plan that fits it, and a folder."""
+
+    def __init__(self, folder: Path, standin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.monkeypatch, self.plan = folder, monkeypatch, folder / "m.plan"
+        self.model = folder / "m.onnx"
+        standin.integer_model(self.model, radius=1, tile=TILE, halo=4)
+        self.write()
+
+    def write(self, content: bytes | None = None, **target: Any) -> None:
+        facts = {"flavour": "tensorrt", "version": "10.13.3", "capabilities": ("8.6",), "gpu": "Simulated GPU"}
+        built_for = Target(system=plans.this_system(), **{**facts, **target})
+        card, sha256 = read_card(self.model)
+        own = PlanCard("m.onnx", sha256, sha256, card, built_for, "strong", (), Batches(1, 2, 4))
+        plans.write_plan(self.plan, content or MAGIC + self.model.read_bytes(), own)
+
+    def open(self, memory: int = 1 << 30, fails: str = "") -> TensorRTSession:
+        cuda = SimulatedCuda(memory=memory)
+        return TensorRTSession(self.plan, Flavour("tensorrt", SimulatedTensorRT(cuda, fails=fails), "10.13.3"), cuda)
+
+    def without_packages(self) -> None:
+        def missing(name: str) -> ModuleType:
+            raise ModuleNotFoundError(name)
+
+        self.monkeypatch.setattr(importlib, "import_module", missing)
+        flavour_module._loaded.cache_clear()
+
+    def build(self, parses: bool) -> None:
+        error = SimpleNamespace(node_name=lambda: "/x/Det", node_operator=lambda: "Det", desc=lambda: "no importer")
+        config = SimpleNamespace(set_flag=None, add_optimization_profile=lambda profile: None)
+        log: list[Any] = []
+
+        def fail(*_: Any) -> None:
+            log[0].log("error", "could not find any implementation for node /x/Conv")
+
+        builder = SimpleNamespace(
+            create_network=lambda flags: None, create_builder_config=lambda: config, build_serialized_network=fail,
+            create_optimization_profile=lambda: SimpleNamespace(set_shape=lambda *_: None),
+        )  # fmt: skip
+        trt = SimpleNamespace(
+            Builder=lambda own: log.append(own) or builder,
+            ILogger=type("Log", (), {"Severity": SimpleNamespace(INTERNAL_ERROR="internal", ERROR="error")}),
+            OnnxParser=lambda *_: SimpleNamespace(parse=lambda _: parses, num_errors=1, get_error=lambda _: error),
+        )
+        build_plan(Flavour("tensorrt", trt, "10.13.3"), Recipe(self.model, TILE, Batches()))
+
+
+def no_driver(machine: Machine) -> None:
+    def driverless(*_: int) -> None:
+        raise RuntimeError("libcuda.so.1 is missing")
+
+    machine.monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(cuInit=driverless))
+    find_gpu("cuda-python")
+
+
+def no_cuda_package(machine: Machine) -> None:
+    machine.without_packages()
+    find_gpu()
+
+
+def no_tensorrt(machine: Machine) -> None:
+    machine.without_packages()
+    load_flavour()
+
+
+def other_version(machine: Machine) -> None:
+    machine.write(version="10.3.0")
+    machine.open()
+
+
+def other_capability(machine: Machine) -> None:
+    machine.write(capabilities=("8.9",))
+    machine.open()
+
+
+def other_gpu(machine: Machine) -> None:
+    machine.write(gpu="Orin")
+    machine.open()
+
+
+def other_flavour(machine: Machine) -> None:
+    machine.write(flavour="rtx", gpu="")
+    machine.open()
+
+
+def no_sidecar(machine: Machine) -> None:
+    plans.sidecar_of(machine.plan).unlink()
+    machine.open()
+
+
+def damaged_sidecar(machine: Machine) -> None:
+    plans.sidecar_of(machine.plan).write_text("{")
+    machine.open()
+
+
+def damaged_plan(machine: Machine) -> None:
+    machine.plan.write_bytes(machine.plan.read_bytes()[:-1])
+    machine.open()
+
+
+def no_engine(machine: Machine) -> None:
+    machine.write(content=b"something else")
+    machine.open()
+
+
+def no_memory_for_the_engine(machine: Machine) -> None:
+    machine.open(fails="context")
+
+
+def little_memory(machine: Machine) -> None:
+    with machine.open(memory=TILE * TILE * 10 * 2 * 4) as session:
+        raise SessionError(" ".join(session.notes))  # no failure, but said
+
+
+def failing_engine(machine: Machine) -> None:
+    import numpy as np
+
+    tiles = np.zeros((1, 3, TILE, TILE), np.uint8)
+    with machine.open(fails="execute") as session:
+        session.run(tiles, tiles)
+
+
+FAILURES: dict[str, Failure] = {
+    "no driver": no_driver,
+    "no package that reaches CUDA": no_cuda_package,
+    "no TensorRT": no_tensorrt,
+    "plan of another version": other_version,
+    "plan for another compute capability": other_capability,
+    "plan for another GPU": other_gpu,
+    "plan of TensorRT-RTX": other_flavour,
+    "no sidecar": no_sidecar,
+    "damaged sidecar": damaged_sidecar,
+    "plan damaged or mixed up": damaged_plan,
+    "not an engine": no_engine,
+    "a node that TensorRT does not know": lambda machine: machine.build(parses=False),
+    "the builder fails": lambda machine: machine.build(parses=True),
+    "no room for the engine": no_memory_for_the_engine,
+    "no room for large batches (the run goes on)": little_memory,
+    "the engine fails": failing_engine,
+}
+
+
+def shown() -> dict[str, str]:
+    """The rows of the table in docs/engines.md."""
+    rows = [line.strip("| \n").split(" | ") for line in (ROOT / "docs" / "engines.md").open() if line.startswith("| ")]
+    return {row[0]: row[1] for row in rows if len(row) == 2}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_each_failure_says_what_the_table_shows(
+    what: str, standin: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, standin, monkeypatch)
+    with pytest.raises(SessionError) as caught:
+        FAILURES[what](machine)
+    assert str(caught.value).replace(f"{tmp_path}/", "") == shown()[what]
+
+
+def test_the_table_has_no_other_rows() -> None:
+    assert set(shown()) - {"what is wrong"} == set(FAILURES)
