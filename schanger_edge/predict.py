@@ -5,6 +5,7 @@ Memory holds a few batches of tiles, whatever the size of the scene.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.errors import SchangerError
 from schanger_edge.grid import Window
 from schanger_edge.pipeline import Background, Prefetch
 from schanger_edge.scene import Pair, PairTile
@@ -111,15 +113,20 @@ def predict(
 
     reader = Prefetch(_read(pair, plan, session, observe), AHEAD * batch)
     writer = Background(write, AHEAD)
-    with reader, writer:
-        for item in reader:
-            waiting.append(item)
-            if sum(w.inputs is not None for w in waiting) == batch or len(waiting) >= SKIPPED_WAITING + batch:
+    try:
+        with reader, writer:
+            for item in reader:
+                waiting.append(item)
+                if sum(w.inputs is not None for w in waiting) == batch or len(waiting) >= SKIPPED_WAITING + batch:
+                    infer()
+            if waiting:
                 infer()
-        if waiting:
-            infer()
-        while under_way:
-            hand_over()
+            while under_way:
+                hand_over()
+    finally:
+        for _, result in under_way:  # after an error: the session may be used again
+            with contextlib.suppress(SchangerError):
+                result and result()
     flow.read_seconds, flow.write_seconds = reader.busy, writer.busy
     if done != plan.width * plan.height:
         raise RuntimeError(f"{done} of {plan.width * plan.height} pixels were handed over")

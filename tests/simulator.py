@@ -20,6 +20,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from schanger_edge.errors import SessionError
 from schanger_edge.sessions.cuda import HostMemory, OutOfDeviceMemoryError
 from schanger_edge.sessions.gpu import Gpu
 
@@ -72,12 +73,19 @@ class SimulatedCuda:
         self._thread = 0
         self.live: Counter[str] = Counter()
         self.launches = 0
+        self.broken = False
         self.live["context"] = 1
 
     # Memory.
 
     def enter(self) -> None:
         self._thread = threading.get_ident()
+        self._answer()
+
+    def _answer(self) -> None:
+        """After a fault CUDA answers every call with the same error."""
+        if self.broken:
+            raise SessionError("Simulated GPU failed in every call since.")
 
     def alloc(self, size: int) -> int:
         block = self._block(size)
@@ -85,6 +93,7 @@ class SimulatedCuda:
         return block
 
     def free(self, pointer: int) -> None:
+        self._answer()
         self._bury(pointer)
         self.live["device"] -= 1
 
@@ -94,6 +103,7 @@ class SimulatedCuda:
         return HostMemory(self._blocks[address], address, address)
 
     def free_host(self, memory: HostMemory) -> None:
+        self._answer()
         self._bury(memory.handle)
         self.live["host"] -= 1
 
@@ -226,6 +236,8 @@ class SimulatedTensorRT:
     def __init__(self, cuda: SimulatedCuda, version: str = "10.13.3", fails: str = "", after: int = 0) -> None:
         self.cuda, self.__version__, self.fails, self.after = cuda, version, fails, after
         self.executed: list[int] = []
+        self.sticky = False
+        self.contexts = self.full_contexts = 0  # made so far; the first so many find no room
         self.alive: Counter[str] = Counter()
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802  # TensorRT's name
@@ -276,7 +288,9 @@ class _Engine(_Counted):
         return _RuntimeConfig()
 
     def create_execution_context(self, config: Any = None) -> Any:
-        return None if self._trt.fails == "context" else _Context(self._trt, self)
+        self._trt.contexts += 1
+        full = self._trt.contexts <= self._trt.full_contexts
+        return None if full or self._trt.fails == "context" else _Context(self._trt, self)
 
 
 class _RuntimeConfig:
@@ -318,6 +332,7 @@ class _Context(_Counted):
         self._trt.executed.append(self._shapes["before"][0])
         if self._trt.fails == "execute" and len(self._trt.executed) > self._trt.after:
             self._engine.log.log(self._trt.ILogger.Severity.ERROR, "an illegal memory access")
+            self._trt.cuda.broken = self._trt.sticky
             return False
         shapes, addresses, session = dict(self._shapes), dict(self._addresses), self._engine.session
 

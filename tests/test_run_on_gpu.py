@@ -17,6 +17,7 @@ from schanger_edge.detect import detect
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.sessions import build as build_module
 from schanger_edge.sessions import devices, open_session
+from schanger_edge.sessions.builder import Batches
 from schanger_edge.sessions.flavour import Flavour
 from schanger_edge.sessions.gpu import NO_DRIVER
 
@@ -115,6 +116,28 @@ def test_a_plan_by_name(machine: Machine, model: Path, pair: Any, tmp_path: Path
     machine.trt.__version__ = "10.16.0"
     with pytest.raises(SessionError, match=r"does not fit: it was built for TensorRT 10\.13\.3, here is 10\.16\.0"):
         open_session(built.plan, "cuda")
+
+
+def test_a_plan_built_with_options_is_found(machine: Machine, model: Path, tmp_path: Path) -> None:
+    own = build_module.build(model, batches=Batches(1, 1, 1), workspace=256)
+    with open_session(model, "cuda") as session:
+        assert session.model == own.plan
+        assert session.max_batch == 1
+    assert machine.builds == 1
+
+
+def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Path) -> None:
+    machine.trt.full_contexts = 2
+    with open_session(model, "cuda") as session:
+        assert session.max_batch == 2
+        notes = " ".join(session.notes)
+    assert machine.builds == 3
+    assert "has no room for the engine" in notes
+    assert "A plan for batches of at most 2 is taken instead" in notes
+    assert not any(machine.cuda.live.values())
+    machine.trt.full_contexts = 100
+    with pytest.raises(SessionError, match="has no room for the engine"):
+        open_session(model, "cuda")
 
 
 def test_another_version_builds_another_plan(machine: Machine, model: Path) -> None:

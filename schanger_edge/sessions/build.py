@@ -83,8 +83,8 @@ def build(
         raise SessionError(f"--optimization-level must lie between 0 and {MAX_LEVEL}, not {level}.")
     if workspace is not None and workspace < 1:
         raise SessionError(f"--workspace must be at least 1 megabyte, not {workspace}.")
-    if plan is not None and plan.suffix == ".onnx":
-        raise SessionError(f"{plan} is the name of a model: give the plan another, such as {plan.stem}.plan.")
+    if plan is not None and plan.suffix != plans.SUFFIX:
+        raise SessionError(f"{plan.name} is no name of a plan: let it end in {plans.SUFFIX}, as {plan.stem}.plan does.")
     card, sha256 = read_card(model)
     trt = load_flavour(flavour)
     timings = _read_timings(timing_cache, trt)
@@ -95,18 +95,41 @@ def build(
         batches or Batches(), workspace and workspace * MEGABYTE, level, producer=f"schanger-edge {__version__}",
     )  # fmt: skip
     path = plan or plans.engine_cache() / wanted.file_name
-    if not rebuild and (found := _cached(path, wanted)):
-        return Built(path, found, True, f"{path} is there already; {choice.explanation}")
     if plan is None:
         _make_cache(path.parent)
     recipe = Recipe(
         choice.source, card.tile, wanted.batches, choice.flags, tuple(capabilities), wanted.workspace, level
     )
-    content, timings = build_plan(trt, recipe, timings, progress)
-    if timing_cache is not None:
-        with replacing(timing_cache, SessionError) as temporary:
-            temporary.write_bytes(timings)
-    return Built(path, plans.write_plan(path, content, wanted), False, choice.explanation)
+    with plans.locked(path):  # another process may be building the same
+        if not rebuild and (found := _cached(path, wanted)):
+            return Built(path, found, True, f"{path} is there already; {choice.explanation}")
+        tell = progress or (lambda *_: None)
+        tell("build", 0, 1)
+        content, timings = build_plan(trt, recipe, timings, progress)
+        tell("build", 1, 1)
+        if timing_cache is not None:
+            with replacing(timing_cache, SessionError) as temporary:
+                temporary.write_bytes(timings)
+        return Built(path, plans.write_plan(path, content, wanted), False, choice.explanation)
+
+
+def find_built(model: Path, trt: Flavour, binding: gpu.Binding | None = None) -> Built | None:
+    """The newest plan in the cache that was built from this model and fits here, with whatever options.
+
+    Raises:
+        SchangerError: as `build`.
+    """
+    card, sha256 = read_card(model)
+    here, choice = target_here(trt, (), binding), choose_source(model, card, trt)
+    wanted = sha256, _sha256(choice.source), choice.flags
+    for plan in sorted(plans.engine_cache().glob(f"*{plans.SUFFIX}"), key=lambda path: -path.stat().st_mtime):
+        try:
+            found = plans.load_plan(plan, here)[1]
+        except SessionError:
+            continue
+        if (found.model_sha256, found.source_sha256, found.flags) == wanted:
+            return Built(plan, found, True, choice.explanation)
+    return None
 
 
 def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Binding | None = None) -> Target:

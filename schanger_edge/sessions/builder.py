@@ -132,7 +132,7 @@ def _set_capabilities(flavour: Flavour, config: Any, capabilities: Sequence[str]
 
 def _set_timing_cache(config: Any, content: bytes) -> Any:
     cache = config.create_timing_cache(content)
-    if not config.set_timing_cache(cache, False):  # of another device or version: it begins anew
+    if cache is None or not config.set_timing_cache(cache, False):  # damaged, or of another device or version
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     return cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import importlib
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from schanger_edge.sessions.gpu import Binding, Gpu, find_gpu
 
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 MAPPED = 2  # CU_MEMHOSTALLOC_DEVICEMAP: the device sees this host memory too
+BLOCKING_SYNC = 1  # CU_EVENT_BLOCKING_SYNC: whoever waits for it sleeps, reading and writing need the cores
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no hidden waits for the default stream
 
 
@@ -189,7 +191,7 @@ class CudaPython:
         return int(stream)
 
     def event(self) -> Any:
-        return self._ask("cuEventCreate", 0)
+        return self._ask("cuEventCreate", BLOCKING_SYNC)
 
     def copy_in(self, device: int, host: HostMemory, size: int, stream: Any) -> None:
         self._ask("cuMemcpyHtoDAsync", device, host.handle, size, stream)
@@ -235,69 +237,72 @@ class CudaPython:
         self._ask("cuDevicePrimaryCtxRelease", self._device)
 
     def _ask(self, name: str, *arguments: Any) -> Any:
-        code, *values = getattr(self._driver, name)(*arguments)
+        try:
+            code, *values = getattr(self._driver, name)(*arguments)
+        except RuntimeError as error:  # the driver is older than the package and lacks the function
+            raise _failure(name, -1, str(error), self.gpu) from error
         if int(code):
             raise _failure(name, int(code), str(code), self.gpu)
         return values[0] if values else None
 
 
 class PyCuda:
-    """By pycuda, which has no graphs; see `Cuda`."""
+    """By pycuda, which has no graphs, and whose context belongs to the thread that opened it; see `Cuda`."""
 
     graphs = False
 
     def __init__(self, gpu: Gpu, ordinal: int) -> None:
         self.gpu, self._driver = gpu, importlib.import_module("pycuda.driver")
-        self._context = self._driver.Device(ordinal).retain_primary_context()
-        self._context.push()
-        self._blocks: dict[int, Any] = {}
+        self._thread, self._blocks = threading.get_ident(), dict[int, Any]()
+        self._context = self._asked("retain_primary_context", self._driver.Device(ordinal).retain_primary_context)
+        self._asked("push", self._context.push)
 
     def enter(self) -> None:
-        if self._driver.Context.get_current() != self._context:
-            self._context.push()
+        if threading.get_ident() != self._thread:
+            raise SessionError("by pycuda a session runs in the thread that opened it: open one per thread.")
 
     def alloc(self, size: int) -> int:
-        block = self._asked("mem_alloc", lambda: self._driver.mem_alloc(size))
+        block = self._asked("mem_alloc", self._driver.mem_alloc, size)
         self._blocks[int(block)] = block
         return int(block)
 
     def free(self, pointer: int) -> None:
-        self._blocks.pop(pointer).free()
+        self._asked("free", self._blocks.pop(pointer).free)
 
     def alloc_host(self, size: int) -> HostMemory:
         flags = self._driver.host_alloc_flags.DEVICEMAP
-        array = self._asked("pagelocked_empty", lambda: self._driver.pagelocked_empty(size, np.uint8, mem_flags=flags))
-        return HostMemory(array, int(array.base.get_device_pointer()), array.base)
+        array = self._asked("pagelocked_empty", self._driver.pagelocked_empty, size, np.uint8, "C", flags)
+        return HostMemory(array, int(self._asked("get_device_pointer", array.base.get_device_pointer)), array.base)
 
     def free_host(self, memory: HostMemory) -> None:
-        memory.handle.free()
+        self._asked("free", memory.handle.free)
 
     def stream(self) -> Any:
-        return self._driver.Stream(NON_BLOCKING)
+        return self._asked("Stream", self._driver.Stream, NON_BLOCKING)
 
     def stream_number(self, stream: Any) -> int:
         return int(stream.handle)
 
     def event(self) -> Any:
-        return self._driver.Event()
+        return self._asked("Event", self._driver.Event, BLOCKING_SYNC)
 
     def copy_in(self, device: int, host: HostMemory, size: int, stream: Any) -> None:
-        self._driver.memcpy_htod_async(device, host.bytes[:size], stream)
+        self._asked("memcpy_htod_async", self._driver.memcpy_htod_async, device, host.bytes[:size], stream)
 
     def copy_out(self, host: HostMemory, device: int, size: int, stream: Any) -> None:
-        self._driver.memcpy_dtoh_async(host.bytes[:size], device, stream)
+        self._asked("memcpy_dtoh_async", self._driver.memcpy_dtoh_async, host.bytes[:size], device, stream)
 
     def record(self, event: Any, stream: Any) -> None:
-        event.record(stream)
+        self._asked("record", event.record, stream)
 
     def wait(self, stream: Any, event: Any) -> None:
-        stream.wait_for_event(event)
+        self._asked("wait_for_event", stream.wait_for_event, event)
 
     def synchronize(self, event: Any) -> None:
-        event.synchronize()
+        self._asked("synchronize", event.synchronize)
 
     def milliseconds(self, first: Any, second: Any) -> float:
-        return float(first.time_till(second))
+        return float(self._asked("time_till", first.time_till, second))
 
     def capture(self, stream: Any, work: Callable[[], bool]) -> Any:
         return None
@@ -309,14 +314,16 @@ class PyCuda:
         """pycuda frees streams and events when they are forgotten."""
 
     def close(self) -> None:
-        self._context.pop()
-        self._context.detach()
+        self._asked("pop", self._context.pop)
+        self._asked("detach", self._context.detach)
 
-    def _asked(self, name: str, call: Callable[[], Any]) -> Any:
+    def _asked(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return call()
+            return call(*arguments)
         except self._driver.MemoryError as error:
             raise _failure(name, OUT_OF_MEMORY, str(error), self.gpu) from error
+        except self._driver.Error as error:
+            raise _failure(name, -1, str(error), self.gpu) from error
 
 
 def _failure(name: str, code: int, words: str, gpu: Gpu) -> SessionError:

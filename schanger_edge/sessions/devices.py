@@ -10,9 +10,9 @@ import onnxruntime
 
 from schanger_edge.errors import SchangerError, SessionError
 from schanger_edge.sessions import Session
-from schanger_edge.sessions.build import build
-from schanger_edge.sessions.builder import Progress
-from schanger_edge.sessions.cuda import open_cuda
+from schanger_edge.sessions.build import build, find_built
+from schanger_edge.sessions.builder import Batches, Progress
+from schanger_edge.sessions.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.flavour import load_flavour
 from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
 from schanger_edge.sessions.ort import CUDA_PROVIDER, OnnxRuntimeSession
@@ -82,19 +82,29 @@ def usable_engine() -> str:
 
 
 def _tensorrt(model: Path, wish: Wish) -> Session:
-    plan, notes = model, []
+    """A plan by name; or a model's plan from the cache, built where there is none, for smaller batches if need be."""
     if model.suffix == SUFFIX:
         trt = load_flavour(read_plan_card(model).target.flavour)  # type: ignore[arg-type]
-    else:
-        trt = load_flavour()
+        return TensorRTSession(model, trt, open_cuda(wish.binding), wish.slots)
+    trt, notes, batches = load_flavour(), list[str](), Batches()
+    built = find_built(model, trt, wish.binding)
+    while True:
         began = time.perf_counter()
-        built = build(model, flavour=trt.name, binding=wish.binding, progress=wish.progress)
-        plan = built.plan
+        if built is None:
+            built = build(model, flavour=trt.name, batches=batches, binding=wish.binding, progress=wish.progress)
         took = "" if built.cached else f" in {time.perf_counter() - began:.0f} s, once for this GPU"
-        notes.append(f"{'found' if built.cached else 'built'} {plan}{took}: {built.explanation}")
-    session = TensorRTSession(plan, trt, open_cuda(wish.binding), wish.slots)
-    session.notes[:0] = notes
-    return session
+        notes.append(f"{'found' if built.cached else 'built'} {built.plan}{took}: {built.explanation}")
+        try:
+            session = TensorRTSession(built.plan, trt, open_cuda(wish.binding), wish.slots)
+        except OutOfDeviceMemoryError as error:
+            most = built.card.batches.most // 2
+            if not most:
+                raise
+            notes.append(f"{error} A plan for batches of at most {most} is taken instead.")
+            batches, built = Batches(1, min(batches.best, most), most), None
+            continue
+        session.notes[:0] = notes
+        return session
 
 
 def _onnxruntime_on_cuda(model: Path, wish: Wish) -> Session:

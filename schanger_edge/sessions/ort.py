@@ -18,6 +18,7 @@ from schanger_edge.model_card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, Mod
 from schanger_edge.sessions import check_probability
 
 ERRORS_ONLY = 3
+GPU_BATCH = 4
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
@@ -25,11 +26,11 @@ class OnnxRuntimeSession:
     """See `sessions.Session`."""
 
     max_batch = None
-    best_batch = 1  # on a CPU more tiles at once cost more per tile
 
     def __init__(self, model: Path, threads: int | None = None, provider: str = CPU_PROVIDER) -> None:
         threads = threads or available_cores()
         self.model, self.notes, self.slots = model, list[str](), 1
+        self.best_batch = 1 if provider == CPU_PROVIDER else GPU_BATCH  # on a CPU more at once cost more per tile
         self.model_sha256, self._session = _load(model, threads, provider=provider)
         self.card = _checked_card(self._session, model)
         plural = "" if threads == 1 else "s"
@@ -97,6 +98,8 @@ def _load(model: Path, threads: int, optimize: bool = True, provider: str = CPU_
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Waiting threads sleep instead of spinning: reading and writing need the cores meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if provider == CUDA_PROVIDER and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN as installed by pip
     providers = list(dict.fromkeys((provider, CPU_PROVIDER)))
     try:
         return sha256, onnxruntime.InferenceSession(str(model), options, providers=providers)

@@ -6,11 +6,14 @@ built, or whose origin you trust.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import platform
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +112,8 @@ class PlanCard:
     @property
     def file_name(self) -> str:
         """Of the plan in the cache."""
-        return f"{self.card.name}-{self.card.precision}-{self.key[:16]}{SUFFIX}"
+        name = re.sub(r"[^\w.+-]", "_", f"{self.card.name}-{self.card.precision}")
+        return f"{name}-{self.key[:16]}{SUFFIX}"
 
     def to_json(self) -> str:
         """As it stands in the sidecar."""
@@ -136,6 +140,33 @@ class PlanCard:
 def sidecar_of(plan: Path) -> Path:
     """`x.plan` -> `x.plan.json`."""
     return plan.with_name(f"{plan.name}.json")
+
+
+@contextlib.contextmanager
+def locked(plan: Path) -> Iterator[None]:
+    """Keeps other processes from building or replacing the same plan meanwhile, where the system can.
+
+    Raises:
+        SessionError: the folder cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    lock = plan.with_name(f".{plan.name}.lock")
+    try:
+        file = lock.open("w")
+    except OSError as error:
+        raise SessionError(
+            f"{plan} cannot be written ({error.strerror}): choose a folder that exists and may be written."
+        ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def engine_cache() -> Path:

@@ -227,7 +227,7 @@ class TensorRTSession:
         else:
             context = self._engine.create_execution_context()
         if context is None:
-            raise SessionError(
+            raise OutOfDeviceMemoryError(
                 f"{self._cuda.gpu.name} has no room for the engine of {self.model.name} ({self._said()}): build it "
                 "with a smaller --batch or --workspace."
             )
@@ -295,11 +295,13 @@ class TensorRTSession:
         for slot in getattr(self, "_slots", ()):
             slot.busy = False
             self._cuda.release(slot.graph)
+            slot.graph = slot.events = None  # pycuda frees what nobody holds, while the context is there
         if getattr(self, "_runtime_cache", None) is not None:
             self._keep_runtime_cache()
         self._context = self._engine = self._runtime = self._runtime_cache = None
-        self._slots = []
-        self._resources.close()
+        self._slots, self._streams = [], []
+        with contextlib.suppress(SessionError):  # the error that led here is the one to tell
+            self._resources.close()
 
     def _wait_for_all(self) -> None:
         """Until no stream has work left: a result may not have been taken, or a batch have failed half-way."""

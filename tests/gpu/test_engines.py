@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ PARITY = 2e-2
 def fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
     convert = pytest.importorskip("schanger_export.convert").convert
     target = tmp_path_factory.mktemp("model") / "small.fp16.onnx"
+    shutil.copy(model_path(None), target.with_name("small.onnx"))  # where types are weak, a plan is built from it
     convert(model_path(None), target)
     return target
 
@@ -81,6 +83,8 @@ def test_graphs_change_nothing(plan: Path) -> None:
 def test_slots_overlap(plan: Path) -> None:
     """Copies of one batch lie beside the inference of another: together they take less than one after the other."""
     cuda = open_cuda()
+    if cuda.gpu.integrated:
+        pytest.skip("nothing is copied where CPU and GPU share memory")
     with opened(plan, slots=2) as session:
         tiles = batch(session, session.max_batch)
         for _ in range(4):

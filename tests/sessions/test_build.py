@@ -16,7 +16,7 @@ from schanger_edge.bundled import model_path
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.sessions import build as build_module
-from schanger_edge.sessions.build import build, choose_source
+from schanger_edge.sessions.build import build, choose_source, find_built
 from schanger_edge.sessions.builder import Batches
 from schanger_edge.sessions.flavour import Flavour, load_flavour
 from schanger_edge.sessions.ort import read_card
@@ -95,6 +95,14 @@ def test_one_plan_for_three_capabilities(
     with pytest.raises(SessionError, match=r"8\.6 and 8\.9 and 12\.0, here is 7\.5"):
         load_plan(built.plan, dataclasses.replace(card.target, capabilities=("7.5",)))
 
+    monkeypatch.setattr(build_module, "target_here", lambda *_: dataclasses.replace(card.target, capabilities=HERE_86))
+    found = find_built(models[precision], rtx)  # what `run` takes, whatever options it was built with
+    assert found is not None
+    assert found.plan == built.plan
+    assert find_built(models["fp32"], rtx) is None
+    monkeypatch.undo()
+    monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(cache.parent))
+
     monkeypatch.setattr(build_module, "build_plan", lambda *_: pytest.fail("built twice"))
     again = build(models[precision], flavour="rtx", capabilities=CAPABILITIES[::-1], batches=Batches(1, 1, 2))
     assert again.cached
@@ -135,7 +143,7 @@ def test_what_cannot_be_built_is_said(
         build(fp32, workspace=0)
     with pytest.raises(SessionError, match="TensorRT-RTX keeps no timing cache"):
         build(fp32, capabilities=HERE_86, flavour="rtx", timing_cache=tmp_path / "timings")
-    with pytest.raises(SessionError, match="is the name of a model: give the plan another"):
+    with pytest.raises(SessionError, match=r"x\.onnx is no name of a plan: let it end in \.plan, as x\.plan does"):
         build(fp32, tmp_path / "x.onnx")
     with pytest.raises(SessionError, match="cannot be written"):
         build(fp32, tmp_path / "none" / "x.plan", capabilities=HERE_86, flavour="rtx", level=0)

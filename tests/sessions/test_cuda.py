@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,7 @@ def test_cuda_bindings_has_every_function_with_as_many_arguments() -> None:
         inspect.signature(getattr(driver, name)).bind(*range(count))
     assert driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
     assert int(driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY) == cuda_module.OUT_OF_MEMORY
+    assert int(driver.CUevent_flags.CU_EVENT_BLOCKING_SYNC) == cuda_module.BLOCKING_SYNC
     assert int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING) == cuda_module.NON_BLOCKING
     assert driver.CU_MEMHOSTALLOC_DEVICEMAP == cuda_module.MAPPED
     for name, destroy in (("CUstream", "Stream"), ("CUevent", "Event"), ("CUgraphExec", "GraphExec")):
@@ -57,7 +59,10 @@ def test_both_have_the_whole_interface() -> None:
 class StandInPyCuda:
     """pycuda.driver, its names as its sources have them; memory is the host's, streams do everything at once."""
 
-    class MemoryError(Exception):  # pycuda's name
+    class Error(Exception):
+        pass
+
+    class MemoryError(Error):  # pycuda's name
         pass
 
     host_alloc_flags = SimpleNamespace(DEVICEMAP=2)
@@ -65,7 +70,6 @@ class StandInPyCuda:
     def __init__(self, room: int = 1 << 20) -> None:
         self.room, self.pushed = room, 0
         self.blocks: dict[int, np.ndarray] = {}
-        self.Context = SimpleNamespace(get_current=lambda: self.context if self.pushed else None)
         self.context = SimpleNamespace(push=self._push, pop=self._pop, detach=lambda: None)
 
     def _push(self) -> None:
@@ -93,8 +97,8 @@ class StandInPyCuda:
 
         return Allocation()
 
-    def pagelocked_empty(self, size: int, dtype: Any, *, mem_flags: int) -> Any:
-        assert mem_flags == 2
+    def pagelocked_empty(self, size: int, dtype: Any, order: str, mem_flags: int) -> Any:
+        assert (order, mem_flags) == ("C", 2)
         block = self.mem_alloc(size)
 
         class Pinned(np.ndarray):
@@ -114,7 +118,8 @@ class StandInPyCuda:
         assert flags == 1
         return SimpleNamespace(handle=7, wait_for_event=lambda event: None)
 
-    def Event(self) -> Any:  # noqa: N802
+    def Event(self, flags: int) -> Any:  # noqa: N802
+        assert flags == 1
         return SimpleNamespace(
             record=lambda stream: None, synchronize=lambda: None, time_till=lambda other: 1.5
         )  # fmt: skip
@@ -126,7 +131,9 @@ def test_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = PyCuda(GPU, 0)
     assert driver.pushed == 1
     cuda.enter()
-    assert driver.pushed == 1  # already this thread's own
+    assert driver.pushed == 1
+    with ThreadPoolExecutor(1) as pool, pytest.raises(SessionError, match="in the thread that opened it"):
+        pool.submit(cuda.enter).result()  # pycuda would abort when that thread ends
     host, device, stream, event = cuda.alloc_host(8), cuda.alloc(8), cuda.stream(), cuda.event()
     host.bytes[:] = np.arange(8)
     cuda.copy_in(device, host, 8, stream)
@@ -146,6 +153,12 @@ def test_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
         cuda.alloc(1 << 21)
     with pytest.raises(OutOfDeviceMemoryError, match="Orin has no memory left"):
         cuda.alloc_host(1 << 21)
+
+    def broken() -> None:
+        raise driver.Error("an illegal memory access was encountered")
+
+    with pytest.raises(SessionError, match=r"Orin failed in synchronize \(an illegal memory access"):
+        cuda.synchronize(SimpleNamespace(synchronize=broken))
     cuda.release(stream, event, None)
     cuda.free(device)
     cuda.free_host(host)

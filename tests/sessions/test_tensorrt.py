@@ -200,6 +200,15 @@ def test_failures_are_one_sentence_and_leave_nothing(fails: str, sentence: str, 
     assert {kind: count for kind, count in cuda.live.items() if count} == {}
 
 
+def test_the_first_error_is_the_one_that_is_told(plan: Path) -> None:
+    """After a fault every call fails, those of the clean-up too."""
+    cuda = SimulatedCuda(5)
+    trt = SimulatedTensorRT(cuda, fails="execute", after=2)
+    trt.sticky = True
+    with pytest.raises(SessionError, match="illegal memory"), opened(plan, cuda, trt, graphs=False) as session:
+        in_order(session, [tiles(4, seed) for seed in range(8)])
+
+
 def test_a_failure_half_way_leaves_nothing(plan: Path) -> None:
     cuda = SimulatedCuda(5)
     trt = SimulatedTensorRT(cuda, fails="execute", after=2)
