@@ -90,6 +90,15 @@ class Agreement:
         assert self.other_counts is not None
         return 100 * (self.reference_counts.f1 - self.other_counts.f1)
 
+    @property
+    def worst_f1_loss(self) -> float:
+        """The larger of the points lost against labels and against the reference's own map.
+
+        Against labels alone, pixels that change to the better hide as many that change to the worse; on ground that
+        the model learnt from they nearly cancel.
+        """
+        return max(self.f1_loss, 100 * (1 - self.f1_against_reference))
+
     def as_dict(self) -> dict[str, Any]:
         """For reports and cards; F1 in 0-1, its loss in points."""
         plain = {
@@ -99,6 +108,7 @@ class Agreement:
             "largest_difference": round(self.largest, 4),
             "f1_against_reference": round(self.f1_against_reference, 5),
             "f1_loss": round(self.f1_loss, 3),
+            "worst_f1_loss": round(self.worst_f1_loss, 3),
             "f1_loss_against": "labels" if self.labelled else "the reference's own map",
         }
         if self.labelled and self.reference_counts and self.other_counts:

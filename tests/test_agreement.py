@@ -49,6 +49,16 @@ def test_labels_without_change_are_no_measure() -> None:
     assert found.f1_loss == 0
 
 
+def test_what_labels_hide_the_own_map_shows() -> None:
+    """One pixel turns right and one wrong: nothing is lost against labels, half of the map has changed."""
+    label = np.array([[True, True], [False, False]])
+    mine, theirs = np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([[0.1, 0.9], [0.9, 0.1]])
+    found = Agreement()
+    found.add(mine.astype(np.float32), theirs.astype(np.float32), label)
+    assert found.f1_loss == 0
+    assert found.worst_f1_loss == pytest.approx(50)
+
+
 def test_each_has_its_threshold() -> None:
     found = Agreement()
     found.add(A, B, LABEL, (0.5, 0.3))

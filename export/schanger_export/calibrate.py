@@ -93,7 +93,7 @@ def calibrate(
         fp16: what does not become INT8 becomes FP16 (opset 19) instead of FP32 (opset 17).
         method: how a tensor's range becomes its scale; auto tries all and keeps the best.
         samples: tiles to take ranges on.
-        max_f1_loss: points of F1 that may be lost: against labels where all held-aside tiles have them, else F1
+        max_f1_loss: points of F1 that may be lost, both against labels, where all held-aside tiles have them, and
             against the parent's own map.
         seed: what the draw follows from.
         progress: told (stage, done, total).
@@ -179,7 +179,7 @@ def _choose(
         thresholds = {name: histogram.threshold(method) for name, histogram in histograms.items()}
         tries[method] = reference.score(quantize(parent, thresholds, [conv.name for conv in convs]))
         tell("methods", number, len(methods))
-    return min(tries, key=lambda name: (max(tries[name].f1_loss, 0), tries[name].mean_difference)), tries
+    return min(tries, key=lambda name: (tries[name].worst_f1_loss, tries[name].mean_difference)), tries
 
 
 def _each_part(
@@ -224,7 +224,7 @@ def _search(
         kept = tuple(worst_first[: len(steps)])
         if len(kept) == len(worst_first):
             raise ModelError(
-                f"with only {worst_first[-1]} in INT8 the model still loses {steps[-1].agreement.f1_loss:.2f} points "
+                f"with only {worst_first[-1]} in INT8 the model still loses {steps[-1].agreement.worst_f1_loss:.2f} points "
                 f"of F1 (at most {limit:g}): nothing is left to gain; raise --max-f1-loss or convert to FP16."
             )
         own = [conv.name for conv in convs if conv.part not in kept]
@@ -256,5 +256,5 @@ def _built(
 def _limits(found: Agreement, max_f1_loss: float) -> list[tuple[str, float, float]]:
     return [
         ("mean difference of probability", found.mean_difference, MEAN_DIFFERENCE),
-        ("points of F1 lost", found.f1_loss, max_f1_loss),
+        ("points of F1 lost", found.worst_f1_loss, max_f1_loss),
     ]

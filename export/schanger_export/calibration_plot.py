@@ -26,11 +26,11 @@ def draw_report(
     names = list(parts)[::-1]
     left.barh(names, [parts[name].mean_difference for name in names], color="#3b6fb6")
     left.set_xlabel("mean difference of probability, this part alone in INT8")
-    shares, losses = [100 * step.macs_share for step in steps], [step.agreement.f1_loss for step in steps]
+    shares, losses = [100 * step.macs_share for step in steps], [step.agreement.worst_f1_loss for step in steps]
     right.plot([0, *shares[::-1]], [0, *losses[::-1]], "o-", color="#3b6fb6")
     right.axhline(max_f1_loss, color="#b03a2e", linestyle="--", label=f"limit {max_f1_loss:g}")
     right.annotate("this model", (shares[-1], losses[-1]), textcoords="offset points", xytext=(-6, 8), ha="right")
     right.set_xlabel("share of multiply-adds in INT8, %")
-    right.set_ylabel("points of F1 lost")
+    right.set_ylabel("points of F1 lost, the worse of labels and own map")
     right.legend()
     figure.savefig(path, dpi=110, format="png")
