@@ -224,8 +224,8 @@ def _search(
         kept = tuple(worst_first[: len(steps)])
         if len(kept) == len(worst_first):
             raise ModelError(
-                f"with only {worst_first[-1]} in INT8 the model still loses {steps[-1].agreement.worst_f1_loss:.2f} points "
-                f"of F1 (at most {limit:g}): nothing is left to gain; raise --max-f1-loss or convert to FP16."
+                f"with only {worst_first[-1]} in INT8 the model still loses {steps[-1].agreement.worst_f1_loss:.2f} "
+                f"points of F1 (at most {limit:g}): nothing is left to gain; raise --max-f1-loss or convert to FP16."
             )
         own = [conv.name for conv in convs if conv.part not in kept]
         steps.append(Step(kept, share(kept), reference.score(quantize(parent, thresholds, own))))
