@@ -11,9 +11,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from common import save
+from common import official_scores, save
 
-from schanger_edge import evaluate
 from schanger_edge.bundled import FOLDER
 from schanger_export.cards import compose_card
 from schanger_export.checkpoints import load_network, read_card, save_checkpoint, weights_sha256
@@ -42,12 +41,7 @@ def main() -> None:
         return export_model(network, model, compose_card(card, given, None, None)).largest_difference
 
     difference = write()
-    for text in options.score:
-        name, place = text.split("=", 1)
-        root, split = place.rsplit(":", 1)
-        result = evaluate(root, split=split, model=model)
-        keys = ("f1", "precision", "recall", "iou")
-        card["scores"][name] = {**{key: round(getattr(result, key), 4) for key in keys}, "tiles": result.tiles}
+    card["scores"] = official_scores(options.score, model)
     write()
     figures = {"largest_difference_from_torch": difference, "scores": card["scores"]}
     save(f"{options.name}-accuracy", {"method": __doc__, "trained_on": options.dataset, **figures})

@@ -14,15 +14,12 @@ import tempfile
 from pathlib import Path
 
 import onnx
-from common import RESULTS, save
+from common import RESULTS, official_scores, save
 
-from schanger_edge import evaluate
 from schanger_edge.bundled import FOLDER, model_path
 from schanger_edge.sessions.ort import read_card
 from schanger_export.calibrate import calibrate
 from schanger_export.graph import write_card
-
-KEYS = ("f1", "precision", "recall", "iou")
 
 
 def main() -> None:
@@ -39,13 +36,7 @@ def main() -> None:
             model_path(options.parent), options.calibrate, file, samples=options.samples,
             progress=lambda stage, done, total: print(f"{stage} {done}/{total}", end="\r", flush=True),
         )  # fmt: skip
-        card, scores = read_card(file)[0], {}
-        for text in options.score:
-            data, place = text.split("=", 1)
-            root, split = place.rsplit(":", 1)
-            result = evaluate(root, split=split, model=file)
-            scores[data] = {**{key: round(getattr(result, key), 4) for key in KEYS}, "tiles": result.tiles}
-            print(data, scores[data], flush=True)
+        card, scores = read_card(file)[0], official_scores(options.score, file)
         model = onnx.load(str(file))
         write_card(model, dataclasses.replace(card, name=name, scores=scores))
         onnx.save_model(model, str(FOLDER / f"{name}.onnx"))

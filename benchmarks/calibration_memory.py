@@ -7,25 +7,10 @@ process, and reads the process's peak resident memory (ru_maxrss). Needs Linux a
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from common import save
-
-
-def peak_memory(model: str, pairs: str, samples: int, target: Path) -> tuple[float, float]:
-    """(peak resident memory in MB, wall seconds) of one calibration."""
-    command = [sys.executable, "-m", "schanger_edge", "calibrate", model, "--pairs", pairs, "--samples", str(samples)]
-    command += ["--method", "percentile", "--max-f1-loss", "100", "-o", str(target)]
-    began = time.perf_counter()
-    child = os.posix_spawn(sys.executable, command, os.environ)
-    _, status, usage = os.wait4(child, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"calibration with {samples} samples failed")
-    return usage.ru_maxrss / 1024, time.perf_counter() - began
+from common import peak_memory, save
 
 
 def main() -> None:
@@ -37,7 +22,10 @@ def main() -> None:
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         for samples in options.samples:
-            megabytes, seconds = peak_memory(options.model, options.pairs, samples, Path(folder) / "int8.onnx")
+            megabytes, seconds = peak_memory(
+                "calibrate", options.model, "--pairs", options.pairs, "--samples", str(samples),
+                "--method", "percentile", "--max-f1-loss", "100", "-o", Path(folder) / "int8.onnx",
+            )  # fmt: skip
             runs.append({"samples": samples, "peak_mb": round(megabytes, 1), "seconds": round(seconds, 1)})
             print(runs[-1], flush=True)
     ratio = round(runs[-1]["peak_mb"] / runs[0]["peak_mb"], 3)

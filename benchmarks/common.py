@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,29 @@ def environment() -> dict[str, Any]:
         "gdal": rasterio.__gdal_version__,
         "numpy": np.__version__,
     }
+
+
+def peak_memory(*arguments: str | Path) -> tuple[float, float]:
+    """(peak resident memory in MB, wall seconds) of a `schanger-edge` command in a process of its own; needs Linux."""
+    command = [sys.executable, "-m", "schanger_edge", *map(str, arguments)]
+    began = time.perf_counter()
+    child = os.posix_spawn(sys.executable, command, os.environ)
+    _, status, usage = os.wait4(child, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"schanger-edge {arguments[0]} failed")
+    return usage.ru_maxrss / 1024, time.perf_counter() - began
+
+
+def official_scores(data: Sequence[str], model: Path) -> dict[str, dict[str, float]]:
+    """Scores by the official protocol on each NAME=ROOT:SPLIT, for a model's card."""
+    scores: dict[str, dict[str, float]] = {}
+    for text in data:
+        name, place = text.split("=", 1)
+        root, split = place.rsplit(":", 1)
+        result = schanger_edge.evaluate(root, split=split, model=model)
+        keys = ("f1", "precision", "recall", "iou")
+        scores[name] = {**{key: round(getattr(result, key), 4) for key in keys}, "tiles": result.tiles}
+    return scores
 
 
 def cpu_name() -> str:

@@ -7,27 +7,13 @@ all products, and reads the process's peak resident memory (ru_maxrss). Needs Li
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from common import repeat_scene, save
+from common import peak_memory, repeat_scene, save
 from standin import timing_model
 
 from schanger_edge.synthetic import write_pair
-
-
-def peak_memory(before: Path, after: Path, output: Path, model: Path) -> tuple[float, float]:
-    """(peak resident memory in MB, wall seconds) of one run."""
-    command = [sys.executable, "-m", "schanger_edge", "run", before, after, "-o", output, "--model", model]
-    began = time.perf_counter()
-    child = os.posix_spawn(sys.executable, [str(part) for part in command], os.environ)
-    _, status, usage = os.wait4(child, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise SystemExit("the run failed")
-    return usage.ru_maxrss / 1024, time.perf_counter() - began
 
 
 def main() -> None:
@@ -41,7 +27,9 @@ def main() -> None:
         scene = write_pair(folder / "scene", width=2048, height=2048, seed=1, nodata_wedge=False)
         for side in options.sides:
             pair = [repeat_scene(p, folder / f"{p.stem}{side}.tif", side) for p in (scene.before, scene.after)]
-            megabytes, seconds = peak_memory(*pair, folder / f"out{side}", folder / "timing.onnx")
+            megabytes, seconds = peak_memory(
+                "run", *pair, "-o", folder / f"out{side}", "--model", folder / "timing.onnx"
+            )
             runs.append({"side": side, "peak_mb": round(megabytes, 1), "seconds": round(seconds, 1)})
             for path in pair:
                 path.unlink()

@@ -22,11 +22,11 @@ from schanger_edge.products.tile_sheet import TileSheet
 from schanger_edge.rendered_tiles import sources_or_rendered
 from schanger_edge.scene.tile_pool import WholeTile
 from schanger_edge.sessions import Session, open_session
+from schanger_edge.sessions.plans import SUFFIX
 from schanger_edge.tile_draw import draw_tiles
 
 TILES = 32
 SEED = 36
-PLAN_SUFFIX = ".plan"
 WARM = 1  # tiles at the start that are not timed
 
 
@@ -121,7 +121,7 @@ def compare(
 
 def _opened(model: str | PathLike[str], device: str) -> Session:
     path = model_path(model)
-    return open_session(path, "cuda" if path.suffix == PLAN_SUFFIX else device)
+    return open_session(path, "cuda" if path.suffix == SUFFIX else device)
 
 
 def _milliseconds(seconds: Sequence[float]) -> float:

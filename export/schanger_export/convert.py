@@ -83,10 +83,7 @@ def convert(
             found = reference.score(converted)
             if found.mean_difference <= MEAN_DIFFERENCE or not resize:
                 break
-        write_card(
-            converted,
-            converted_card(card, "fp16", sha256),
-        )
+        write_card(converted, converted_card(card, "fp16", sha256))
         onnx.save_model(converted, str(temporary))
         found = verified(parent, temporary, reference, fp16_limits)
         values: dict[str, Any] = {

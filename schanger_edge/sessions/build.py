@@ -124,11 +124,12 @@ def find_built(model: Path, trt: Flavour, binding: gpu.Binding | None = None) ->
     wanted = sha256, _sha256(choice.source), choice.flags
     for plan in sorted(plans.engine_cache().glob(f"*{plans.SUFFIX}"), key=lambda path: -path.stat().st_mtime):
         try:
-            found = plans.load_plan(plan, here)[1]
+            found = plans.read_plan_card(plan)
+            if (found.model_sha256, found.source_sha256, found.flags) == wanted:
+                plans.load_plan(plan, here)
+                return Built(plan, found, True, choice.explanation)
         except SessionError:
             continue
-        if (found.model_sha256, found.source_sha256, found.flags) == wanted:
-            return Built(plan, found, True, choice.explanation)
     return None
 
 

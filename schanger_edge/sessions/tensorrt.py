@@ -75,7 +75,7 @@ class TensorRTSession:
             raise SessionError(f"slots must be at least 1, not {slots}.")
         self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as opening:
-            opening.callback(self._close_all)
+            opening.callback(self.close)
             self._resources.callback(cuda.close)
             here = plans.Target(
                 flavour.name, flavour.version, plans.this_system(), (cuda.gpu.capability,), cuda.gpu.name
@@ -129,7 +129,19 @@ class TensorRTSession:
         return lambda: self._finish(slot, shape)
 
     def close(self) -> None:
-        self._close_all()
+        """Give everything back, in the order that CUDA asks for; a second call does nothing."""
+        with contextlib.suppress(SessionError):  # of a device that answers no more
+            self._wait_for_all()
+        for slot in getattr(self, "_slots", ()):
+            slot.busy = False
+            self._cuda.release(slot.graph)
+            slot.graph = slot.events = None  # pycuda frees what nobody holds, while the context is there
+        if getattr(self, "_runtime_cache", None) is not None:
+            self._keep_runtime_cache()
+        self._context = self._engine = self._runtime = self._runtime_cache = None
+        self._slots, self._streams = [], []
+        with contextlib.suppress(SessionError):  # the error that led here is the one to tell
+            self._resources.close()
 
     def __enter__(self) -> TensorRTSession:
         return self
@@ -287,21 +299,6 @@ class TensorRTSession:
     def _said(self) -> str:
         errors: Sequence[str] = self._log.errors
         return errors[-1] if errors else "it gives no reason"
-
-    def _close_all(self) -> None:
-        """Give everything back, in the order that CUDA asks for; a second call does nothing."""
-        with contextlib.suppress(SessionError):  # of a device that answers no more
-            self._wait_for_all()
-        for slot in getattr(self, "_slots", ()):
-            slot.busy = False
-            self._cuda.release(slot.graph)
-            slot.graph = slot.events = None  # pycuda frees what nobody holds, while the context is there
-        if getattr(self, "_runtime_cache", None) is not None:
-            self._keep_runtime_cache()
-        self._context = self._engine = self._runtime = self._runtime_cache = None
-        self._slots, self._streams = [], []
-        with contextlib.suppress(SessionError):  # the error that led here is the one to tell
-            self._resources.close()
 
     def _wait_for_all(self) -> None:
         """Until no stream has work left: a result may not have been taken, or a batch have failed half-way."""
