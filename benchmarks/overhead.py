@@ -1,14 +1,16 @@
 """CPU time of our stream against a bare rasterio + ONNX Runtime loop, on one pair, interleaved.
 
-Both read two 4096 x 4096 tiled, compressed GeoTIFFs of one grid, run the timing stand-in on the same tiles with the
-same batch, and write `probability.tif` with the same creation options. The bare loop is what one would write by
-hand: no validity, no threads of its own, no checks. CPU time is that of the whole process, all threads; models and
-files are opened inside the time; overviews and other products are in neither. Needs the `quantize` extra.
+Both read two 4096 x 4096 tiled, compressed GeoTIFFs of one grid and run the timing stand-in on the same tiles with the
+same batch. The bare loop is what one would write by hand: it writes one map of probability; no validity, no threads of
+its own, no checks, nothing to resume from. Ours writes durable sections of both maps. CPU time is that of the whole
+process, all threads; models and files are opened inside the time. Joining the sections to the two maps with overviews
+is timed apart; other products are in neither. Needs the `quantize` extra.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import time
@@ -23,6 +25,7 @@ from rasterio.windows import Window
 from standin import timing_model
 
 from schanger_edge.predict import predict
+from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
@@ -56,14 +59,23 @@ def bare(before: Path, after: Path, model: Path, target: Path) -> None:
                     output.write(values, 1, window=Window(o.col_off, o.row_off, o.width, o.height))
 
 
-def ours(before: Path, after: Path, model: Path, target: Path) -> None:
-    """The product's own stream into `probability.tif`, without what follows it."""
+def ours(before: Path, after: Path, model: Path, folder: Path) -> None:
+    """The product's own stream into sections, without what follows it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     with (
         open_pair(before, after) as pair,
         open_session(model) as session,
-        RasterSink(pair.grid, threshold=0.5, probability=target, change=None) as sink,
+        Journal(folder, {}, pair.grid.height) as journal,
     ):
-        predict(pair, session, sink, batch=BATCH)
+        predict(pair, session, RasterSink(pair.grid, threshold=0.5, journal=journal), batch=BATCH)
+
+
+def join(before: Path, after: Path, model: Path, folder: Path) -> None:
+    """The sections that `ours` left to two maps."""
+    with open_pair(before, after) as pair, Journal(folder, {}, pair.grid.height, resume=True) as journal:
+        sink = RasterSink(pair.grid, threshold=0.5, journal=journal)
+        sink.finish(folder / "probability.tif", folder / "change.tif")
 
 
 def measure(function: Callable[..., None], *arguments: Path) -> tuple[float, float]:
@@ -78,7 +90,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()
-    times: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": []}
+    times: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": [], "join": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "timing.onnx"
@@ -86,11 +98,11 @@ def main() -> None:
         scene = write_pair(folder / "scene", width=2048, height=2048, seed=1, nodata_wedge=False)
         pair = [repeat_scene(p, folder / p.name, options.side) for p in (scene.before, scene.after)]
         for run in range(options.runs + 1):
-            for label, function in (("bare", bare), ("ours", ours)):
-                result = measure(function, *pair, model, folder / f"{label}.tif")
+            for label, function, target in (("bare", bare, "bare.tif"), ("ours", ours, "ours"), ("join", join, "ours")):
+                result = measure(function, *pair, model, folder / target)
                 if run:  # the first of each warms caches and libraries
                     times[label].append(result)
-        with rasterio.open(folder / "bare.tif") as a, rasterio.open(folder / "ours.tif") as b:
+        with rasterio.open(folder / "bare.tif") as a, rasterio.open(folder / "ours" / "probability.tif") as b:
             equal = bool((a.read() == b.read()).all())
     ratios = [o[0] / b[0] for o, b in zip(times["ours"], times["bare"], strict=True)]
     save(

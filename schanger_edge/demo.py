@@ -46,7 +46,7 @@ def demo(
         progress: see `detect.Progress`.
     """
     pair = write_pair(folder / "scene", width=side, height=side, seed=seed, after_crs=AFTER_CRS, progress=on_render)
-    detection = detect(pair.before, pair.after, folder / "result", progress=progress)
+    detection = detect(pair.before, pair.after, folder / "result", restart=True, progress=progress)
     return Demo(pair, detection, score(detection.change, pair.truth))
 
 

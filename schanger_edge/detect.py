@@ -15,12 +15,13 @@ from schanger_edge.bundled import model_path
 from schanger_edge.errors import SceneError, SchangerError
 from schanger_edge.predict import Flow, predict
 from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, SUMMARY
+from schanger_edge.products.journal import Journal
 from schanger_edge.products.polygons import write_polygons
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.rasters import RasterCounts, RasterSink
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
-from schanger_edge.products.thumbnail import Thumbnail
+from schanger_edge.products.thumbnail import THUMBNAIL, Thumbnail
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.scene.pair import GridChoice
 from schanger_edge.scene.validity import Nodata
@@ -86,13 +87,17 @@ def detect(
     device: str = "cpu",
     cuda: Binding | None = None,
     threads: int | None = None,
+    resume: bool = False,
+    restart: bool = False,
     on_start: Callable[[Session, Pair, Sequence[str]], None] | None = None,
     progress: Progress | None = None,
 ) -> Detection:
     """Find what changed between two images of one place.
 
     Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png` and `summary.json`. They get their names
-    when all of them are complete; until then, and after an error, results of an earlier run stay as they are.
+    when all of them are complete; until then, and after an error, results of an earlier run stay as they are. What a
+    run that stops has finished is kept in a hidden folder of `output`; with `resume` the same call goes on from there
+    and gives the same maps, to the byte.
 
     Args:
         before: image of the first date; GeoTIFF or anything GDAL opens.
@@ -109,6 +114,8 @@ def detect(
         device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         threads: CPU threads of the engine; None takes all.
+        resume: go on with what an unfinished run left in `output`; where nothing is left, begin.
+        restart: drop what an unfinished run left in `output`; without one of both it is an error that it is there.
         on_start: called once with the session, the pair and the warnings, before the first tile.
         progress: see `Progress`.
 
@@ -127,52 +134,40 @@ def detect(
         warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
         if on_start:
             on_start(session, pair, warnings)
+        options = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd, "min_area": min_area}
         opened = time.perf_counter()
         thumbnail = Thumbnail(pair.grid)
-        with RasterSink(
-            pair.grid, threshold=threshold, probability=staging.path(PROBABILITY), change=staging.path(CHANGE)
-        ) as sink:
-            flow = predict(
-                pair,
-                session,
-                sink,
-                batch=batch,
-                progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
-                observe=lambda tile, pixels: thumbnail.add(tile.owned, tile.window, pixels.before, pixels.after),
+        with Journal(
+            Path(output), _identity(pair, session, threshold, batch), pair.grid.height, resume=resume, restart=restart
+        ) as journal:
+            flow, counts = _make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress)
+            rasters = time.perf_counter()
+            polygons = write_polygons(
+                staging.path(CHANGE), staging.path(PROBABILITY), pair.grid, staging.path(POLYGONS), min_area=min_area
             )
-            predicted = time.perf_counter()
-            if not flow.tiles_run:
-                raise SceneError("no pixel has data in both images: check that they overlap and their nodata values.")
-            counts = sink.finish()
-        if counts.valid != flow.valid:
-            raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
-        rasters = time.perf_counter()
-        polygons = write_polygons(
-            staging.path(CHANGE), staging.path(PROBABILITY), pair.grid, staging.path(POLYGONS), min_area=min_area
-        )
-        if polygons.left_out:
-            warnings.append(
-                f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
-                "raise --threshold or --min-area."
-            )
-        vectors = time.perf_counter()
-        change, valid = read_change_thumbnail(staging.path(CHANGE), thumbnail.width, thumbnail.height)
-        write_preview(staging.path(PREVIEW), thumbnail.before, thumbnail.after, change, valid)
-        timings = {
-            "open": opened - began,
-            "predict": predicted - opened,
-            "read_busy": flow.read_seconds,
-            "infer_busy": flow.infer_seconds,
-            "write_busy": flow.write_seconds,
-            "finish_rasters": rasters - predicted,
-            "polygons": vectors - rasters,
-            "preview": time.perf_counter() - vectors,
-            "total": time.perf_counter() - began,
-        }
-        options = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd, "min_area": min_area}
-        summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
-        write_summary(staging.path(SUMMARY), summary)
-        staging.publish()
+            if polygons.left_out:
+                warnings.append(
+                    f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
+                    "raise --threshold or --min-area."
+                )
+            vectors = time.perf_counter()
+            change, valid = read_change_thumbnail(staging.path(CHANGE), thumbnail.width, thumbnail.height)
+            write_preview(staging.path(PREVIEW), thumbnail.before, thumbnail.after, change, valid)
+            timings = {
+                "open": opened - began,
+                "predict": flow.seconds,
+                "read_busy": flow.read_seconds,
+                "infer_busy": flow.infer_seconds,
+                "write_busy": flow.write_seconds,
+                "finish_rasters": rasters - opened - flow.seconds,
+                "polygons": vectors - rasters,
+                "preview": time.perf_counter() - vectors,
+                "total": time.perf_counter() - began,
+            }
+            summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
+            write_summary(staging.path(SUMMARY), summary)
+            staging.publish()
+            journal.discard()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
 
 
@@ -185,6 +180,56 @@ def _check_options(threshold: float | None, batch: int | None, min_area: float, 
         raise SchangerError(f"min-area must be a number of square metres from 0 up, not {min_area}.")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise SchangerError(f"threads must lie between 1 and {MAX_THREADS}, not {threads}.")
+
+
+def _identity(pair: Pair, session: Session, threshold: float, batch: int) -> dict[str, Any]:
+    """What decides about the bytes of the maps."""
+    return {
+        "version": __version__,
+        **pair.identity(),
+        "model": session.model_sha256,
+        "device": session.device,
+        "threshold": threshold,
+        "batch": min(batch, session.max_batch or batch),
+    }
+
+
+def _make_maps(
+    pair: Pair,
+    session: Session,
+    staging: Staging,
+    journal: Journal,
+    thumbnail: Thumbnail,
+    threshold: float,
+    batch: int,
+    progress: Progress | None,
+) -> tuple[Flow, RasterCounts]:
+    """Predict what is not finished yet, and join all to the two maps."""
+    finished = journal.sections()
+    for first, (end, folder) in finished.items():
+        thumbnail.load(folder / THUMBNAIL, first, end)
+    sink = RasterSink(
+        pair.grid,
+        threshold=threshold,
+        journal=journal,
+        on_section=lambda folder, first, end: thumbnail.save(folder / THUMBNAIL, first, end),
+    )
+    flow = predict(
+        pair,
+        session,
+        sink,
+        batch=batch,
+        finished=finished,
+        progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
+        observe=lambda tile, pixels: thumbnail.add(tile.owned, tile.window, pixels.before, pixels.after),
+    )
+    counts = sink.finish(staging.path(PROBABILITY), staging.path(CHANGE))
+    if not counts.valid:
+        journal.discard()
+        raise SceneError("no pixel has data in both images: check that they overlap and their nodata values.")
+    if not finished and counts.valid != flow.valid:
+        raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
+    return flow, counts
 
 
 def _stage(progress: Progress | None, name: str, total: int) -> Callable[[int], None] | None:
@@ -221,7 +266,11 @@ def _summary(
         },
         "device": session.device,
         "options": options,
-        "tiles": {"run": flow.tiles_run, "skipped": flow.tiles_skipped},
+        "tiles": {
+            "run": counts.tiles_run,
+            "skipped": counts.tiles_skipped,
+            "taken_over": counts.tiles_run + counts.tiles_skipped - flow.tiles_run - flow.tiles_skipped,
+        },
         "pixels": {"total": counts.total, "valid": counts.valid, "changed": counts.changed},
         "changed_share_of_valid": counts.changed / counts.valid,
         "area_m2": {

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -20,9 +20,10 @@ from schanger_edge.grid import Window
 from schanger_edge.pipeline import Background, Prefetch
 from schanger_edge.scene import Pair, PairTile
 from schanger_edge.sessions import Session
-from schanger_edge.tiling import Tile, TilePlan, fill_invalid, pad_to_tile
+from schanger_edge.tiling import Section, Tile, TilePlan, fill_invalid, pad_to_tile
 
 AHEAD = 2  # batches read ahead of inference, and batches waiting to be written
+SECTION = 64  # tiles that are finished together: seconds on a CPU, and a batch cut short at the end costs little
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
 
 
@@ -37,17 +38,18 @@ class Sink(Protocol):
         ...
 
     def rows_done(self, row_end: int) -> None:
-        """All rows above `row_end` have been taken."""
+        """All rows above `row_end` have been taken: the end of a section."""
         ...
 
 
 @dataclasses.dataclass
 class Flow:
-    """What a stream did: tiles by fate, valid pixels handed over, seconds each stage was busy."""
+    """What a stream did: tiles by fate, valid pixels handed over, seconds in all and of each stage at work."""
 
     tiles_run: int = 0
     tiles_skipped: int = 0
     valid: int = 0
+    seconds: float = 0.0
     read_seconds: float = 0.0
     infer_seconds: float = 0.0
     write_seconds: float = 0.0
@@ -60,7 +62,7 @@ class _Read:
     tile: Tile
     inputs: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None
     valid: NDArray[np.bool_]
-    ends_strip: bool
+    ends_section: bool
 
 
 def predict(
@@ -69,24 +71,31 @@ def predict(
     sink: Sink,
     *,
     batch: int = 1,
+    finished: Container[int] = (),
     progress: Callable[[int], None] | None = None,
     observe: Callable[[Tile, PairTile], None] | None = None,
 ) -> Flow:
     """Predict every valid pixel of a pair exactly once.
 
+    No batch holds tiles of two sections, so that the pixels of a section don't depend on where a run began.
+
     Args:
         pair: two dates on one grid.
         session: the model; its card gives tile, halo and the colours of invalid pixels.
         sink: takes the owned pixels of each tile, in order.
-        batch: tiles per inference; the last one may be smaller.
+        batch: tiles per inference; the last one of a section may be smaller.
+        finished: first rows of sections that an earlier run has finished; they are left out.
         progress: called with the number of scene pixels done so far, after each batch.
         observe: called in the reading thread with each tile and its pixels.
 
     Raises:
         SchangerError: reading, inference or writing failed; nothing is skipped silently.
     """
+    began = time.perf_counter()
     plan = TilePlan(pair.grid.width, pair.grid.height, session.card.tile, session.card.halo)
-    flow, done = Flow(), 0
+    sections = [section for section in plan.sections(SECTION) if section.rows[0] not in finished]
+    todo = plan.width * sum(end - first for first, end in (section.rows for section in sections))
+    flow, done = Flow(), plan.width * plan.height - todo
     waiting: list[_Read] = []
     under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
     batch = min(batch, session.max_batch or batch)
@@ -100,9 +109,9 @@ def predict(
     def hand_over() -> None:
         nonlocal done
         items, result = under_way.popleft()
-        began = time.perf_counter()
+        waited = time.perf_counter()
         probability = None if result is None else result()
-        flow.infer_seconds += time.perf_counter() - began
+        flow.infer_seconds += time.perf_counter() - waited
         writer.put((items, probability))
         done += sum(item.valid.size for item in items)
         if progress:
@@ -111,35 +120,40 @@ def predict(
     def write(results: tuple[tuple[_Read, ...], NDArray[np.float32] | None]) -> None:
         _write(sink, *results)
 
-    reader = Prefetch(_read(pair, plan, session, observe), AHEAD * batch)
+    reader = Prefetch(_read(pair, plan, sections, session, observe), AHEAD * batch)
     writer = Background(write, AHEAD)
     try:
         with reader, writer:
             for item in reader:
                 waiting.append(item)
-                if sum(w.inputs is not None for w in waiting) == batch or len(waiting) >= SKIPPED_WAITING + batch:
+                full = sum(w.inputs is not None for w in waiting) == batch
+                if full or item.ends_section or len(waiting) >= SKIPPED_WAITING + batch:
                     infer()
-            if waiting:
-                infer()
             while under_way:
                 hand_over()
     finally:
         for _, result in under_way:  # after an error: the session may be used again
             with contextlib.suppress(SchangerError):
                 result and result()
-    flow.read_seconds, flow.write_seconds = reader.busy, writer.busy
+    flow.read_seconds, flow.write_seconds, flow.seconds = reader.busy, writer.busy, time.perf_counter() - began
+    if progress and not sections:
+        progress(done)
     if done != plan.width * plan.height:
         raise RuntimeError(f"{done} of {plan.width * plan.height} pixels were handed over")
     return flow
 
 
 def _read(
-    pair: Pair, plan: TilePlan, session: Session, observe: Callable[[Tile, PairTile], None] | None
+    pair: Pair,
+    plan: TilePlan,
+    sections: list[Section],
+    session: Session,
+    observe: Callable[[Tile, PairTile], None] | None,
 ) -> Iterator[_Read]:
     colors = session.card.normalization.before.mean_color, session.card.normalization.after.mean_color
     with pair.environment(plan.tile):
-        for strip in plan.strips():
-            for tile in strip:
+        for section in sections:
+            for tile in section.tiles():
                 pixels = pair.read(tile.window)
                 if observe:
                     observe(tile, pixels)
@@ -150,7 +164,8 @@ def _read(
                         for image, color in zip((pixels.before, pixels.after), colors, strict=True):
                             fill_invalid(image, pixels.valid, color)
                     inputs = (pad_to_tile(pixels.before, plan.tile), pad_to_tile(pixels.after, plan.tile))
-                yield _Read(tile, inputs, valid, tile is strip[-1])
+                last = tile.owned.row_end == section.rows[1] and tile.owned.col_end == plan.width
+                yield _Read(tile, inputs, valid, last)
 
 
 def _submit(session: Session, items: list[_Read], flow: Flow) -> _Result | None:
@@ -177,5 +192,5 @@ def _write(sink: Sink, items: tuple[_Read, ...], probability: NDArray[np.float32
             owned = probability[index, 0][item.tile.owned.slices_in(item.tile.window)]
             index += 1
         sink.write(item.tile.owned, owned, item.valid)
-        if item.ends_strip:
+        if item.ends_section:
             sink.rows_done(item.tile.owned.row_end)

@@ -49,19 +49,43 @@ class TilePlan:
 
     def strips(self) -> Iterator[tuple[Tile, ...]]:
         """Rows of tiles from top to bottom, each from left to right; the tiles of a strip own the same rows."""
-        columns = axis_spans(self.width, self.tile, self.halo)
-        for row_off, row_size, own_row, own_row_end in axis_spans(self.height, self.tile, self.halo):
-            yield tuple(
-                Tile(
-                    Window(col_off, row_off, col_size, row_size),
-                    Window(own_col, own_row, own_col_end - own_col, own_row_end - own_row),
-                )
-                for col_off, col_size, own_col, own_col_end in columns
-            )
+        for span in axis_spans(self.height, self.tile, self.halo):
+            yield tuple(self._strip(span))
+
+    def sections(self, tiles: int) -> Iterator[Section]:
+        """The scene from top to bottom in sections of at least so many tiles; the last may have fewer."""
+        spans = axis_spans(self.height, self.tile, self.halo)
+        strips = -(-tiles // len(axis_spans(self.width, self.tile, self.halo)))
+        for start in range(0, len(spans), strips):
+            yield Section(self, tuple(spans[start : start + strips]))
+
+    def _strip(self, span: tuple[int, int, int, int]) -> Iterator[Tile]:
+        row_off, row_size, own_row, own_row_end = span
+        for col_off, col_size, own_col, own_col_end in axis_spans(self.width, self.tile, self.halo):
+            window = Window(col_off, row_off, col_size, row_size)
+            yield Tile(window, Window(own_col, own_row, own_col_end - own_col, own_row_end - own_row))
 
     def __len__(self) -> int:
         """Number of tiles."""
         return len(axis_spans(self.width, self.tile, self.halo)) * len(axis_spans(self.height, self.tile, self.halo))
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Strips of a plan that are finished together, so that a run that stops loses no more than them."""
+
+    plan: TilePlan
+    spans: tuple[tuple[int, int, int, int], ...]
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The first scene row that its tiles own, and the first below them."""
+        return self.spans[0][2], self.spans[-1][3]
+
+    def tiles(self) -> Iterator[Tile]:
+        """Its tiles, strip by strip; made as they are asked for, since a large scene has hundreds of thousands."""
+        for span in self.spans:
+            yield from self.plan._strip(span)
 
 
 def axis_spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.grid import Window
+from schanger_edge.grid import Grid, Window
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,6 +34,27 @@ def put_rows(sink: Any, row: int, probability: NDArray[np.float32], valid: NDArr
     height, width = probability.shape
     sink.write(Window(0, row, width, height), probability, valid)
     sink.rows_done(row + height)
+
+
+@contextlib.contextmanager
+def raster_sink(folder: Path, grid: Grid, threshold: float = 0.5) -> Iterator[Any]:
+    """A sink whose sections lie in a folder, and are gone afterwards."""
+    from schanger_edge.products.journal import Journal
+    from schanger_edge.products.rasters import RasterSink
+
+    with Journal(folder, {}, grid.height) as journal:
+        sink: Any = RasterSink(grid, threshold=threshold, journal=journal)
+        try:
+            yield sink
+        finally:
+            journal.discard()
+
+
+def write_maps(folder: Path, grid: Grid, probability: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """probability.tif and change.tif (above 0.5) of whole arrays."""
+    with raster_sink(folder, grid) as sink:
+        put_rows(sink, 0, probability.astype(np.float32), valid)
+        sink.finish(folder / "probability.tif", folder / "change.tif")
 
 
 class ArraySink:

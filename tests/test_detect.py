@@ -22,6 +22,7 @@ from schanger_edge import detect
 from schanger_edge.errors import ModelError, ProductError, SceneError, SchangerError, SessionError
 from schanger_edge.predict import predict
 from schanger_edge.products import PRODUCTS
+from schanger_edge.products.journal import unfinished
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 
@@ -151,7 +152,9 @@ class TestFailures:
         detect(*pair, tmp_path / "out", model=model)
         before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
         yield tmp_path / "out"
-        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+        left = {path.name for path in (tmp_path / "out").iterdir()} - before.keys()
+        assert left <= {".schanger-edge.unfinished"}  # what --resume goes on with
+        assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
 
     def check(self, kind: type[SchangerError], match: str, *args: Any, **options: Any) -> None:
         with pytest.raises(kind, match=match) as caught:
@@ -262,4 +265,6 @@ def test_full_disk(small_disk: Path, model: Path, make_tiff: Tiff, ground: Groun
     with pytest.raises(ProductError, match="could not be written") as caught:
         detect(*pair, small_disk / "out", model=model)
     assert "\n" not in str(caught.value)
-    assert list(small_disk.iterdir()) == []
+    left = [path.name for path in (small_disk / "out").iterdir()]
+    assert left == [".schanger-edge.unfinished"]
+    assert unfinished(small_disk / "out")  # what --resume goes on with when there is room

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.engines import BindingOption
+from schanger_edge.cli.interrupt import interruptible
 from schanger_edge.cli.parsing import parse_bands, parse_nodata
 from schanger_edge.cli.printing import percent, print_result, progress_bars
 
@@ -42,6 +43,8 @@ def run(
     ] = "auto",
     cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads (all).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what an unfinished run left.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Drop what an unfinished run left.")] = False,
 ) -> None:
     """Find what changed between two images of one place."""
     from schanger_edge.detect import detect
@@ -56,11 +59,11 @@ def run(
         for warning in warnings:
             err.print(Text(f"warning: {warning}"), style="yellow")
 
-    with progress_bars() as progress:
+    with interruptible(output), progress_bars() as progress:
         result = detect(
             before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
             bands=parse_bands(bands), nodata=parse_nodata(nodata), min_area=min_area, device=device,
-            cuda=cuda.value if cuda else None, threads=threads,
+            cuda=cuda.value if cuda else None, threads=threads, resume=resume, restart=restart,
             on_start=on_start, progress=progress,
         )  # fmt: skip
     print_result(result)

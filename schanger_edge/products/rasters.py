@@ -1,24 +1,28 @@
-"""The probability and change maps as GeoTIFF, written in one pass from the top in bounded memory."""
+"""The probability and change maps as GeoTIFF: gathered in sections that are durable one by one, joined at the end."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
 import numpy as np
 import rasterio
+import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
 from schanger_edge.grid import Grid, Window
+from schanger_edge.products.journal import Journal
+from schanger_edge.products.mosaic import Band, mosaic
 from schanger_edge.products.staging import writing
 
 SCALE = 254
@@ -26,7 +30,17 @@ SCALE = 254
 NODATA = 255
 BLOCK = 256
 _COLORS = {0: (235, 235, 235, 40), 1: (230, 0, 30, 255), NODATA: (0, 0, 0, 0)}
-
+_MAPS = {
+    "probability": Band("probability of change", NODATA, scale=1 / SCALE),
+    "change": Band("change", NODATA, colors=_COLORS),
+}
+_OVERVIEWS = {
+    "probability": Resampling.average,
+    "change": Resampling.nearest,  # the mode costs 9 ns per pixel more, and also loses small changes
+}
+_PREDICTORS = {"probability": 2, "change": 1}
+"""Predictor 2 makes network output 17 % smaller, and faster to write."""
+_COUNTS = "counts.json"
 _LEAST_CACHE = 32 << 20
 
 _STORAGE = {"compress": "deflate", "zlevel": 1, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
@@ -35,54 +49,49 @@ _STORAGE = {"compress": "deflate", "zlevel": 1, "tiled": True, "blockxsize": BLO
 
 @dataclasses.dataclass(frozen=True)
 class RasterCounts:
-    """Pixels of a finished scene: with data in both dates, of these changed, and in all."""
+    """Of a scene or a part of it: pixels with data in both dates, of these changed, in all; tiles run and skipped."""
 
-    valid: int
-    changed: int
-    total: int
+    valid: int = 0
+    changed: int = 0
+    total: int = 0
+    tiles_run: int = 0
+    tiles_skipped: int = 0
+
+    def __add__(self, other: RasterCounts) -> RasterCounts:
+        return RasterCounts(
+            *(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True))
+        )
 
 
 class RasterSink:
-    """Takes tiles of probability, row of tiles by row of tiles from the top, and writes one or both maps.
+    """Takes tiles of probability, section by section from the top, and makes both maps of them.
 
     probability.tif is uint8, `round(p * 254)`; change.tif is uint8, 1 where the float32 probability is greater than
-    the threshold (as float32). Both are 255 where the pixel is not valid. Each block of the files is encoded once; the
-    sink holds the rows that are not yet whole blocks, in bytes.
+    the threshold (as float32). Both are 255 where the pixel is not valid. The sink holds one section, in bytes.
 
     Args:
         grid: where the pixels lie; sets size, CRS and transform of the files.
         threshold: a pixel is change where its probability is greater.
-        probability: file to write, or None.
-        change: file to write, or None.
-        threads: threads that compress; 1 costs the least CPU time.
+        journal: where sections are kept; those that an earlier run has finished need not come again.
+        on_section: called with the folder of a section and its rows (first, end) before it counts as finished.
 
     Raises:
         ProductError: a file could not be written; from any method.
     """
 
     def __init__(
-        self, grid: Grid, *, threshold: float, probability: Path | None, change: Path | None, threads: int = 1
+        self,
+        grid: Grid,
+        *,
+        threshold: float,
+        journal: Journal,
+        on_section: Callable[[Path, int, int], None] | None = None,
     ) -> None:
-        self._grid = grid
-        self._threshold = np.float32(threshold)
-        self._probability = None if probability is None else _Map(probability, grid, threads)
-        self._change = None if change is None else _Map(change, grid, threads)
-        self._maps = [output for output in (self._probability, self._change) if output]
-        self._row, self._taken, self._valid, self._changed = 0, 0, 0, 0
-
-    def __enter__(self) -> RasterSink:
-        try:
-            if self._probability:
-                # Predictor 2 makes network output 17 % smaller, and faster to write.
-                self._probability.open(predictor=2)
-                self._probability.describe("probability of change", scale=1 / SCALE)
-            if self._change:
-                self._change.open(photometric="palette")
-                self._change.describe("change", colors=_COLORS)
-        except BaseException:
-            self._abandon()
-            raise
-        return self
+        self._grid, self._threshold = grid, np.float32(threshold)
+        self._journal, self._on_section = journal, on_section
+        self._rows = {name: np.empty((0, grid.width), np.uint8) for name in _MAPS}
+        self._row, self._counts = 0, RasterCounts()
+        self._go_past_finished()
 
     def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
         """Take pixels that were not taken before, of rows that are not done.
@@ -96,122 +105,86 @@ class RasterSink:
             raise RuntimeError(f"{window} came where row {self._row} of {self._grid.height} was due.")
         if valid.shape != (window.height, window.width) or valid.dtype != np.bool_:
             raise ValueError(f"validity of {window} is {valid.dtype} {valid.shape}.")
-        self._taken += valid.size
         if probability is None:
-            for output in self._maps:
-                output.view(window)[...] = NODATA
+            self._counts += RasterCounts(total=valid.size, tiles_skipped=1)
+            for name in _MAPS:
+                self._view(name, window)[...] = NODATA
             return
         if probability.shape != valid.shape or probability.dtype != np.float32:
             raise ValueError(f"probability of {window} is {probability.dtype} {probability.shape}.")
         nodata = valid.view(np.uint8) - np.uint8(1)  # 255 where not valid, else 0
         is_change = np.greater(probability, self._threshold)
         is_change &= valid
-        self._valid += int(np.count_nonzero(valid))
-        self._changed += int(np.count_nonzero(is_change))
-        if self._probability:
-            scaled = cv2.convertScaleAbs(probability, alpha=SCALE)
-            np.bitwise_or(scaled, nodata, out=self._probability.view(window))
-        if self._change:
-            np.bitwise_or(is_change.view(np.uint8), nodata, out=self._change.view(window))
+        valid_count, changed = int(np.count_nonzero(valid)), int(np.count_nonzero(is_change))
+        self._counts += RasterCounts(valid_count, changed, valid.size, tiles_run=1)
+        scaled = cv2.convertScaleAbs(probability, alpha=SCALE)
+        np.bitwise_or(scaled, nodata, out=self._view("probability", window))
+        np.bitwise_or(is_change.view(np.uint8), nodata, out=self._view("change", window))
 
     def rows_done(self, row_end: int) -> None:
-        """All pixels above scene row `row_end` have been taken: whole rows of blocks go to the files."""
-        if self._taken != (row_end - self._row) * self._grid.width:
-            raise RuntimeError(f"{self._taken} pixels came for rows {self._row} to {row_end}.")
-        self._row, self._taken = row_end, 0
-        for output in self._maps:
-            output.flush(row_end)
+        """All pixels above scene row `row_end` have been taken: the section up to there becomes durable."""
+        if self._counts.total != (row_end - self._row) * self._grid.width:
+            raise RuntimeError(f"{self._counts.total} pixels came for rows {self._row} to {row_end}.")
+        with self._journal.adding(self._row, row_end) as folder:
+            for name, rows in self._rows.items():
+                _write_section(folder / f"{name}.tif", rows[: row_end - self._row], _PREDICTORS[name])
+            (folder / _COUNTS).write_text(json.dumps(dataclasses.asdict(self._counts)))
+            if self._on_section:
+                self._on_section(folder, self._row, row_end)
+        self._row, self._counts = row_end, RasterCounts()
+        self._go_past_finished()
 
-    def finish(self) -> RasterCounts:
-        """Close the files, build their overviews and check that they are whole."""
+    def finish(self, probability: Path, change: Path) -> RasterCounts:
+        """Join all sections to the two maps, with overviews, and check that the files are whole."""
         if self._row != self._grid.height:
             raise RuntimeError(f"{self._row} of {self._grid.height} rows came before the end.")
-        if self._probability:
-            self._probability.finish(Resampling.average)
-        if self._change:
-            # Nearest: the mode costs 9 ns per pixel more, and also loses small changes.
-            self._change.finish(Resampling.nearest)
-        return RasterCounts(self._valid, self._changed, self._grid.width * self._grid.height)
+        sections = self._journal.sections()
+        for name, target in (("probability", probability), ("change", change)):
+            parts = [(first, end, folder / f"{name}.tif") for first, (end, folder) in sections.items()]
+            _join(parts, self._grid, name, target)
+        counts = RasterCounts()
+        for _, folder in sections.values():
+            counts += RasterCounts(**json.loads((folder / _COUNTS).read_text()))
+        return counts
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._abandon()
-
-    def _abandon(self) -> None:
-        for output in self._maps:
-            output.abandon()
-
-
-class _Map:
-    """One single-band uint8 GeoTIFF, written in whole rows of blocks."""
-
-    def __init__(self, path: Path, grid: Grid, threads: int) -> None:
-        self.path = path
-        self._grid = grid
-        self._threads = threads
-        self._dataset: Any = None
-        self._top = 0  # scene row of the first row held; a multiple of BLOCK
-        self._rows = np.empty((0, grid.width), np.uint8)
-
-    def open(self, **options: Any) -> None:
-        grid = self._grid
-        place = {"crs": grid.crs, "transform": grid.transform} if grid.georeferenced else {}
-        profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": grid.width, "height": grid.height}
-        profile |= {"nodata": NODATA, "bigtiff": "IF_SAFER", "num_threads": self._threads}
-        with writing(self.path), quiet():
-            self.path.unlink(missing_ok=True)  # GDAL would first read what stands there, and fail where it is torn
-            self._dataset = rasterio.open(self.path, "w", **profile, **_STORAGE, **place, **options)
-
-    def describe(
-        self, text: str, *, scale: float | None = None, colors: dict[int, tuple[int, int, int, int]] | None = None
-    ) -> None:
-        """Metadata comes before the pixels, so that the directory is not written twice."""
-        with writing(self.path):
-            self._dataset.set_band_description(1, text)
-            if scale is not None:
-                self._dataset.scales, self._dataset.offsets = (scale,), (0.0,)
-            if colors is not None:
-                self._dataset.write_colormap(1, colors)
-
-    def view(self, window: Window) -> NDArray[np.uint8]:
+    def _view(self, name: str, window: Window) -> NDArray[np.uint8]:
         """Where to put a window's pixels until they are written."""
-        need = window.row_end - self._top
-        if need > len(self._rows):
+        need = window.row_end - self._row
+        if need > len(self._rows[name]):
             rows = np.empty((need, self._grid.width), np.uint8)
-            rows[: len(self._rows)] = self._rows
-            self._rows = rows
-        first = window.row_off - self._top
-        return self._rows[first : first + window.height, window.col_off : window.col_end]
+            rows[: len(self._rows[name])] = self._rows[name]
+            self._rows[name] = rows
+        first = window.row_off - self._row
+        return self._rows[name][first : first + window.height, window.col_off : window.col_end]
 
-    def flush(self, row_end: int) -> None:
-        """Write the whole rows of blocks above scene row `row_end`; at the scene's end, the rest too."""
-        end = row_end if row_end == self._grid.height else row_end // BLOCK * BLOCK
-        # The environment keeps GDAL's own messages off the terminal, also in a thread that has none.
-        with writing(self.path), rasterio.Env():
-            for row in range(self._top, end, BLOCK):
-                height, first = min(BLOCK, end - row), row - self._top
-                window = RasterWindow(0, row, self._grid.width, height)
-                self._dataset.write(self._rows[first : first + height], 1, window=window)
-        written, held = end - self._top, row_end - self._top
-        self._rows[: held - written] = self._rows[written:held]
-        self._top = end
+    def _go_past_finished(self) -> None:
+        finished = self._journal.sections()
+        while self._row in finished:
+            self._row = finished[self._row][0]
 
-    def finish(self, resampling: Resampling) -> None:
-        with writing(self.path), quiet():
-            self._dataset.close()
-            factors = _overview_factors(self._grid)
-            options = {"GDAL_NUM_THREADS": self._threads, "ZLEVEL_OVERVIEW": _STORAGE["zlevel"]}
-            with small_cache(self._grid.width, **options):
-                if factors:
-                    with rasterio.open(self.path, "r+") as dataset:
-                        dataset.build_overviews(factors, resampling)
-                _verify(self.path, self._grid, len(factors))
 
-    def abandon(self) -> None:
-        if self._dataset is not None:
-            with contextlib.suppress(Exception):  # the error that brought us here is the one to tell
-                self._dataset.close()
+def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
+    """Through memory: on a full disk GDAL may close a torn file without a word, Python does not."""
+    height, width = rows.shape
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": width, "height": height}
+    with quiet(), rasterio.Env(), MemoryFile() as memory:
+        with memory.open(**profile, **_STORAGE, predictor=predictor) as dataset:
+            dataset.write(rows, 1)
+        path.write_bytes(memory.getbuffer())
+
+
+def _join(parts: list[tuple[int, int, Path]], grid: Grid, name: str, target: Path) -> None:
+    """One GeoTIFF with overviews of sections (first row, end row, file)."""
+    with writing(target), quiet(), small_cache(grid.width, ZLEVEL_OVERVIEW=_STORAGE["zlevel"]):
+        target.unlink(missing_ok=True)  # GDAL would first read what stands there, and fail where it is torn
+        creation = _STORAGE | {"predictor": _PREDICTORS[name], "bigtiff": "IF_SAFER"}
+        with rasterio.open(mosaic(parts, grid, _MAPS[name], BLOCK)) as source:
+            rasterio.shutil.copy(source, target, driver="GTiff", **creation)
+        factors = _overview_factors(grid)
+        if factors:
+            with rasterio.open(target, "r+") as dataset:
+                dataset.build_overviews(factors, _OVERVIEWS[name])
+        _verify(target, grid, len(factors))
 
 
 @contextlib.contextmanager

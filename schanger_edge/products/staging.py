@@ -18,7 +18,8 @@ from rasterio.errors import RasterioError
 from schanger_edge.errors import ProductError
 from schanger_edge.products import PRODUCTS, SUMMARY
 
-_PREFIX = ".schanger-edge."
+PREFIX = ".schanger-edge."
+"""Of the hidden folders in which results wait."""
 _SIDECARS = (".aux.xml", ".ovr", "-wal", "-shm", "-journal")
 """Files that viewers and SQLite leave beside a product; beside a new product they would be wrong, or damage it."""
 
@@ -61,7 +62,7 @@ class Staging:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale(self.folder)
                 self._refuse_folders(PRODUCTS)
-                prefix = f"{_PREFIX}{socket.gethostname()}.{os.getpid()}."
+                prefix = f"{PREFIX}{socket.gethostname()}.{os.getpid()}."
                 self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder))
             except BaseException:
                 self._clean()
@@ -96,12 +97,12 @@ class Staging:
         made.sort(key=lambda name: name == SUMMARY)
         for name in made:
             with writing(self.folder / name):
-                _flush(self._temporary / name)
+                flush(self._temporary / name)
         old = self._earlier([*products, *made])
         with writing(self.folder):
             self._refuse_folders([*old, *made])
             self._swap(old, made)
-            _flush_folder(self.folder)
+            flush_folder(self.folder)
         self._created = []
         self._clean()
 
@@ -181,7 +182,10 @@ def _sentence(path: Path, error: Exception) -> str:
 
 def _shown(path: Path) -> Path:
     """The path as the user knows it, without the temporary folder."""
-    return path.parent.parent / path.name if path.parent.name.startswith(_PREFIX) else path
+    for hidden in path.parents:
+        if hidden.name.startswith(PREFIX):
+            return hidden.parent / path.name if hidden == path.parent else hidden.parent
+    return path
 
 
 def _text(error: BaseException) -> str:
@@ -197,13 +201,13 @@ def _is_full(path: Path) -> bool:
         return False
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Have the bytes on the disk before the name says so: a full network disk may complain only here."""
     with open(path, "r+b") as file:
         os.fsync(file.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -215,8 +219,8 @@ def _flush_folder(folder: Path) -> None:
 
 def _remove_stale(folder: Path) -> None:
     """Remove what killed runs of this computer left behind."""
-    for path in folder.glob(f"{_PREFIX}*.*.*"):
-        host, pid, _ = path.name[len(_PREFIX) :].rsplit(".", 2)
+    for path in folder.glob(f"{PREFIX}*.*.*"):
+        host, pid, _ = path.name[len(PREFIX) :].rsplit(".", 2)
         if host == socket.gethostname() and pid.isdigit() and _is_dead(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -19,9 +19,18 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
         ProductError: the file could not be written.
         ValueError: a number is NaN or infinite, which JSON cannot say; write None for what is not known.
     """
-    text = json.dumps(dict(summary), indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    text = to_json(summary)
     with writing(path):
         path.write_text(text + "\n", encoding="utf-8")
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Indented JSON of values among which NumPy's and paths may stand.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON cannot say; write None for what is not known.
+    """
+    return json.dumps(dict(values), indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.grid import Grid, Window
 
 SIDE = 1024
+THUMBNAIL = "thumbnail.npy"
+"""Of a section, in its folder."""
 
 
 class Thumbnail:
@@ -35,3 +39,20 @@ class Thumbnail:
         for target, source in ((self.before, before), (self.after, after)):
             part = source[:, rows, cols]
             target[:, row : row + part.shape[1], col : col + part.shape[2]] = part
+
+    def save(self, path: Path, first: int, end: int) -> None:
+        """Write what lies in scene rows `first` to `end` (exclusive), as .npy."""
+        rows = self._rows(first, end)
+        np.save(path, np.stack((self.before[:, rows], self.after[:, rows])))
+
+    def load(self, path: Path, first: int, end: int) -> None:
+        """Take what `save` wrote of the same rows.
+
+        Raises:
+            ValueError: the file is damaged or of another scene.
+        """
+        rows = self._rows(first, end)
+        self.before[:, rows], self.after[:, rows] = np.load(path)
+
+    def _rows(self, first: int, end: int) -> slice:
+        return slice(-(-first // self._step), -(-end // self._step))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -140,6 +142,19 @@ class SceneImage:
             self.path, self._dataset.driver, self.grid.width, self.grid.height, crs, self.grid.gsd, str(self.dtype),
             self.bands, self.rule, "bilinear" if self.resampled else "none", self.stretch,
         )  # fmt: skip
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """Size in bytes and time of change (ns) of the local files this image is read from.
+
+        Left out are .aux.xml, which viewers leave behind; what such a file says of the image is in `info`.
+        """
+        stats = {}
+        for name in self._dataset.files:
+            if not name.endswith(".aux.xml"):
+                with contextlib.suppress(OSError):  # no file of this machine
+                    stat = os.stat(name)
+                    stats[os.path.abspath(name)] = (stat.st_size, stat.st_mtime_ns)
+        return stats
 
     @property
     def bytes_per_row(self) -> int:

@@ -87,6 +87,15 @@ class Pair:
         """What a summary says of the two dates."""
         return {"before": self._before.info(), "after": self._after.info()}
 
+    def identity(self) -> dict[str, Any]:
+        """What decides about the pixels of this pair: the grid, the files with their times, and how they are read."""
+        result: dict[str, Any] = {"grid": {"transform": list(self.grid.transform)[:6]}}
+        result["grid"] |= {"crs": self.grid.crs.to_wkt() if self.grid.crs else None}
+        result["grid"] |= {"width": self.grid.width, "height": self.grid.height}
+        for name, image in (("before", self._before), ("after", self._after)):
+            result[name] = {"files": image.files(), **dataclasses.asdict(image.info())}
+        return result
+
     def close(self) -> None:
         """Close both files."""
         self._before.close()

@@ -12,7 +12,7 @@ import pytest
 import rasterio.features
 import shapely
 from affine import Affine
-from helpers import put_rows
+from helpers import write_maps
 from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 
@@ -21,7 +21,6 @@ from schanger_edge.grid import Grid
 from schanger_edge.products import components
 from schanger_edge.products import polygons as polygons_module
 from schanger_edge.products.polygons import write_polygons
-from schanger_edge.products.rasters import RasterSink
 
 FIELDS = ["id", "area_m2", "pixels", "probability_mean", "probability_max"]
 UTM = CRS.from_epsg(32633)
@@ -36,9 +35,7 @@ def vectorise(folder: Path, change, *, crs=UTM, transform=HALF_METRE, valid=None
         probability = np.where(change, 0.9, 0.1)
     valid = np.ones_like(change) if valid is None else valid
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
-    with RasterSink(grid, threshold=0.5, **paths) as sink:
-        put_rows(sink, 0, probability.astype(np.float32), valid)
-        sink.finish()
+    write_maps(folder, grid, probability, valid)
     target = folder / "changes.gpkg"
     count = write_polygons(paths["change"], paths["probability"], grid, target, min_area=min_area)
     meta, _, wkb, data = pyogrio.raw.read(target, layer="changes")
@@ -245,9 +242,7 @@ def test_of_too_many_polygons_the_largest_stay(tmp_path, monkeypatch):
     change[0, 0] = change[0, 2:4] = change[0, 5:8] = change[2, 0] = True
     paths = {name: tmp_path / f"{name}.tif" for name in ("probability", "change")}
     grid = Grid(UTM, HALF_METRE, 9, 3)
-    with RasterSink(grid, threshold=0.5, **paths) as sink:
-        put_rows(sink, 0, change.astype(np.float32), np.ones_like(change))
-        sink.finish()
+    write_maps(tmp_path, grid, change, np.ones_like(change))
     monkeypatch.setattr(polygons_module, "MOST", 2)
     count = write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg")
     assert (count.written, count.left_out) == (2, 2)

@@ -6,19 +6,16 @@ import cv2
 import numpy as np
 import pytest
 from affine import Affine
-from helpers import put_rows
+from helpers import write_maps
 
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
-from schanger_edge.products.rasters import RasterSink
 
 
 def write_change(path, change, valid) -> None:
     height, width = change.shape
-    with RasterSink(Grid(None, Affine.identity(), width, height), threshold=0.5, probability=None, change=path) as sink:
-        put_rows(sink, 0, change.astype(np.float32), valid)
-        sink.finish()
+    write_maps(path.parent, Grid(None, Affine.identity(), width, height), change, valid)
 
 
 def any_in_cells(flags, width, height):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from helpers import put_rows
+from helpers import put_rows, raster_sink
 from rasterio.crs import CRS
 
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid, Window
-from schanger_edge.products.rasters import RasterCounts, RasterSink
+from schanger_edge.products.rasters import RasterCounts
 
 UTM = CRS.from_epsg(32633)
 
@@ -33,11 +33,10 @@ def make_scene(width: int, height: int, seed: int = 0) -> tuple[np.ndarray, np.n
 
 
 def write(folder: Path, grid: Grid, probability, valid, step: int = 100, threshold: float = 0.5) -> RasterCounts:
-    paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
-    with RasterSink(grid, threshold=threshold, **paths) as sink:
+    with raster_sink(folder, grid, threshold) as sink:
         for row in range(0, grid.height, step):
             put_rows(sink, row, probability[row : row + step], valid[row : row + step])
-        return sink.finish()
+        return sink.finish(folder / "probability.tif", folder / "change.tif")
 
 
 def read(path: Path) -> np.ndarray:
@@ -58,7 +57,8 @@ def test_files_hold_the_scene(tmp_path, width, height, step):
         changed = valid & (probability > 0.5)
     assert np.array_equal(read(tmp_path / "probability.tif"), expected)
     assert np.array_equal(read(tmp_path / "change.tif"), np.where(valid, changed, 255))
-    assert counts == RasterCounts(int(valid.sum()), int(changed.sum()), width * height)
+    tiles = -(-height // step)
+    assert counts == RasterCounts(int(valid.sum()), int(changed.sum()), width * height, tiles_run=tiles)
 
 
 def test_files_say_what_they_are(tmp_path):
@@ -99,7 +99,7 @@ def test_uniform_scenes(tmp_path, value, valid, counts):
     shape = (300, 520)
     result = write(tmp_path, make_grid(520, 300), np.full(shape, value, np.float32), np.full(shape, valid))
     pixels = 300 * 520
-    assert result == RasterCounts(counts[0] * pixels, counts[1] * pixels, pixels)
+    assert result == RasterCounts(counts[0] * pixels, counts[1] * pixels, pixels, tiles_run=3)
     assert np.all(read(tmp_path / "change.tif") == (counts[1] if valid else 255))
 
 
@@ -124,19 +124,9 @@ def test_small_scene_has_no_overviews(tmp_path):
         assert dataset.overviews(1) == []
 
 
-def test_one_map_or_none(tmp_path):
-    probability, valid = make_scene(50, 40)
-    for name in (None, "probability", "change"):
-        paths = {"probability": None, "change": None} | ({name: tmp_path / name} if name else {})
-        with RasterSink(make_grid(50, 40), threshold=0.5, **paths) as sink:
-            put_rows(sink, 0, probability, valid)
-            assert sink.finish().valid == valid.sum()
-    assert {path.name for path in tmp_path.iterdir()} == {"probability", "change"}
-
-
 def test_pixels_come_once_and_from_the_top(tmp_path):
     probability, valid = make_scene(20, 30)
-    with RasterSink(make_grid(20, 30), threshold=0.5, probability=tmp_path / "p.tif", change=None) as sink:
+    with raster_sink(tmp_path, make_grid(20, 30)) as sink:
         put_rows(sink, 0, probability[:10], valid[:10])
         with pytest.raises(RuntimeError, match="came where row 10"):
             sink.write(Window(0, 9, 20, 10), probability[:10], valid[:10])
@@ -145,7 +135,7 @@ def test_pixels_come_once_and_from_the_top(tmp_path):
         with pytest.raises(RuntimeError, match="came where row 10"):
             sink.write(Window(5, 10, 20, 10), probability[:10], valid[:10])
         with pytest.raises(RuntimeError, match="10 of 30 rows"):
-            sink.finish()
+            sink.finish(tmp_path / "p.tif", tmp_path / "c.tif")
         sink.write(Window(0, 10, 12, 20), probability[10:, :12], valid[10:, :12])
         with pytest.raises(RuntimeError, match="240 pixels came for rows 10 to 30"):
             sink.rows_done(30)
@@ -164,7 +154,7 @@ def test_pixels_of_the_wrong_kind_are_refused(tmp_path, wrong):
     else:
         valid = valid.astype(np.uint8)
     with (
-        RasterSink(make_grid(20, 30), threshold=0.5, probability=None, change=tmp_path / "c.tif") as sink,
+        raster_sink(tmp_path, make_grid(20, 30)) as sink,
         pytest.raises(ValueError, match=r"Window\(col_off=0"),
     ):
         sink.write(Window(0, 0, 20, 30), probability, valid)
@@ -176,32 +166,32 @@ def test_tiles_land_in_their_places(tmp_path, height, bottom):
     probability, valid = make_scene(50, height)
     bottom = min(bottom, height - 1)
     valid[:bottom, :30] = False
-    with RasterSink(make_grid(50, height), threshold=0.5, probability=tmp_path / "p.tif", change=None) as sink:
+    with raster_sink(tmp_path, make_grid(50, height)) as sink:
         for top, end in ((0, bottom), (bottom, height)):
             for left, right in ((0, 30), (30, 50)):
                 part = (slice(top, end), slice(left, right))
                 window = Window(left, top, right - left, end - top)
                 sink.write(window, probability[part] if valid[part].any() else None, valid[part])
             sink.rows_done(end)
-        sink.finish()
+        sink.finish(tmp_path / "p.tif", tmp_path / "c.tif")
     with np.errstate(invalid="ignore"):
         expected = np.where(valid, np.rint(probability * np.float32(254)), 255)
     assert np.array_equal(read(tmp_path / "p.tif"), expected)
 
 
 def test_missing_folder_is_a_product_error(tmp_path):
-    with (
-        pytest.raises(ProductError, match=r"p\.tif could not be written"),
-        RasterSink(make_grid(2, 2), threshold=0.5, probability=tmp_path / "absent" / "p.tif", change=None),
-    ):
-        pass
+    probability, valid = make_scene(2, 2)
+    with raster_sink(tmp_path, make_grid(2, 2)) as sink:
+        put_rows(sink, 0, probability, valid)
+        with pytest.raises(ProductError, match=r"p\.tif could not be written"):
+            sink.finish(tmp_path / "absent" / "p.tif", tmp_path / "c.tif")
 
 
 # 1 MiB holds: nothing much of 1400 x 1400; 900 x 900 without its overviews.
 @pytest.mark.parametrize("side", [1400, 900])
 def test_full_disk(small_disk, side):
     probability = np.random.default_rng(0).random((side, side), dtype=np.float32)
-    with pytest.raises(ProductError, match=r"probability\.tif could not be written \(No space left on device\): free"):
+    with pytest.raises(ProductError, match=r"could not be written \(No space left on device\): free"):
         write(small_disk, make_grid(side, side), probability, np.ones((side, side), bool))
 
 
@@ -221,16 +211,19 @@ import numpy as np
 from affine import Affine
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid
+from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
 probability = np.random.default_rng(0).random((900, 900), dtype=np.float32)
 grid = Grid(None, Affine.identity(), 900, 900)
+folder = Path(sys.argv[1])
 for limit in map(int, sys.argv[2:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        with RasterSink(grid, threshold=0.5, probability=Path(sys.argv[1]), change=None) as sink:
+        with Journal(folder, {}, 900, restart=True) as journal:
+            sink = RasterSink(grid, threshold=0.5, journal=journal)
             sink.write(grid.window, probability, np.ones((900, 900), bool))
             sink.rows_done(900)
-            sink.finish()
+            sink.finish(folder / "probability.tif", folder / "change.tif")
         print("whole")
     except ProductError as error:
         print("ProductError", error)
@@ -240,7 +233,7 @@ for limit in map(int, sys.argv[2:]):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_FSIZE is tried on Linux")
 def test_limited_file_size(tmp_path):
     limits = [1000, 100_000, 600_000, 800_000, 950_000, 1_000_000, 10_000_000]
-    command = [sys.executable, "-c", LIMITED, str(tmp_path / "probability.tif"), *map(str, limits)]
+    command = [sys.executable, "-c", LIMITED, str(tmp_path), *map(str, limits)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()

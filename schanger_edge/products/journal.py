@@ -1,0 +1,188 @@
+"""What a run has finished so far, kept beside its results: after a power cut a later run goes on from there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from schanger_edge.errors import ProductError
+from schanger_edge.products.staging import PREFIX, flush, flush_folder, reading, writing
+from schanger_edge.products.summary import to_json
+
+FOLDER = f"{PREFIX}unfinished"
+_IDENTITY, _LOCK, _TEMPORARY = "run.json", "lock", "new."
+_LISTED = 4
+"""A sentence names so many differences."""
+
+
+class Journal:
+    """Sections of a run, each durable as soon as it has its name. Use it as a context manager.
+
+    A section is a folder `FIRST-END` (rows of the scene) inside `.schanger-edge.unfinished` in the output folder. It is
+    written under another name, flushed to the disk and renamed, so that a section that has its name is whole. Leaving
+    the context keeps the sections, unless there are none or `discard` was called.
+
+    Args:
+        folder: the output folder, which exists.
+        identity: all that decides about the bytes of a section: inputs, model, options. JSON.
+        rows: of the scene.
+        resume: go on with what an earlier run left; where nothing is left, begin.
+        restart: drop what an earlier run left.
+
+    Raises:
+        ProductError: another run writes to the folder; an earlier run is left and neither `resume` nor `restart` is
+            given; it was another run than this one; or the folder cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], rows: int, *, resume: bool = False, restart: bool = False
+    ) -> None:
+        if resume and restart:
+            raise ProductError("--resume and --restart exclude each other: give one of them.")
+        self.folder = Path(folder)
+        self._root, self._rows = self.folder / FOLDER, rows
+        self._identity = json.loads(to_json({"rows": rows, **identity}))
+        self._resume, self._restart = resume, restart
+        self._lock: FileLock | None = None
+
+    def __enter__(self) -> Journal:
+        with writing(self.folder):
+            self._lock = _locked(self.folder)
+        try:
+            if self._restart:
+                self._clear()
+            self._check()
+            with writing(self.folder):
+                for left in self._root.glob(f"{_TEMPORARY}*"):
+                    shutil.rmtree(left)
+            if not (self._root / _IDENTITY).exists():
+                self._clear()  # sections that nothing speaks for
+                self._begin()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def sections(self) -> dict[int, tuple[int, Path]]:
+        """Finished sections by their first row: end row (exclusive) and folder."""
+        found = {}
+        for path in sorted(self._root.glob("*-*")):
+            first, end = map(int, path.name.split("-"))
+            found[first] = (end, path)
+        return found
+
+    @contextlib.contextmanager
+    def adding(self, first: int, end: int) -> Iterator[Path]:
+        """A folder for the files of one section, which counts as finished when the block succeeds.
+
+        Raises:
+            ProductError: the disk is full, or the files could not be written.
+        """
+        name = f"{first:09d}-{end:09d}"
+        with writing(self._root / name):
+            folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._root))
+            try:
+                yield folder
+                for path in folder.iterdir():
+                    flush(path)
+                flush_folder(folder)
+                os.rename(folder, self._root / name)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            flush_folder(self._root)
+
+    def discard(self) -> None:
+        """The results are published: the sections are not needed any more."""
+        self._clear()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._lock is not None
+        if not self.sections():
+            shutil.rmtree(self._root, ignore_errors=True)
+        self._lock.release()
+
+    def _begin(self) -> None:
+        temporary = self._root / f"{_IDENTITY}.part"
+        with writing(self.folder):
+            temporary.write_text(json.dumps(self._identity), encoding="utf-8")
+            flush(temporary)
+            os.replace(temporary, self._root / _IDENTITY)
+            flush_folder(self._root)
+
+    def _check(self) -> None:
+        """Whether what an earlier run left, if anything, may be gone on with."""
+        path = self._root / _IDENTITY
+        if not path.exists():
+            return
+        with reading(path):
+            text = path.read_text(encoding="utf-8")
+        if not self._resume:
+            raise ProductError(
+                f"{self.folder} holds an unfinished run ({unfinished(self.folder)}): go on with --resume, or drop it "
+                "with --restart."
+            )
+        differences = list(_differences(json.loads(text), self._identity))
+        if differences:
+            more = f" and {len(differences) - _LISTED} more" if len(differences) > _LISTED else ""
+            raise ProductError(
+                f"the unfinished run in {self.folder} is another one ({'; '.join(differences[:_LISTED])}{more}): give "
+                "the same again, or drop it with --restart."
+            )
+
+    def _clear(self) -> None:
+        """Remove all but the lock; what says whose the sections are goes first."""
+        with writing(self.folder):
+            (self._root / _IDENTITY).unlink(missing_ok=True)
+            for path in self._root.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+
+
+def unfinished(folder: Path) -> str | None:
+    """What of an unfinished run is kept in an output folder, such as `37 % of its rows`; None where nothing is."""
+    root = Path(folder) / FOLDER
+    try:
+        rows = json.loads((root / _IDENTITY).read_text(encoding="utf-8"))["rows"]
+        done = sum(end - first for first, end in (map(int, path.name.split("-")) for path in root.glob("*-*")))
+    except (OSError, ValueError, KeyError):
+        return None
+    return f"{done / rows:.0%} of its rows are done" if done else None
+
+
+def _locked(folder: Path) -> FileLock:
+    """The journal's folder, made where it is absent, held by this process alone until it ends."""
+    root = folder / FOLDER
+    while True:
+        root.mkdir(exist_ok=True)
+        lock = FileLock(root / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ProductError(f"another run writes to {folder}: wait for it, or choose another folder.") from error
+        except FileNotFoundError:  # the run that held it has just ended and removed the folder
+            continue
+        if (root / _LOCK).exists():
+            return lock
+        lock.release()
+
+
+def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Sentences on the leaves in which two JSON values differ."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*was, *now]):
+            yield from _differences(was.get(key), now.get(key), f"{name}, {key}" if name else key)
+    elif was != now:
+        short = all(len(json.dumps(value)) < 60 for value in (was, now))
+        yield f"{name} was {json.dumps(was)}, now {json.dumps(now)}" if short else f"{name} differs"

@@ -1,0 +1,66 @@
+"""Sections of a map as one raster: GDAL's virtual format as text, so that no pixel is copied."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from schanger_edge.grid import Grid
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """What is said of the single uint8 band of a map.
+
+    Attributes:
+        description: of the band.
+        nodata: value of pixels without data.
+        scale: of a stored value; None where values mean themselves.
+        colors: RGBA of values.
+    """
+
+    description: str
+    nodata: int
+    scale: float | None = None
+    colors: dict[int, tuple[int, int, int, int]] | None = None
+
+
+def mosaic(parts: Iterable[tuple[int, int, Path]], grid: Grid, band: Band, block: int) -> str:
+    """A dataset for `rasterio.open`: XML after https://gdal.org/drivers/raster/vrt.html.
+
+    Args:
+        parts: (first row, end row, file) of single-band uint8 rasters of the grid's width, in tiles of `block`.
+        grid: of the whole.
+        band: what the whole says of its band.
+        block: side of the files' blocks in pixels.
+    """
+    lines = [f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">']
+    if grid.crs is not None:
+        epsg = grid.crs.to_epsg()
+        text = f"EPSG:{epsg}" if epsg else grid.crs.to_wkt(version="WKT2_2019")
+        lines.append(f'<SRS dataAxisToSRSAxisMapping="2,1">{escape(text)}</SRS>')
+    if grid.georeferenced:
+        t = grid.transform
+        numbers = ", ".join(repr(float(value)) for value in (t.c, t.a, t.b, t.f, t.d, t.e))
+        lines.append(f"<GeoTransform>{numbers}</GeoTransform>")
+    lines.append('<VRTRasterBand dataType="Byte" band="1">')
+    lines.append(f"<Description>{escape(band.description)}</Description><NoDataValue>{band.nodata}</NoDataValue>")
+    if band.scale is not None:
+        lines.append(f"<Offset>0</Offset><Scale>{band.scale!r}</Scale>")
+    if band.colors is not None:
+        entries = (band.colors.get(value, (0, 0, 0, 255)) for value in range(256))
+        table = "".join('<Entry c1="{}" c2="{}" c3="{}" c4="{}"/>'.format(*entry) for entry in entries)
+        lines.append(f"<ColorInterp>Palette</ColorInterp><ColorTable>{table}</ColorTable>")
+    for first, end, path in parts:
+        size = f'xSize="{grid.width}" ySize="{end - first}"'
+        lines.append(
+            f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(path.absolute()))}</SourceFilename>'
+            f"<SourceBand>1</SourceBand>"
+            f'<SourceProperties RasterXSize="{grid.width}" RasterYSize="{end - first}" DataType="Byte" '
+            f'BlockXSize="{block}" BlockYSize="{block}"/>'
+            f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="0" yOff="{first}" {size}/></SimpleSource>'
+        )
+    lines.append("</VRTRasterBand></VRTDataset>")
+    return "".join(lines)

@@ -1,0 +1,193 @@
+"""A run that stops at any moment goes on to the same bytes; the journal knows whose work it is; Ctrl-C ends soon."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from helpers import load_benchmark
+
+from schanger_edge import detect
+from schanger_edge.cli.interrupt import ORDERLY
+from schanger_edge.errors import ProductError, SessionError
+from schanger_edge.products import PRODUCTS
+from schanger_edge.products.journal import FOLDER, Journal, unfinished
+
+Tiff = Callable[..., Path]
+Ground = Callable[..., Any]
+
+
+@pytest.fixture
+def model(standin: ModuleType, tmp_path: Path) -> Path:
+    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=64, halo=4)
+    return tmp_path / "m.onnx"
+
+
+@pytest.fixture
+def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
+    a = ground(700, 500, 1)
+    a[:, 100:300, 60:200] = 0
+    return make_tiff("a.tif", a, nodata=0), make_tiff("b.tif", ground(700, 500, 2))
+
+
+@pytest.fixture
+def stopped(pair: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The output folder of a run whose engine failed when about half of it was done."""
+    ort = importlib.import_module("schanger_edge.sessions.ort").OnnxRuntimeSession
+    run, calls = ort.run, []
+
+    def failing(self: Any, *tiles: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 70:
+            raise SessionError("the engine failed")
+        return run(self, *tiles)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ort, "run", failing)
+        with pytest.raises(SessionError, match="the engine failed"):
+            detect(*pair, tmp_path / "out", model=model)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [FOLDER]
+    return tmp_path / "out"
+
+
+def test_a_resumed_run_gives_the_same_bytes(stopped: Path, pair: Any, model: Path, tmp_path: Path) -> None:
+    storm = load_benchmark("kill_resume")
+    whole = detect(*pair, tmp_path / "whole", model=model)
+    seen: list[int] = []
+    resumed = detect(
+        *pair, stopped, model=model, resume=True, progress=lambda stage, done, total: seen.append(done)
+    )  # fmt: skip
+    assert {path.name for path in stopped.iterdir()} == set(PRODUCTS)
+    assert storm.content(stopped) == storm.content(whole.folder)
+    assert (stopped / "preview.png").read_bytes() == (whole.folder / "preview.png").read_bytes()
+    tiles, all_tiles = resumed.summary["tiles"], whole.summary["tiles"]
+    assert (tiles["run"], tiles["skipped"]) == (all_tiles["run"], all_tiles["skipped"])
+    assert tiles["taken_over"] >= 64
+    assert all_tiles["taken_over"] == 0
+    assert seen[0] > 64 * 56 * 56  # what was done counts
+    assert resumed.summary["pixels"] == whole.summary["pixels"]
+
+
+def test_nothing_is_lost_without_a_word(stopped: Path, pair: Any, model: Path) -> None:
+    with pytest.raises(ProductError, match=r"holds an unfinished run \(\d\d% of its rows are done\): go on with"):
+        detect(*pair, stopped, model=model)
+    with pytest.raises(ProductError, match="exclude each other"):
+        detect(*pair, stopped, model=model, resume=True, restart=True)
+    assert detect(*pair, stopped, model=model, restart=True).summary["tiles"]["taken_over"] == 0
+
+
+def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, standin: ModuleType) -> None:
+    kept = unfinished(stopped)
+    with pytest.raises(ProductError, match=r"another one \(threshold was 0\.5, now 0\.25\): give the same again"):
+        detect(*pair, stopped, model=model, threshold=0.25, resume=True)
+    with pytest.raises(ProductError, match=r"batch was 1, now 2"):
+        detect(*pair, stopped, model=model, batch=2, resume=True)
+    with pytest.raises(ProductError, match=r"before, validity, value was 0\.0, now null"):
+        detect(*pair, stopped, model=model, nodata=None, resume=True)
+    os.utime(pair[1], ns=(1, 1))
+    with pytest.raises(ProductError, match=r"after, files, \S*b\.tif differs|after, files, \S*b\.tif was"):
+        detect(*pair, stopped, model=model, resume=True)
+    standin.integer_model(model, radius=2, tile=64, halo=4)
+    with pytest.raises(ProductError, match=r"model differs"):
+        detect(*pair, stopped, model=model, resume=True)
+    assert unfinished(stopped) == kept
+
+
+def test_resume_without_an_unfinished_run_begins(pair: Any, model: Path, tmp_path: Path) -> None:
+    assert detect(*pair, tmp_path / "out", model=model, resume=True).polygons > 0
+
+
+def test_two_runs_of_one_folder(pair: Any, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    code = (
+        "import sys; from pathlib import Path; from schanger_edge.products.journal import Journal\n"
+        "with Journal(Path(sys.argv[1]), {}, 5): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(ProductError, match=r"another run writes to .*out: wait for it"):
+            detect(*pair, tmp_path / "out", model=model, restart=True)
+        other.communicate(b"")
+    detect(*pair, tmp_path / "out", model=model)
+
+
+def test_sections_that_nothing_speaks_for_are_dropped(tmp_path: Path) -> None:
+    """As a run leaves them that was killed while it removed its journal."""
+    with Journal(tmp_path, {}, 10) as journal, journal.adding(0, 4) as folder:
+        (folder / "x").write_text("x")
+    (tmp_path / FOLDER / "run.json").unlink()
+    with Journal(tmp_path, {}, 10) as journal:
+        assert journal.sections() == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_section_that_fails_leaves_no_trace(tmp_path: Path) -> None:
+    with Journal(tmp_path, {"a": 1}, 10) as journal:
+        with journal.adding(0, 4) as folder:
+            (folder / "x").write_text("x")
+        with pytest.raises(KeyboardInterrupt), journal.adding(4, 8) as folder:
+            (folder / "x").write_text("x")
+            raise KeyboardInterrupt
+        assert list(journal.sections()) == [0]
+    assert unfinished(tmp_path) == "40% of its rows are done"
+    with Journal(tmp_path, {"a": 1}, 10, resume=True) as journal:
+        assert list(journal.sections()) == [0]
+
+
+def test_killed_at_random_moments(pair: Any, model: Path, tmp_path: Path) -> None:
+    result = load_benchmark("kill_resume").storm(*pair, model, tmp_path, kills=4, seed=3)
+    assert result["kills"] >= 4
+    assert result["sections"] == 2
+    assert (result["differing"], result["computed_again"]) == ([], [])
+
+
+def test_the_storm_would_tell(tmp_path: Path) -> None:
+    """A section that is computed again shows in the log."""
+    log = tmp_path / "log"
+    log.write_text("start\ntile 0\ntile 56\nfinished 0 112\nstart\ntile 112\n")
+    assert load_benchmark("kill_resume").computed_again(log) == []
+    log.write_text("start\ntile 0\ntile 56\nfinished 0 112\nstart\ntile 56\n")
+    assert load_benchmark("kill_resume").computed_again(log) == [56]
+
+
+LONG = """
+import hashlib, importlib, sys
+from schanger_edge.cli import main
+ort = importlib.import_module("schanger_edge.sessions.ort").OnnxRuntimeSession
+run, calls = ort.run, []
+def long(self, *tiles):
+    calls.append(1)
+    if len(calls) == 70:
+        print("inside", flush=True)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 300_000_000)  # in C, deaf to signals, for minutes
+    return run(self, *tiles)
+ort.run = long
+sys.argv = ["schanger-edge", "run", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_path: Path, number: int) -> None:
+    assert ORDERLY < 2
+    command = [sys.executable, "-c", LONG, *map(str, pair), "-o", str(tmp_path / "out"), "--model", str(model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "inside\n"
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, text = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "of its rows are done: the same command with --resume goes on from there" in text
+    assert detect(*pair, tmp_path / "out", model=model, device="cpu", resume=True).summary["tiles"]["taken_over"] >= 64
