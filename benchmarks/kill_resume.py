@@ -34,11 +34,11 @@ def worker(before: str, after: str, output: str, model: str, log: str) -> None:
 
     def submitting(session: Any, items: Any, flow: Any) -> Any:
         for item in items:
-            os.write(file, f"tile {item.tile.owned.row_off}\n".encode())
+            os.write(file, f"tile {item.tile.owned.row_off} {item.tile.owned.col_off}\n".encode())
         return submit(session, items, flow)
 
-    def logged(self: Any, first: int, end: int) -> Any:
-        block = adding(self, first, end)
+    def logged(self: Any, section: Any) -> Any:
+        block = adding(self, section)
 
         class Logged:
             def __enter__(self) -> Any:
@@ -46,7 +46,8 @@ def worker(before: str, after: str, output: str, model: str, log: str) -> None:
 
             def __exit__(self, *error: Any) -> Any:
                 result = block.__exit__(*error)
-                os.write(file, f"finished {first} {end}\n".encode())
+                rows, cols = (section.row_off, section.row_end), (section.col_off, section.col_end)
+                os.write(file, "finished {} {} {} {}\n".format(*rows, *cols).encode())
                 return result
 
         return Logged()
@@ -70,16 +71,19 @@ def run(before: Path, after: Path, output: Path, model: Path, log: Path, wait: f
     return True
 
 
-def computed_again(log: Path) -> list[int]:
-    """First rows of tiles that were begun after their section had been finished."""
-    finished: list[tuple[int, int]] = []
+def computed_again(log: Path) -> list[tuple[int, int]]:
+    """(row, column) of tiles that were begun after their section had been finished."""
+    finished: list[tuple[int, ...]] = []
     again = []
     for line in log.read_text().splitlines():
-        kind, *rows = line.split()
+        kind, *words = line.split()
+        numbers = tuple(map(int, words))
         if kind == "finished":
-            finished.append((int(rows[0]), int(rows[1])))
-        elif kind == "tile" and any(first <= int(rows[0]) < end for first, end in finished):
-            again.append(int(rows[0]))
+            finished.append(numbers)
+        elif kind == "tile":
+            row, col = numbers
+            if any(top <= row < bottom and left <= col < right for top, bottom, left, right in finished):
+                again.append((row, col))
     return again
 
 
@@ -102,7 +106,7 @@ def storm(before: Path, after: Path, model: Path, folder: Path, kills: int, seed
     done = rounds = 0
     at: list[float] = []
     differing: set[str] = set()
-    again: list[int] = []
+    again: list[tuple[int, int]] = []
     while done < kills:
         rounds += 1
         output, log = folder / f"round{rounds}", folder / f"round{rounds}.log"

@@ -66,14 +66,17 @@ def ours(before: Path, after: Path, model: Path, folder: Path) -> None:
     with (
         open_pair(before, after) as pair,
         open_session(model) as session,
-        Journal(folder, {}, pair.grid.height) as journal,
+        Journal(folder, {}, pair.grid.width * pair.grid.height) as journal,
     ):
         predict(pair, session, RasterSink(pair.grid, threshold=0.5, journal=journal), batch=BATCH)
 
 
 def join(before: Path, after: Path, model: Path, folder: Path) -> None:
     """The sections that `ours` left to two maps."""
-    with open_pair(before, after) as pair, Journal(folder, {}, pair.grid.height, resume=True) as journal:
+    with (
+        open_pair(before, after) as pair,
+        Journal(folder, {}, pair.grid.width * pair.grid.height, resume=True) as journal,
+    ):
         sink = RasterSink(pair.grid, threshold=0.5, journal=journal)
         sink.finish(folder / "probability.tif", folder / "change.tif")
 

@@ -81,7 +81,7 @@ class LabelledScene:
     def cut(self, take: Callable[[CutTile], None], leave: Callable[[Reason], None]) -> None:
         """Hand over each tile that fits, and say of the others why they don't."""
         colors = self._mean_colors() if self.options.min_valid < 1 else {}
-        with self.pair.environment(self.options.tile):
+        with self.pair.environment(self.pair.grid.width):
             for window in self.windows():
                 if self.area is not None and not self.area.burn(window).all():
                     leave("outside the area")

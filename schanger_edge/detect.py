@@ -138,7 +138,11 @@ def detect(
         opened = time.perf_counter()
         thumbnail = Thumbnail(pair.grid)
         with Journal(
-            Path(output), _identity(pair, session, threshold, batch), pair.grid.height, resume=resume, restart=restart
+            Path(output),
+            _identity(pair, session, threshold, batch),
+            pair.grid.width * pair.grid.height,
+            resume=resume,
+            restart=restart,
         ) as journal:
             flow, counts = _make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress)
             rasters = time.perf_counter()
@@ -206,13 +210,13 @@ def _make_maps(
 ) -> tuple[Flow, RasterCounts]:
     """Predict what is not finished yet, and join all to the two maps."""
     finished = journal.sections()
-    for first, (end, folder) in finished.items():
-        thumbnail.load(folder / THUMBNAIL, first, end)
+    for section, folder in finished.items():
+        thumbnail.load(folder / THUMBNAIL, section)
     sink = RasterSink(
         pair.grid,
         threshold=threshold,
         journal=journal,
-        on_section=lambda folder, first, end: thumbnail.save(folder / THUMBNAIL, first, end),
+        on_section=lambda folder, section: thumbnail.save(folder / THUMBNAIL, section),
     )
     flow = predict(
         pair,
@@ -221,7 +225,7 @@ def _make_maps(
         batch=batch,
         finished=finished,
         progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
-        observe=lambda tile, pixels: thumbnail.add(tile.owned, tile.window, pixels.before, pixels.after),
+        observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after),
     )
     counts = sink.finish(staging.path(PROBABILITY), staging.path(CHANGE))
     if not counts.valid:

@@ -1,6 +1,7 @@
 """The stream of a run: tiles are read, inferred and handed to a sink, the three overlapping in time.
 
-Memory holds a few batches of tiles, whatever the size of the scene.
+The scene is gone through in columns of a bounded width, each from top to bottom, so that memory holds a few rows of one
+column and a few batches of tiles, whatever the size of the scene.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 from schanger_edge.errors import SchangerError
 from schanger_edge.grid import Window
 from schanger_edge.pipeline import Background, Prefetch
-from schanger_edge.scene import Pair, PairTile
+from schanger_edge.scene import Pair, PairTile, RowReader
 from schanger_edge.sessions import Session
 from schanger_edge.tiling import Section, Tile, TilePlan, fill_invalid, pad_to_tile
 
 AHEAD = 2  # batches read ahead of inference, and batches waiting to be written
 SECTION = 64  # tiles that are finished together: seconds on a CPU, and a batch cut short at the end costs little
+COLUMN = 8192  # pixels: rows of it are held; where columns meet, pixels and blocks of files are read twice
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
 
 
@@ -31,14 +33,18 @@ _Result = Callable[[], NDArray[np.float32]]
 
 
 class Sink(Protocol):
-    """What takes the results: see `products.rasters.RasterSink`."""
+    """What takes the results, section by section: see `products.rasters.RasterSink`."""
+
+    def begin(self, section: Window) -> None:
+        """What follows lies in this window."""
+        ...
 
     def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
         """Take one tile's owned pixels (h, w); probability is None where no pixel is valid."""
         ...
 
-    def rows_done(self, row_end: int) -> None:
-        """All rows above `row_end` have been taken: the end of a section."""
+    def end(self) -> None:
+        """All pixels of the section have been taken."""
         ...
 
 
@@ -62,7 +68,10 @@ class _Read:
     tile: Tile
     inputs: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None
     valid: NDArray[np.bool_]
-    ends_section: bool
+    begins: Window | None
+    """The section of which it is the first."""
+    ends: bool
+    """Whether it is the last of its section."""
 
 
 def predict(
@@ -71,9 +80,9 @@ def predict(
     sink: Sink,
     *,
     batch: int = 1,
-    finished: Container[int] = (),
+    finished: Container[Window] = (),
     progress: Callable[[int], None] | None = None,
-    observe: Callable[[Tile, PairTile], None] | None = None,
+    observe: Callable[[Window, PairTile], None] | None = None,
 ) -> Flow:
     """Predict every valid pixel of a pair exactly once.
 
@@ -84,17 +93,18 @@ def predict(
         session: the model; its card gives tile, halo and the colours of invalid pixels.
         sink: takes the owned pixels of each tile, in order.
         batch: tiles per inference; the last one of a section may be smaller.
-        finished: first rows of sections that an earlier run has finished; they are left out.
+        finished: windows of sections that an earlier run has finished; they are left out.
         progress: called with the number of scene pixels done so far, after each batch.
-        observe: called in the reading thread with each tile and its pixels.
+        observe: called in the reading thread with each window that is read and its pixels.
 
     Raises:
         SchangerError: reading, inference or writing failed; nothing is skipped silently.
     """
     began = time.perf_counter()
     plan = TilePlan(pair.grid.width, pair.grid.height, session.card.tile, session.card.halo)
-    sections = [section for section in plan.sections(SECTION) if section.rows[0] not in finished]
-    todo = plan.width * sum(end - first for first, end in (section.rows for section in sections))
+    column = COLUMN if pair.has_columns(COLUMN) else plan.width
+    sections = [section for section in plan.sections(SECTION, column) if section.window not in finished]
+    todo = sum(section.window.width * section.window.height for section in sections)
     flow, done = Flow(), plan.width * plan.height - todo
     waiting: list[_Read] = []
     under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
@@ -120,14 +130,14 @@ def predict(
     def write(results: tuple[tuple[_Read, ...], NDArray[np.float32] | None]) -> None:
         _write(sink, *results)
 
-    reader = Prefetch(_read(pair, plan, sections, session, observe), AHEAD * batch)
+    reader = Prefetch(_read(pair, plan.tile, sections, session, observe), AHEAD * batch)
     writer = Background(write, AHEAD)
     try:
         with reader, writer:
             for item in reader:
                 waiting.append(item)
                 full = sum(w.inputs is not None for w in waiting) == batch
-                if full or item.ends_section or len(waiting) >= SKIPPED_WAITING + batch:
+                if full or item.ends or len(waiting) >= SKIPPED_WAITING + batch:
                     infer()
             while under_way:
                 hand_over()
@@ -145,27 +155,45 @@ def predict(
 
 def _read(
     pair: Pair,
-    plan: TilePlan,
+    tile_side: int,
     sections: list[Section],
     session: Session,
-    observe: Callable[[Tile, PairTile], None] | None,
+    observe: Callable[[Window, PairTile], None] | None,
 ) -> Iterator[_Read]:
     colors = session.card.normalization.before.mean_color, session.card.normalization.after.mean_color
-    with pair.environment(plan.tile):
+
+    def arrived(window: Window, pixels: PairTile) -> None:
+        if observe:
+            observe(window, pixels)
+        if not pixels.valid.all():
+            for image, color in zip((pixels.before, pixels.after), colors, strict=True):
+                fill_invalid(image, pixels.valid, color)
+
+    rows = RowReader(pair, arrived)
+    with pair.environment(max((section.window.width for section in sections), default=0) + 2 * tile_side):
         for section in sections:
-            for tile in section.tiles():
-                pixels = pair.read(tile.window)
-                if observe:
-                    observe(tile, pixels)
-                inputs = None
-                valid = pixels.valid[tile.owned.slices_in(tile.window)]
-                if valid.any():
-                    if not pixels.valid.all():
-                        for image, color in zip((pixels.before, pixels.after), colors, strict=True):
-                            fill_invalid(image, pixels.valid, color)
-                    inputs = (pad_to_tile(pixels.before, plan.tile), pad_to_tile(pixels.after, plan.tile))
-                last = tile.owned.row_end == section.rows[1] and tile.owned.col_end == plan.width
-                yield _Read(tile, inputs, valid, last)
+            begins: Window | None = section.window
+            for strip in section.strips():
+                left, right = strip[0].window, strip[-1].window
+                strip_window = Window(left.col_off, left.row_off, right.col_end - left.col_off, left.height)
+                pixels = rows.read(strip_window)
+                for tile in strip:
+                    yield _cut(pixels, strip_window, tile, tile_side, begins, _is_last(tile, section.window))
+                    begins = None
+
+
+def _is_last(tile: Tile, section: Window) -> bool:
+    return (tile.owned.col_end, tile.owned.row_end) == (section.col_end, section.row_end)
+
+
+def _cut(pixels: PairTile, window: Window, tile: Tile, side: int, begins: Window | None, ends: bool) -> _Read:
+    """One tile of a strip."""
+    rows, cols = tile.owned.slices_in(window)
+    valid, inputs = pixels.valid[rows, cols], None
+    if valid.any():
+        rows, cols = tile.window.slices_in(window)
+        inputs = (pad_to_tile(pixels.before[:, rows, cols], side), pad_to_tile(pixels.after[:, rows, cols], side))
+    return _Read(tile, inputs, valid, begins, ends)
 
 
 def _submit(session: Session, items: list[_Read], flow: Flow) -> _Result | None:
@@ -191,6 +219,8 @@ def _write(sink: Sink, items: tuple[_Read, ...], probability: NDArray[np.float32
             assert probability is not None
             owned = probability[index, 0][item.tile.owned.slices_in(item.tile.window)]
             index += 1
+        if item.begins is not None:
+            sink.begin(item.begins)
         sink.write(item.tile.owned, owned, item.valid)
-        if item.ends_section:
-            sink.rows_done(item.tile.owned.row_end)
+        if item.ends:
+            sink.end()

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from schanger_edge.grid import Window
 
+Span = tuple[int, int, int, int]
+"""Of a tile along one axis: offset, size, first owned pixel, first not owned."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
@@ -49,21 +52,24 @@ class TilePlan:
 
     def strips(self) -> Iterator[tuple[Tile, ...]]:
         """Rows of tiles from top to bottom, each from left to right; the tiles of a strip own the same rows."""
-        for span in axis_spans(self.height, self.tile, self.halo):
-            yield tuple(self._strip(span))
+        for section in self.sections(1, self.width + self.tile):
+            yield from section.strips()
 
-    def sections(self, tiles: int) -> Iterator[Section]:
-        """The scene from top to bottom in sections of at least so many tiles; the last may have fewer."""
-        spans = axis_spans(self.height, self.tile, self.halo)
-        strips = -(-tiles // len(axis_spans(self.width, self.tile, self.halo)))
-        for start in range(0, len(spans), strips):
-            yield Section(self, tuple(spans[start : start + strips]))
+    def sections(self, tiles: int, columns: int) -> Iterator[Section]:
+        """The scene in columns of owned pixels from left to right, each in sections from top to bottom.
 
-    def _strip(self, span: tuple[int, int, int, int]) -> Iterator[Tile]:
-        row_off, row_size, own_row, own_row_end = span
-        for col_off, col_size, own_col, own_col_end in axis_spans(self.width, self.tile, self.halo):
-            window = Window(col_off, row_off, col_size, row_size)
-            yield Tile(window, Window(own_col, own_row, own_col_end - own_col, own_row_end - own_row))
+        Args:
+            tiles: a section has at least so many; the last of a column may have fewer.
+            columns: a column is at most so many pixels and a tile wide; all are about equally wide.
+        """
+        across, down = (axis_spans(length, self.tile, self.halo) for length in (self.width, self.height))
+        most = columns // (self.tile - 2 * self.halo) + 1
+        at_once = -(-len(across) // -(-len(across) // most))
+        for left in range(0, len(across), at_once):
+            column = tuple(across[left : left + at_once])
+            strips = -(-tiles // len(column))
+            for top in range(0, len(down), strips):
+                yield Section(tuple(down[top : top + strips]), column)
 
     def __len__(self) -> int:
         """Number of tiles."""
@@ -72,27 +78,36 @@ class TilePlan:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """Strips of a plan that are finished together, so that a run that stops loses no more than them."""
+    """Parts of some strips that are finished together, so that a run that stops loses no more than them.
 
-    plan: TilePlan
-    spans: tuple[tuple[int, int, int, int], ...]
+    Attributes:
+        down: spans of its strips, see `axis_spans`.
+        across: spans of its tiles in each strip.
+    """
+
+    down: tuple[Span, ...]
+    across: tuple[Span, ...]
 
     @property
-    def rows(self) -> tuple[int, int]:
-        """The first scene row that its tiles own, and the first below them."""
-        return self.spans[0][2], self.spans[-1][3]
+    def window(self) -> Window:
+        """The pixels that its tiles own."""
+        row, col = self.down[0][2], self.across[0][2]
+        return Window(col, row, self.across[-1][3] - col, self.down[-1][3] - row)
 
-    def tiles(self) -> Iterator[Tile]:
-        """Its tiles, strip by strip; made as they are asked for, since a large scene has hundreds of thousands."""
-        for span in self.spans:
-            yield from self.plan._strip(span)
+    def strips(self) -> Iterator[tuple[Tile, ...]]:
+        """Its tiles; made as they are asked for, since a large scene has hundreds of thousands."""
+        for row_off, row_size, own_row, own_row_end in self.down:
+            yield tuple(
+                Tile(
+                    Window(col_off, row_off, col_size, row_size),
+                    Window(own_col, own_row, own_col_end - own_col, own_row_end - own_row),
+                )
+                for col_off, col_size, own_col, own_col_end in self.across
+            )
 
 
-def axis_spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
-    """(offset, size, first owned, first not owned) of each tile along one axis.
-
-    `size` is `tile`, or `length` where the scene is shorter than a tile.
-    """
+def axis_spans(length: int, tile: int, halo: int) -> list[Span]:
+    """Spans of the tiles along one axis; a size is `tile`, or `length` where the scene is shorter than a tile."""
     if length <= tile:
         return [(0, length, 0, length)]
     stride = tile - 2 * halo

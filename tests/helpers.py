@@ -30,10 +30,11 @@ def load_benchmark(name: str) -> ModuleType:
 
 
 def put_rows(sink: Any, row: int, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-    """Give a sink full-width rows from `row`, and say that they are done."""
+    """Give a sink full-width rows from `row` as a section."""
     height, width = probability.shape
+    sink.begin(Window(0, row, width, height))
     sink.write(Window(0, row, width, height), probability, valid)
-    sink.rows_done(row + height)
+    sink.end()
 
 
 @contextlib.contextmanager
@@ -42,7 +43,7 @@ def raster_sink(folder: Path, grid: Grid, threshold: float = 0.5) -> Iterator[An
     from schanger_edge.products.journal import Journal
     from schanger_edge.products.rasters import RasterSink
 
-    with Journal(folder, {}, grid.height) as journal:
+    with Journal(folder, {}, grid.width * grid.height) as journal:
         sink: Any = RasterSink(grid, threshold=threshold, journal=journal)
         try:
             yield sink
@@ -64,17 +65,23 @@ class ArraySink:
         self.probability = np.full((height, width), np.nan, np.float32)
         self.valid = np.zeros((height, width), bool)
         self.times = np.zeros((height, width), int)
-        self.done = 0
+        self.sections: list[Window] = []
+
+    def begin(self, section: Window) -> None:
+        assert not self.times[self._at(section)].any()
+        self.sections.append(section)
 
     def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
-        at = window.slices_in(Window(0, 0, self.valid.shape[1], self.valid.shape[0]))
+        assert window.intersection(self.sections[-1]) == window
+        at = self._at(window)
         assert (probability is None) == (not valid.any())
         if probability is not None:
             self.probability[at] = probability
         self.valid[at] = valid
         self.times[at] += 1
 
-    def rows_done(self, row_end: int) -> None:
-        assert row_end > self.done
-        assert (self.times[:row_end] == 1).all()
-        self.done = row_end
+    def end(self) -> None:
+        assert (self.times[self._at(self.sections[-1])] == 1).all()
+
+    def _at(self, window: Window) -> tuple[slice, slice]:
+        return window.slices_in(Window(0, 0, self.valid.shape[1], self.valid.shape[0]))

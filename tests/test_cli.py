@@ -126,7 +126,7 @@ def test_full_disk(small_disk: Path, make_tiff: Tiff, ground: Ground, model: Pat
     assert "error: " in done.stderr
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "of its rows are done: the same command with --resume goes on" in done.stderr
+    assert "of it is done: the same command with --resume goes on" in done.stderr
     assert [path.name for path in (small_disk / "out").iterdir()] == [".schanger-edge.unfinished"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from schanger_edge.scene import Pair, PairTile, open_pair
 from schanger_edge.sessions import open_session
 from schanger_edge.tiling import fill_invalid, pad_to_tile
 
+predict_module = sys.modules["schanger_edge.predict"]
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]
 
@@ -60,12 +62,44 @@ def test_tiled_equals_one_pass(
         sink = ArraySink(height, width)
         flow = predict(pair, session, sink, batch=batch)
         valid = pair.read(pair.grid.window).valid
-    assert sink.done == height
     assert (sink.times == 1).all()
     assert (sink.valid == valid).all()
     assert flow.valid == valid.sum()
     np.testing.assert_array_equal(sink.probability[valid], expected[valid])
     assert np.unique(expected[valid]).size > min(20, valid.sum() // 2)  # the network says something
+
+
+def test_columns_and_sections_leave_no_trace(
+    standin: ModuleType, make_tiff: Tiff, ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene gone through in narrow columns, with some sections finished before, equals one pass."""
+    monkeypatch.setattr(predict_module, "COLUMN", 150)
+    monkeypatch.setattr(predict_module, "SECTION", 5)
+    a = ground(333, 402, 1)
+    a[:, 50:120, 130:200] = 0
+    tiled = {"tiled": True, "blockxsize": 64, "blockysize": 64}
+    paths = make_tiff("a.tif", a, nodata=0, **tiled), make_tiff("b.tif", ground(333, 402, 2), **tiled)
+    standin.integer_model(tmp_path / "tiled.onnx", radius=5, tile=64, halo=6)
+    with open_pair(*paths) as pair, open_session(tmp_path / "tiled.onnx") as session:
+        norm = session.card.normalization
+        expected = one_pass(standin, tmp_path, pair, (norm.before.mean_color, norm.after.mean_color), 5, 64)
+        valid = pair.read(pair.grid.window).valid
+        read, reads = pair.read, []
+        monkeypatch.setattr(pair, "read", lambda window: (reads.append(window), read(window))[1])
+        sink = ArraySink(333, 402)
+        predict(pair, session, sink, batch=4)
+        assert (sink.times == 1).all()
+        assert len({section.col_off for section in sink.sections}) == 3
+        np.testing.assert_array_equal(sink.probability[valid], expected[valid])
+        once = sum(window.width * window.height for window in reads)
+        assert once <= 333 * (402 + 3 * 2 * 6 + 64)  # rows once; columns share two halos, and the last one shifts in
+        rest, finished = ArraySink(333, 402), sink.sections[1::2]
+        flow = predict(pair, session, rest, batch=4, finished=finished)
+    assert rest.sections == sink.sections[0::2]
+    for section in rest.sections:
+        at = section.slices_in(Window(0, 0, 402, 333))
+        np.testing.assert_array_equal(rest.probability[at], sink.probability[at])
+    assert flow.valid == sum(valid[s.slices_in(Window(0, 0, 402, 333))].sum() for s in rest.sections)
 
 
 def test_too_small_a_halo_would_show(standin: ModuleType, make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from helpers import load_benchmark
 from schanger_edge import detect
 from schanger_edge.cli.interrupt import ORDERLY
 from schanger_edge.errors import ProductError, SessionError
+from schanger_edge.grid import Window
 from schanger_edge.products import PRODUCTS
 from schanger_edge.products.journal import FOLDER, Journal, unfinished
 
@@ -78,7 +79,7 @@ def test_a_resumed_run_gives_the_same_bytes(stopped: Path, pair: Any, model: Pat
 
 
 def test_nothing_is_lost_without_a_word(stopped: Path, pair: Any, model: Path) -> None:
-    with pytest.raises(ProductError, match=r"holds an unfinished run \(\d\d% of its rows are done\): go on with"):
+    with pytest.raises(ProductError, match=r"holds an unfinished run \(\d\d% of it is done\): go on with"):
         detect(*pair, stopped, model=model)
     with pytest.raises(ProductError, match="exclude each other"):
         detect(*pair, stopped, model=model, resume=True, restart=True)
@@ -124,7 +125,7 @@ def test_two_runs_of_one_folder(pair: Any, model: Path, tmp_path: Path) -> None:
 
 def test_sections_that_nothing_speaks_for_are_dropped(tmp_path: Path) -> None:
     """As a run leaves them that was killed while it removed its journal."""
-    with Journal(tmp_path, {}, 10) as journal, journal.adding(0, 4) as folder:
+    with Journal(tmp_path, {}, 10) as journal, journal.adding(Window(0, 0, 1, 4)) as folder:
         (folder / "x").write_text("x")
     (tmp_path / FOLDER / "run.json").unlink()
     with Journal(tmp_path, {}, 10) as journal:
@@ -134,15 +135,15 @@ def test_sections_that_nothing_speaks_for_are_dropped(tmp_path: Path) -> None:
 
 def test_a_section_that_fails_leaves_no_trace(tmp_path: Path) -> None:
     with Journal(tmp_path, {"a": 1}, 10) as journal:
-        with journal.adding(0, 4) as folder:
+        with journal.adding(Window(0, 0, 1, 4)) as folder:
             (folder / "x").write_text("x")
-        with pytest.raises(KeyboardInterrupt), journal.adding(4, 8) as folder:
+        with pytest.raises(KeyboardInterrupt), journal.adding(Window(0, 4, 1, 4)) as folder:
             (folder / "x").write_text("x")
             raise KeyboardInterrupt
-        assert list(journal.sections()) == [0]
-    assert unfinished(tmp_path) == "40% of its rows are done"
+        assert list(journal.sections()) == [Window(0, 0, 1, 4)]
+    assert unfinished(tmp_path) == "40% of it is done"
     with Journal(tmp_path, {"a": 1}, 10, resume=True) as journal:
-        assert list(journal.sections()) == [0]
+        assert list(journal.sections()) == [Window(0, 0, 1, 4)]
 
 
 def test_killed_at_random_moments(pair: Any, model: Path, tmp_path: Path) -> None:
@@ -155,10 +156,10 @@ def test_killed_at_random_moments(pair: Any, model: Path, tmp_path: Path) -> Non
 def test_the_storm_would_tell(tmp_path: Path) -> None:
     """A section that is computed again shows in the log."""
     log = tmp_path / "log"
-    log.write_text("start\ntile 0\ntile 56\nfinished 0 112\nstart\ntile 112\n")
+    log.write_text("start\ntile 0 0\ntile 56 8\nfinished 0 112 0 64\nstart\ntile 112 0\ntile 56 64\n")
     assert load_benchmark("kill_resume").computed_again(log) == []
-    log.write_text("start\ntile 0\ntile 56\nfinished 0 112\nstart\ntile 56\n")
-    assert load_benchmark("kill_resume").computed_again(log) == [56]
+    log.write_text("start\ntile 0 0\ntile 56 8\nfinished 0 112 0 64\nstart\ntile 56 8\n")
+    assert load_benchmark("kill_resume").computed_again(log) == [(56, 8)]
 
 
 LONG = """
@@ -189,5 +190,5 @@ def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_pat
         process.send_signal(number)
         _, text = process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    assert "of its rows are done: the same command with --resume goes on from there" in text
+    assert "of it is done: the same command with --resume goes on" in text
     assert detect(*pair, tmp_path / "out", model=model, device="cpu", resume=True).summary["tiles"]["taken_over"] >= 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from schanger_edge.grid import Window
 from schanger_edge.tiling import TilePlan, axis_spans, fill_invalid, pad_to_tile
 
 
@@ -48,6 +49,27 @@ def test_plan_covers_the_scene_row_by_row() -> None:
             count += 1
     assert (owned == 1).all()
     assert count == len(plan)
+
+
+@pytest.mark.parametrize(("columns", "tiles"), [(1, 1), (100, 5), (150, 64), (10_000, 7)])
+def test_sections_cover_the_scene_column_by_column(columns: int, tiles: int) -> None:
+    plan = TilePlan(width=400, height=300, tile=64, halo=8)
+    owned, sections = np.zeros((300, 400), int), list(plan.sections(tiles, columns))
+    for section in sections:
+        in_section = np.zeros_like(owned)
+        for strip in section.strips():
+            for tile in strip:
+                in_section[tile.owned.slices_in(Window(0, 0, 400, 300))] += 1
+        inside = np.zeros_like(owned)
+        inside[section.window.slices_in(Window(0, 0, 400, 300))] = 1
+        assert (in_section == inside).all()
+        assert section.window.width <= columns + 64
+        last = section.window.row_end == 300
+        assert last or sum(map(len, section.strips())) >= tiles
+        owned += in_section
+    assert (owned == 1).all()
+    tops = [(section.window.col_off, section.window.row_off) for section in sections]
+    assert tops == sorted(tops)
 
 
 @pytest.mark.parametrize(("width", "height", "halo"), [(0, 5, 0), (5, 0, 0), (5, 5, 8), (5, 5, -1)])

@@ -57,4 +57,4 @@ def _say_how_to_go_on(output: Path) -> None:
 
     state = unfinished(output)
     if state:
-        err.print(f"{state}: the same command with --resume goes on from there.")
+        err.print(f"the run is kept, {state}: the same command with --resume goes on.")

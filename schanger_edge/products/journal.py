@@ -15,6 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from schanger_edge.errors import ProductError
+from schanger_edge.grid import Window
 from schanger_edge.products.staging import PREFIX, flush, flush_folder, reading, writing
 from schanger_edge.products.summary import to_json
 
@@ -27,14 +28,14 @@ _LISTED = 4
 class Journal:
     """Sections of a run, each durable as soon as it has its name. Use it as a context manager.
 
-    A section is a folder `FIRST-END` (rows of the scene) inside `.schanger-edge.unfinished` in the output folder. It is
+    A section is a folder ROW-COLUMN-HEIGHT-WIDTH inside `.schanger-edge.unfinished` in the output folder. It is
     written under another name, flushed to the disk and renamed, so that a section that has its name is whole. Leaving
     the context keeps the sections, unless there are none or `discard` was called.
 
     Args:
         folder: the output folder, which exists.
         identity: all that decides about the bytes of a section: inputs, model, options. JSON.
-        rows: of the scene.
+        pixels: of the scene.
         resume: go on with what an earlier run left; where nothing is left, begin.
         restart: drop what an earlier run left.
 
@@ -44,13 +45,13 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, Any], rows: int, *, resume: bool = False, restart: bool = False
+        self, folder: Path, identity: Mapping[str, Any], pixels: int, *, resume: bool = False, restart: bool = False
     ) -> None:
         if resume and restart:
             raise ProductError("--resume and --restart exclude each other: give one of them.")
         self.folder = Path(folder)
-        self._root, self._rows = self.folder / FOLDER, rows
-        self._identity = json.loads(to_json({"rows": rows, **identity}))
+        self._root = self.folder / FOLDER
+        self._identity = json.loads(to_json({"pixels": pixels, **identity}))
         self._resume, self._restart = resume, restart
         self._lock: FileLock | None = None
 
@@ -72,22 +73,19 @@ class Journal:
             raise
         return self
 
-    def sections(self) -> dict[int, tuple[int, Path]]:
-        """Finished sections by their first row: end row (exclusive) and folder."""
-        found = {}
-        for path in sorted(self._root.glob("*-*")):
-            first, end = map(int, path.name.split("-"))
-            found[first] = (end, path)
-        return found
+    def sections(self) -> dict[Window, Path]:
+        """The folder of each finished section, in the order of rows, then columns."""
+        return {_window(path): path for path in sorted(self._root.glob("*-*-*-*"))}
 
     @contextlib.contextmanager
-    def adding(self, first: int, end: int) -> Iterator[Path]:
+    def adding(self, section: Window) -> Iterator[Path]:
         """A folder for the files of one section, which counts as finished when the block succeeds.
 
         Raises:
             ProductError: the disk is full, or the files could not be written.
         """
-        name = f"{first:09d}-{end:09d}"
+        numbers = (section.row_off, section.col_off, section.height, section.width)
+        name = "-".join(f"{number:08d}" for number in numbers)
         with writing(self._root / name):
             folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._root))
             try:
@@ -151,14 +149,19 @@ class Journal:
 
 
 def unfinished(folder: Path) -> str | None:
-    """What of an unfinished run is kept in an output folder, such as `37 % of its rows`; None where nothing is."""
+    """What of an unfinished run is kept in an output folder, such as `37% of it is done`; None where nothing is."""
     root = Path(folder) / FOLDER
     try:
-        rows = json.loads((root / _IDENTITY).read_text(encoding="utf-8"))["rows"]
-        done = sum(end - first for first, end in (map(int, path.name.split("-")) for path in root.glob("*-*")))
+        pixels = json.loads((root / _IDENTITY).read_text(encoding="utf-8"))["pixels"]
+        windows = [_window(path) for path in root.glob("*-*-*-*")]
     except (OSError, ValueError, KeyError):
         return None
-    return f"{done / rows:.0%} of its rows are done" if done else None
+    return f"{sum(w.width * w.height for w in windows) / pixels:.0%} of it is done" if windows else None
+
+
+def _window(path: Path) -> Window:
+    row, col, height, width = map(int, path.name.split("-"))
+    return Window(col, row, width, height)
 
 
 def _locked(folder: Path) -> FileLock:

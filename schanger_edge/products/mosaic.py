@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from schanger_edge.grid import Grid
+from schanger_edge.grid import Grid, Window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Band:
     colors: dict[int, tuple[int, int, int, int]] | None = None
 
 
-def mosaic(parts: Iterable[tuple[int, int, Path]], grid: Grid, band: Band, block: int) -> str:
+def mosaic(parts: Mapping[Window, Path], grid: Grid, band: Band, block: int) -> str:
     """A dataset for `rasterio.open`: XML after https://gdal.org/drivers/raster/vrt.html.
 
     Args:
-        parts: (first row, end row, file) of single-band uint8 rasters of the grid's width, in tiles of `block`.
+        parts: windows of the grid, and single-band uint8 rasters of their size in blocks of `block`.
         grid: of the whole.
         band: what the whole says of its band.
         block: side of the files' blocks in pixels.
@@ -53,14 +53,14 @@ def mosaic(parts: Iterable[tuple[int, int, Path]], grid: Grid, band: Band, block
         entries = (band.colors.get(value, (0, 0, 0, 255)) for value in range(256))
         table = "".join('<Entry c1="{}" c2="{}" c3="{}" c4="{}"/>'.format(*entry) for entry in entries)
         lines.append(f"<ColorInterp>Palette</ColorInterp><ColorTable>{table}</ColorTable>")
-    for first, end, path in parts:
-        size = f'xSize="{grid.width}" ySize="{end - first}"'
+    for window, path in parts.items():
+        size = f'xSize="{window.width}" ySize="{window.height}"'
         lines.append(
             f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(path.absolute()))}</SourceFilename>'
             f"<SourceBand>1</SourceBand>"
-            f'<SourceProperties RasterXSize="{grid.width}" RasterYSize="{end - first}" DataType="Byte" '
-            f'BlockXSize="{block}" BlockYSize="{block}"/>'
-            f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="0" yOff="{first}" {size}/></SimpleSource>'
+            f'<SourceProperties RasterXSize="{window.width}" RasterYSize="{window.height}" DataType="Byte" '
+            f'BlockXSize="{block}" BlockYSize="{block}"/><SrcRect xOff="0" yOff="0" {size}/>'
+            f'<DstRect xOff="{window.col_off}" yOff="{window.row_off}" {size}/></SimpleSource>'
         )
     lines.append("</VRTRasterBand></VRTDataset>")
     return "".join(lines)

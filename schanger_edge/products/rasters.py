@@ -73,7 +73,7 @@ class RasterSink:
         grid: where the pixels lie; sets size, CRS and transform of the files.
         threshold: a pixel is change where its probability is greater.
         journal: where sections are kept; those that an earlier run has finished need not come again.
-        on_section: called with the folder of a section and its rows (first, end) before it counts as finished.
+        on_section: called with the folder of a section and its window before it counts as finished.
 
     Raises:
         ProductError: a file could not be written; from any method.
@@ -85,30 +85,37 @@ class RasterSink:
         *,
         threshold: float,
         journal: Journal,
-        on_section: Callable[[Path, int, int], None] | None = None,
+        on_section: Callable[[Path, Window], None] | None = None,
     ) -> None:
         self._grid, self._threshold = grid, np.float32(threshold)
         self._journal, self._on_section = journal, on_section
-        self._rows = {name: np.empty((0, grid.width), np.uint8) for name in _MAPS}
-        self._row, self._counts = 0, RasterCounts()
-        self._go_past_finished()
+        self._section: Window | None = None
+        self._pixels: dict[str, NDArray[np.uint8]] = {}
+        self._counts = RasterCounts()
+
+    def begin(self, section: Window) -> None:
+        """What follows lies in this window."""
+        if self._section is not None or section.intersection(self._grid.window) != section:
+            raise RuntimeError(f"{section} began in {self._section} of {self._grid.window}.")
+        self._section, self._counts = section, RasterCounts()
+        self._pixels = {name: np.empty((section.height, section.width), np.uint8) for name in _MAPS}
 
     def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
-        """Take pixels that were not taken before, of rows that are not done.
+        """Take pixels of the section that were not taken before.
 
         Args:
             window: where they lie.
             probability: (h, w) float32 in 0-1; any value, even NaN, where not valid; None where nothing is valid.
             valid: (h, w) bool.
         """
-        if window.row_off < self._row or window.intersection(self._grid.window) != window:
-            raise RuntimeError(f"{window} came where row {self._row} of {self._grid.height} was due.")
+        if self._section is None or window.intersection(self._section) != window:
+            raise RuntimeError(f"{window} came in section {self._section}.")
         if valid.shape != (window.height, window.width) or valid.dtype != np.bool_:
             raise ValueError(f"validity of {window} is {valid.dtype} {valid.shape}.")
         if probability is None:
             self._counts += RasterCounts(total=valid.size, tiles_skipped=1)
-            for name in _MAPS:
-                self._view(name, window)[...] = NODATA
+            for pixels in self._pixels.values():
+                pixels[window.slices_in(self._section)] = NODATA
             return
         if probability.shape != valid.shape or probability.dtype != np.float32:
             raise ValueError(f"probability of {window} is {probability.dtype} {probability.shape}.")
@@ -118,49 +125,34 @@ class RasterSink:
         valid_count, changed = int(np.count_nonzero(valid)), int(np.count_nonzero(is_change))
         self._counts += RasterCounts(valid_count, changed, valid.size, tiles_run=1)
         scaled = cv2.convertScaleAbs(probability, alpha=SCALE)
-        np.bitwise_or(scaled, nodata, out=self._view("probability", window))
-        np.bitwise_or(is_change.view(np.uint8), nodata, out=self._view("change", window))
+        at = window.slices_in(self._section)
+        np.bitwise_or(scaled, nodata, out=self._pixels["probability"][at])
+        np.bitwise_or(is_change.view(np.uint8), nodata, out=self._pixels["change"][at])
 
-    def rows_done(self, row_end: int) -> None:
-        """All pixels above scene row `row_end` have been taken: the section up to there becomes durable."""
-        if self._counts.total != (row_end - self._row) * self._grid.width:
-            raise RuntimeError(f"{self._counts.total} pixels came for rows {self._row} to {row_end}.")
-        with self._journal.adding(self._row, row_end) as folder:
-            for name, rows in self._rows.items():
-                _write_section(folder / f"{name}.tif", rows[: row_end - self._row], _PREDICTORS[name])
+    def end(self) -> None:
+        """All pixels of the section have been taken: it becomes durable."""
+        section = self._section
+        if section is None or self._counts.total != section.width * section.height:
+            raise RuntimeError(f"{self._counts.total} pixels came for {section}.")
+        with self._journal.adding(section) as folder:
+            for name, pixels in self._pixels.items():
+                _write_section(folder / f"{name}.tif", pixels, _PREDICTORS[name])
             (folder / _COUNTS).write_text(json.dumps(dataclasses.asdict(self._counts)))
             if self._on_section:
-                self._on_section(folder, self._row, row_end)
-        self._row, self._counts = row_end, RasterCounts()
-        self._go_past_finished()
+                self._on_section(folder, section)
+        self._section = None
 
     def finish(self, probability: Path, change: Path) -> RasterCounts:
         """Join all sections to the two maps, with overviews, and check that the files are whole."""
-        if self._row != self._grid.height:
-            raise RuntimeError(f"{self._row} of {self._grid.height} rows came before the end.")
-        sections = self._journal.sections()
-        for name, target in (("probability", probability), ("change", change)):
-            parts = [(first, end, folder / f"{name}.tif") for first, (end, folder) in sections.items()]
-            _join(parts, self._grid, name, target)
-        counts = RasterCounts()
-        for _, folder in sections.values():
+        sections, counts = self._journal.sections(), RasterCounts()
+        for folder in sections.values():
             counts += RasterCounts(**json.loads((folder / _COUNTS).read_text()))
+        if counts.total != self._grid.width * self._grid.height:
+            raise RuntimeError(f"{counts.total} of {self._grid.width * self._grid.height} pixels came before the end.")
+        for name, target in (("probability", probability), ("change", change)):
+            parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
+            _join(parts, self._grid, name, target)
         return counts
-
-    def _view(self, name: str, window: Window) -> NDArray[np.uint8]:
-        """Where to put a window's pixels until they are written."""
-        need = window.row_end - self._row
-        if need > len(self._rows[name]):
-            rows = np.empty((need, self._grid.width), np.uint8)
-            rows[: len(self._rows[name])] = self._rows[name]
-            self._rows[name] = rows
-        first = window.row_off - self._row
-        return self._rows[name][first : first + window.height, window.col_off : window.col_end]
-
-    def _go_past_finished(self) -> None:
-        finished = self._journal.sections()
-        while self._row in finished:
-            self._row = finished[self._row][0]
 
 
 def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
@@ -173,8 +165,8 @@ def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
         path.write_bytes(memory.getbuffer())
 
 
-def _join(parts: list[tuple[int, int, Path]], grid: Grid, name: str, target: Path) -> None:
-    """One GeoTIFF with overviews of sections (first row, end row, file)."""
+def _join(parts: dict[Window, Path], grid: Grid, name: str, target: Path) -> None:
+    """One GeoTIFF with overviews of sections and their files."""
     with writing(target), quiet(), small_cache(grid.width, ZLEVEL_OVERVIEW=_STORAGE["zlevel"]):
         target.unlink(missing_ok=True)  # GDAL would first read what stands there, and fail where it is torn
         creation = _STORAGE | {"predictor": _PREDICTORS[name], "bigtiff": "IF_SAFER"}

@@ -30,29 +30,28 @@ class Thumbnail:
         self.before = np.zeros((3, self.height, self.width), np.uint8)
         self.after = np.zeros_like(self.before)
 
-    def add(self, owned: Window, window: Window, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> None:
-        """Take what a tile owns: both dates hold `window`, (3, h, w)."""
+    def add(self, window: Window, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> None:
+        """Take a window of both dates, (3, h, w)."""
         step = self._step
-        row, col = -(-owned.row_off // step), -(-owned.col_off // step)
-        rows = slice(row * step - window.row_off, owned.row_end - window.row_off, step)
-        cols = slice(col * step - window.col_off, owned.col_end - window.col_off, step)
-        for target, source in ((self.before, before), (self.after, after)):
-            part = source[:, rows, cols]
-            target[:, row : row + part.shape[1], col : col + part.shape[2]] = part
+        top, left = -window.row_off % step, -window.col_off % step
+        rows, cols = self._part(window)
+        self.before[:, rows, cols] = before[:, top::step, left::step]
+        self.after[:, rows, cols] = after[:, top::step, left::step]
 
-    def save(self, path: Path, first: int, end: int) -> None:
-        """Write what lies in scene rows `first` to `end` (exclusive), as .npy."""
-        rows = self._rows(first, end)
-        np.save(path, np.stack((self.before[:, rows], self.after[:, rows])))
+    def save(self, path: Path, window: Window) -> None:
+        """Write what lies in a window of the scene, as .npy."""
+        rows, cols = self._part(window)
+        np.save(path, np.stack((self.before[:, rows, cols], self.after[:, rows, cols])))
 
-    def load(self, path: Path, first: int, end: int) -> None:
-        """Take what `save` wrote of the same rows.
+    def load(self, path: Path, window: Window) -> None:
+        """Take what `save` wrote of the same window."""
+        rows, cols = self._part(window)
+        self.before[:, rows, cols], self.after[:, rows, cols] = np.load(path)
 
-        Raises:
-            ValueError: the file is damaged or of another scene.
-        """
-        rows = self._rows(first, end)
-        self.before[:, rows], self.after[:, rows] = np.load(path)
-
-    def _rows(self, first: int, end: int) -> slice:
-        return slice(-(-first // self._step), -(-end // self._step))
+    def _part(self, window: Window) -> tuple[slice, slice]:
+        """Rows and columns of this picture that lie in a window of the scene."""
+        step = self._step
+        return (
+            slice(-(-window.row_off // step), -(-window.row_end // step)),
+            slice(-(-window.col_off // step), -(-window.col_end // step)),
+        )

@@ -2,5 +2,6 @@
 
 from schanger_edge.scene.image import ImageInfo
 from schanger_edge.scene.pair import Pair, PairTile, open_pair
+from schanger_edge.scene.rows import RowReader
 
-__all__ = ["ImageInfo", "Pair", "PairTile", "open_pair"]
+__all__ = ["ImageInfo", "Pair", "PairTile", "RowReader", "open_pair"]

@@ -157,14 +157,15 @@ class SceneImage:
         return stats
 
     @property
-    def bytes_per_row(self) -> int:
-        """Size of one decoded row of the file, all bands."""
-        return int(self._dataset.width * self._dataset.count * self.dtype.itemsize)
+    def bytes_per_pixel(self) -> int:
+        """Size of one decoded pixel of the file, all bands: GDAL's cache may hold them all."""
+        return int(self._dataset.count * self.dtype.itemsize)
 
     @property
-    def block_height(self) -> int:
-        """Rows of one block of the file."""
-        return int(self._dataset.block_shapes[0][0])
+    def block_shape(self) -> tuple[int, int]:
+        """Rows and columns of one block of the file."""
+        height, width = self._dataset.block_shapes[0]
+        return int(height), int(width)
 
     def close(self) -> None:
         """Close the file."""

@@ -23,6 +23,7 @@ from schanger_edge.scene.validity import Nodata
 GridChoice = Literal["before", "after"]
 PROBES = 65  # points along each axis at which the overlap is judged
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
+READ_ROWS = 256  # that are read at once
 MIN_CACHE, MAX_CACHE = 64 << 20, 512 << 20
 
 
@@ -57,12 +58,19 @@ class Pair:
         after, after_valid = self._after.read(window)
         return PairTile(before, after, before_valid & after_valid)
 
-    def environment(self, rows: int) -> rasterio.Env:
-        """GDAL's settings while windows of `rows` rows are read row by row: hold this open around `read`.
+    def has_columns(self, columns: int) -> bool:
+        """Whether parts of `columns` pixels of width can be read without decoding what lies beside them."""
+        return all(image.block_shape[1] <= columns // 2 for image in (self._before, self._after))
 
-        The block cache takes the blocks under one row of windows, so that neighbours don't decode them again.
+    def environment(self, columns: int) -> rasterio.Env:
+        """GDAL's settings while windows of so many columns are read from top to bottom: held open around `read`.
+
+        The block cache takes the blocks under one row of windows, so that the next row doesn't decode them again.
         """
-        need = sum(i.bytes_per_row * (rows + 2 * i.block_height) for i in (self._before, self._after))
+        need = 0
+        for image in (self._before, self._after):
+            height, width = image.block_shape
+            need += image.bytes_per_pixel * (columns + 2 * width) * (READ_ROWS + 2 * height)
         return rasterio.Env(GDAL_CACHEMAX=min(max(need, MIN_CACHE), MAX_CACHE))
 
     def statistics(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -124,24 +124,28 @@ def test_small_scene_has_no_overviews(tmp_path):
         assert dataset.overviews(1) == []
 
 
-def test_pixels_come_once_and_from_the_top(tmp_path):
+def test_every_pixel_of_a_section_comes_in_it(tmp_path):
     probability, valid = make_scene(20, 30)
     with raster_sink(tmp_path, make_grid(20, 30)) as sink:
+        with pytest.raises(RuntimeError, match="came in section None"):
+            sink.write(Window(0, 0, 20, 10), probability[:10], valid[:10])
+        with pytest.raises(RuntimeError, match="began in None of"):
+            sink.begin(Window(0, 25, 20, 10))
         put_rows(sink, 0, probability[:10], valid[:10])
-        with pytest.raises(RuntimeError, match="came where row 10"):
-            sink.write(Window(0, 9, 20, 10), probability[:10], valid[:10])
-        with pytest.raises(RuntimeError, match="came where row 10"):
-            sink.write(Window(0, 10, 20, 30), probability, valid)
-        with pytest.raises(RuntimeError, match="came where row 10"):
-            sink.write(Window(5, 10, 20, 10), probability[:10], valid[:10])
-        with pytest.raises(RuntimeError, match="10 of 30 rows"):
+        with pytest.raises(RuntimeError, match="200 of 600 pixels"):
             sink.finish(tmp_path / "p.tif", tmp_path / "c.tif")
+        sink.begin(Window(0, 10, 20, 20))
+        with pytest.raises(RuntimeError, match=r"began in Window\(col_off=0, row_off=10"):
+            sink.begin(Window(0, 10, 20, 20))
+        for outside in (Window(0, 9, 20, 10), Window(5, 10, 20, 10)):
+            with pytest.raises(RuntimeError, match=r"came in section Window\(col_off=0, row_off=10"):
+                sink.write(outside, probability[:10], valid[:10])
         sink.write(Window(0, 10, 12, 20), probability[10:, :12], valid[10:, :12])
-        with pytest.raises(RuntimeError, match="240 pixels came for rows 10 to 30"):
-            sink.rows_done(30)
+        with pytest.raises(RuntimeError, match="240 pixels came for Window"):
+            sink.end()
         sink.write(Window(11, 10, 9, 20), probability[10:, 11:], valid[10:, 11:])  # one column twice
-        with pytest.raises(RuntimeError, match="420 pixels came for rows 10 to 30"):
-            sink.rows_done(30)
+        with pytest.raises(RuntimeError, match="420 pixels came for Window"):
+            sink.end()
 
 
 @pytest.mark.parametrize("wrong", ["narrow", "double", "uint8"])
@@ -157,6 +161,7 @@ def test_pixels_of_the_wrong_kind_are_refused(tmp_path, wrong):
         raster_sink(tmp_path, make_grid(20, 30)) as sink,
         pytest.raises(ValueError, match=r"Window\(col_off=0"),
     ):
+        sink.begin(Window(0, 0, 20, 30))
         sink.write(Window(0, 0, 20, 30), probability, valid)
 
 
@@ -168,11 +173,12 @@ def test_tiles_land_in_their_places(tmp_path, height, bottom):
     valid[:bottom, :30] = False
     with raster_sink(tmp_path, make_grid(50, height)) as sink:
         for top, end in ((0, bottom), (bottom, height)):
+            sink.begin(Window(0, top, 50, end - top))
             for left, right in ((0, 30), (30, 50)):
                 part = (slice(top, end), slice(left, right))
                 window = Window(left, top, right - left, end - top)
                 sink.write(window, probability[part] if valid[part].any() else None, valid[part])
-            sink.rows_done(end)
+            sink.end()
         sink.finish(tmp_path / "p.tif", tmp_path / "c.tif")
     with np.errstate(invalid="ignore"):
         expected = np.where(valid, np.rint(probability * np.float32(254)), 255)
@@ -219,10 +225,11 @@ folder = Path(sys.argv[1])
 for limit in map(int, sys.argv[2:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        with Journal(folder, {}, 900, restart=True) as journal:
+        with Journal(folder, {}, 810000, restart=True) as journal:
             sink = RasterSink(grid, threshold=0.5, journal=journal)
+            sink.begin(grid.window)
             sink.write(grid.window, probability, np.ones((900, 900), bool))
-            sink.rows_done(900)
+            sink.end()
             sink.finish(folder / "probability.tif", folder / "change.tif")
         print("whole")
     except ProductError as error:
