@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -30,6 +31,8 @@ from schanger_edge.sessions.gpu import Binding
 from schanger_edge.warn import model_warnings
 
 MAX_THREADS = 1024
+READ_THREADS = min(4, os.cpu_count() or 1)
+"""That decode the blocks of one image."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done of it and what there is in all (pixels for `predict`)."""
@@ -125,7 +128,7 @@ def detect(
     _check_options(threshold, batch, min_area, threads)
     began = time.perf_counter()
     with (
-        open_pair(before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata) as pair,
+        open_pair(before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, threads=READ_THREADS) as pair,
         open_session(model_path(model), device, threads, binding=cuda, progress=progress) as session,
         Staging(Path(output)) as staging,
     ):

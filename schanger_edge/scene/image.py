@@ -53,11 +53,15 @@ class SceneImage:
         path: anything GDAL opens.
         bands: three band numbers (from 1) for red, green, blue; None picks them.
         nodata: see `validity.Nodata`.
+        threads: that decode blocks of the file at the same time.
     """
 
-    def __init__(self, path: str, bands: Sequence[int] | None = None, nodata: Nodata = "auto") -> None:
+    def __init__(
+        self, path: str, bands: Sequence[int] | None = None, nodata: Nodata = "auto", threads: int = 1
+    ) -> None:
         self.path = path
-        self._dataset = open_dataset(path)
+        with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
+            self._dataset = open_dataset(path)
         try:
             self.grid = grid_of(self._dataset, path)
             self.bands = pick_bands(self._dataset, bands, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from schanger_edge.scene.validity import Nodata
 GridChoice = Literal["before", "after"]
 PROBES = 65  # points along each axis at which the overlap is judged
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
+SMALL = 1 << 19  # pixels; less is not worth a second thread
 READ_ROWS = 256  # that are read at once
 MIN_CACHE, MAX_CACHE = 64 << 20, 512 << 20
 
@@ -37,16 +39,17 @@ class PairTile:
 
 
 class Pair:
-    """Two dates on one grid, read lazily. Use it as a context manager, from one thread at a time.
+    """Two dates on one grid, read lazily and at the same time. Use it as a context manager, from one thread at a time.
 
     Attributes:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
     """
 
-    def __init__(self, before: SceneImage, after: SceneImage, grid: Grid, overlap: float) -> None:
-        self._before, self._after = before, after
+    def __init__(self, before: SceneImage, after: SceneImage, grid: Grid, overlap: float, threads: int = 1) -> None:
+        self._before, self._after, self._threads = before, after, threads
         self.grid, self.overlap = grid, overlap
+        self._second_reader: ThreadPoolExecutor | None = None
 
     def read(self, window: Window) -> PairTile:
         """Read a window of the grid.
@@ -54,9 +57,20 @@ class Pair:
         Raises:
             SceneError: a file is damaged.
         """
-        before, before_valid = self._before.read(window)
-        after, after_valid = self._after.read(window)
-        return PairTile(before, after, before_valid & after_valid)
+        if window.width * window.height < SMALL:
+            after, after_valid = self._after.read(window)
+            before, before_valid = self._before.read(window)
+        else:
+            if self._second_reader is None:
+                self._second_reader = ThreadPoolExecutor(1, "second reader")
+            second = self._second_reader.submit(_read_quietly, self._after, window, self._threads)
+            try:
+                before, before_valid = self._before.read(window)
+            finally:
+                wait([second])  # no file is closed while it is read
+            after, after_valid = second.result()
+        before_valid &= after_valid
+        return PairTile(before, after, before_valid)
 
     def has_columns(self, columns: int) -> bool:
         """Whether parts of `columns` pixels of width can be read without decoding what lies beside them."""
@@ -71,7 +85,7 @@ class Pair:
         for image in (self._before, self._after):
             height, width = image.block_shape
             need += image.bytes_per_pixel * (columns + 2 * width) * (READ_ROWS + 2 * height)
-        return rasterio.Env(GDAL_CACHEMAX=min(max(need, MIN_CACHE), MAX_CACHE))
+        return rasterio.Env(GDAL_CACHEMAX=min(max(need, MIN_CACHE), MAX_CACHE), GDAL_NUM_THREADS=self._threads)
 
     def statistics(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Mean and standard deviation per channel of each date, as uint8 scaled to 0-1, from samples.
@@ -106,6 +120,8 @@ class Pair:
 
     def close(self) -> None:
         """Close both files."""
+        if self._second_reader is not None:
+            self._second_reader.shutdown()
         self._before.close()
         self._after.close()
 
@@ -118,6 +134,11 @@ class Pair:
         self.close()
 
 
+def _read_quietly(image: SceneImage, window: Window, threads: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    with rasterio.Env(GDAL_NUM_THREADS=threads):  # each thread has its own; it keeps GDAL's messages off the terminal
+        return image.read(window)
+
+
 def open_pair(
     before: str | PathLike[str],
     after: str | PathLike[str],
@@ -126,6 +147,7 @@ def open_pair(
     gsd: float | None = None,
     bands: Sequence[int] | None = None,
     nodata: Nodata = "auto",
+    threads: int = 1,
 ) -> Pair:
     """Open two images of one place and put them on one grid.
 
@@ -137,6 +159,7 @@ def open_pair(
         gsd: metres per pixel to resample to on reading; None keeps the grid's own.
         bands: band numbers of red, green, blue, from 1; None takes them from the file's colour interpretation.
         nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
+        threads: that decode and reproject each date.
 
     Raises:
         SceneError: an image cannot be opened, or the two cannot be brought onto one grid.
@@ -148,7 +171,7 @@ def open_pair(
     images: list[SceneImage] = []
     try:
         for path in (before, after):
-            images.append(SceneImage(str(path), bands, nodata))
+            images.append(SceneImage(str(path), bands, nodata, threads))
         first, second = images
         target, other = (first, second) if grid == "before" else (second, first)
         _check_comparable(target, other)
@@ -157,7 +180,7 @@ def open_pair(
         for image in images:
             image.place_on(common)
             image.take_stretch()
-        return Pair(first, second, common, overlap)
+        return Pair(first, second, common, overlap, threads)
     except BaseException:
         for image in images:
             image.close()
