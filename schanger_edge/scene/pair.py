@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.warp import transform as transform_points
 
@@ -21,6 +22,7 @@ from schanger_edge.scene.opening import GDAL_ERRORS
 from schanger_edge.scene.validity import Nodata
 
 GridChoice = Literal["before", "after"]
+WHOLE = 0.1  # pixels: estimates of a shift are no better
 PROBES = 65  # points along each axis at which the overlap is judged
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
 MIN_CACHE, MAX_CACHE = 64 << 20, 512 << 20
@@ -41,11 +43,15 @@ class Pair:
     Attributes:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
+        notes: what the user should know of the pair before the run, in sentences.
     """
 
-    def __init__(self, before: SceneImage, after: SceneImage, grid: Grid, overlap: float) -> None:
+    def __init__(
+        self, before: SceneImage, after: SceneImage, grid: Grid, overlap: float, owner: GridChoice = "before"
+    ) -> None:
         self._before, self._after = before, after
-        self.grid, self.overlap = grid, overlap
+        self.grid, self.overlap, self._owner = grid, overlap, owner
+        self.notes: list[str] = []
 
     def read(self, window: Window) -> PairTile:
         """Read a window of the grid.
@@ -56,6 +62,48 @@ class Pair:
         before, before_valid = self._before.read(window)
         after, after_valid = self._after.read(window)
         return PairTile(before, after, before_valid & after_valid)
+
+    def read_date(self, date: GridChoice, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """One date alone: uint8 RGB (3, h, w) and its own validity (h, w); beyond the grid nothing is valid.
+
+        Raises:
+            SceneError: the file is damaged.
+        """
+        image = self._before if date == "before" else self._after
+        pixels = np.zeros((3, window.height, window.width), np.uint8)
+        valid = np.zeros((window.height, window.width), np.bool_)
+        part = window.intersection(self.grid.window)
+        if part is not None:
+            rows, cols = part.slices_in(window)
+            pixels[:, rows, cols], valid[rows, cols] = image.read(part)
+        return pixels, valid
+
+    def align(self, motion: Affine) -> Affine:
+        """Read from now on with the after image moved, or, where it owns the grid, the before image the other way.
+
+        The motion becomes part of the reprojection, so that pixels are interpolated once. A shift within `WHOLE` of
+        whole pixels is rounded to them where that spares interpolation altogether. The files stay as they are.
+
+        Args:
+            motion: from (column, row) of a point in the after image to the same point in the before image, both as
+                this pair's grid shows them without any alignment; the identity takes an alignment back.
+
+        Returns:
+            The motion that was applied.
+
+        Raises:
+            SceneError: the image cannot be reprojected so.
+        """
+        moved = self._after if self._owner == "before" else self._before
+        whole = Affine.translation(round(motion.c), round(motion.f))
+        for candidate in (whole, motion) if motion.almost_equals(whole, WHOLE) else (motion,):
+            back = ~candidate if moved is self._after else candidate
+            place = dataclasses.replace(self.grid, transform=self.grid.transform @ back)
+            moved.place_on(place)
+            if not moved.resampled:
+                break
+        self.overlap = _overlap(place, moved)
+        return candidate
 
     def environment(self, rows: int) -> rasterio.Env:
         """GDAL's settings while windows of `rows` rows are read row by row: hold this open around `read`.
@@ -140,7 +188,7 @@ def open_pair(
         for image in images:
             image.place_on(common)
             image.take_stretch()
-        return Pair(first, second, common, overlap)
+        return Pair(first, second, common, overlap, grid)
     except BaseException:
         for image in images:
             image.close()
