@@ -16,7 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 AGREE = 2.0  # pixels from the common offset within which a window agrees with it
-FEWEST = 3  # agreeing windows
+FEWEST = 4  # agreeing windows: three of three agree by chance once in some thousand scenes
 LEAST_SHARE = 1 / 3  # of the windows that match: below it there are several motions, not one
 CHANCE = 1e-3  # expected number of such agreements in a scene without any
 NARROWEST, WIDEST = 0.5, 3.0  # pixels at which a window's weight ends
@@ -80,9 +80,7 @@ def agree(windows: Sequence[LocalOffset], size: tuple[int, int], radius: float) 
 def by_chance(count: int, agreeing: int, radius: float) -> float:
     """Expected number of windows with which so many others agree, if all `count` pointed anywhere in the search."""
     share = min(1.0, math.pi * AGREE**2 / (2 * radius + 1) ** 2)
-    tail = sum(
-        math.comb(count - 1, k) * share**k * (1 - share) ** (count - 1 - k) for k in range(agreeing - 1, count)
-    )
+    tail = sum(math.comb(count - 1, k) * share**k * (1 - share) ** (count - 1 - k) for k in range(agreeing - 1, count))
     return count * tail
 
 

@@ -21,6 +21,7 @@ from schanger_edge.products.rasters import RasterCounts, RasterSink
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import Thumbnail
+from schanger_edge.register import MAX_OFFSET, check_max_offset, register
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.scene.pair import GridChoice
 from schanger_edge.scene.validity import Nodata
@@ -86,6 +87,8 @@ def detect(
     device: str = "cpu",
     cuda: Binding | None = None,
     threads: int | None = None,
+    max_offset: float = MAX_OFFSET,
+    align: bool = False,
     on_start: Callable[[Session, Pair, Sequence[str]], None] | None = None,
     progress: Progress | None = None,
 ) -> Detection:
@@ -109,6 +112,9 @@ def detect(
         device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         threads: CPU threads of the engine; None takes all.
+        max_offset: pixels between the dates above which there is a warning; infinity without `align` skips the
+            estimate.
+        align: take the offset between the dates away while the image is read, where it is known.
         on_start: called once with the session, the pair and the warnings, before the first tile.
         progress: see `Progress`.
 
@@ -116,6 +122,7 @@ def detect(
         SchangerError: one sentence on what is wrong and what to do.
     """
     _check_options(threshold, batch, min_area, threads)
+    check_max_offset(max_offset)
     began = time.perf_counter()
     with (
         open_pair(before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata) as pair,
@@ -125,6 +132,10 @@ def detect(
         batch = session.best_batch if batch is None else batch
         threshold = session.card.threshold if threshold is None else threshold
         warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        registered = register(pair, max_offset=max_offset, align=align)
+        if registered is not None:
+            warnings += registered.warnings
+            pair.notes.append(registered.note)
         if on_start:
             on_start(session, pair, warnings)
         opened = time.perf_counter()
@@ -171,6 +182,7 @@ def detect(
         }
         options = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd, "min_area": min_area}
         summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
+        summary["registration"] = None if registered is None else registered.summary()
         write_summary(staging.path(SUMMARY), summary)
         staging.publish()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 
-from schanger_edge.consensus import AGREE, Consensus, LocalOffset, Offset, agree
+from schanger_edge.consensus import Consensus, LocalOffset, Offset, agree
 from schanger_edge.grid import Grid, Window
 from schanger_edge.scene.orientation import Spectrum, cross_spectrum, peak
 from schanger_edge.scene.pair import Pair
@@ -157,4 +156,5 @@ def _reduced(
         return image, valid
     rows, cols = valid.shape[0] // factor, valid.shape[1] // factor
     small = [cv2.resize(channel, (cols, rows), interpolation=cv2.INTER_AREA) for channel in image]
-    return np.stack(small), valid.reshape(rows, factor, cols, factor).all((1, 3))
+    whole: NDArray[np.bool_] = np.logical_and.reduce(valid.reshape(rows, factor, cols, factor), axis=(1, 3))
+    return np.stack(small), whole

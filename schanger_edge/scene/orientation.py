@@ -17,6 +17,7 @@ SMOOTHING = 1.0  # pixels, standard deviation: noise and resampling live below i
 GUARD = 5  # pixels around those without data that smoothing and gradient reach
 QUIETEST = 0.5  # values per pixel: gradients of less are noise in an image of bytes
 DOUBLE_WEIGHT = 2.0  # of the double angle: its correlation is about half as high (measured on real pairs)
+SHARP = 99  # percentile of the gradients that must rise above the noise
 LEAST_VALID = 0.5  # share of a window that must have data
 FINE, FINE_REACH = 10, 1.0  # steps per pixel of the search below the pixel, and pixels around the highest it covers
 
@@ -68,12 +69,14 @@ def peak(spectrum: Spectrum, radius: int) -> tuple[tuple[float, float], float]:
 
 
 def _edges(image: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.complex128]:
-    """Gradients as complex numbers of length 0 to 1, tapered; 0 near pixels without data."""
+    """Gradients as complex numbers of length 0 to 1, tapered; 0 near pixels without data, and all over where flat."""
     gray = cv2.GaussianBlur(image.astype(np.float32).mean(0), (0, 0), SMOOTHING)
     right, down = (cv2.Scharr(gray, cv2.CV_32F, dx, 1 - dx) / 32 for dx in (1, 0))
     length = np.hypot(right, down)
     sure = cv2.erode(valid.astype(np.uint8), np.ones((2 * GUARD + 1,) * 2, np.uint8)) > 0
-    typical = float(np.median(length[sure])) if sure.any() else 0.0
+    typical, sharp = np.percentile(length[sure], (50, SHARP)) if sure.any() else (0.0, 0.0)
+    if sharp < QUIETEST:
+        return np.zeros(valid.shape, np.complex128)
     weights = _taper(valid.shape) * sure / (length + max(typical, QUIETEST))
     edges: NDArray[np.complex128] = (right + 1j * down) * weights
     return edges
