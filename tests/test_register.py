@@ -45,7 +45,7 @@ def dates(make_tiff: Tiff, offset: tuple[float, float]) -> tuple[Path, Path]:
 
 def test_a_small_offset_is_told_and_no_warning(make_tiff: Tiff) -> None:
     found = registered(*dates(make_tiff, (1.2, 0.9)))
-    told = r"the dates lie 1\.(4|5)\d pixels \(0\.7\d* m\) apart \(9 of 9 windows agree\)"
+    told = r"the dates lie 1\.(4|5)\d pixels \(0\.7\d* m\) apart \(25 of 25 windows agree\)"
     assert re.fullmatch(told, found.note)
     assert found.warnings == ()
     assert found.applied is None
@@ -82,13 +82,15 @@ def test_relief_is_a_warning_that_says_where(make_tiff: Tiff) -> None:
     after[:, 380:] = terrain(600, 600, at=(6, 0))[:, 380:]
     found = registered(make_tiff("a.tif", before), make_tiff("b.tif", after), align=True)
     (warning,) = found.warnings
-    assert "3 of 9 places that can be compared lie more than 2 pixels from the common offset, the worst 6.0" in warning
+    assert (
+        "10 of 25 places that can be compared lie more than 2 pixels from the common offset, the worst 6.0" in warning
+    )
     assert "no shift mends" in warning
     assert " 3.00" in warning  # longitude of the origin
     summary = found.summary()
-    assert summary["astray_share"] == pytest.approx(1 / 3, abs=0.01)
-    assert [place["pixel"][1] for place in summary["worst"]] == [504, 504, 504]
-    assert len(summary["local"]) == 9
+    assert summary["astray_share"] == pytest.approx(0.4)
+    assert all(place["pixel"][1] > 380 for place in summary["worst"])
+    assert len(summary["local"]) == 25
     assert not summary["aligned"]  # most of the scene lies right
 
 
