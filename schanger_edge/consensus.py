@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 AGREE = 2.0  # pixels from the common offset within which a window agrees with it
 FEWEST = 4  # agreeing windows: three of three agree by chance once in some thousand scenes
-LEAST_SHARE = 0.4  # of the windows that match: below it there are several motions, not one
+LEAST_SHARE = 0.5  # of the windows that match: where no majority agrees there are several motions, not one
 CHANCE = 1e-3  # expected number of such agreements in a scene without any
 NARROWEST, WIDEST = 0.5, 3.0  # pixels at which a window's weight ends
 STEPS = 20  # of reweighting; it settles in five to ten
