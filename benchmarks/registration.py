@@ -4,9 +4,10 @@
 Offsets are imposed on pairs in three ways: `georeference` moves the transform of the before file, `pixels` resamples
 the before image (Lanczos), `painted` renders the after image elsewhere, without resampling (synthetic pairs only).
 All numbers are pixels of the common grid; an error is the distance of the estimate from the imposed offset plus the
-estimate of the untouched pair. For synthetic pairs, whose seasons differ and whose untouched offset is zero,
-`absolute` takes the imposed offset alone. `unrelated` counts estimates on pairs that show different ground: all are
-invented. `alarms` runs the bundled model on painted offsets with and without `align` and scores against exact truth.
+estimate of the untouched pair; pairs whose windows agree only roughly are counted apart (`rough`). For synthetic pairs,
+whose seasons differ and whose untouched offset is zero, `absolute` takes the imposed offset alone. `unrelated` counts
+estimates on pairs that show different ground: all are invented. `alarms` runs the bundled model on painted offsets with
+and without `align` and scores against exact truth.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def estimate(before: Path, after: Path) -> Registration:
 
 def errors(pairs: dict[str, Paths], folder: Path) -> dict[str, Any]:
     """Each pair with each offset imposed in both ways: distance from the estimate of the untouched pair."""
-    rows, found = [], []
+    rows, found, rough = [], [], []
     for name, (before, after) in pairs.items():
         placed = moved(after, folder / "after.tif", (0, 0), "georeference")
         plain = estimate(moved(before, folder / "before.tif", (0, 0), "georeference"), placed)
@@ -88,17 +89,21 @@ def errors(pairs: dict[str, Paths], folder: Path) -> dict[str, Any]:
                 error = None
             else:
                 error = float(np.hypot(*np.subtract(shifted.offset, plain.offset) - offset))
-            found.append(error)
-            rows.append({"pair": name, "imposed": offset, "way": way, "error": error and round(error, 3)})
-    return {**summarized(found), "rows": rows}
+            kinds = {result.consensus.kind for result in (plain, shifted) if result.consensus is not None}
+            (rough if "rough" in kinds else found).append(error)
+            row = {"pair": name, "imposed": offset, "way": way, "kinds": sorted(kinds)}
+            rows.append({**row, "error": error and round(error, 3)})
+    return {**summarized(found), "rough": summarized(rough), "rows": rows}
 
 
 def summarized(values: list[float | None]) -> dict[str, Any]:
     """Of errors in pixels, None where the offset is not known."""
     known = [value for value in values if value is not None]
+    count = {"n": len(values), "not_known": len(values) - len(known)}
+    if not known:
+        return count
     return {
-        "n": len(values),
-        "not_known": len(values) - len(known),
+        **count,
         "median": round(statistics.median(known), 3),
         "p95": round(float(np.percentile(known, 95)), 3),
         "largest": round(max(known), 3),

@@ -16,10 +16,11 @@ from affine import Affine
 from numpy.typing import NDArray
 
 AGREE = 2.0  # pixels from the common offset within which a window agrees with it
+ROUGHLY = 5.0  # the same where relief scatters the windows: then the offset is only about right
 FEWEST = 4  # agreeing windows: three of three agree by chance once in some thousand scenes
 LEAST_SHARE = 0.5  # of the windows that match: where no majority agrees there are several motions, not one
 CHANCE = 1e-3  # expected number of such agreements in a scene without any
-NARROWEST, WIDEST = 0.5, 3.0  # pixels at which a window's weight ends
+NARROWEST, WIDEST = 0.5, 1.5  # pixels, and times the pixels to agree within, at which a window's weight ends
 STEPS = 20  # of reweighting; it settles in five to ten
 AFFINE_AGREE = 1.0  # pixels from the affine motion within which a window agrees with it
 AFFINE_FEWEST, AFFINE_SHARE = 10, 0.6  # windows, and share of those that match
@@ -52,7 +53,7 @@ class Consensus:
 
     Attributes:
         motion: from (column, row) of a point in the after image to the same point in the before image.
-        kind: `shift` or `affine`.
+        kind: `shift`, `affine`, or `rough`: a shift about which the windows scatter by several pixels.
         spread: root mean square distance of agreeing windows from the motion, per axis, in pixels.
         agrees: for each window, whether it does.
     """
@@ -74,40 +75,41 @@ def agree(windows: Sequence[LocalOffset], size: tuple[int, int], radius: float) 
     if len(windows) < FEWEST:
         return None
     affine = _common_affine(windows, size)
-    return affine or _common_shift(windows, radius)
+    return affine or _common_shift(windows, radius, AGREE) or _common_shift(windows, radius, ROUGHLY)
 
 
-def by_chance(count: int, agreeing: int, radius: float) -> float:
+def by_chance(count: int, agreeing: int, radius: float, within: float = AGREE) -> float:
     """Expected number of windows with which so many others agree, if all `count` pointed anywhere in the search."""
-    share = min(1.0, math.pi * AGREE**2 / (2 * radius + 1) ** 2)
+    share = min(1.0, math.pi * within**2 / (2 * radius + 1) ** 2)
     tail = sum(math.comb(count - 1, k) * share**k * (1 - share) ** (count - 1 - k) for k in range(agreeing - 1, count))
     return count * tail
 
 
-def _common_shift(windows: Sequence[LocalOffset], radius: float) -> Consensus | None:
+def _common_shift(windows: Sequence[LocalOffset], radius: float, within: float) -> Consensus | None:
     offsets = np.array([window.offset for window in windows])
     distances = np.linalg.norm(offsets[:, None] - offsets, axis=2)
-    densest = int(np.maximum(0, 1 - (distances / AGREE) ** 2).sum(1).argmax())
-    agreeing = int((distances[densest] <= AGREE).sum())
+    densest = int(np.maximum(0, 1 - (distances / within) ** 2).sum(1).argmax())
+    agreeing = int((distances[densest] <= within).sum())
     enough = max(FEWEST, LEAST_SHARE * len(windows))
-    if agreeing < enough or by_chance(len(windows), agreeing, radius) > CHANCE:
+    if agreeing < enough or by_chance(len(windows), agreeing, radius, within) > CHANCE:
         return None
-    centre = _settle(offsets, offsets[densest])
+    centre = _settle(offsets, offsets[densest], WIDEST * within)
     residuals = np.linalg.norm(offsets - centre, axis=1)
-    agrees = residuals <= AGREE
+    agrees = residuals <= within
     if agrees.sum() < enough:
         return None
+    kind = "shift" if within <= AGREE else "rough"
     spread = math.sqrt((residuals[agrees] ** 2).mean() / 2)
-    return Consensus(Affine.translation(*centre.tolist()), "shift", spread, tuple(agrees.tolist()))
+    return Consensus(Affine.translation(*centre.tolist()), kind, spread, tuple(agrees.tolist()))
 
 
-def _settle(offsets: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
+def _settle(offsets: NDArray[np.float64], start: NDArray[np.float64], widest: float) -> NDArray[np.float64]:
     """Tukey's biweight by reweighting: weights fall smoothly to zero, so that no window flips the result."""
     centre = start
     for _ in range(STEPS):
         residuals = np.linalg.norm(offsets - centre, axis=1)
-        near = residuals[residuals <= WIDEST]
-        reach = float(np.clip(4.685 * np.median(near) / 1.177, NARROWEST, WIDEST))  # 1.177: median of a Rayleigh
+        near = residuals[residuals <= widest]
+        reach = float(np.clip(4.685 * np.median(near) / 1.177, NARROWEST, widest))  # 1.177: median of a Rayleigh
         weights = np.maximum(0, 1 - (residuals / reach) ** 2) ** 2
         if not weights.any():
             break

@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform
 
-from schanger_edge.consensus import Offset
+from schanger_edge.consensus import ROUGHLY, Offset
 from schanger_edge.errors import SchangerError
 from schanger_edge.grid import Grid
 from schanger_edge.scene import Pair
@@ -20,6 +20,7 @@ from schanger_edge.scene.offset import Registration, estimate_offset
 
 MAX_OFFSET = 2.0  # pixels; at LEVIR's scale a house's edge moves by a metre
 WORTH_IT = 0.25  # pixels: less is no better than the blur that interpolation costs
+WORTH_IT_ROUGHLY = ROUGHLY  # pixels: where windows scatter by so much, a smaller shift helps some and hurts others
 ASTRAY_SHARE = 0.2  # of the windows that match; more, and a warning says where
 WORST = 3  # places named in the summary
 DECIMALS = 3
@@ -68,7 +69,8 @@ def register(pair: Pair, *, max_offset: float = MAX_OFFSET, align: bool = False)
     Args:
         pair: two dates; aligning changes how it is read, never the files.
         max_offset: pixels above which there is a warning. Infinity without `align` skips the estimate: nobody asks.
-        align: move the image that does not own the grid, where the offset is known and at least `WORTH_IT`.
+        align: move the image that does not own the grid, where the offset is known and at least `WORTH_IT`, or
+            `WORTH_IT_ROUGHLY` where it is only roughly known.
 
     Returns:
         None where the estimate was skipped.
@@ -83,7 +85,7 @@ def register(pair: Pair, *, max_offset: float = MAX_OFFSET, align: bool = False)
     applied, residual, warnings = None, None, []
     if align and estimate.consensus is None:
         warnings.append(f"--align moved nothing: {_not_known(estimate)}.")
-    elif align and estimate.consensus is not None and estimate.largest >= WORTH_IT:
+    elif align and estimate.consensus is not None and _is_worth_it(estimate):
         applied = pair.align(estimate.consensus.motion)
         residual = estimate_offset(pair)
         if residual.consensus is None or residual.largest >= estimate.largest:
@@ -94,11 +96,16 @@ def register(pair: Pair, *, max_offset: float = MAX_OFFSET, align: bool = False)
     return Registered(estimate, applied, residual, _note(estimate, residual), tuple(warnings), max_offset)
 
 
+def _is_worth_it(estimate: Registration) -> bool:
+    rough = estimate.consensus is not None and estimate.consensus.kind == "rough"
+    return estimate.largest >= (WORTH_IT_ROUGHLY if rough else WORTH_IT)
+
+
 def _warnings(found: Registration, max_offset: float, aligned: bool) -> list[str]:
     warnings = []
     if found.consensus is not None and found.largest > max_offset:
         still = "still lie" if aligned else "lie"
-        mend = "" if aligned else "; --align takes it away"
+        mend = "" if aligned or not _is_worth_it(found) else "; --align takes it away"
         warnings.append(
             f"the dates {still} {_length(found)} apart, more than {max_offset:g} pixels: expect false alarms along "
             f"edges{mend}."
@@ -118,10 +125,11 @@ def _warnings(found: Registration, max_offset: float, aligned: bool) -> list[str
 def _note(estimate: Registration, residual: Registration | None) -> str:
     if estimate.consensus is None:
         return _not_known(estimate)
-    note = f"the dates lie {_length(estimate)} apart ({estimate.agreeing} of {estimate.tried} windows agree)"
+    agree = "agree roughly" if estimate.consensus.kind == "rough" else "agree"
+    note = f"the dates lie {_length(estimate)} apart ({estimate.agreeing} of {estimate.tried} windows {agree})"
     if residual is None:
         return note
-    kind = "" if estimate.consensus.kind == "shift" else " by an affine motion"
+    kind = " by an affine motion" if estimate.consensus.kind == "affine" else ""
     return f"{note}, aligned{kind} to {_length(residual)}"
 
 
@@ -136,7 +144,9 @@ def _length(found: Registration) -> str:
     offset = found.offset
     assert offset is not None
     metres = _metres(found.grid, offset)
-    return f"{found.largest:.2f} pixels" + ("" if metres is None else f" ({metres:.2g} m)")
+    rough = found.consensus is not None and found.consensus.kind == "rough"
+    pixels = f"about {found.largest:.0f} pixels" if rough else f"{found.largest:.2f} pixels"
+    return pixels + ("" if metres is None else f" ({metres:.2g} m)")
 
 
 def _place(grid: Grid, col: float, row: float) -> str:

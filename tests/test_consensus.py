@@ -49,9 +49,18 @@ def test_three_windows_are_too_few_however_equal() -> None:
 
 
 def test_a_minority_is_no_common_offset() -> None:
-    """Six windows of thirty agree far beyond chance; yet most of the scene moves otherwise."""
+    """Seven windows of thirty agree far beyond chance; yet most of the scene moves otherwise."""
     assert by_chance(30, 7, RADIUS) < CHANCE
     assert agree(windows(Affine.translation(5, 0), 7, wild=23, seed=4), SIZE, RADIUS) is None
+
+
+def test_windows_scattered_by_relief_agree_roughly() -> None:
+    found = windows(Affine.translation(12, -4), 40, noise=2.2, wild=5, seed=1)
+    common = agree(found, SIZE, RADIUS)
+    assert common is not None
+    assert common.kind == "rough"
+    assert common.spread > 1
+    assert (common.motion.c, common.motion.f) == pytest.approx((12, -4), abs=1.0)
 
 
 def test_no_window_flips_the_result() -> None:

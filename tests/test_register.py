@@ -105,6 +105,22 @@ def test_align_says_where_it_did_nothing(make_tiff: Tiff) -> None:
     assert (small.applied, small.warnings) == (None, ())
 
 
+def test_a_rough_offset_is_taken_away_only_where_it_is_large(make_tiff: Tiff) -> None:
+    """Four strips lean by -4.5 to 4.5 pixels in no order, as blocks of tall houses seen obliquely do."""
+    strips = [(slice(200 * index, 200 * index + 200), lean) for index, lean in enumerate((4.5, -2.2, 1.5, -4.5))]
+    for offset, moves in ((1.0, False), (20.0, True)):
+        after = terrain(800, 800)
+        for rows, lean in strips:
+            after[:, rows] = terrain(800, 800, at=(offset + lean, 0))[:, rows]
+        found = registered(make_tiff("a.tif", terrain(800, 800)), make_tiff("b.tif", after), align=True)
+        summary = found.summary()
+        assert summary["kind"] == "rough"
+        assert summary["offset"] == pytest.approx([offset, 0], abs=2)
+        assert summary["aligned"] == moves
+        assert "agree roughly" in found.note
+        assert any("no shift mends" in warning for warning in found.warnings)
+
+
 def test_an_alignment_that_is_no_better_is_taken_back(make_tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["schanger_edge.register"]
     with open_pair(*dates(make_tiff, (3, 4))) as pair:
