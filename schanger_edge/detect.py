@@ -23,6 +23,7 @@ from schanger_edge.products.rasters import RasterCounts, RasterSink
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import THUMBNAIL, Thumbnail
+from schanger_edge.register import MAX_OFFSET, check_max_offset, register
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.scene.pair import GridChoice
 from schanger_edge.scene.validity import Nodata
@@ -92,6 +93,8 @@ def detect(
     threads: int | None = None,
     resume: bool = False,
     restart: bool = False,
+    max_offset: float = MAX_OFFSET,
+    align: bool = False,
     on_start: Callable[[Session, Pair, Sequence[str]], None] | None = None,
     progress: Progress | None = None,
 ) -> Detection:
@@ -119,6 +122,9 @@ def detect(
         threads: CPU threads of the engine; None takes all.
         resume: go on with what an unfinished run left in `output`; where nothing is left, begin.
         restart: drop what an unfinished run left in `output`; without one of both it is an error that it is there.
+        max_offset: pixels between the dates above which there is a warning; infinity without `align` skips the
+            estimate.
+        align: take the offset between the dates away while the image is read, where it is known.
         on_start: called once with the session, the pair and the warnings, before the first tile.
         progress: see `Progress`.
 
@@ -126,6 +132,7 @@ def detect(
         SchangerError: one sentence on what is wrong and what to do.
     """
     _check_options(threshold, batch, min_area, threads)
+    check_max_offset(max_offset)
     began = time.perf_counter()
     with (
         open_pair(before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, threads=READ_THREADS) as pair,
@@ -135,6 +142,10 @@ def detect(
         batch = session.best_batch if batch is None else batch
         threshold = session.card.threshold if threshold is None else threshold
         warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        registered = register(pair, max_offset=max_offset, align=align)
+        if registered is not None:
+            warnings += registered.warnings
+            pair.notes.append(registered.note)
         if on_start:
             on_start(session, pair, warnings)
         options = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd, "min_area": min_area}
@@ -172,6 +183,7 @@ def detect(
                 "total": time.perf_counter() - began,
             }
             summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
+            summary["registration"] = None if registered is None else registered.summary()
             write_summary(staging.path(SUMMARY), summary)
             staging.publish()
             journal.discard()

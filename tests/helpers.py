@@ -1,4 +1,4 @@
-"""What several test files share: benchmarks as modules, a sink that keeps everything in memory."""
+"""What several test files share: benchmarks as modules, terrain that can be moved, a sink that keeps everything."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ def load_benchmark(name: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def terrain(
+    height: int, width: int, *, at: tuple[float, float] = (0.0, 0.0), seed: int = 0, stretch: float = 1.0
+) -> NDArray[np.uint8]:
+    """uint8 RGB (3, H, W) of one endless landscape whose upper left corner is at (column, row) `at`, any fraction.
+
+    It is a sum of waves of random direction, 6 to 40 pixels long, so that moving it needs no resampling; two seeds
+    have nothing in common. `stretch` draws it out along the columns.
+    """
+    rng = np.random.default_rng(seed)
+    length, angle = np.exp(rng.uniform(np.log(6), np.log(40), 150)), rng.uniform(0, 2 * np.pi, 150)
+    phase = rng.uniform(0, 2 * np.pi, 150)
+    cols, rows = np.arange(width) + at[0], np.arange(height) + at[1]
+    along = np.exp(2j * np.pi * np.outer(cols / stretch, np.cos(angle) / length) + 1j * phase)
+    down = np.exp(2j * np.pi * np.outer(rows, np.sin(angle) / length))
+    heights = (down @ along.T).real / np.sqrt(75)  # of deviation 1
+    steep = np.tanh(1.5 * heights)  # plateaus with edges between them
+    return np.rint(120 + np.array([70, 60, 50])[:, None, None] * steep).astype(np.uint8)
 
 
 def put_rows(sink: Any, row: int, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from affine import Affine
+from helpers import terrain
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]
@@ -172,3 +173,19 @@ def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
     unknown = cli("evaluate", "--dataset", "mars", "--root", tmp_path, "--model", model)
     assert unknown.returncode == 2
     assert "levir-cd" in unknown.stderr
+
+
+def test_the_offset_is_printed_and_aligned(make_tiff: Tiff, model: Path, tmp_path: Path) -> None:
+    a, b = make_tiff("a.tif", terrain(300, 300)), make_tiff("b.tif", terrain(300, 300, at=(3, 4)))
+    out = ["-o", tmp_path / "out", "--model", model]
+    done = " ".join(cli("run", a, b, *out).stderr.split())
+    assert "the dates lie 5.00 pixels (2.5 m) apart" in done
+    assert "warning: the dates lie 5.00 pixels (2.5 m) apart, more than 2 pixels" in done
+    done = " ".join(cli("run", a, b, *out, "--max-offset", "6").stderr.split())
+    assert "more than" not in done
+    done = " ".join(cli("run", a, b, *out, "--align").stderr.split())
+    assert "aligned to 0.0" in done
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["registration"]["applied"][2:6:3] == [3, 4]
+    refused = cli("run", a, b, *out, "--max-offset", "0")
+    assert refused.returncode == 2
+    assert "max-offset must be a number of pixels" in " ".join(refused.stderr.split())

@@ -43,6 +43,10 @@ def run(
     ] = "auto",
     cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads (all).")] = None,
+    max_offset: Annotated[
+        float, typer.Option(help="Warn where the dates lie more pixels apart; inf does not look.")
+    ] = 2.0,
+    align: Annotated[bool, typer.Option("--align", help="Take the offset between the dates away on reading.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an unfinished run left.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Drop what an unfinished run left.")] = False,
 ) -> None:
@@ -56,6 +60,8 @@ def run(
         err.print(f"{session.device}, model {card.name} ({card.precision}, tile {card.tile}, halo {card.halo})")
         size = f"{pair.grid.width} x {pair.grid.height} pixels"
         err.print(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap")
+        for note in pair.notes:
+            err.print(Text(note))
         for warning in warnings:
             err.print(Text(f"warning: {warning}"), style="yellow")
 
@@ -63,7 +69,8 @@ def run(
         result = detect(
             before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
             bands=parse_bands(bands), nodata=parse_nodata(nodata), min_area=min_area, device=device,
-            cuda=cuda.value if cuda else None, threads=threads, resume=resume, restart=restart,
+            cuda=cuda.value if cuda else None, threads=threads, max_offset=max_offset, align=align,
+            resume=resume, restart=restart,
             on_start=on_start, progress=progress,
         )  # fmt: skip
     print_result(result)

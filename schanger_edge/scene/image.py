@@ -77,6 +77,9 @@ class SceneImage:
 
     def place_on(self, grid: Grid) -> None:
         """Read from now on in windows of this grid: bit-exact where pixels coincide, else resampled lazily."""
+        if self._warped is not None:
+            self._warped.close()
+            self._warped = None
         shift = whole_pixel_shift(self.grid, grid)
         if shift is not None:
             self._shift = shift

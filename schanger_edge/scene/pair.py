@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.warp import transform as transform_points
 
@@ -22,6 +23,7 @@ from schanger_edge.scene.opening import GDAL_ERRORS
 from schanger_edge.scene.validity import Nodata
 
 GridChoice = Literal["before", "after"]
+WHOLE = 0.1  # pixels: estimates of a shift are no better
 PROBES = 65  # points along each axis at which the overlap is judged
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
 SMALL = 1 << 19  # pixels; less is not worth a second thread
@@ -44,11 +46,22 @@ class Pair:
     Attributes:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
+        notes: what the user should know of the pair before the run, in sentences.
     """
 
-    def __init__(self, before: SceneImage, after: SceneImage, grid: Grid, overlap: float, threads: int = 1) -> None:
+    def __init__(
+        self,
+        before: SceneImage,
+        after: SceneImage,
+        grid: Grid,
+        overlap: float,
+        owner: GridChoice = "before",
+        threads: int = 1,
+    ) -> None:
         self._before, self._after, self._threads = before, after, threads
-        self.grid, self.overlap = grid, overlap
+        self.grid, self.overlap, self._owner = grid, overlap, owner
+        self.notes: list[str] = []
+        self._motion = Affine.identity()
         self._second_reader: ThreadPoolExecutor | None = None
 
     def read(self, window: Window) -> PairTile:
@@ -75,6 +88,48 @@ class Pair:
     def has_columns(self, columns: int) -> bool:
         """Whether parts of `columns` pixels of width can be read without decoding what lies beside them."""
         return all(image.block_shape[1] <= columns // 2 for image in (self._before, self._after))
+
+    def read_date(self, date: GridChoice, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """One date alone: uint8 RGB (3, h, w) and its own validity (h, w); beyond the grid nothing is valid.
+
+        Raises:
+            SceneError: the file is damaged.
+        """
+        image = self._before if date == "before" else self._after
+        pixels = np.zeros((3, window.height, window.width), np.uint8)
+        valid = np.zeros((window.height, window.width), np.bool_)
+        part = window.intersection(self.grid.window)
+        if part is not None:
+            rows, cols = part.slices_in(window)
+            pixels[:, rows, cols], valid[rows, cols] = image.read(part)
+        return pixels, valid
+
+    def align(self, motion: Affine) -> Affine:
+        """Read from now on with the after image moved, or, where it owns the grid, the before image the other way.
+
+        The motion becomes part of the reprojection, so that pixels are interpolated once. A shift within `WHOLE` of
+        whole pixels is rounded to them where that spares interpolation altogether. The files stay as they are.
+
+        Args:
+            motion: from (column, row) of a point in the after image to the same point in the before image, both as
+                this pair's grid shows them without any alignment; the identity takes an alignment back.
+
+        Returns:
+            The motion that was applied.
+
+        Raises:
+            SceneError: the image cannot be reprojected so.
+        """
+        moved = self._after if self._owner == "before" else self._before
+        whole = Affine.translation(round(motion.c), round(motion.f))
+        for candidate in (whole, motion) if motion.almost_equals(whole, WHOLE) else (motion,):
+            back = ~candidate if moved is self._after else candidate
+            place = dataclasses.replace(self.grid, transform=self.grid.transform @ back)
+            moved.place_on(place)
+            if not moved.resampled:
+                break
+        self.overlap, self._motion = _overlap(place, moved), candidate
+        return candidate
 
     def environment(self, columns: int) -> rasterio.Env:
         """GDAL's settings while windows of so many columns are read from top to bottom: held open around `read`.
@@ -111,7 +166,8 @@ class Pair:
 
     def identity(self) -> dict[str, Any]:
         """What decides about the pixels of this pair: the grid, the files with their times, and how they are read."""
-        result: dict[str, Any] = {"grid": {"transform": list(self.grid.transform)[:6]}}
+        result: dict[str, Any] = {"alignment": list(self._motion)[:6]}
+        result["grid"] = {"transform": list(self.grid.transform)[:6]}
         result["grid"] |= {"crs": self.grid.crs.to_wkt() if self.grid.crs else None}
         result["grid"] |= {"width": self.grid.width, "height": self.grid.height}
         for name, image in (("before", self._before), ("after", self._after)):
@@ -180,7 +236,7 @@ def open_pair(
         for image in images:
             image.place_on(common)
             image.take_stretch()
-        return Pair(first, second, common, overlap, threads)
+        return Pair(first, second, common, overlap, grid, threads)
     except BaseException:
         for image in images:
             image.close()
