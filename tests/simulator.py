@@ -24,6 +24,8 @@ from schanger_edge.errors import SessionError
 from schanger_edge.sessions.cuda import HostMemory, OutOfDeviceMemoryError
 from schanger_edge.sessions.gpu import Gpu
 
+MULTIPROCESSORS = 28
+GPU_WORDS = f"Simulated GPU, {MULTIPROCESSORS} multiprocessors"
 MAGIC = b"SIMULATED"
 GARBAGE = 0xCD
 
@@ -63,7 +65,7 @@ class SimulatedCuda:
         self, seed: int = 0, *, integrated: bool = False, graphs: bool = True, memory: int = 1 << 30,
         capturable: bool = True,
     ) -> None:  # fmt: skip
-        self.gpu = Gpu("Simulated GPU", "8.6", memory, integrated, "13.0", "cuda-python")
+        self.gpu = Gpu("Simulated GPU", "8.6", memory, integrated, "13.0", "cuda-python", MULTIPROCESSORS)
         self.graphs, self.capturable = graphs, capturable
         self._random, self._clock = random.Random(seed), 0.0
         self._blocks: dict[int, NDArray[np.uint8]] = {}

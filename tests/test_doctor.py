@@ -17,7 +17,7 @@ from schanger_edge.errors import SessionError
 from schanger_edge.sessions import devices
 from schanger_edge.sessions.gpu import Gpu
 
-ORIN = Gpu("Orin", "8.7", 7_990_000_000, True, "12.6", "pycuda")
+ORIN = Gpu("Orin", "8.7", 7_990_000_000, True, "12.6", "pycuda", 8)
 
 
 def jetson(root: Path, release: str = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic") -> Path:

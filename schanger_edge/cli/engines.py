@@ -50,7 +50,7 @@ def build(
     flavour: Annotated[FlavourOption | None, typer.Option(help="What is installed, TensorRT first.")] = None,
     compute_capability: Annotated[
         list[str] | None,
-        typer.Option(help="RTX only: build for these, such as 8.6,8.9,12.0, without a GPU; repeatable."),
+        typer.Option(help="RTX only: build for these, such as 8.6,8.9,12.0 (commas, no spaces), without a GPU."),
     ] = None,
     cuda: Annotated[BindingOption | None, typer.Option(help="Package that asks for the GPU.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build although the cache has it.")] = False,

@@ -17,6 +17,7 @@ from schanger_edge.sessions.flavour import STRONG_SINCE, Flavour, Name, load_fla
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.sessions.plans import PlanCard, Target
 
+BUNDLED = Path(__file__).parent.parent / "models"
 MAX_LEVEL = 5
 MEGABYTE = 1 << 20
 
@@ -97,9 +98,9 @@ def build(
     path = plan or plans.engine_cache() / wanted.file_name
     if plan is None:
         _make_cache(path.parent)
-    recipe = Recipe(
-        choice.source, card.tile, wanted.batches, choice.flags, tuple(capabilities), wanted.workspace, level
-    )
+    # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
+    for_these = target.capabilities if trt.name == "rtx" else tuple(capabilities)
+    recipe = Recipe(choice.source, card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, level)
     with plans.locked(path):  # another process may be building the same
         if not rebuild and (found := _cached(path, wanted)):
             return Built(path, found, True, f"{path} is there already; {choice.explanation}")
@@ -107,14 +108,15 @@ def build(
         tell("build", 0, 1)
         content, timings = build_plan(trt, recipe, timings, progress)
         tell("build", 1, 1)
+        written = plans.write_plan(path, content, wanted)
         if timing_cache is not None:
             with replacing(timing_cache, SessionError) as temporary:
                 temporary.write_bytes(timings)
-        return Built(path, plans.write_plan(path, content, wanted), False, choice.explanation)
+        return Built(path, written, False, choice.explanation)
 
 
 def find_built(model: Path, trt: Flavour, binding: gpu.Binding | None = None) -> Built | None:
-    """The newest plan in the cache that was built from this model and fits here, with whatever options.
+    """A plan in the cache that was built from this model and fits here: that for the largest batches, then the newest.
 
     Raises:
         SchangerError: as `build`.
@@ -122,15 +124,19 @@ def find_built(model: Path, trt: Flavour, binding: gpu.Binding | None = None) ->
     card, sha256 = read_card(model)
     here, choice = target_here(trt, (), binding), choose_source(model, card, trt)
     wanted = sha256, _sha256(choice.source), choice.flags
-    for plan in sorted(plans.engine_cache().glob(f"*{plans.SUFFIX}"), key=lambda path: -path.stat().st_mtime):
+    fitting = []
+    for plan in plans.engine_cache().glob(f"*{plans.SUFFIX}"):
         try:
             found = plans.read_plan_card(plan)
             if (found.model_sha256, found.source_sha256, found.flags) == wanted:
                 plans.load_plan(plan, here)
-                return Built(plan, found, True, choice.explanation)
+                fitting.append((found.batches.most, plan.stat().st_mtime, plan, found))
         except SessionError:
             continue
-    return None
+    if not fitting:
+        return None
+    *_, plan, found = max(fitting, key=lambda one: one[:2])
+    return Built(plan, found, True, choice.explanation)
 
 
 def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Binding | None = None) -> Target:
@@ -149,7 +155,7 @@ def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Bin
                 f"{error} Or give --compute-capability, such as 8.6, to build for another machine."
             ) from error
         raise
-    name = found.name if trt.name == "tensorrt" else ""
+    name = found.words if trt.name == "tensorrt" else ""
     return Target(trt.name, trt.version, plans.this_system(), (found.capability,), name)
 
 
@@ -170,9 +176,12 @@ def choose_source(model: Path, card: ModelCard, trt: Flavour) -> Choice:
         if source is None:
             raise ModelError(
                 f"{weak}, and FP16 is then built from the FP32 model: put the file that {model.name} was converted "
-                "from beside it."
+                f"from beside it (its sha256 begins with {(card.parent_sha256 or 'unknown')[:12]})."
             )
-        return Choice(source, ("FP16",), f"{weak}; built from its parent {source.name} with the flag FP16")
+        return Choice(
+            source, ("FP16",), f"{weak}; built from its parent {source.name} with the flag FP16, and TensorRT chooses "
+            "what runs in FP16: check it with `schanger-edge compare`",
+        )  # fmt: skip
     source = model if card.precision == "int8" else _sibling(model, "int8", lambda other, _: _same_scales(other, card))
     if source is None:
         raise ModelError(
@@ -190,9 +199,9 @@ def _same_scales(other: ModelCard, card: ModelCard) -> bool:
 
 
 def _sibling(model: Path, precision: str, fits: object) -> Path | None:
-    """A model file of this precision in the same folder that fits."""
+    """A model file of this precision that fits, in the same folder or among the bundled ones."""
     assert callable(fits)
-    for path in sorted(model.parent.glob("*.onnx")):
+    for path in (*sorted(model.parent.glob("*.onnx")), *sorted(BUNDLED.glob("*.onnx"))):
         try:
             card, sha256 = read_card(path)
         except ModelError:

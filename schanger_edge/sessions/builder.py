@@ -5,8 +5,11 @@ Precision lies in the model file. Only where types are weak (below TensorRT 10.1
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +96,40 @@ def build_plan(
     monitor = _monitor(trt, progress)
     if monitor is not None:
         config.progress_monitor = monitor
-    plan = builder.build_serialized_network(network, config)
-    if monitor is not None and monitor.interrupted:
-        raise KeyboardInterrupt
+    with _signals_wait(monitor):
+        plan = builder.build_serialized_network(network, config)
     if plan is None:
         said = "; ".join(log.errors[-SAID:]) or "it gives no reason"
         raise SessionError(
             f"{flavour.words} cannot build {recipe.source.name}: {said}. "
-            "Try a smaller --batch, a smaller --workspace or a lower --optimization-level."
+            "Try `schanger-edge build` with a smaller --batch, another --workspace or a lower --optimization-level."
         )
     return bytes(plan), b"" if cache is None else bytes(cache.serialize())
+
+
+@contextlib.contextmanager
+def _signals_wait(monitor: Any) -> Iterator[None]:
+    """Ctrl-C and SIGTERM make the monitor end the build, and take effect after it.
+
+    Otherwise Python would raise in whatever callback TensorRT has just called, and TensorRT swallow it.
+    """
+    if monitor is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        arrived.append(number)
+        monitor.interrupted = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
 
 
 def known_capabilities(flavour: Flavour) -> list[str]:
@@ -177,11 +204,8 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
                 self.totals[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            try:
-                if progress and phase_name in self.totals:
-                    progress(phase_name, step + 1, max(self.totals[phase_name], step + 1))
-            except KeyboardInterrupt:
-                self.interrupted = True
+            if progress and phase_name in self.totals:
+                progress(phase_name, step + 1, max(self.totals[phase_name], step + 1))
             return not self.interrupted
 
         def phase_finish(self, phase_name: str) -> None:

@@ -214,12 +214,15 @@ class CudaPython:
     def capture(self, stream: Any, work: Callable[[], bool]) -> Any:
         mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL  # other threads may go on
         self._ask("cuStreamBeginCapture", stream, mode)
-        worked = work()
-        code, graph = self._driver.cuStreamEndCapture(stream)
-        if int(code) or not worked:
+        worked = False
+        try:
+            worked = work()
+        finally:  # or the stream could not be used any more
+            code, graph = self._driver.cuStreamEndCapture(stream)
+        if int(code):
             return None
         try:
-            return self._ask("cuGraphInstantiate", graph, 0)
+            return self._ask("cuGraphInstantiate", graph, 0) if worked else None
         except SessionError:
             return None
         finally:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import onnxruntime
 
 from schanger_edge.errors import SchangerError, SessionError
-from schanger_edge.sessions import Session
-from schanger_edge.sessions.build import build, find_built
+from schanger_edge.sessions import Session, gpu
+from schanger_edge.sessions.build import MEGABYTE, build, find_built
 from schanger_edge.sessions.builder import Batches, Progress
 from schanger_edge.sessions.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.flavour import load_flavour
@@ -73,12 +73,12 @@ def usable_engine() -> str:
     if not driver_present():
         return f"ONNX Runtime on the CPU: {NO_DRIVER}"
     try:
-        trt, gpu = load_flavour(), find_gpu()
+        trt, device = load_flavour(), find_gpu()
     except SessionError as error:
         if CUDA_PROVIDER in onnxruntime.get_available_providers():
             return f"ONNX Runtime on the GPU: {error}"
         return f"ONNX Runtime on the CPU: {error} {_no_provider()}"
-    return f"{trt.words} on {gpu.name}"
+    return f"{trt.words} on {device.name}"
 
 
 def _tensorrt(model: Path, wish: Wish) -> Session:
@@ -86,12 +86,16 @@ def _tensorrt(model: Path, wish: Wish) -> Session:
     if model.suffix == SUFFIX:
         trt = load_flavour(read_plan_card(model).target.flavour)  # type: ignore[arg-type]
         return TensorRTSession(model, trt, open_cuda(wish.binding), wish.slots)
-    trt, notes, batches = load_flavour(), list[str](), Batches()
-    built = find_built(model, trt, wish.binding)
+    trt, notes = load_flavour(), list[str]()
+    how = _careful() if gpu.find_gpu(wish.binding).integrated else _How(Batches())
+    built, rebuild = find_built(model, trt, wish.binding), False
     while True:
         began = time.perf_counter()
         if built is None:
-            built = build(model, flavour=trt.name, batches=batches, binding=wish.binding, progress=wish.progress)
+            built = build(
+                model, flavour=trt.name, batches=how.batches, workspace=how.workspace, level=how.level,
+                binding=wish.binding, rebuild=rebuild, progress=wish.progress,
+            )  # fmt: skip
         took = "" if built.cached else f" in {time.perf_counter() - began:.0f} s, once for this GPU"
         notes.append(f"{'found' if built.cached else 'built'} {built.plan}{took}: {built.explanation}")
         try:
@@ -101,10 +105,31 @@ def _tensorrt(model: Path, wish: Wish) -> Session:
             if not most:
                 raise
             notes.append(f"{error} A plan for batches of at most {most} is taken instead.")
-            batches, built = Batches(1, min(batches.best, most), most), None
+            workspace = built.card.workspace and built.card.workspace // MEGABYTE
+            how, built = _How(Batches(1, min(how.batches.best, most), most), workspace, built.card.level), None
+            continue
+        except SessionError as error:
+            if not built.cached:
+                raise
+            notes.append(f"{error} It is built anew.")
+            workspace = built.card.workspace and built.card.workspace // MEGABYTE
+            how, built, rebuild = _How(built.card.batches, workspace, built.card.level), None, True
             continue
         session.notes[:0] = notes
         return session
+
+
+class _How(NamedTuple):
+    """How a plan is built on first use."""
+
+    batches: Batches
+    workspace: int | None = None
+    level: int | None = None
+
+
+def _careful() -> _How:
+    """For boards on which builder, engine and everything else share a few gigabytes."""
+    return _How(Batches(1, 1, 1), workspace=512, level=3)
 
 
 def _onnxruntime_on_cuda(model: Path, wish: Wish) -> Session:

@@ -23,6 +23,7 @@ class Gpu:
         capability: compute capability, such as `8.7`.
         memory: bytes.
         integrated: it shares the memory of the CPU, as on Jetson.
+        multiprocessors: how many; boards of one family differ in it, and may share a name (`Orin`).
         driver: CUDA version of the driver, such as `13.0`.
         binding: who was asked.
     """
@@ -33,6 +34,12 @@ class Gpu:
     integrated: bool
     driver: str
     binding: Binding
+    multiprocessors: int = 0
+
+    @property
+    def words(self) -> str:
+        """What plans are bound to: `Orin, 16 multiprocessors`."""
+        return f"{self.name}, {self.multiprocessors} multiprocessors"
 
 
 def driver_present() -> bool:
@@ -59,12 +66,16 @@ def find_gpu(binding: Binding | None = None, ordinal: int = 0) -> Gpu:
     asked: dict[str, Callable[[int], Gpu]] = {"cuda-python": _by_cuda_python, "pycuda": _by_pycuda}
     if binding is not None and binding not in asked:
         raise SessionError(f"CUDA binding {binding!r} is unknown: use {' or '.join(asked)}.")
-    missing = []
+    missing, broken = [], []
     for name in [binding] if binding else asked:
         try:
             return asked[str(name)](ordinal)
         except ModuleNotFoundError:
             missing.append(str(name))
+        except ImportError as error:  # it is there and does not load: another numpy, a library of its own missing
+            broken.append(f"{name} does not load ({error}): install it again.")
+    if broken:
+        raise SessionError(" ".join(broken))
     raise SessionError(
         f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, CUDA cannot be reached: "
         "pip install 'schanger-edge[tensorrt]'."
@@ -88,14 +99,14 @@ def _by_cuda_python(ordinal: int) -> Gpu:
     ask(driver.cuInit, 0)
     device = ask(driver.cuDeviceGet, ordinal)
     attribute = driver.CUdevice_attribute
-    major, minor, integrated = (
+    major, minor, integrated, count = (
         ask(driver.cuDeviceGetAttribute, getattr(attribute, f"CU_DEVICE_ATTRIBUTE_{name}"), device)
-        for name in ("COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "INTEGRATED")
+        for name in ("COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "INTEGRATED", "MULTIPROCESSOR_COUNT")
     )
     name = ask(driver.cuDeviceGetName, 256, device).split(b"\0")[0].decode()
     version = ask(driver.cuDriverGetVersion)
     memory = ask(driver.cuDeviceTotalMem, device)
-    return Gpu(name, f"{major}.{minor}", int(memory), bool(integrated), _version(version), "cuda-python")
+    return Gpu(name, f"{major}.{minor}", int(memory), bool(integrated), _version(version), "cuda-python", int(count))
 
 
 def _by_pycuda(ordinal: int) -> Gpu:
@@ -106,11 +117,16 @@ def _by_pycuda(ordinal: int) -> Gpu:
     except ModuleNotFoundError:
         raise
     except Exception as error:  # ImportError where libcuda is missing, pycuda's own kinds where no device answers
-        raise SessionError(NO_DRIVER) from error
+        if not driver_present():
+            raise SessionError(NO_DRIVER) from error
+        if isinstance(error, ImportError):
+            raise
+        raise SessionError(f"CUDA device {ordinal} does not answer: {error}.") from error
     major, minor = device.compute_capability()
     integrated = bool(device.get_attribute(driver.device_attribute.INTEGRATED))
     version = _version(driver.get_driver_version())
-    return Gpu(device.name(), f"{major}.{minor}", int(device.total_memory()), integrated, version, "pycuda")
+    count = int(device.get_attribute(driver.device_attribute.MULTIPROCESSOR_COUNT))
+    return Gpu(device.name(), f"{major}.{minor}", int(device.total_memory()), integrated, version, "pycuda", count)
 
 
 def _version(number: int) -> str:

@@ -15,7 +15,7 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
@@ -24,7 +24,7 @@ from schanger_edge.sessions.builder import Batches
 from schanger_edge.sessions.flavour import WORDS
 
 SUFFIX = ".plan"
-FORMAT = 1
+FORMAT = 2
 CACHE_VARIABLE = "SCHANGER_EDGE_CACHE"
 
 
@@ -116,8 +116,9 @@ class PlanCard:
         return f"{name}-{self.key[:16]}{SUFFIX}"
 
     def to_json(self) -> str:
-        """As it stands in the sidecar."""
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1, sort_keys=True)
+        """As it stands in the sidecar, with a digest of all the rest."""
+        values = {"format": FORMAT, **dataclasses.asdict(self)}
+        return json.dumps({**values, "digest": _digest(values)}, indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> PlanCard:
@@ -127,14 +128,18 @@ class PlanCard:
             ValueError, KeyError, TypeError, SchangerError: it is none.
         """
         values: dict[str, Any] = json.loads(text)
-        if values.pop("format") != FORMAT:
-            raise ValueError("another format")
+        if values.pop("digest") != _digest(values) or values.pop("format") != FORMAT:
+            raise ValueError("altered, or of another format")
         values["card"] = ModelCard.from_json(json.dumps(values["card"]))
         target = values["target"]
         values["target"] = Target(**{**target, "capabilities": tuple(target["capabilities"])})
         values["batches"] = Batches(**values["batches"])
         values["flags"] = tuple(values["flags"])
         return cls(**values)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def sidecar_of(plan: Path) -> Path:
@@ -155,18 +160,29 @@ def locked(plan: Path) -> Iterator[None]:
         yield
         return
     lock = plan.with_name(f".{plan.name}.lock")
-    try:
-        file = lock.open("w")
-    except OSError as error:
-        raise SessionError(
-            f"{plan} cannot be written ({error.strerror}): choose a folder that exists and may be written."
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    while True:
         try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+            file = lock.open("w")
+        except OSError as error:
+            raise SessionError(
+                f"{plan} cannot be written ({error.strerror}): choose a folder that exists and may be written."
+            ) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_still(file, lock):  # who held it has removed it, and another may hold a new one
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_still(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def engine_cache() -> Path:
@@ -207,7 +223,7 @@ def read_plan_card(plan: Path) -> PlanCard:
             f"{plan} has no sidecar {sidecar_of(plan).name}, so nothing says what it is for: build it again."
         ) from error
     except Exception as error:  # whatever a damaged file makes of itself
-        raise SessionError(f"{sidecar_of(plan)} is damaged: build the plan again.") from error
+        raise SessionError(f"{sidecar_of(plan)} is damaged or was altered: build the plan again.") from error
 
 
 def load_plan(plan: Path, here: Target) -> tuple[bytes, PlanCard]:

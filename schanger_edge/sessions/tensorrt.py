@@ -78,7 +78,7 @@ class TensorRTSession:
             opening.callback(self.close)
             self._resources.callback(cuda.close)
             here = plans.Target(
-                flavour.name, flavour.version, plans.this_system(), (cuda.gpu.capability,), cuda.gpu.name
+                flavour.name, flavour.version, plans.this_system(), (cuda.gpu.capability,), cuda.gpu.words
             )
             content, self._plan_card = plans.load_plan(plan, here)
             self.card, self.model = self._plan_card.card, plan
@@ -232,7 +232,7 @@ class TensorRTSession:
             config = self._engine.create_runtime_config()
             config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             self._runtime_cache = config.create_runtime_cache()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):  # it only saves time; what cannot be read is made anew
                 self._runtime_cache.deserialize(self._runtime_cache_path.read_bytes())
             config.set_runtime_cache(self._runtime_cache)
             context = self._engine.create_execution_context(config)

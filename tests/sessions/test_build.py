@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +19,9 @@ from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.sessions import build as build_module
 from schanger_edge.sessions.build import build, choose_source, find_built
-from schanger_edge.sessions.builder import Batches
+from schanger_edge.sessions.builder import Batches, Recipe
 from schanger_edge.sessions.flavour import Flavour, load_flavour
+from schanger_edge.sessions.gpu import Gpu
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.sessions.plans import load_plan, read_plan_card, sidecar_of
 
@@ -176,6 +179,91 @@ def test_a_gpu_is_needed_or_a_capability(models: dict[str, Path], rtx: Flavour, 
         build(models["fp32"], flavour="rtx")
 
 
+@pytest.mark.parametrize(
+    ("version", "precision", "flags", "source"),
+    [
+        ("8.6.2", "fp16", ("FP16",), "fp32"),
+        ("10.3.0", "int8", ("FP16", "INT8"), "int8"),
+        ("10.3.0", "int8+fp16", ("FP16", "INT8"), "int8"),
+        ("10.13.3", "fp16", (), "fp16"),
+    ],
+)
+def test_the_builder_gets_what_was_asked_for(
+    version: str, precision: str, flags: tuple[str, ...], source: str, models: dict[str, Path], cache: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Source, flags, profile, limits and the timing cache, which grows from build to build."""
+    trt, asked = Flavour("tensorrt", SimpleNamespace(), version), []
+
+    def builder(flavour: Flavour, recipe: Recipe, timings: bytes | None, progress: Any) -> tuple[bytes, bytes]:
+        asked.append((flavour, recipe, timings))
+        return b"plan", (timings or b"") + b"+"
+
+    orin = Gpu("Orin", "8.7", 8 << 30, True, "12.6", "pycuda", 16)
+    monkeypatch.setattr(build_module, "load_flavour", lambda name: trt)
+    monkeypatch.setattr(build_module, "build_plan", builder)
+    monkeypatch.setattr(build_module.gpu, "find_gpu", lambda binding: orin)
+    options: dict[str, Any] = {"batches": Batches(2, 3, 5), "workspace": 256, "level": 3}
+    options["timing_cache"] = tmp_path / "timings"
+    built = build(models[precision], **options)
+    build(models[precision], **options, rebuild=True)
+    tile = built.card.card.tile
+    recipe = Recipe(models[source], tile, Batches(2, 3, 5), flags, (), 256 << 20, 3)
+    assert asked == [(trt, recipe, b""), (trt, recipe, b"+")]
+    assert (tmp_path / "timings").read_bytes() == b"++"
+    assert built.card.target.gpu == "Orin, 16 multiprocessors"
+
+    with pytest.raises(SessionError, match="cannot be written"):
+        build(models[precision], **options | {"timing_cache": tmp_path / "none" / "timings"}, rebuild=True)
+    assert build(models[precision], **options).cached  # the plan that was built is kept
+
+
+@pytest.mark.parametrize("capability", ["7.5", "9.0"])
+def test_rtx_builds_for_the_gpu_that_is_here(
+    capability: str, models: dict[str, Path], rtx: Flavour, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left alone RTX builds a portable plan, which leaves out 7.5 and says nothing of 9.0."""
+    here = Gpu("GPU", capability, 8 << 30, False, "13.0", "cuda-python", 1)
+    monkeypatch.setattr(build_module.gpu, "find_gpu", lambda binding: here)
+    asked: list[Recipe] = []
+    real = build_module.build_plan
+
+    def builder(flavour: Flavour, recipe: Recipe, *rest: Any) -> tuple[bytes, bytes]:
+        asked.append(recipe)
+        return real(flavour, recipe, *rest) if capability == "9.0" else (b"plan", b"")
+
+    monkeypatch.setattr(build_module, "build_plan", builder)
+    if capability == "9.0":
+        with pytest.raises(SessionError, match=r"cannot build for compute capability 9\.0: it knows"):
+            build(models["fp32"], flavour="rtx")
+    else:
+        assert build(models["fp32"], flavour="rtx").card.target.capabilities == (capability,)
+    assert asked[0].capabilities == (capability,)
+
+
+INTERRUPTED = """
+import signal, sys, threading, os
+from pathlib import Path
+from schanger_edge.sessions.build import build
+began = threading.Event()
+def progress(phase, done, total):
+    if phase != "build" and not began.is_set():
+        began.set()
+        os.kill(os.getpid(), signal.SIGINT)
+try:
+    build(Path(sys.argv[1]), Path(sys.argv[2]), flavour="rtx", capabilities=["8.6"], progress=progress)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_an_interruption_ends_a_build(models: dict[str, Path], rtx: Flavour, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(models["fp32"]), str(tmp_path / "x.plan")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 130, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 class TestWeakTypes:
     """Below 10.12 a plan is built from another file than the one asked for, and the user is told."""
 
@@ -196,7 +284,16 @@ class TestWeakTypes:
         choice = choose_source(models["fp32"], read_card(models["fp32"])[0], self.OLD)
         assert (choice.source, choice.flags) == (models["fp32"], ())
 
-    def test_without_the_sibling(self, models: dict[str, Path], tmp_path: Path) -> None:
+    def test_the_bundled_parent(self, models: dict[str, Path], tmp_path: Path) -> None:
+        """`convert schanger-small -o x.fp16.onnx`: its parent lies in the package, not beside it."""
+        alone = tmp_path / "alone.fp16.onnx"
+        shutil.copy(models["fp16"], alone)
+        assert choose_source(alone, read_card(alone)[0], self.OLD).source == model_path(None)
+
+    def test_without_the_sibling(
+        self, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(build_module, "BUNDLED", tmp_path)
         for precision, sentence in (("fp16", "put the file that"), ("int8+fp16", "run `schanger-edge calibrate`")):
             alone = tmp_path / f"alone.{precision}.onnx"
             shutil.copy(models[precision], alone)

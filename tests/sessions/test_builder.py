@@ -140,7 +140,7 @@ def test_a_timing_cache_of_another_device_begins_anew(recipe: Recipe) -> None:
 def test_failures_are_one_sentence(recipe: Recipe) -> None:
     with pytest.raises(SessionError, match=r"TensorRT 8\.6\.2 cannot parse m\.onnx: node number 7: no such operator"):
         build_plan(Flavour("tensorrt", StandIn(parses=False), "8.6.2"), recipe)
-    with pytest.raises(SessionError, match=r"cannot build m\.onnx: out of memory\. Try a smaller --batch"):
+    with pytest.raises(SessionError, match=r"cannot build m\.onnx: out of memory\. Try `schanger-edge build` with"):
         build_plan(Flavour("tensorrt", StandIn(builds=False), "8.6.2"), recipe)
     other = Recipe(recipe.source, 32, Batches(), capabilities=("8.7",))
     with pytest.raises(SessionError, match="TensorRT builds for the GPU it runs on"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helpers import ROOT
-from simulator import MAGIC, SimulatedCuda, SimulatedTensorRT
+from simulator import GPU_WORDS, MAGIC, SimulatedCuda, SimulatedTensorRT
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import flavour as flavour_module
@@ -36,7 +36,7 @@ class Machine:
         self.write()
 
     def write(self, content: bytes | None = None, **target: Any) -> None:
-        facts = {"flavour": "tensorrt", "version": "10.13.3", "capabilities": ("8.6",), "gpu": "Simulated GPU"}
+        facts = {"flavour": "tensorrt", "version": "10.13.3", "capabilities": ("8.6",), "gpu": GPU_WORDS}
         built_for = Target(system=plans.this_system(), **{**facts, **target})
         card, sha256 = read_card(self.model)
         own = PlanCard("m.onnx", sha256, sha256, card, built_for, "strong", (), Batches(1, 2, 4))
@@ -102,7 +102,7 @@ def other_capability(machine: Machine) -> None:
 
 
 def other_gpu(machine: Machine) -> None:
-    machine.write(gpu="Orin")
+    machine.write(gpu="Orin, 16 multiprocessors")
     machine.open()
 
 
@@ -118,6 +118,14 @@ def no_sidecar(machine: Machine) -> None:
 
 def damaged_sidecar(machine: Machine) -> None:
     plans.sidecar_of(machine.plan).write_text("{")
+    machine.open()
+
+
+def altered_sidecar(machine: Machine) -> None:
+    sidecar = plans.sidecar_of(machine.plan)
+    text = sidecar.read_text()
+    sidecar.write_text(text.replace('"threshold": 0.5', '"threshold": 0.1'))
+    assert sidecar.read_text() != text
     machine.open()
 
 
@@ -158,6 +166,7 @@ FAILURES: dict[str, Failure] = {
     "plan of TensorRT-RTX": other_flavour,
     "no sidecar": no_sidecar,
     "damaged sidecar": damaged_sidecar,
+    "altered sidecar": altered_sidecar,
     "plan damaged or mixed up": damaged_plan,
     "not an engine": no_engine,
     "a node that TensorRT does not know": lambda machine: machine.build(parses=False),

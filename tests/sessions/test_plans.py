@@ -84,11 +84,11 @@ def test_damage_and_mix_ups(plan: Path) -> None:
         "",
         "[]",
         text[:-20],
-        json.dumps({**json.loads(text), "format": 2}),
+        json.dumps({**json.loads(text), "format": 1}),
         text.replace('"card"', '"cart"'),
     ):
         sidecar.write_text(broken)
-        with pytest.raises(SessionError, match=r"toy\.plan\.json is damaged: build the plan again"):
+        with pytest.raises(SessionError, match=r"toy\.plan\.json is damaged or was altered: build the plan again"):
             read_plan_card(plan)
     sidecar.write_bytes(b"\xff\xfe")
     with pytest.raises(SessionError, match="is damaged"):

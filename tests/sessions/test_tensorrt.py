@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from simulator import MAGIC, SimulatedCuda, SimulatedTensorRT, nothing_left
+from simulator import GPU_WORDS, MAGIC, SimulatedCuda, SimulatedTensorRT, nothing_left
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import open_session, plans
@@ -44,7 +44,7 @@ def plan(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write(path: Path, model: Path, content: bytes | None = None, flavour: str = "tensorrt", **card: Any) -> None:
     """A simulated plan of a model with its sidecar."""
     version = {"tensorrt": "10.13.3", "rtx": "1.7.1"}[flavour]
-    target = Target(flavour, version, plans.this_system(), ("8.6",), "" if flavour == "rtx" else "Simulated GPU")
+    target = Target(flavour, version, plans.this_system(), ("8.6",), "" if flavour == "rtx" else GPU_WORDS)
     facts = {"typing": "strong", "flags": (), "batches": Batches(1, 2, 4), "target": target, **card}
     own, sha256 = read_card(model)
     plans.write_plan(path, content or MAGIC + model.read_bytes(), PlanCard("m.onnx", sha256, sha256, own, **facts))
@@ -219,7 +219,7 @@ def test_a_failure_half_way_leaves_nothing(plan: Path) -> None:
 
 def test_a_plan_for_elsewhere_is_refused_before_tensorrt_sees_it(model: Path, tmp_path: Path) -> None:
     plan = tmp_path / "m.plan"
-    write(plan, model, target=Target("tensorrt", "10.3.0", plans.this_system(), ("8.6",), "Simulated GPU"))
+    write(plan, model, target=Target("tensorrt", "10.3.0", plans.this_system(), ("8.6",), GPU_WORDS))
     cuda = SimulatedCuda()
     trt = SimulatedTensorRT(cuda)
     trt.Runtime = lambda log: pytest.fail("TensorRT was asked")  # type: ignore[method-assign]
