@@ -1,4 +1,4 @@
-"""The probability and change maps as GeoTIFF, written in one pass from the top in bounded memory."""
+"""The probability and change maps as Cloud-Optimized GeoTIFF, written from the top in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
 from schanger_edge.grid import Grid, Window
+from schanger_edge.products.cog import to_cog
 from schanger_edge.products.staging import writing
 
 SCALE = 254
 """Probability 1.0 in probability.tif; 255 is left for nodata."""
 NODATA = 255
 BLOCK = 256
+"""Side of the files' blocks: half the memory of COG's usual 512 for all who go row of blocks by row of blocks."""
 _COLORS = {0: (235, 235, 235, 40), 1: (230, 0, 30, 255), NODATA: (0, 0, 0, 0)}
 
 _LEAST_CACHE = 32 << 20
 
-_STORAGE = {"compress": "deflate", "zlevel": 1, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
-"""Level 1: on network output, level 6 costs three times the CPU for 4 % of the bytes (23 and 6 ns per pixel)."""
+_LEVEL = 1
+"""Of deflate: on network output, level 6 costs three times the CPU for 4 % of the bytes (23 and 6 ns per pixel)."""
+_STORAGE = {"compress": "deflate", "zlevel": _LEVEL, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +49,8 @@ class RasterSink:
     """Takes tiles of probability, row of tiles by row of tiles from the top, and writes one or both maps.
 
     probability.tif is uint8, `round(p * 254)`; change.tif is uint8, 1 where the float32 probability is greater than
-    the threshold (as float32). Both are 255 where the pixel is not valid. Each block of the files is encoded once; the
-    sink holds the rows that are not yet whole blocks, in bytes.
+    the threshold (as float32). Both are 255 where the pixel is not valid. Rows of blocks go to a hidden file beside
+    each map, which `finish` turns into the map; the sink holds the rows that are not yet whole blocks, in bytes.
 
     Args:
         grid: where the pixels lie; sets size, CRS and transform of the files.
@@ -123,7 +126,7 @@ class RasterSink:
             output.flush(row_end)
 
     def finish(self) -> RasterCounts:
-        """Close the files, build their overviews and check that they are whole."""
+        """Build overviews, make the files Cloud-Optimized GeoTIFFs and check that they are whole."""
         if self._row != self._grid.height:
             raise RuntimeError(f"{self._row} of {self._grid.height} rows came before the end.")
         if self._probability:
@@ -144,10 +147,11 @@ class RasterSink:
 
 
 class _Map:
-    """One single-band uint8 GeoTIFF, written in whole rows of blocks."""
+    """One single-band uint8 GeoTIFF, written in whole rows of blocks to a file of its own, at last to its name."""
 
     def __init__(self, path: Path, grid: Grid, threads: int) -> None:
         self.path = path
+        self._rows_path = path.with_name(f".{path.name}.rows.tif")
         self._grid = grid
         self._threads = threads
         self._dataset: Any = None
@@ -160,8 +164,9 @@ class _Map:
         profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": grid.width, "height": grid.height}
         profile |= {"nodata": NODATA, "bigtiff": "IF_SAFER", "num_threads": self._threads}
         with writing(self.path), quiet():
-            self.path.unlink(missing_ok=True)  # GDAL would first read what stands there, and fail where it is torn
-            self._dataset = rasterio.open(self.path, "w", **profile, **_STORAGE, **place, **options)
+            self._rows_path.unlink(missing_ok=True)  # GDAL would first read it, and fail where it is torn
+            self._dataset = rasterio.open(self._rows_path, "w", **profile, **_STORAGE, **place, **options)
+        self._predictor = options.get("predictor") == 2
 
     def describe(
         self, text: str, *, scale: float | None = None, colors: dict[int, tuple[int, int, int, int]] | None = None
@@ -201,17 +206,23 @@ class _Map:
         with writing(self.path), quiet():
             self._dataset.close()
             factors = _overview_factors(self._grid)
-            options = {"GDAL_NUM_THREADS": self._threads, "ZLEVEL_OVERVIEW": _STORAGE["zlevel"]}
+            options = {"GDAL_NUM_THREADS": self._threads, "ZLEVEL_OVERVIEW": _LEVEL}
             with small_cache(self._grid.width, **options):
                 if factors:
-                    with rasterio.open(self.path, "r+") as dataset:
+                    with rasterio.open(self._rows_path, "r+") as dataset:
                         dataset.build_overviews(factors, resampling)
+                _verify(self._rows_path, self._grid, len(factors), decode=False)  # copying decodes it
+                how = {"block": BLOCK, "level": _LEVEL, "threads": self._threads}
+                to_cog(self._rows_path, self.path, predictor=self._predictor, **how)
                 _verify(self.path, self._grid, len(factors))
+            self._rows_path.unlink()
 
     def abandon(self) -> None:
         if self._dataset is not None:
             with contextlib.suppress(Exception):  # the error that brought us here is the one to tell
                 self._dataset.close()
+            with contextlib.suppress(OSError):
+                self._rows_path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -236,22 +247,20 @@ def _overview_factors(grid: Grid) -> list[int]:
     return factors
 
 
-def _verify(path: Path, grid: Grid, overviews: int) -> None:
-    """Check that every block is there and can be decoded: on a full disk GDAL may close a torn file without a word.
-
-    Building overviews has decoded the full resolution, so it is decoded here only where there are none.
-    """
+def _verify(path: Path, grid: Grid, overviews: int, *, decode: bool = True) -> None:
+    """Check that every block is there and can be decoded: on a full disk GDAL may close a torn file without a word."""
     size = path.stat().st_size
     with rasterio.open(path) as dataset:
         if dataset.shape != (grid.height, grid.width) or len(dataset.overviews(1)) != overviews:
             raise _torn()
         _check_blocks(dataset, None, dataset, size)
-        if not overviews:
+        if decode:
             _decode(dataset)
         for level in range(overviews):
             with rasterio.open(path, overview_level=level) as overview:
                 _check_blocks(dataset, level, overview, size)
-                _decode(overview)
+                if decode:
+                    _decode(overview)
 
 
 def _check_blocks(dataset: Any, level: int | None, shape_of: Any, size: int) -> None:
