@@ -40,7 +40,7 @@ class Detection:
 
     Attributes:
         folder: where the products are.
-        valid: pixels with data in both dates.
+        valid: pixels with data in both dates, inside the area of interest where there is one.
         changed: of these, pixels called change.
         polygons: number of polygons in changes.gpkg.
         warnings: what makes the result doubtful, in sentences.
@@ -82,6 +82,8 @@ def detect(
     gsd: float | None = None,
     bands: Sequence[int] | None = None,
     nodata: Nodata = "auto",
+    clip: str | PathLike[str] | None = None,
+    clip_layer: str | None = None,
     min_area: float = 0.0,
     device: str = "cpu",
     cuda: Binding | None = None,
@@ -105,6 +107,8 @@ def detect(
         gsd: metres per pixel to resample to on reading.
         bands: band numbers of red, green, blue, from 1.
         nodata: `auto`, None (ignore what the files declare) or a value.
+        clip: vector file with the area of interest: only tiles that touch it are run, pixels outside it are nodata.
+        clip_layer: its layer, where there are several.
         min_area: polygons smaller than this many square metres (pixels without CRS) are left out.
         device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
@@ -118,7 +122,9 @@ def detect(
     _check_options(threshold, batch, min_area, threads)
     began = time.perf_counter()
     with (
-        open_pair(before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata) as pair,
+        open_pair(
+            before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, clip=clip, clip_layer=clip_layer
+        ) as pair,
         open_session(model_path(model), device, threads, binding=cuda, progress=progress) as session,
         Staging(Path(output)) as staging,
     ):
@@ -142,7 +148,10 @@ def detect(
             )
             predicted = time.perf_counter()
             if not flow.tiles_run:
-                raise SceneError("no pixel has data in both images: check that they overlap and their nodata values.")
+                where = "" if clip is None else f" in {clip}"
+                raise SceneError(
+                    f"no pixel{where} has data in both images: check that they overlap and their nodata values."
+                )
             counts = sink.finish()
         if counts.valid != flow.valid:
             raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
@@ -169,7 +178,8 @@ def detect(
             "preview": time.perf_counter() - vectors,
             "total": time.perf_counter() - began,
         }
-        options = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd, "min_area": min_area}
+        options: dict[str, Any] = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd}
+        options |= {"clip": clip and str(clip), "clip_layer": clip_layer, "min_area": min_area}
         summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
         write_summary(staging.path(SUMMARY), summary)
         staging.publish()

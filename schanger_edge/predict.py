@@ -74,13 +74,15 @@ def predict(
 ) -> Flow:
     """Predict every valid pixel of a pair exactly once.
 
+    Where the pair has an area of interest, valid means inside it too; tiles that own none of it are not read.
+
     Args:
         pair: two dates on one grid.
         session: the model; its card gives tile, halo and the colours of invalid pixels.
         sink: takes the owned pixels of each tile, in order.
         batch: tiles per inference; the last one may be smaller.
         progress: called with the number of scene pixels done so far, after each batch.
-        observe: called in the reading thread with each tile and its pixels.
+        observe: called in the reading thread with each tile that is read, and its pixels.
 
     Raises:
         SchangerError: reading, inference or writing failed; nothing is skipped silently.
@@ -140,11 +142,17 @@ def _read(
     with pair.environment(plan.tile):
         for strip in plan.strips():
             for tile in strip:
+                wanted = pair.wanted(tile.owned)
+                if wanted is not None and not wanted.any():
+                    yield _Read(tile, None, wanted, tile is strip[-1])
+                    continue
                 pixels = pair.read(tile.window)
                 if observe:
                     observe(tile, pixels)
                 inputs = None
                 valid = pixels.valid[tile.owned.slices_in(tile.window)]
+                if wanted is not None:
+                    valid = valid & wanted
                 if valid.any():
                     if not pixels.valid.all():
                         for image, color in zip((pixels.before, pixels.after), colors, strict=True):

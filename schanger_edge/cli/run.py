@@ -36,6 +36,10 @@ def run(
     gsd: Annotated[float | None, typer.Option(help="Resample to this many metres per pixel on reading.")] = None,
     bands: Annotated[str | None, typer.Option(help="Bands of red, green, blue, such as 1,2,3.")] = None,
     nodata: Annotated[str, typer.Option(help="auto, none (ignore what the files declare) or a value.")] = "auto",
+    clip: Annotated[
+        str | None, typer.Option(help="Area of interest, a vector file: only tiles that touch it are run.")
+    ] = None,
+    clip_layer: Annotated[str | None, typer.Option(help="Layer of the area of interest (its only one).")] = None,
     min_area: Annotated[float, typer.Option(help="Leave out smaller polygons, square metres.")] = 0.0,
     device: Annotated[
         str, typer.Option(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto: the best of them that is there.")
@@ -59,8 +63,8 @@ def run(
     with progress_bars() as progress:
         result = detect(
             before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
-            bands=parse_bands(bands), nodata=parse_nodata(nodata), min_area=min_area, device=device,
-            cuda=cuda.value if cuda else None, threads=threads,
+            bands=parse_bands(bands), nodata=parse_nodata(nodata), clip=clip, clip_layer=clip_layer,
+            min_area=min_area, device=device, cuda=cuda.value if cuda else None, threads=threads,
             on_start=on_start, progress=progress,
         )  # fmt: skip
     print_result(result)

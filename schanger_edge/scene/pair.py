@@ -19,6 +19,7 @@ from schanger_edge.grid import Grid, Window
 from schanger_edge.scene.image import ImageInfo, SceneImage
 from schanger_edge.scene.opening import GDAL_ERRORS
 from schanger_edge.scene.validity import Nodata
+from schanger_edge.scene.vectors import Polygons
 
 GridChoice = Literal["before", "after"]
 PROBES = 65  # points along each axis at which the overlap is judged
@@ -41,11 +42,27 @@ class Pair:
     Attributes:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
+
+    Args:
+        before: image of the first date, placed on the grid.
+        after: image of the second date, placed on the grid.
+        grid: see above.
+        overlap: see above.
+        clip: the area of interest; None where it is the whole grid.
     """
 
-    def __init__(self, before: SceneImage, after: SceneImage, grid: Grid, overlap: float) -> None:
-        self._before, self._after = before, after
+    def __init__(
+        self, before: SceneImage, after: SceneImage, grid: Grid, overlap: float, clip: Polygons | None = None
+    ) -> None:
+        self._before, self._after, self._clip = before, after, clip
         self.grid, self.overlap = grid, overlap
+
+    def wanted(self, window: Window) -> NDArray[np.bool_] | None:
+        """(h, w) True where a pixel's centre lies in the area of interest; None where all do. Reads no image.
+
+        `read` pays no heed to it: what lies beyond the area is context for the pixels at its border.
+        """
+        return None if self._clip is None else self._clip.burn(window)
 
     def read(self, window: Window) -> PairTile:
         """Read a window of the grid.
@@ -109,6 +126,8 @@ def open_pair(
     gsd: float | None = None,
     bands: Sequence[int] | None = None,
     nodata: Nodata = "auto",
+    clip: str | PathLike[str] | None = None,
+    clip_layer: str | None = None,
 ) -> Pair:
     """Open two images of one place and put them on one grid.
 
@@ -120,14 +139,18 @@ def open_pair(
         gsd: metres per pixel to resample to on reading; None keeps the grid's own.
         bands: band numbers of red, green, blue, from 1; None takes them from the file's colour interpretation.
         nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
+        clip: vector file, of any CRS, with the polygons of the area of interest, see `Pair.wanted`.
+        clip_layer: its layer, where there are several.
 
     Raises:
-        SceneError: an image cannot be opened, or the two cannot be brought onto one grid.
+        SceneError: an image cannot be opened, the two cannot be brought onto one grid, or the area misses them.
     """
     if grid not in ("before", "after"):
         raise SceneError(f"grid must be before or after, not {grid!r}.")
     if isinstance(nodata, str) and nodata != "auto":
         raise SceneError(f"nodata must be auto, None or a number, not {nodata!r}.")
+    if clip is None and clip_layer is not None:
+        raise SceneError("--clip-layer names a layer of an area of interest: give its file with --clip.")
     images: list[SceneImage] = []
     try:
         for path in (before, after):
@@ -137,10 +160,11 @@ def open_pair(
         _check_comparable(target, other)
         common = _resampled(target.grid, gsd)
         overlap = _overlap(common, other)
+        area = None if clip is None else _area_of_interest(str(clip), common, clip_layer)
         for image in images:
             image.place_on(common)
             image.take_stretch()
-        return Pair(first, second, common, overlap)
+        return Pair(first, second, common, overlap, area)
     except BaseException:
         for image in images:
             image.close()
@@ -157,6 +181,17 @@ def _resampled(grid: Grid, gsd: float | None) -> Grid:
     if max(grid.width, grid.height) * grid.gsd / gsd > MAX_SIDE:
         raise SceneError(f"--gsd {gsd:g} makes a grid of more than {MAX_SIDE} pixels a side: give metres per pixel.")
     return grid.scaled(gsd / grid.gsd)
+
+
+def _area_of_interest(path: str, grid: Grid, layer: str | None) -> Polygons:
+    if grid.crs is None:
+        raise SceneError(f"{path} cannot be laid on images without a CRS: set theirs with gdal_edit -a_srs.")
+    area = Polygons(path, grid, layer)
+    if not area.count:
+        raise SceneError(f"{path} holds no polygon: draw the area of interest, or leave --clip out.")
+    if not area.meets:
+        raise SceneError(f"{path} has no polygon on the images: check its CRS and place.")
+    return area
 
 
 def _check_comparable(target: SceneImage, other: SceneImage) -> None:
