@@ -63,7 +63,7 @@ def test_products_agree_with_each_other_and_with_the_model(pair: Any, model: Pat
     assert (change[probability < 127] != 1).all()
     assert result.valid == valid.sum()
     assert result.changed == (change == 1).sum()
-    features = pyogrio.read_info(tmp_path / "out" / "changes.gpkg")
+    features = pyogrio.read_info(tmp_path / "out" / "changes.gpkg", layer="changes")
     assert features["features"] == result.polygons > 0
     assert features["crs"] == "EPSG:32631"
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -102,7 +102,7 @@ def test_runs_are_reproducible_at_any_batch(pair: Any, model: Path, tmp_path: Pa
 def test_no_change_is_a_valid_result(pair: Any, model: Path, tmp_path: Path) -> None:
     result = detect(*pair, tmp_path / "out", model=model, threshold=0.999999)
     assert (result.changed, result.polygons) == (0, 0)
-    assert pyogrio.read_info(tmp_path / "out" / "changes.gpkg")["features"] == 0
+    assert pyogrio.read_info(tmp_path / "out" / "changes.gpkg", layer="changes")["features"] == 0
 
 
 def test_plain_images(standin: ModuleType, ground: Ground, model: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from schanger_edge.products.areas import run_area
 from schanger_edge.products.components import Components, Measures, find_components, strips
 from schanger_edge.products.rasters import SCALE, quiet, small_cache
 from schanger_edge.products.staging import reading, writing
+from schanger_edge.products.style import add_style
 
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
@@ -172,7 +174,7 @@ def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np
     import pyogrio.raw
 
     errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
-    with writing(target, *errors), warnings.catch_warnings():
+    with writing(target, sqlite3.Error, *errors), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         target.unlink(missing_ok=True)
         for start in range(0, max(order.size, 1), _CHUNK):
@@ -192,5 +194,6 @@ def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np
                 crs=None if grid.crs is None else grid.crs.to_wkt(),
                 append=start > 0,
             )
+        add_style(target, LAYER)
         if pyogrio.read_info(target, layer=LAYER, force_feature_count=True)["features"] != order.size:
             raise OSError("parts of the file are missing")
