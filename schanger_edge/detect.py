@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ def detect(
     clip: str | PathLike[str] | None = None,
     clip_layer: str | None = None,
     min_area: float = 0.0,
+    simplify: float = 0.0,
+    fill_holes: float = 0.0,
     device: str = "cpu",
     cuda: Binding | None = None,
     threads: int | None = None,
@@ -110,6 +112,8 @@ def detect(
         clip: vector file with the area of interest: only tiles that touch it are run, pixels outside it are nodata.
         clip_layer: its layer, where there are several.
         min_area: polygons smaller than this many square metres (pixels without CRS) are left out.
+        simplify: corners of polygons are dropped where the outline moves by no more metres (pixels without CRS).
+        fill_holes: holes in polygons smaller than this many square metres (pixels without CRS) are filled.
         device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         threads: CPU threads of the engine; None takes all.
@@ -119,7 +123,9 @@ def detect(
     Raises:
         SchangerError: one sentence on what is wrong and what to do.
     """
-    _check_options(threshold, batch, min_area, threads)
+    _check_options(threshold, batch, threads)
+    polygon_options = {"min_area": min_area, "simplify": simplify, "fill_holes": fill_holes}
+    _check_polygon_options(polygon_options)
     began = time.perf_counter()
     with (
         open_pair(
@@ -157,7 +163,7 @@ def detect(
             raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
         rasters = time.perf_counter()
         polygons = write_polygons(
-            staging.path(CHANGE), staging.path(PROBABILITY), pair.grid, staging.path(POLYGONS), min_area=min_area
+            staging.path(CHANGE), staging.path(PROBABILITY), pair.grid, staging.path(POLYGONS), **polygon_options
         )
         if polygons.left_out:
             warnings.append(
@@ -179,22 +185,27 @@ def detect(
             "total": time.perf_counter() - began,
         }
         options: dict[str, Any] = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd}
-        options |= {"clip": clip and str(clip), "clip_layer": clip_layer, "min_area": min_area}
+        options |= {"clip": clip and str(clip), "clip_layer": clip_layer} | polygon_options
         summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
         write_summary(staging.path(SUMMARY), summary)
         staging.publish()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
 
 
-def _check_options(threshold: float | None, batch: int | None, min_area: float, threads: int | None) -> None:
+def _check_options(threshold: float | None, batch: int | None, threads: int | None) -> None:
     if threshold is not None and not 0 <= threshold < 1:
         raise SchangerError(f"threshold must be at least 0 and less than 1, not {threshold}.")
     if batch is not None and batch < 1:
         raise SchangerError(f"batch must be at least 1, not {batch}.")
-    if not 0 <= min_area < math.inf:
-        raise SchangerError(f"min-area must be a number of square metres from 0 up, not {min_area}.")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise SchangerError(f"threads must lie between 1 and {MAX_THREADS}, not {threads}.")
+
+
+def _check_polygon_options(options: Mapping[str, float]) -> None:
+    units = {"min_area": "square metres", "simplify": "metres", "fill_holes": "square metres"}
+    for name, value in options.items():
+        if not 0 <= value < math.inf:
+            raise SchangerError(f"{name.replace('_', '-')} must be a number of {units[name]} from 0 up, not {value}.")
 
 
 def _stage(progress: Progress | None, name: str, total: int) -> Callable[[int], None] | None:

@@ -225,6 +225,8 @@ class TestFailures:
             ("batch", 0),
             ("min_area", -1.0),
             ("min_area", np.inf),
+            ("simplify", -1.0),
+            ("fill_holes", np.nan),
             ("threads", 0),
         ],
     )

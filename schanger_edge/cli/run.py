@@ -41,6 +41,8 @@ def run(
     ] = None,
     clip_layer: Annotated[str | None, typer.Option(help="Layer of the area of interest (its only one).")] = None,
     min_area: Annotated[float, typer.Option(help="Leave out smaller polygons, square metres.")] = 0.0,
+    simplify: Annotated[float, typer.Option(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
+    fill_holes: Annotated[float, typer.Option(help="Fill smaller holes in polygons, square metres.")] = 0.0,
     device: Annotated[
         str, typer.Option(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto: the best of them that is there.")
     ] = "auto",
@@ -64,8 +66,8 @@ def run(
         result = detect(
             before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
             bands=parse_bands(bands), nodata=parse_nodata(nodata), clip=clip, clip_layer=clip_layer,
-            min_area=min_area, device=device, cuda=cuda.value if cuda else None, threads=threads,
-            on_start=on_start, progress=progress,
+            min_area=min_area, simplify=simplify, fill_holes=fill_holes, device=device,
+            cuda=cuda.value if cuda else None, threads=threads, on_start=on_start, progress=progress,
         )  # fmt: skip
     print_result(result)
 
