@@ -12,12 +12,14 @@ from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.bundled import model_path
-from schanger_edge.errors import SceneError, SchangerError
+from schanger_edge.errors import SceneError, SchangerError, require
 from schanger_edge.predict import Flow, predict
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, SUMMARY
-from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, STAC_ITEM, STANDARD, SUMMARY
+from schanger_edge.products.exchange import WRITERS
+from schanger_edge.products.polygons import LAYER, write_polygons
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.rasters import RasterCounts, RasterSink
+from schanger_edge.products.stac import parse_date, why_no_item, write_item
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import Thumbnail
@@ -29,6 +31,7 @@ from schanger_edge.sessions.gpu import Binding
 from schanger_edge.warn import model_warnings
 
 MAX_THREADS = 1024
+DATES = ("before", "after")
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done of it and what there is in all (pixels for `predict`)."""
@@ -87,6 +90,9 @@ def detect(
     min_area: float = 0.0,
     simplify: float = 0.0,
     fill_holes: float = 0.0,
+    also: Sequence[str] = (),
+    stac: bool = False,
+    dates: Sequence[str] | None = None,
     device: str = "cpu",
     cuda: Binding | None = None,
     threads: int | None = None,
@@ -114,6 +120,9 @@ def detect(
         min_area: polygons smaller than this many square metres (pixels without CRS) are left out.
         simplify: corners of polygons are dropped where the outline moves by no more metres (pixels without CRS).
         fill_holes: holes in polygons smaller than this many square metres (pixels without CRS) are filled.
+        also: further formats of the polygons: `geoparquet` (changes.parquet), `flatgeobuf` (changes.fgb).
+        stac: also write item.json, a STAC item; where CRS or dates are unknown a warning says so instead.
+        dates: when the two images were taken, such as `2021-06-03`; None takes what their files say.
         device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         threads: CPU threads of the engine; None takes all.
@@ -126,6 +135,7 @@ def detect(
     _check_options(threshold, batch, threads)
     polygon_options = {"min_area": min_area, "simplify": simplify, "fill_holes": fill_holes}
     _check_polygon_options(polygon_options)
+    _check_products(also, stac, dates)
     began = time.perf_counter()
     with (
         open_pair(
@@ -137,6 +147,10 @@ def detect(
         batch = session.best_batch if batch is None else batch
         threshold = session.card.threshold if threshold is None else threshold
         warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        taken = _dates(dates, pair)
+        no_item = why_no_item(pair.grid, taken) if stac else None
+        if no_item:
+            warnings.append(no_item)
         if on_start:
             on_start(session, pair, warnings)
         opened = time.perf_counter()
@@ -170,6 +184,9 @@ def detect(
                 f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
                 "raise --threshold or --min-area."
             )
+        for form in also:
+            name, write = WRITERS[form]
+            write(staging.path(POLYGONS), LAYER, pair.grid, staging.path(name))
         vectors = time.perf_counter()
         change, valid = read_change_thumbnail(staging.path(CHANGE), thumbnail.width, thumbnail.height)
         write_preview(staging.path(PREVIEW), thumbnail.before, thumbnail.after, change, valid)
@@ -186,8 +203,14 @@ def detect(
         }
         options: dict[str, Any] = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd}
         options |= {"clip": clip and str(clip), "clip_layer": clip_layer} | polygon_options
+        options |= {"also": list(also), "stac": stac, "dates": dates and list(dates)}
         summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
         write_summary(staging.path(SUMMARY), summary)
+        if stac and not no_item:
+            own = {"schanger_edge:model": session.card.name, "schanger_edge:threshold": threshold}
+            made = [*STANDARD, *(WRITERS[form][0] for form in also)]
+            paths = {name: info.path for name, info in pair.info().items()}
+            write_item(staging.path(STAC_ITEM), pair.grid, paths, taken, made, Path(output), own)
         staging.publish()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
 
@@ -206,6 +229,28 @@ def _check_polygon_options(options: Mapping[str, float]) -> None:
     for name, value in options.items():
         if not 0 <= value < math.inf:
             raise SchangerError(f"{name.replace('_', '-')} must be a number of {units[name]} from 0 up, not {value}.")
+
+
+def _check_products(also: Sequence[str], stac: bool, dates: Sequence[str] | None) -> None:
+    for form in also:
+        if form not in WRITERS:
+            raise SchangerError(f"there is no format {form!r}: choose of {', '.join(WRITERS)}.")
+    if "geoparquet" in also:
+        require("pyarrow", "products")
+    if stac:
+        require("pystac", "products")
+    if dates is not None:
+        if len(dates) != len(DATES):
+            raise SchangerError(f"--dates needs two dates, of before and after, not {len(dates)}.")
+        for date in dates:
+            parse_date(date)
+
+
+def _dates(given: Sequence[str] | None, pair: Pair) -> dict[str, str | None]:
+    """When each image was taken; None where it is not known."""
+    if given is not None:
+        return dict(zip(DATES, given, strict=True))
+    return {name: info.date for name, info in pair.info().items()}
 
 
 def _stage(progress: Progress | None, name: str, total: int) -> Callable[[int], None] | None:
