@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,17 +12,21 @@ from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.bundled import model_path
-from schanger_edge.errors import SceneError, SchangerError
+from schanger_edge.errors import SceneError
 from schanger_edge.predict import Flow, predict
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, SUMMARY
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, STAC_ITEM, STANDARD, SUMMARY
+from schanger_edge.products.exchange import WRITERS
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products.polygons import LAYER, write_polygons
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.rasters import RasterCounts, RasterSink
+from schanger_edge.products.stac import why_no_item, write_item
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import THUMBNAIL, Thumbnail
 from schanger_edge.register import MAX_OFFSET, check_max_offset, register
+from schanger_edge.run_facts import summarize
+from schanger_edge.run_options import check_engine, check_polygons, check_products, dates_of
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.scene.pair import GridChoice
 from schanger_edge.scene.validity import Nodata
@@ -31,7 +34,6 @@ from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.gpu import Binding
 from schanger_edge.warn import model_warnings
 
-MAX_THREADS = 1024
 READ_THREADS = min(4, os.cpu_count() or 1)
 """That decode the blocks of one image."""
 
@@ -45,7 +47,7 @@ class Detection:
 
     Attributes:
         folder: where the products are.
-        valid: pixels with data in both dates.
+        valid: pixels with data in both dates, inside the area of interest where there is one.
         changed: of these, pixels called change.
         polygons: number of polygons in changes.gpkg.
         warnings: what makes the result doubtful, in sentences.
@@ -87,7 +89,14 @@ def detect(
     gsd: float | None = None,
     bands: Sequence[int] | None = None,
     nodata: Nodata = "auto",
+    clip: str | PathLike[str] | None = None,
+    clip_layer: str | None = None,
     min_area: float = 0.0,
+    simplify: float = 0.0,
+    fill_holes: float = 0.0,
+    also: Sequence[str] = (),
+    stac: bool = False,
+    dates: Sequence[str] | None = None,
     device: str = "cpu",
     cuda: Binding | None = None,
     threads: int | None = None,
@@ -116,7 +125,14 @@ def detect(
         gsd: metres per pixel to resample to on reading.
         bands: band numbers of red, green, blue, from 1.
         nodata: `auto`, None (ignore what the files declare) or a value.
+        clip: vector file with the area of interest: only tiles that touch it are run, pixels outside it are nodata.
+        clip_layer: its layer, where there are several.
         min_area: polygons smaller than this many square metres (pixels without CRS) are left out.
+        simplify: corners of polygons are dropped where the outline moves by no more metres (pixels without CRS).
+        fill_holes: holes in polygons smaller than this many square metres (pixels without CRS) are filled.
+        also: further formats of the polygons: `geoparquet` (changes.parquet), `flatgeobuf` (changes.fgb).
+        stac: also write item.json, a STAC item; where CRS or dates are unknown a warning says so instead.
+        dates: when the two images were taken, such as `2021-06-03`; None takes what their files say.
         device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         threads: CPU threads of the engine; None takes all.
@@ -131,14 +147,20 @@ def detect(
     Raises:
         SchangerError: one sentence on what is wrong and what to do.
     """
-    _check_options(threshold, batch, min_area, threads)
+    check_engine(threshold, batch, threads)
+    polygon_options = {"min_area": min_area, "simplify": simplify, "fill_holes": fill_holes}
+    check_polygons(polygon_options)
+    check_products(also, stac, dates)
     check_max_offset(max_offset)
-    began = time.perf_counter()
+    laps = _Laps()
     with (
-        open_pair(before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, threads=READ_THREADS) as pair,
+        open_pair(
+            before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, clip=clip, clip_layer=clip_layer,
+            threads=READ_THREADS,
+        ) as pair,
         open_session(model_path(model), device, threads, binding=cuda, progress=progress) as session,
         Staging(Path(output)) as staging,
-    ):
+    ):  # fmt: skip
         batch = session.best_batch if batch is None else batch
         threshold = session.card.threshold if threshold is None else threshold
         warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
@@ -146,59 +168,68 @@ def detect(
         if registered is not None:
             warnings += registered.warnings
             pair.notes.append(registered.note)
+        taken = dates_of(dates, pair)
+        no_item = why_no_item(pair.grid, taken) if stac else None
+        if no_item:
+            warnings.append(no_item)
         if on_start:
             on_start(session, pair, warnings)
-        options = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd, "min_area": min_area}
-        opened = time.perf_counter()
+        laps("open")
         thumbnail = Thumbnail(pair.grid)
-        with Journal(
-            Path(output),
-            _identity(pair, session, threshold, batch),
-            pair.grid.width * pair.grid.height,
-            resume=resume,
-            restart=restart,
-        ) as journal:
-            flow, counts = _make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress)
-            rasters = time.perf_counter()
+        identity = _identity(pair, session, threshold, batch)
+        scene_pixels = pair.grid.width * pair.grid.height
+        with Journal(Path(output), identity, scene_pixels, resume=resume, restart=restart) as journal:
+            flow, counts = _make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress, laps)
             polygons = write_polygons(
-                staging.path(CHANGE), staging.path(PROBABILITY), pair.grid, staging.path(POLYGONS), min_area=min_area
+                staging.path(CHANGE), staging.path(PROBABILITY), pair.grid, staging.path(POLYGONS), **polygon_options
             )
             if polygons.left_out:
                 warnings.append(
                     f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
                     "raise --threshold or --min-area."
                 )
-            vectors = time.perf_counter()
+            for form in also:
+                name, write = WRITERS[form]
+                write(staging.path(POLYGONS), LAYER, pair.grid, staging.path(name))
+            laps("polygons")
             change, valid = read_change_thumbnail(staging.path(CHANGE), thumbnail.width, thumbnail.height)
             write_preview(staging.path(PREVIEW), thumbnail.before, thumbnail.after, change, valid)
-            timings = {
-                "open": opened - began,
-                "predict": flow.seconds,
-                "read_busy": flow.read_seconds,
-                "infer_busy": flow.infer_seconds,
-                "write_busy": flow.write_seconds,
-                "finish_rasters": rasters - opened - flow.seconds,
-                "polygons": vectors - rasters,
-                "preview": time.perf_counter() - vectors,
-                "total": time.perf_counter() - began,
-            }
-            summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
-            summary["registration"] = None if registered is None else registered.summary()
+            laps("preview")
+            options: dict[str, Any] = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd}
+            options |= {"clip": clip and str(clip), "clip_layer": clip_layer} | polygon_options
+            options |= {"also": list(also), "stac": stac, "dates": dates and list(dates)}
+            summary = summarize(
+                pair, session, flow, counts, polygons=polygons.written, warnings=warnings, options=options,
+                registration=None if registered is None else registered.summary(), laps=laps.seconds,
+                total=laps.total,
+            )  # fmt: skip
             write_summary(staging.path(SUMMARY), summary)
+            if stac and not no_item:
+                own = {"schanger_edge:model": session.card.name, "schanger_edge:threshold": threshold}
+                made = [*STANDARD, *(WRITERS[form][0] for form in also)]
+                paths = {name: info.path for name, info in pair.info().items()}
+                write_item(staging.path(STAC_ITEM), pair.grid, paths, taken, made, Path(output), own)
             staging.publish()
             journal.discard()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
 
 
-def _check_options(threshold: float | None, batch: int | None, min_area: float, threads: int | None) -> None:
-    if threshold is not None and not 0 <= threshold < 1:
-        raise SchangerError(f"threshold must be at least 0 and less than 1, not {threshold}.")
-    if batch is not None and batch < 1:
-        raise SchangerError(f"batch must be at least 1, not {batch}.")
-    if not 0 <= min_area < math.inf:
-        raise SchangerError(f"min-area must be a number of square metres from 0 up, not {min_area}.")
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise SchangerError(f"threads must lie between 1 and {MAX_THREADS}, not {threads}.")
+class _Laps:
+    """Seconds of one stage after the other."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, stage: str) -> None:
+        """The stage has ended now; it began where the one before ended."""
+        now = time.perf_counter()
+        self.seconds[stage], self._last = now - self._last, now
+
+    @property
+    def total(self) -> float:
+        """Seconds from the beginning."""
+        return time.perf_counter() - self._began
 
 
 def _identity(pair: Pair, session: Session, threshold: float, batch: int) -> dict[str, Any]:
@@ -222,6 +253,7 @@ def _make_maps(
     threshold: float,
     batch: int,
     progress: Progress | None,
+    laps: _Laps,
 ) -> tuple[Flow, RasterCounts]:
     """Predict what is not finished yet, and join all to the two maps."""
     finished = journal.sections()
@@ -242,10 +274,13 @@ def _make_maps(
         progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
         observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after),
     )
+    laps("predict")
     counts = sink.finish(staging.path(PROBABILITY), staging.path(CHANGE))
+    laps("finish_rasters")
     if not counts.valid:
         journal.discard()
-        raise SceneError("no pixel has data in both images: check that they overlap and their nodata values.")
+        where = "" if pair.clip is None else f" in {pair.clip}"
+        raise SceneError(f"no pixel{where} has data in both images: check that they overlap and their nodata values.")
     if not finished and counts.valid != flow.valid:
         raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
     return flow, counts
@@ -253,51 +288,3 @@ def _make_maps(
 
 def _stage(progress: Progress | None, name: str, total: int) -> Callable[[int], None] | None:
     return None if progress is None else lambda done: progress(name, done, total)
-
-
-def _summary(
-    pair: Pair,
-    session: Session,
-    flow: Flow,
-    counts: RasterCounts,
-    polygons: int,
-    warnings: Sequence[str],
-    options: dict[str, Any],
-    timings: dict[str, float],
-) -> dict[str, Any]:
-    grid = pair.grid
-    square_metres = None if grid.gsd is None else grid.gsd**2
-    return {
-        "schanger_edge": __version__,
-        "inputs": {date: dataclasses.asdict(info) for date, info in pair.info().items()},
-        "grid": {
-            "crs": grid.crs.to_string() if grid.crs else None,
-            "transform": list(grid.transform)[:6],
-            "width": grid.width,
-            "height": grid.height,
-            "gsd": grid.gsd,
-        },
-        "overlap": pair.overlap,
-        "model": {
-            "file": session.model.name,
-            "sha256": session.model_sha256,
-            "card": dataclasses.asdict(session.card),
-        },
-        "device": session.device,
-        "options": options,
-        "tiles": {
-            "run": counts.tiles_run,
-            "skipped": counts.tiles_skipped,
-            "taken_over": counts.tiles_run + counts.tiles_skipped - flow.tiles_run - flow.tiles_skipped,
-        },
-        "pixels": {"total": counts.total, "valid": counts.valid, "changed": counts.changed},
-        "changed_share_of_valid": counts.changed / counts.valid,
-        "area_m2": {
-            "valid": square_metres and counts.valid * square_metres,
-            "changed": square_metres and counts.changed * square_metres,
-        },
-        "polygons": polygons,
-        "seconds": {stage: round(seconds, 3) for stage, seconds in timings.items()},
-        "megapixels_per_second": counts.total / 1e6 / timings["total"],
-        "warnings": list(warnings),
-    }

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -86,7 +86,9 @@ def predict(
 ) -> Flow:
     """Predict every valid pixel of a pair exactly once.
 
-    No batch holds tiles of two sections, so that the pixels of a section don't depend on where a run began.
+    No batch holds tiles of two sections, so that the pixels of a section don't depend on where a run began. Where the
+    pair has an area of interest, valid means inside it too; tiles that own none of it are not run, and where a section
+    has none the files are not read.
 
     Args:
         pair: two dates on one grid.
@@ -173,23 +175,51 @@ def _read(
     with pair.environment(max((section.window.width for section in sections), default=0) + 2 * tile_side):
         for section in sections:
             begins: Window | None = section.window
-            for strip in section.strips():
-                left, right = strip[0].window, strip[-1].window
-                strip_window = Window(left.col_off, left.row_off, right.col_end - left.col_off, left.height)
-                pixels = rows.read(strip_window)
-                for tile in strip:
-                    yield _cut(pixels, strip_window, tile, tile_side, begins, _is_last(tile, section.window))
+            strips = [[(tile, pair.wanted(tile.owned)) for tile in strip] for strip in section.strips()]
+            columns = _columns(tile for strip in strips for tile, wanted in strip if _any(wanted))
+            for strip in strips:
+                window, pixels = Window(0, 0, 0, 0), None
+                if columns is not None and any(_any(wanted) for _, wanted in strip):
+                    first = strip[0][0].window
+                    window = Window(columns[0], first.row_off, columns[1] - columns[0], first.height)
+                    pixels = rows.read(window)
+                for tile, wanted in strip:
+                    ends = _is_last(tile, section.window)
+                    if pixels is None or not _any(wanted):
+                        yield _Read(tile, None, np.zeros((tile.owned.height, tile.owned.width), np.bool_), begins, ends)
+                    else:
+                        yield _cut(pixels, window, tile, wanted, tile_side, begins, ends)
                     begins = None
+
+
+def _any(wanted: NDArray[np.bool_] | None) -> bool:
+    return wanted is None or bool(wanted.any())
+
+
+def _columns(tiles: Iterable[Tile]) -> tuple[int, int] | None:
+    """First column of the tiles and the one after their last; None where there is no tile."""
+    spans = [(tile.window.col_off, tile.window.col_end) for tile in tiles]
+    return (min(first for first, _ in spans), max(end for _, end in spans)) if spans else None
 
 
 def _is_last(tile: Tile, section: Window) -> bool:
     return (tile.owned.col_end, tile.owned.row_end) == (section.col_end, section.row_end)
 
 
-def _cut(pixels: PairTile, window: Window, tile: Tile, side: int, begins: Window | None, ends: bool) -> _Read:
-    """One tile of a strip."""
+def _cut(
+    pixels: PairTile,
+    window: Window,
+    tile: Tile,
+    wanted: NDArray[np.bool_] | None,
+    side: int,
+    begins: Window | None,
+    ends: bool,
+) -> _Read:
+    """One tile of a strip, whose pixels lie in `window`."""
     rows, cols = tile.owned.slices_in(window)
     valid, inputs = pixels.valid[rows, cols], None
+    if wanted is not None:
+        valid = valid & wanted
     if valid.any():
         rows, cols = tile.window.slices_in(window)
         inputs = (pad_to_tile(pixels.before[:, rows, cols], side), pad_to_tile(pixels.after[:, rows, cols], side))

@@ -70,9 +70,11 @@ def raster_sink(folder: Path, grid: Grid, threshold: float = 0.5) -> Iterator[An
             journal.discard()
 
 
-def write_maps(folder: Path, grid: Grid, probability: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-    """probability.tif and change.tif (above 0.5) of whole arrays."""
-    with raster_sink(folder, grid) as sink:
+def write_maps(
+    folder: Path, grid: Grid, probability: NDArray[Any], valid: NDArray[np.bool_], threshold: float = 0.5
+) -> None:
+    """probability.tif and change.tif of whole arrays."""
+    with raster_sink(folder, grid, threshold) as sink:
         put_rows(sink, 0, probability.astype(np.float32), valid)
         sink.finish(folder / "probability.tif", folder / "change.tif")
 

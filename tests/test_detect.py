@@ -21,7 +21,7 @@ from helpers import ArraySink
 from schanger_edge import detect
 from schanger_edge.errors import ModelError, ProductError, SceneError, SchangerError, SessionError
 from schanger_edge.predict import predict
-from schanger_edge.products import PRODUCTS
+from schanger_edge.products import STANDARD
 from schanger_edge.products.journal import unfinished
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
@@ -47,7 +47,7 @@ def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
 def test_products_agree_with_each_other_and_with_the_model(pair: Any, model: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     result = detect(*pair, tmp_path / "out", model=model, batch=3, progress=lambda *args: seen.append(args))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(PRODUCTS)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(STANDARD)
     with open_pair(*pair) as opened:
         valid = opened.read(opened.grid.window).valid
         transform = opened.grid.transform
@@ -64,7 +64,7 @@ def test_products_agree_with_each_other_and_with_the_model(pair: Any, model: Pat
     assert (change[probability < 127] != 1).all()
     assert result.valid == valid.sum()
     assert result.changed == (change == 1).sum()
-    features = pyogrio.read_info(tmp_path / "out" / "changes.gpkg")
+    features = pyogrio.read_info(tmp_path / "out" / "changes.gpkg", layer="changes")
     assert features["features"] == result.polygons > 0
     assert features["crs"] == "EPSG:32631"
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -103,7 +103,7 @@ def test_runs_are_reproducible_at_any_batch(pair: Any, model: Path, tmp_path: Pa
 def test_no_change_is_a_valid_result(pair: Any, model: Path, tmp_path: Path) -> None:
     result = detect(*pair, tmp_path / "out", model=model, threshold=0.999999)
     assert (result.changed, result.polygons) == (0, 0)
-    assert pyogrio.read_info(tmp_path / "out" / "changes.gpkg")["features"] == 0
+    assert pyogrio.read_info(tmp_path / "out" / "changes.gpkg", layer="changes")["features"] == 0
 
 
 def test_plain_images(standin: ModuleType, ground: Ground, model: Path, tmp_path: Path) -> None:
@@ -228,6 +228,8 @@ class TestFailures:
             ("batch", 0),
             ("min_area", -1.0),
             ("min_area", np.inf),
+            ("simplify", -1.0),
+            ("fill_holes", np.nan),
             ("threads", 0),
         ],
     )

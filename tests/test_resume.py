@@ -20,7 +20,7 @@ from schanger_edge import detect
 from schanger_edge.cli.interrupt import ORDERLY
 from schanger_edge.errors import ProductError, SessionError
 from schanger_edge.grid import Window
-from schanger_edge.products import PRODUCTS
+from schanger_edge.products import STANDARD
 from schanger_edge.products.journal import FOLDER, Journal, unfinished
 
 Tiff = Callable[..., Path]
@@ -67,7 +67,7 @@ def test_a_resumed_run_gives_the_same_bytes(stopped: Path, pair: Any, model: Pat
     resumed = detect(
         *pair, stopped, model=model, resume=True, progress=lambda stage, done, total: seen.append(done)
     )  # fmt: skip
-    assert {path.name for path in stopped.iterdir()} == set(PRODUCTS)
+    assert {path.name for path in stopped.iterdir()} == set(STANDARD)
     assert storm.content(stopped) == storm.content(whole.folder)
     assert (stopped / "preview.png").read_bytes() == (whole.folder / "preview.png").read_bytes()
     tiles, all_tiles = resumed.summary["tiles"], whole.summary["tiles"]

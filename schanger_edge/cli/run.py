@@ -16,6 +16,13 @@ from schanger_edge.cli.parsing import parse_bands, parse_nodata
 from schanger_edge.cli.printing import percent, print_result, progress_bars
 
 
+class FormatOption(str, Enum):
+    """Further formats of the polygons."""
+
+    geoparquet = "geoparquet"
+    flatgeobuf = "flatgeobuf"
+
+
 class GridOption(str, Enum):
     """Whose grid the products take."""
 
@@ -37,7 +44,20 @@ def run(
     gsd: Annotated[float | None, typer.Option(help="Resample to this many metres per pixel on reading.")] = None,
     bands: Annotated[str | None, typer.Option(help="Bands of red, green, blue, such as 1,2,3.")] = None,
     nodata: Annotated[str, typer.Option(help="auto, none (ignore what the files declare) or a value.")] = "auto",
+    clip: Annotated[
+        str | None, typer.Option(help="Area of interest, a vector file: only tiles that touch it are run.")
+    ] = None,
+    clip_layer: Annotated[str | None, typer.Option(help="Layer of the area of interest (its only one).")] = None,
     min_area: Annotated[float, typer.Option(help="Leave out smaller polygons, square metres.")] = 0.0,
+    simplify: Annotated[float, typer.Option(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
+    fill_holes: Annotated[float, typer.Option(help="Fill smaller holes in polygons, square metres.")] = 0.0,
+    also: Annotated[
+        list[FormatOption] | None, typer.Option(help="Write the polygons in this format too; may be repeated.")
+    ] = None,
+    stac: Annotated[bool, typer.Option("--stac", help="Write a STAC item of the run too.")] = False,
+    dates: Annotated[
+        str | None, typer.Option(help="When the images were taken, for STAC: 2019-05-01,2021-06-03 (from the files).")
+    ] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto: the best of them that is there.")
     ] = "auto",
@@ -68,10 +88,11 @@ def run(
     with interruptible(output), progress_bars() as progress:
         result = detect(
             before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
-            bands=parse_bands(bands), nodata=parse_nodata(nodata), min_area=min_area, device=device,
-            cuda=cuda.value if cuda else None, threads=threads, max_offset=max_offset, align=align,
-            resume=resume, restart=restart,
-            on_start=on_start, progress=progress,
+            bands=parse_bands(bands), nodata=parse_nodata(nodata), clip=clip, clip_layer=clip_layer,
+            min_area=min_area, simplify=simplify, fill_holes=fill_holes,
+            also=[form.value for form in also or ()], stac=stac, dates=dates.split(",") if dates else None,
+            device=device, cuda=cuda.value if cuda else None, threads=threads, max_offset=max_offset, align=align,
+            resume=resume, restart=restart, on_start=on_start, progress=progress,
         )  # fmt: skip
     print_result(result)
 

@@ -3,8 +3,13 @@
 PROBABILITY = "probability.tif"
 CHANGE = "change.tif"
 POLYGONS = "changes.gpkg"
+GEOPARQUET = "changes.parquet"
+FLATGEOBUF = "changes.fgb"
 SUMMARY = "summary.json"
 PREVIEW = "preview.png"
+STAC_ITEM = "item.json"
 
-PRODUCTS = (PROBABILITY, CHANGE, POLYGONS, SUMMARY, PREVIEW)
+STANDARD = (PROBABILITY, CHANGE, POLYGONS, SUMMARY, PREVIEW)
+"""What every run writes."""
+PRODUCTS = (*STANDARD, GEOPARQUET, FLATGEOBUF, STAC_ITEM)
 """Every name a run may write, so that a folder can be cleared of an earlier run's results."""

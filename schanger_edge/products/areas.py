@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 RunArea = Callable[[Ints, Ints, Ints], Floats]
 """(row, first column, pixels) of runs along a row, each (n,), to their areas in m2, (n,)."""
+Plane = Callable[[Floats, Floats], tuple[Floats, Floats]]
+"""(column, row) of pixel corners, each (n,), to metres in a plane that keeps areas, each (n,)."""
 
 
 def run_area(grid: Grid) -> RunArea | None:
@@ -22,17 +24,32 @@ def run_area(grid: Grid) -> RunArea | None:
     if grid.crs is None:
         return None
     crs = horizontal_crs(grid)
-    if crs.is_geographic:
-        to_degrees = math.degrees(crs.axis_info[0].unit_conversion_factor)
-        return _on_ellipsoid(grid, crs, to_degrees, lambda y: y * to_degrees)
-    if is_cylindrical(crs):
-        return _cylindrical(grid, crs)
+    if crs.is_geographic or is_cylindrical(crs):
+        return _between_corners(_on_ellipsoid(grid, crs))
     t = grid.transform
     pixel = abs(t.a * t.e - t.b * t.d) * crs.axis_info[0].unit_conversion_factor ** 2
     return lambda row, col, length: length * pixel
 
 
-def _cylindrical(grid: Grid, crs: Any) -> RunArea:
+def ground_plane(grid: Grid) -> Plane | None:
+    """A plane in which the ground under the grid has its true areas; None where the grid has no CRS."""
+    if grid.crs is None:
+        return None
+    crs = horizontal_crs(grid)
+    if crs.is_geographic or is_cylindrical(crs):
+        return _on_ellipsoid(grid, crs)
+    t, metres = grid.transform, crs.axis_info[0].unit_conversion_factor
+    return lambda col, row: ((t.a * col + t.b * row) * metres, (t.d * col + t.e * row) * metres)
+
+
+def _on_ellipsoid(grid: Grid, crs: Any) -> Plane:
+    if crs.is_geographic:
+        to_degrees = math.degrees(crs.axis_info[0].unit_conversion_factor)
+        return _equal_area(grid, crs, to_degrees, lambda y: y * to_degrees)
+    return _cylindrical(grid, crs)
+
+
+def _cylindrical(grid: Grid, crs: Any) -> Plane:
     """Longitude is linear in x and latitude depends on y alone, so the antimeridian needs no care."""
     from pyproj import Transformer
 
@@ -41,11 +58,11 @@ def _cylindrical(grid: Grid, crs: Any) -> RunArea:
     step = 1000.0
     lon, _ = to_geodetic.transform([x, x + step], [y, y])
     degrees_per_x = ((lon[1] - lon[0] + 180) % 360 - 180) / step
-    return _on_ellipsoid(grid, crs, degrees_per_x, lambda ys: to_geodetic.transform(np.full_like(ys, x), ys)[1])
+    return _equal_area(grid, crs, degrees_per_x, lambda ys: to_geodetic.transform(np.full_like(ys, x), ys)[1])
 
 
-def _on_ellipsoid(grid: Grid, crs: Any, degrees_per_x: float, latitude: Callable[[Floats], Floats]) -> RunArea:
-    """Areas in Lambert's cylindrical equal-area plane, exact for pixels whose sides follow parallels and meridians.
+def _equal_area(grid: Grid, crs: Any, degrees_per_x: float, latitude: Callable[[Floats], Floats]) -> Plane:
+    """Lambert's cylindrical equal-area plane, exact for shapes whose sides follow parallels and meridians.
 
     Geodesics between far corners would cut across the parallels that pixel sides follow.
     Source of the authalic formula: Snyder, Map Projections: A Working Manual, USGS 1395, equations 10-15 and 3-12.
@@ -60,6 +77,10 @@ def _on_ellipsoid(grid: Grid, crs: Any, degrees_per_x: float, latitude: Callable
         x = a * np.radians(degrees_per_x) * (t.a * col + t.b * row)
         return x, a * (1 - es) / 2 * (sine / (1 - es * sine**2) + logarithm)
 
+    return plane
+
+
+def _between_corners(plane: Plane) -> RunArea:
     def area(row: Ints, col: Ints, length: Ints) -> Floats:
         cols = (col, col + length, col + length, col)
         rows = (row, row, row + 1, row + 1)

@@ -41,19 +41,25 @@ class Components:
     Attributes:
         measures: what is known of each of the n areas.
         of_label: the area, 0..n-1, of every label, in the order in which `strips` gives labels.
+        nodata: True where the map has values beside 0 and 1.
     """
 
     measures: Measures
     of_label: Ints
+    nodata: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Strip:
-    """Rows of a change map with its own labels 1..count, (h, width) int32; 0 where there is no change."""
+    """Rows of a change map with its own labels 1..count, (h, width) int32; 0 where there is no change.
+
+    `nodata` is True where the rows hold values beside 0 and 1.
+    """
 
     row_off: int
     labels: NDArray[np.int32]
     count: int
+    nodata: bool
 
 
 def strips(change: Any) -> Iterator[Strip]:
@@ -61,12 +67,13 @@ def strips(change: Any) -> Iterator[Strip]:
     rows = max(1, min(256, _STRIP_PIXELS // change.width))
     for row_off in range(0, change.height, rows):
         window = Window(0, row_off, change.width, min(rows, change.height - row_off))
-        is_change = (change.read(1, window=window) == 1).view(np.uint8)
+        values = change.read(1, window=window)
+        is_change, nodata = (values == 1).view(np.uint8), bool(values.max() > 1)
         if is_change.any():
             count, labels = cv2.connectedComponents(is_change, connectivity=4, ltype=cv2.CV_32S)
-            yield Strip(row_off, labels, count - 1)
+            yield Strip(row_off, labels, count - 1, nodata)
         else:
-            yield Strip(row_off, np.zeros(is_change.shape, np.int32), 0)
+            yield Strip(row_off, np.zeros(is_change.shape, np.int32), 0, nodata)
 
 
 def find_components(change: Any, probability: Any, run_area: RunArea | None) -> Components:
@@ -74,7 +81,7 @@ def find_components(change: Any, probability: Any, run_area: RunArea | None) -> 
     none = np.empty(0, np.int64)
     parts = [Measures(none, none, np.empty(0), none, none)]
     seams: list[tuple[Ints, Ints]] = []
-    labels_before, above = 0, np.zeros(change.width, np.int64)
+    labels_before, above, nodata = 0, np.zeros(change.width, np.int64), False
     for strip in strips(change):
         top = _global(strip.labels[0], labels_before)
         seams.append(_touching(above, top))
@@ -84,12 +91,13 @@ def find_components(change: Any, probability: Any, run_area: RunArea | None) -> 
             values = probability.read(1, window=window)
             parts.append(_merge(*_runs(strip, values, run_area)))
         labels_before += strip.count
+        nodata |= strip.nodata
     of_label = _roots(labels_before, seams)
     measures = _merge(of_label, Measures._make(np.concatenate(column) for column in zip(*parts, strict=True)))
     order = np.argsort(measures.first)
     rank = np.empty_like(order)
     rank[order] = np.arange(order.size)
-    return Components(Measures._make(column[order] for column in measures), rank[of_label])
+    return Components(Measures._make(column[order] for column in measures), rank[of_label], nodata)
 
 
 def _runs(strip: Strip, values: NDArray[np.uint8], run_area: RunArea | None) -> tuple[Ints, Measures]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from schanger_edge.grid import Grid
 from schanger_edge.products.areas import run_area
 from schanger_edge.products.components import Components, Measures, find_components, strips
 from schanger_edge.products.rasters import SCALE, quiet, small_cache
+from schanger_edge.products.shaping import Shapes, shaper
 from schanger_edge.products.staging import reading, writing
+from schanger_edge.products.style import add_style
 
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
@@ -36,12 +39,23 @@ class PolygonCount:
     left_out: int
 
 
-def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *, min_area: float = 0.0) -> PolygonCount:
+def write_polygons(
+    change: Path,
+    probability: Path,
+    grid: Grid,
+    target: Path,
+    *,
+    min_area: float = 0.0,
+    simplify: float = 0.0,
+    fill_holes: float = 0.0,
+) -> PolygonCount:
     """Write each 4-connected area of change.tif == 1 as one polygon, largest first.
 
     Fields: `id` (1..n, by falling area), `area_m2` (planar in projected CRS; on the ellipsoid in geographic CRS and
     in Mercator, where planar areas are badly wrong; null without a CRS), `pixels`, `probability_mean` and
-    `probability_max` (0-1). Memory grows with the number and the outlines of the polygons, not with the scene.
+    `probability_max` (0-1). They tell of the pixels of change.tif, whatever is done to the outlines: a filled hole, in
+    which another polygon may lie, adds nothing to them. Memory grows with the number of areas of change (also those
+    left out) and with the outlines of the polygons, not with the scene.
 
     Args:
         change: change.tif, as `RasterSink` wrote it.
@@ -49,6 +63,8 @@ def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *,
         grid: the grid of both.
         target: GeoPackage to write; replaced where it exists.
         min_area: smaller polygons are left out; m2, or pixels where the grid has no CRS.
+        simplify: see `shaping.shaper`.
+        fill_holes: see `shaping.shaper`.
 
     Raises:
         ProductError: a raster could not be read or the GeoPackage not be written.
@@ -65,11 +81,13 @@ def write_polygons(change: Path, probability: Path, grid: Grid, target: Path, *,
         keep[order[MOST:]] = False
         order = order[:MOST]
         try:
-            if not keep.all():  # small areas are left out before GDAL sees them: a noisy map has millions
+            # Small areas and nodata are left out before GDAL holds their outlines: of either a map may have millions.
+            if found.nodata or not keep.all():
                 source = target.with_name(f".{target.name}.kept.tif")
                 with writing(source):
                     _write_kept(change, source, found, keep)
-            geometry, outlines = _outline(source, grid, measures)
+            shape = shaper(grid, simplify, fill_holes)
+            geometry, outlines = _outline(source, grid, measures, shape)
         finally:
             if source != change:
                 source.unlink(missing_ok=True)
@@ -116,16 +134,16 @@ def _write_kept(change: Path, target: Path, found: Components, keep: NDArray[np.
                 labels_before += strip.count
 
 
-def _outline(source: Path, grid: Grid, measures: Measures) -> tuple[_Geometry, int]:
+def _outline(source: Path, grid: Grid, measures: Measures, shape: Callable[[Shapes], Shapes]) -> tuple[_Geometry, int]:
     """Outlines of the areas of change in a raster, and how many there are."""
     geometry, outlines = _Geometry(measures.first.size), 0
     with reading(source), rasterio.open(source) as dataset:
         band = rasterio.band(dataset, 1)
-        # As its own mask the band leaves out the zeros; nodata comes as outlines of its own. GDAL reads it row by row.
+        # As its own mask the band leaves out the zeros. GDAL reads it row by row.
         shapes = rasterio.features.shapes(band, mask=band, connectivity=4)
-        changed = (shape["coordinates"] for shape, value in shapes if value == 1)
+        changed = (outline["coordinates"] for outline, _ in shapes)
         for batch in _batches(changed):
-            first, wkb = _encode(batch, ~dataset.transform, grid)
+            first, wkb = _encode(batch, ~dataset.transform, grid, shape)
             geometry.put(np.searchsorted(measures.first, first), wkb)
             outlines += len(batch)
     return geometry, outlines
@@ -144,7 +162,9 @@ def _batches(polygons: Iterator[Any]) -> Iterator[list[Any]]:
         yield batch
 
 
-def _encode(polygons: list[Any], to_pixel: Any, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+def _encode(
+    polygons: list[Any], to_pixel: Any, grid: Grid, shape: Callable[[Shapes], Shapes]
+) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """(index of the first pixel, WKB) of polygons given as rings in the file's coordinates, the outer ring first."""
     import shapely
 
@@ -157,10 +177,12 @@ def _encode(polygons: list[Any], to_pixel: Any, grid: Grid) -> tuple[NDArray[np.
     # An area's first pixel is below and right of the first of its topmost corners.
     corner = np.minimum.reduceat((row * (grid.width + 1) + col).astype(np.int64), starts)
     first = corner // (grid.width + 1) * grid.width + corner % (grid.width + 1)
-    points = np.column_stack(_apply(grid.transform, col, row))
-    linear_rings = shapely.linearrings(points, indices=np.repeat(np.arange(ring_sizes.size), ring_sizes))
+    corners = np.column_stack((col, row))
+    linear_rings = shapely.linearrings(corners, indices=np.repeat(np.arange(ring_sizes.size), ring_sizes))
     of_polygon = np.repeat(np.arange(polygon_sizes.size), polygon_sizes)
-    return first, shapely.to_wkb(shapely.polygons(linear_rings, indices=of_polygon))
+    shapes = shape(shapely.polygons(linear_rings, indices=of_polygon))
+    onto_ground = shapely.transform(shapes, lambda xy: np.column_stack(_apply(grid.transform, *xy.T)))
+    return first, shapely.to_wkb(onto_ground)
 
 
 def _apply(t: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -172,7 +194,7 @@ def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np
     import pyogrio.raw
 
     errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
-    with writing(target, *errors), warnings.catch_warnings():
+    with writing(target, sqlite3.Error, *errors), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         target.unlink(missing_ok=True)
         for start in range(0, max(order.size, 1), _CHUNK):
@@ -192,5 +214,6 @@ def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np
                 crs=None if grid.crs is None else grid.crs.to_wkt(),
                 append=start > 0,
             )
+        add_style(target, LAYER)
         if pyogrio.read_info(target, layer=LAYER, force_feature_count=True)["features"] != order.size:
             raise OSError("parts of the file are missing")

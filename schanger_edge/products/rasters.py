@@ -1,4 +1,4 @@
-"""The probability and change maps as GeoTIFF: gathered in sections that are durable one by one, joined at the end."""
+"""The probability and change maps: gathered in sections that are durable one by one, joined at the end to COGs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
 from schanger_edge.grid import Grid, Window
+from schanger_edge.products.cog import to_cog
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.mosaic import Band, mosaic
 from schanger_edge.products.staging import writing
@@ -29,6 +30,7 @@ SCALE = 254
 """Probability 1.0 in probability.tif; 255 is left for nodata."""
 NODATA = 255
 BLOCK = 256
+"""Side of the files' blocks: half the memory of COG's usual 512 for all who go row of blocks by row of blocks."""
 _COLORS = {0: (235, 235, 235, 40), 1: (230, 0, 30, 255), NODATA: (0, 0, 0, 0)}
 _MAPS = {
     "probability": Band("probability of change", NODATA, scale=1 / SCALE),
@@ -43,8 +45,9 @@ _PREDICTORS = {"probability": 2, "change": 1}
 _COUNTS = "counts.json"
 _LEAST_CACHE = 32 << 20
 
-_STORAGE = {"compress": "deflate", "zlevel": 1, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
-"""Level 1: on network output, level 6 costs three times the CPU for 4 % of the bytes (23 and 6 ns per pixel)."""
+_LEVEL = 1
+"""Of deflate: on network output, level 6 costs three times the CPU for 4 % of the bytes (23 and 6 ns per pixel)."""
+_STORAGE = {"compress": "deflate", "zlevel": _LEVEL, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,17 +169,31 @@ def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
 
 
 def _join(parts: dict[Window, Path], grid: Grid, name: str, target: Path) -> None:
-    """One GeoTIFF with overviews of sections and their files."""
-    with writing(target), quiet(), small_cache(grid.width, ZLEVEL_OVERVIEW=_STORAGE["zlevel"]):
-        target.unlink(missing_ok=True)  # GDAL would first read what stands there, and fail where it is torn
-        creation = _STORAGE | {"predictor": _PREDICTORS[name], "bigtiff": "IF_SAFER"}
-        with rasterio.open(mosaic(parts, grid, _MAPS[name], BLOCK)) as source:
-            rasterio.shutil.copy(source, target, driver="GTiff", **creation)
-        factors = _overview_factors(grid)
+    """One Cloud-Optimized GeoTIFF of sections and their files; overviews wait in a file of their own."""
+    whole = target.with_suffix(".vrt")
+    beside = whole.with_name(f"{whole.name}.ovr")
+    factors = _overview_factors(grid)
+    with writing(target), quiet(), small_cache(grid.width, **_overview_storage(_PREDICTORS[name])):
+        whole.write_text(mosaic(parts, grid, _MAPS[name], BLOCK), encoding="utf-8")
         if factors:
-            with rasterio.open(target, "r+") as dataset:
+            with rasterio.open(whole, "r+") as dataset:
                 dataset.build_overviews(factors, _OVERVIEWS[name])
+            _verify(beside, grid.scaled(2), len(factors) - 1, decode=False)  # copying decodes it
+        to_cog(whole, target, block=BLOCK, level=_LEVEL, predictor=_PREDICTORS[name] == 2)
         _verify(target, grid, len(factors))
+        for path in (whole, beside):
+            path.unlink(missing_ok=True)
+
+
+def _overview_storage(predictor: int) -> dict[str, Any]:
+    """GDAL's settings for overviews in a file of their own."""
+    return {
+        "COMPRESS_OVERVIEW": "DEFLATE",
+        "ZLEVEL_OVERVIEW": _LEVEL,
+        "PREDICTOR_OVERVIEW": predictor,
+        "BIGTIFF_OVERVIEW": "IF_SAFER",
+        "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK,
+    }
 
 
 @contextlib.contextmanager
@@ -201,22 +218,20 @@ def _overview_factors(grid: Grid) -> list[int]:
     return factors
 
 
-def _verify(path: Path, grid: Grid, overviews: int) -> None:
-    """Check that every block is there and can be decoded: on a full disk GDAL may close a torn file without a word.
-
-    Building overviews has decoded the full resolution, so it is decoded here only where there are none.
-    """
+def _verify(path: Path, grid: Grid, overviews: int, *, decode: bool = True) -> None:
+    """Check that every block is there and can be decoded: on a full disk GDAL may close a torn file without a word."""
     size = path.stat().st_size
     with rasterio.open(path) as dataset:
         if dataset.shape != (grid.height, grid.width) or len(dataset.overviews(1)) != overviews:
             raise _torn()
         _check_blocks(dataset, None, dataset, size)
-        if not overviews:
+        if decode:
             _decode(dataset)
         for level in range(overviews):
             with rasterio.open(path, overview_level=level) as overview:
                 _check_blocks(dataset, level, overview, size)
-                _decode(overview)
+                if decode:
+                    _decode(overview)
 
 
 def _check_blocks(dataset: Any, level: int | None, shape_of: Any, size: int) -> None:

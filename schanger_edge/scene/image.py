@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window
-from schanger_edge.scene.opening import GDAL_ERRORS, damaged, dtype_of, grid_of, open_dataset, pick_bands
+from schanger_edge.scene.opening import GDAL_ERRORS, damaged, date_of, dtype_of, grid_of, open_dataset, pick_bands
 from schanger_edge.scene.radiometry import Stretch
 from schanger_edge.scene.validity import Nodata, ValidityRule
 from schanger_edge.scene.warped import WarpedImage
@@ -31,7 +31,7 @@ SAMPLE_CACHE = 64 << 20  # bytes of GDAL's block cache while statistics are take
 
 @dataclasses.dataclass(frozen=True)
 class ImageInfo:
-    """What a summary says of one date: path, size, CRS, data type, bands used, nodata and how it was read."""
+    """What a summary says of one date: path, size, CRS, type, bands used, nodata, how it was read, when taken."""
 
     path: str
     driver: str
@@ -44,6 +44,7 @@ class ImageInfo:
     validity: ValidityRule
     resampling: str
     stretch: Stretch | None
+    date: str | None
 
 
 class SceneImage:
@@ -148,6 +149,7 @@ class SceneImage:
         return ImageInfo(
             self.path, self._dataset.driver, self.grid.width, self.grid.height, crs, self.grid.gsd, str(self.dtype),
             self.bands, self.rule, "bilinear" if self.resampled else "none", self.stretch,
+            date_of(self._dataset),
         )  # fmt: skip
 
     def files(self) -> dict[str, tuple[int, int]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -109,6 +111,18 @@ def band_subset(dataset: Any, bands: Sequence[int]) -> Any:
             f"<SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
         )
     return open_dataset("".join(parts) + "</VRTDataset>")
+
+
+def date_of(dataset: Any) -> str | None:
+    """When the image was taken, as far as its file says: `2021-06-03T10:20:30`, without a zone; None where it does not.
+
+    A reader's ACQUISITIONDATETIME comes first; TIFF's own date may be that of a later processing.
+    """
+    stated = (dataset.tags(ns="IMAGERY").get("ACQUISITIONDATETIME", ""), dataset.tags().get("TIFFTAG_DATETIME", ""))
+    for text, form in zip(stated, ("%Y-%m-%d %H:%M:%S", "%Y:%m:%d %H:%M:%S"), strict=True):
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(text.strip(), form).isoformat()
+    return None
 
 
 def damaged(path: str, error: Exception) -> SceneError:

@@ -21,6 +21,7 @@ from schanger_edge.grid import Grid, Window
 from schanger_edge.scene.image import ImageInfo, SceneImage
 from schanger_edge.scene.opening import GDAL_ERRORS
 from schanger_edge.scene.validity import Nodata
+from schanger_edge.scene.vectors import Polygons
 
 GridChoice = Literal["before", "after"]
 WHOLE = 0.1  # pixels: estimates of a shift are no better
@@ -47,6 +48,15 @@ class Pair:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
         notes: what the user should know of the pair before the run, in sentences.
+
+    Args:
+        before: image of the first date, placed on the grid.
+        after: image of the second date, placed on the grid.
+        grid: see above.
+        overlap: see above.
+        owner: whose grid it is; `align` moves the other one.
+        clip: the area of interest; None where it is the whole grid.
+        threads: that decode and reproject each date.
     """
 
     def __init__(
@@ -55,14 +65,28 @@ class Pair:
         after: SceneImage,
         grid: Grid,
         overlap: float,
+        *,
         owner: GridChoice = "before",
+        clip: Polygons | None = None,
         threads: int = 1,
     ) -> None:
-        self._before, self._after, self._threads = before, after, threads
+        self._before, self._after, self._clip, self._threads = before, after, clip, threads
         self.grid, self.overlap, self._owner = grid, overlap, owner
         self.notes: list[str] = []
         self._motion = Affine.identity()
         self._second_reader: ThreadPoolExecutor | None = None
+
+    @property
+    def clip(self) -> str | None:
+        """File of the area of interest."""
+        return None if self._clip is None else self._clip.path
+
+    def wanted(self, window: Window) -> NDArray[np.bool_] | None:
+        """(h, w) True where a pixel's centre lies in the area of interest; None where all do. Reads no image.
+
+        `read` pays no heed to it: what lies beyond the area is context for the pixels at its border.
+        """
+        return None if self._clip is None else self._clip.burn(window)
 
     def read(self, window: Window) -> PairTile:
         """Read a window of the grid.
@@ -165,11 +189,12 @@ class Pair:
         return {"before": self._before.info(), "after": self._after.info()}
 
     def identity(self) -> dict[str, Any]:
-        """What decides about the pixels of this pair: the grid, the files with their times, and how they are read."""
+        """What decides about the pixels: grid, area of interest, the files with their times, and how they are read."""
         result: dict[str, Any] = {"alignment": list(self._motion)[:6]}
         result["grid"] = {"transform": list(self.grid.transform)[:6]}
         result["grid"] |= {"crs": self.grid.crs.to_wkt() if self.grid.crs else None}
         result["grid"] |= {"width": self.grid.width, "height": self.grid.height}
+        result["area of interest"] = None if self._clip is None else self._clip.sha256()
         for name, image in (("before", self._before), ("after", self._after)):
             result[name] = {"files": image.files(), **dataclasses.asdict(image.info())}
         return result
@@ -203,6 +228,8 @@ def open_pair(
     gsd: float | None = None,
     bands: Sequence[int] | None = None,
     nodata: Nodata = "auto",
+    clip: str | PathLike[str] | None = None,
+    clip_layer: str | None = None,
     threads: int = 1,
 ) -> Pair:
     """Open two images of one place and put them on one grid.
@@ -215,15 +242,19 @@ def open_pair(
         gsd: metres per pixel to resample to on reading; None keeps the grid's own.
         bands: band numbers of red, green, blue, from 1; None takes them from the file's colour interpretation.
         nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
+        clip: vector file, of any CRS, with the polygons of the area of interest, see `Pair.wanted`.
+        clip_layer: its layer, where there are several.
         threads: that decode and reproject each date.
 
     Raises:
-        SceneError: an image cannot be opened, or the two cannot be brought onto one grid.
+        SceneError: an image cannot be opened, the two cannot be brought onto one grid, or the area misses them.
     """
     if grid not in ("before", "after"):
         raise SceneError(f"grid must be before or after, not {grid!r}.")
     if isinstance(nodata, str) and nodata != "auto":
         raise SceneError(f"nodata must be auto, None or a number, not {nodata!r}.")
+    if clip is None and clip_layer is not None:
+        raise SceneError("--clip-layer names a layer of an area of interest: give its file with --clip.")
     images: list[SceneImage] = []
     try:
         for path in (before, after):
@@ -233,10 +264,11 @@ def open_pair(
         _check_comparable(target, other)
         common = _resampled(target.grid, gsd)
         overlap = _overlap(common, other)
+        area = None if clip is None else _area_of_interest(str(clip), common, clip_layer)
         for image in images:
             image.place_on(common)
             image.take_stretch()
-        return Pair(first, second, common, overlap, grid, threads)
+        return Pair(first, second, common, overlap, owner=grid, clip=area, threads=threads)
     except BaseException:
         for image in images:
             image.close()
@@ -253,6 +285,17 @@ def _resampled(grid: Grid, gsd: float | None) -> Grid:
     if max(grid.width, grid.height) * grid.gsd / gsd > MAX_SIDE:
         raise SceneError(f"--gsd {gsd:g} makes a grid of more than {MAX_SIDE} pixels a side: give metres per pixel.")
     return grid.scaled(gsd / grid.gsd)
+
+
+def _area_of_interest(path: str, grid: Grid, layer: str | None) -> Polygons:
+    if grid.crs is None:
+        raise SceneError(f"{path} cannot be laid on images without a CRS: set theirs with gdal_edit -a_srs.")
+    area = Polygons(path, grid, layer)
+    if not area.count:
+        raise SceneError(f"{path} holds no polygon: draw the area of interest, or leave --clip out.")
+    if not area.meets:
+        raise SceneError(f"{path} has no polygon on the images: check its CRS and place.")
+    return area
 
 
 def _check_comparable(target: SceneImage, other: SceneImage) -> None:

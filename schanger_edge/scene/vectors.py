@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
@@ -60,6 +61,12 @@ class Polygons:
         place = Affine.translation(window.col_off, window.row_off)
         burnt = rasterio.features.rasterize(list(parts), shape, transform=place, dtype="uint8")
         return np.asarray(burnt, np.bool_)
+
+    def sha256(self) -> str:
+        """Of the polygons as they lie on the grid."""
+        import shapely
+
+        return hashlib.sha256(b"".join(shapely.to_wkb(self._shapes))).hexdigest()
 
 
 def is_vector(path: str) -> bool:

@@ -125,7 +125,7 @@ def test_no_change_is_an_empty_layer(tmp_path, valid):
     count, fields, shapes, crs = vectorise(tmp_path, change, valid=np.full_like(change, valid))
     assert (count, len(shapes)) == (0, 0)
     assert CRS.from_user_input(crs) == UTM
-    info = pyogrio.read_info(tmp_path / "changes.gpkg")
+    info = pyogrio.read_info(tmp_path / "changes.gpkg", layer="changes")
     assert (info["layer_name"], info["geometry_type"]) == ("changes", "Polygon")
     assert [field.dtype.kind for field in fields.values()] == ["i", "f", "i", "f", "f"]
 

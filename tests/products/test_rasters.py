@@ -12,6 +12,7 @@ import rasterio
 from affine import Affine
 from helpers import put_rows, raster_sink
 from rasterio.crs import CRS
+from rio_cogeo import cog_validate
 
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid, Window
@@ -59,6 +60,33 @@ def test_files_hold_the_scene(tmp_path, width, height, step):
     assert np.array_equal(read(tmp_path / "change.tif"), np.where(valid, changed, 255))
     tiles = -(-height // step)
     assert counts == RasterCounts(int(valid.sum()), int(changed.sum()), width * height, tiles_run=tiles)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (5, 900), (3000, 1), (256, 256), (700, 1300), (2100, 600)])
+@pytest.mark.parametrize("georeferenced", [True, False])
+def test_files_are_cloud_optimized(tmp_path, width, height, georeferenced):
+    grid = make_grid(width, height) if georeferenced else Grid(None, Affine.identity(), width, height)
+    write(tmp_path, grid, *make_scene(width, height))
+    assert {path.name for path in tmp_path.iterdir()} == {"probability.tif", "change.tif"}
+    for path in tmp_path.iterdir():
+        assert cog_validate(path, strict=True) == (True, [], [])
+        with rasterio.open(path) as dataset:
+            assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+            assert bool(dataset.overviews(1)) == (max(width, height) > 256)
+
+
+def test_the_same_scene_gives_the_same_bytes(tmp_path):
+    for name, step in (("a", 100), ("b", 37)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, make_grid(600, 530), *make_scene(600, 530), step)
+    for name in ("probability.tif", "change.tif"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_file_that_stands_there_is_replaced(tmp_path):
+    (tmp_path / "change.tif").write_bytes(b"II*\0 torn")
+    write(tmp_path, make_grid(300, 20), *make_scene(300, 20))
+    assert read(tmp_path / "change.tif").shape == (20, 300)
 
 
 def test_files_say_what_they_are(tmp_path):

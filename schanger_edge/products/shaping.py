@@ -1,0 +1,53 @@
+"""Outlines made plainer: small holes filled, corners dropped. What a polygon's pixels measure stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.grid import Grid
+from schanger_edge.products.areas import Plane, ground_plane
+
+Shapes = NDArray[np.object_]
+
+
+def shaper(grid: Grid, simplify: float, fill_holes: float) -> Callable[[Shapes], Shapes]:
+    """What to do with polygons in (column, row), (n,) shapely; as many valid polygons come back, in the same order.
+
+    Args:
+        grid: where they lie.
+        simplify: an outline may leave its place by this many metres at the scene's centre (pixels where the grid has
+            no metres); 0 keeps every corner.
+        fill_holes: holes smaller than this are filled; m2 on the ground, or pixels where the grid has no CRS.
+    """
+    plane = ground_plane(grid) if fill_holes else None
+
+    def shape(polygons: Shapes) -> Shapes:
+        if fill_holes:
+            polygons = _filled(polygons, plane, fill_holes)
+        return _simplified(polygons, simplify / (grid.gsd or 1.0)) if simplify else polygons
+
+    return shape
+
+
+def _filled(polygons: Shapes, plane: Plane | None, least: float) -> Shapes:
+    import shapely
+
+    rings, of_polygon = shapely.get_rings(polygons, return_index=True)
+    on_ground = rings if plane is None else shapely.transform(rings, lambda xy: np.column_stack(plane(*xy.T)))
+    is_hole = np.diff(of_polygon, prepend=-1) == 0  # the outer ring comes first
+    keep = ~is_hole | (shapely.area(shapely.polygons(on_ground)) >= least)
+    filled: Shapes = shapely.polygons(rings[keep], indices=of_polygon[keep])
+    return filled
+
+
+def _simplified(polygons: Shapes, tolerance: float) -> Shapes:
+    """Each polygon for itself; one whose plainer outline would not be a valid polygon keeps its own."""
+    import shapely
+
+    plainer: Any = shapely.simplify(polygons, tolerance, preserve_topology=True)
+    sound = shapely.is_valid(plainer) & (shapely.area(plainer) > 0)
+    return np.where(sound, plainer, polygons)

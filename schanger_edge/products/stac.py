@@ -1,0 +1,130 @@
+"""A run as a STAC item: what it made, where it lies, between which dates, and from which images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time, timedelta, timezone
+from pathlib import Path, PurePath
+from typing import Any
+
+from schanger_edge.errors import ProductError
+from schanger_edge.grid import Grid
+from schanger_edge.products import CHANGE, FLATGEOBUF, GEOPARQUET, POLYGONS, PREVIEW, PROBABILITY, STAC_ITEM, SUMMARY
+from schanger_edge.products.footprint import footprint
+from schanger_edge.products.rasters import NODATA, SCALE
+from schanger_edge.products.summary import write_summary
+
+_COG, _PARQUET = "image/tiff; application=geotiff; profile=cloud-optimized", "application/vnd.apache.parquet"
+_ASSETS = {
+    CHANGE: ("change", "Change: 1, none: 0", _COG, "data"),
+    PROBABILITY: ("probability", "Probability of change", _COG, "data"),
+    POLYGONS: ("polygons", "Changed areas as polygons", "application/geopackage+sqlite3", "data"),
+    GEOPARQUET: ("polygons_geoparquet", "Changed areas as polygons", _PARQUET, "data"),
+    FLATGEOBUF: ("polygons_flatgeobuf", "Changed areas as polygons", "application/vnd.flatgeobuf", "data"),
+    PREVIEW: ("preview", "Both dates, the change outlined", "image/png", "overview"),
+    SUMMARY: ("summary", "Account of the run", "application/json", "metadata"),
+}
+"""Product to its key, title, media type and role."""
+_BANDS = {
+    CHANGE: {"name": "change", "data_type": "uint8", "nodata": NODATA},
+    PROBABILITY: {
+        "name": "probability",
+        "data_type": "uint8",
+        "nodata": NODATA,
+        "description": f"probability * {SCALE}",
+    },
+}
+_DAY = len("2021-06-03")
+
+
+def parse_date(text: str, *, end: bool = False) -> datetime:
+    """`2021-06-03` or `2021-06-03T10:20:30`, with or without a zone (then UTC); a bare day begins, or ends, with it.
+
+    Raises:
+        ProductError: it is no date.
+    """
+    try:
+        date = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    except ValueError:
+        raise ProductError(f"--dates needs dates such as 2021-06-03 or 2021-06-03T10:20:30, not {text!r}.") from None
+    if end and len(text) == _DAY:
+        date = datetime.combine(date, time.min) + timedelta(days=1, seconds=-1)
+    return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
+
+
+def why_no_item(grid: Grid, dates: Mapping[str, str | None]) -> str | None:
+    """Why there can be no item, in a sentence; None where there can.
+
+    An item states when its images were taken. The time of the run would be a lie about that, so unknown dates stay so.
+    """
+    unknown = " and ".join(f"the {name} image" for name, date in dates.items() if date is None)
+    if footprint(grid) is None:
+        return f"{STAC_ITEM} is not made: the images have no CRS, or lie nowhere on Earth by it."
+    if unknown:
+        return f"{STAC_ITEM} is not made: when {unknown} was taken is not known, give --dates BEFORE,AFTER."
+    return None
+
+
+def write_item(
+    path: Path,
+    grid: Grid,
+    inputs: Mapping[str, str],
+    dates: Mapping[str, str | None],
+    products: Sequence[str],
+    folder: Path,
+    properties: Mapping[str, Any],
+) -> None:
+    """Write the item of a run; needs the `products` extra.
+
+    Args:
+        path: file to write.
+        grid: of the products, with a CRS, see `why_no_item`.
+        inputs: path of each date's image, by `before` and `after`.
+        dates: when each was taken, see `parse_date`.
+        products: names of the files that lie beside the item.
+        folder: where the item will lie: inputs on the same disk are linked relative to it.
+        properties: what else the item says; names with a prefix of our own.
+
+    Raises:
+        ProductError: the file could not be written.
+    """
+    import pystac
+
+    place = footprint(grid)
+    assert place is not None
+    start, end = _span(dates)
+    stems = [PurePath(inputs[name]).stem for name in ("before", "after")]
+    item = pystac.Item(
+        "-".join(["change", *stems]), place.geometry, place.bbox, None, {**_gsd(grid), **properties},
+        start_datetime=start, end_datetime=end,
+    )  # fmt: skip
+    item.common_metadata.title = f"Change between {stems[0]} and {stems[1]}"
+    item.common_metadata.created = datetime.now(timezone.utc).replace(microsecond=0)
+    for name in (name for name in _ASSETS if name in products):
+        key, title, media_type, role = _ASSETS[name]
+        extra = {"bands": [_BANDS[name]]} if name in _BANDS else None
+        item.add_asset(key, pystac.Asset(f"./{name}", title, None, media_type, [role], extra))
+    for name, source in inputs.items():
+        item.add_link(pystac.Link("derived_from", _href(source, folder), title=f"image {name}"))
+    write_summary(path, item.to_dict(include_self_link=False, transform_hrefs=False))
+
+
+def _span(dates: Mapping[str, str | None]) -> tuple[datetime, datetime]:
+    """From the earlier date to the later; the user may have turned time around."""
+    known = [text for text in dates.values() if text is not None]
+    return min(map(parse_date, known)), parse_date(max(known, key=parse_date), end=True)
+
+
+def _gsd(grid: Grid) -> dict[str, float]:
+    return {} if grid.gsd is None else {"gsd": grid.gsd}
+
+
+def _href(source: str, folder: Path) -> str:
+    """A link from the folder to an image: relative on the same disk, so that both may move together."""
+    if "://" in source or source.startswith("/vsi") or not os.path.exists(source):
+        return source
+    try:
+        return Path(os.path.relpath(source, folder)).as_posix()
+    except ValueError:  # another drive
+        return Path(source).resolve().as_uri()
