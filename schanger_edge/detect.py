@@ -14,10 +14,12 @@ from schanger_edge._version import __version__
 from schanger_edge.bundled import model_path
 from schanger_edge.errors import SceneError, SchangerError
 from schanger_edge.predict import Flow, predict
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, SUMMARY
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, REPORT, SUMMARY
 from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products.preview import SIDE as PREVIEW_SIDE
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.rasters import RasterCounts, RasterSink
+from schanger_edge.products.report import Report
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import Thumbnail
@@ -91,8 +93,9 @@ def detect(
 ) -> Detection:
     """Find what changed between two images of one place.
 
-    Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png` and `summary.json`. They get their names
-    when all of them are complete; until then, and after an error, results of an earlier run stay as they are.
+    Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png`, `report.html` and `summary.json`. They
+    get their names when all of them are complete; until then, and after an error, results of an earlier run stay as
+    they are.
 
     Args:
         before: image of the first date; GeoTIFF or anything GDAL opens.
@@ -138,7 +141,9 @@ def detect(
                 sink,
                 batch=batch,
                 progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
-                observe=lambda tile, pixels: thumbnail.add(tile.owned, tile.window, pixels.before, pixels.after),
+                observe=lambda tile, pixels: thumbnail.add(
+                    tile.owned, tile.window, pixels.before, pixels.after, pixels.valid
+                ),
             )
             predicted = time.perf_counter()
             if not flow.tiles_run:
@@ -156,8 +161,15 @@ def detect(
                 "raise --threshold or --min-area."
             )
         vectors = time.perf_counter()
-        change, valid = read_change_thumbnail(staging.path(CHANGE), thumbnail.width, thumbnail.height)
-        write_preview(staging.path(PREVIEW), thumbnail.before, thumbnail.after, change, valid)
+        small = thumbnail.reduced(PREVIEW_SIDE)
+        change, valid = read_change_thumbnail(staging.path(CHANGE), small[0].shape[2], small[0].shape[1])
+        write_preview(staging.path(PREVIEW), *small, change, valid)
+        previewed = time.perf_counter()
+        report = Report(pair.grid, thumbnail, staging.path(POLYGONS), staging.path(PROBABILITY))
+        with pair.environment(report.rows):
+            for window in report.windows:
+                pixels = pair.read(window)
+                report.add(window, pixels.before, pixels.after, pixels.valid)
         timings = {
             "open": opened - began,
             "predict": predicted - opened,
@@ -166,11 +178,13 @@ def detect(
             "write_busy": flow.write_seconds,
             "finish_rasters": rasters - predicted,
             "polygons": vectors - rasters,
-            "preview": time.perf_counter() - vectors,
+            "preview": previewed - vectors,
+            "report": time.perf_counter() - previewed,
             "total": time.perf_counter() - began,
         }
         options = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd, "min_area": min_area}
         summary = _summary(pair, session, flow, counts, polygons.written, warnings, options, timings)
+        report.write(staging.path(REPORT), summary)
         write_summary(staging.path(SUMMARY), summary)
         staging.publish()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)

@@ -64,7 +64,7 @@ class Thumbnail:
         return before.astype(np.uint8), after.astype(np.uint8)
 
 
-def _means(plane: Image, step: int) -> NDArray[np.generic]:
+def _means(plane: Image, step: int) -> Image:
     """Means of the squares of (h, w); where the last ones are cut, the edge stands for what is missing."""
     if step == 1:
         return plane
@@ -73,5 +73,4 @@ def _means(plane: Image, step: int) -> NDArray[np.generic]:
     if bottom or right:
         plane = cv2.copyMakeBorder(plane, 0, bottom, 0, right, cv2.BORDER_REPLICATE)  # type: ignore[assignment]
     size = (plane.shape[1] // step, plane.shape[0] // step)
-    means: NDArray[np.generic] = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
-    return means
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
