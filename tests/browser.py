@@ -26,6 +26,7 @@ FLAGS = [
 ]  # fmt: skip
 # Chromium reads commands from descriptor 3 and writes answers to 4.
 LAUNCH = "import os, sys; [os.dup2(int(sys.argv[n]), n + 2) for n in (1, 2)]; os.execv(sys.argv[3], sys.argv[3:])"
+PROBLEMS = ("Runtime.exceptionThrown", "Log.entryAdded", "Page.javascriptDialogOpening")
 SHIFT = 8
 
 
@@ -119,7 +120,7 @@ class Page:
         self._events.add(event)
         if event == "Network.requestWillBeSent" and not details["request"]["url"].startswith("data:"):
             self.requests.append(details["request"]["url"])
-        elif event in ("Runtime.exceptionThrown", "Log.entryAdded") or (
+        elif event in PROBLEMS or (
             event == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert")
         ):
             self.problems.append(json.dumps(details)[:1000])

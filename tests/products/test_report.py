@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import shapely
-from affine import Affine
-from helpers import put_rows
 from rasterio.crs import CRS
+from reports import HALF_METRE, UTM, make_report, summary_of, three_blobs
 
 from schanger_edge import detect
 from schanger_edge.errors import ProductError
@@ -26,58 +25,11 @@ from schanger_edge.products import report as report_module
 from schanger_edge.products import thumbnail as thumbnail_module
 from schanger_edge.products.pictures import data_url
 from schanger_edge.products.places import read_places
-from schanger_edge.products.polygons import write_polygons
-from schanger_edge.products.rasters import RasterSink
-from schanger_edge.products.report import LIMIT, Report, detail_windows
+from schanger_edge.products.report import LIMIT, detail_windows
 from schanger_edge.products.report_facts import LONGEST, area_text
-from schanger_edge.products.thumbnail import Thumbnail
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]
-UTM = CRS.from_epsg(32631)
-HALF_METRE = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
-
-
-def make_report(
-    folder: Path, change: np.ndarray, *, crs: CRS | None = UTM, photos: Any = None, probability: Any = None
-) -> tuple[Report, Grid]:
-    """A report on maps made from arrays; all of its windows are added."""
-    height, width = change.shape
-    grid = Grid(crs, HALF_METRE if crs else Affine.identity(), width, height)
-    valid = np.ones_like(change)
-    probability = np.where(change, 0.9, 0.1) if probability is None else probability
-    before, after = (np.full((3, height, width), value, np.uint8) for value in (60, 180)) if photos is None else photos
-    paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
-    with RasterSink(grid, threshold=0.5, **paths) as sink:
-        put_rows(
-            sink, 0, (np.where(change, 0.9, 0.1) if probability is None else probability).astype(np.float32), valid
-        )
-        sink.finish()
-    write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg")
-    thumbnail = Thumbnail(grid)
-    thumbnail.add(grid.window, grid.window, before, after, valid)
-    report = Report(grid, thumbnail, folder / "changes.gpkg", paths["probability"])
-    for window in report.windows:
-        rows, cols = window.slices_in(grid.window)
-        report.add(window, before[:, rows, cols], after[:, rows, cols], valid[rows, cols])
-    return report, grid
-
-
-def summary_of(grid: Grid, **changes: Any) -> dict[str, Any]:
-    """As `detect` makes it."""
-    image = {"path": "/data/a.tif", "width": grid.width, "height": grid.height, "crs": "EPSG:32631", "gsd": 0.5,
-             "dtype": "uint8", "bands": (1, 2, 3), "resampling": "none", "stretch": None}  # fmt: skip
-    card = {"name": "m", "precision": "fp32", "dataset": "d", "gsd": None, "tile": 64, "halo": 4, "license": "",
-            "scores": {"levir/val": {"f1": 0.826}}}  # fmt: skip
-    return {
-        "schanger_edge": "1", "inputs": {"before": image, "after": image | {"path": "b.tif"}},
-        "grid": {"crs": "EPSG:32631", "width": grid.width, "height": grid.height, "gsd": grid.gsd},
-        "overlap": 1.0, "model": {"file": "m.onnx", "sha256": "0" * 64, "card": card}, "device": "CPU",
-        "options": {"threshold": 0.5, "batch": 1, "grid": "before", "gsd": None, "min_area": 0.0},
-        "tiles": {"run": 1, "skipped": 0}, "pixels": {"total": 100, "valid": 96, "changed": 12},
-        "changed_share_of_valid": 0.125, "area_m2": {"valid": 24.0, "changed": 3.0}, "polygons": 3,
-        "seconds": {"total": 1.0}, "megapixels_per_second": 1.0, "warnings": [], **changes,
-    }  # fmt: skip
 
 
 def data_of(page: str) -> dict[str, Any]:
@@ -90,15 +42,6 @@ def decoded(url: str) -> np.ndarray:
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(url.split(",", 1)[1]), np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     return picture[..., ::-1]
-
-
-def three_blobs() -> np.ndarray:
-    change = np.zeros((120, 160), bool)
-    change[10:40, 20:60] = True
-    change[15:25, 30:40] = False  # a hole
-    change[60:70, 100:130] = True
-    change[100, 5] = True
-    return change
 
 
 def rings_of(place: dict[str, Any]) -> list[np.ndarray]:

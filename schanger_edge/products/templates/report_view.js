@@ -180,7 +180,8 @@ function pan(dx, dy) {
 function jump(place) {
   const [left, top, right, bottom] = place.box;
   const room = Math.min(width() / (right - left), height() / (bottom - top)) / 2.4;
-  const target = { x: (left + right) / 2, y: (top + bottom) / 2, scale: clamp(room, fitScale(), Math.max(fitScale(), 4)) };
+  const scale = clamp(room, fitScale(), Math.max(2 * fitScale(), 4));
+  const target = { x: (left + right) / 2, y: (top + bottom) / 2, scale };
   fitted = false;
   stopMotion();
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
