@@ -9,9 +9,10 @@ from pathlib import Path
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from schanger_edge.detect import Detection, Progress, detect
+from schanger_edge.detect import Detection, detect
 from schanger_edge.products.rasters import BLOCK, NODATA
 from schanger_edge.scores import Counts
+from schanger_edge.stages import Progress
 from schanger_edge.synthetic import SyntheticPair, write_pair
 
 SIDE = 2048

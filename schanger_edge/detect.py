@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,18 +11,13 @@ from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.bundled import model_path
-from schanger_edge.errors import SceneError
-from schanger_edge.predict import Flow, predict
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, STAC_ITEM, STANDARD, SUMMARY
+from schanger_edge.products import CHANGE, PROBABILITY, REPORT, STAC_ITEM, STANDARD, SUMMARY
 from schanger_edge.products.exchange import WRITERS
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.polygons import LAYER, write_polygons
-from schanger_edge.products.preview import read_change_thumbnail, write_preview
-from schanger_edge.products.rasters import RasterCounts, RasterSink
 from schanger_edge.products.stac import why_no_item, write_item
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
-from schanger_edge.products.thumbnail import THUMBNAIL, Thumbnail
+from schanger_edge.products.thumbnail import Thumbnail
 from schanger_edge.register import MAX_OFFSET, check_max_offset, register
 from schanger_edge.run_facts import summarize
 from schanger_edge.run_options import check_engine, check_polygons, check_products, dates_of
@@ -32,13 +26,11 @@ from schanger_edge.scene.pair import GridChoice
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.gpu import Binding
+from schanger_edge.stages import Laps, Progress, begin_report, make_maps, make_polygons, make_preview
 from schanger_edge.warn import model_warnings
 
 READ_THREADS = min(4, os.cpu_count() or 1)
 """That decode the blocks of one image."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, what is done of it and what there is in all (pixels for `predict`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +62,11 @@ class Detection:
     def change(self) -> Path:
         """Map of change: 0, 1, nodata 255."""
         return self.folder / CHANGE
+
+    @property
+    def report(self) -> Path:
+        """The page that shows it all."""
+        return self.folder / REPORT
 
     @property
     def changed_share(self) -> float:
@@ -109,10 +106,10 @@ def detect(
 ) -> Detection:
     """Find what changed between two images of one place.
 
-    Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png` and `summary.json`. They get their names
-    when all of them are complete; until then, and after an error, results of an earlier run stay as they are. What a
-    run that stops has finished is kept in a hidden folder of `output`; with `resume` the same call goes on from there
-    and gives the same maps, to the byte.
+    Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png`, `report.html` and `summary.json`. They get
+    their names when all of them are complete; until then, and after an error, results of an earlier run stay as they
+    are. What a run that stops has finished is kept in a hidden folder of `output`; with `resume` the same call goes on
+    from there and gives the same maps, to the byte.
 
     Args:
         before: image of the first date; GeoTIFF or anything GDAL opens.
@@ -152,7 +149,7 @@ def detect(
     check_polygons(polygon_options)
     check_products(also, stac, dates)
     check_max_offset(max_offset)
-    laps = _Laps()
+    laps = Laps()
     with (
         open_pair(
             before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, clip=clip, clip_layer=clip_layer,
@@ -179,22 +176,18 @@ def detect(
         identity = _identity(pair, session, threshold, batch)
         scene_pixels = pair.grid.width * pair.grid.height
         with Journal(Path(output), identity, scene_pixels, resume=resume, restart=restart) as journal:
-            flow, counts = _make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress, laps)
-            polygons = write_polygons(
-                staging.path(CHANGE), staging.path(PROBABILITY), pair.grid, staging.path(POLYGONS), **polygon_options
-            )
+            flow, counts = make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress, laps)
+            polygons = make_polygons(staging, pair.grid, polygon_options, also)
             if polygons.left_out:
                 warnings.append(
                     f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
                     "raise --threshold or --min-area."
                 )
-            for form in also:
-                name, write = WRITERS[form]
-                write(staging.path(POLYGONS), LAYER, pair.grid, staging.path(name))
             laps("polygons")
-            change, valid = read_change_thumbnail(staging.path(CHANGE), thumbnail.width, thumbnail.height)
-            write_preview(staging.path(PREVIEW), thumbnail.before, thumbnail.after, change, valid)
+            make_preview(staging, thumbnail)
             laps("preview")
+            report = begin_report(pair, staging, thumbnail)
+            laps("report")
             options: dict[str, Any] = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd}
             options |= {"clip": clip and str(clip), "clip_layer": clip_layer} | polygon_options
             options |= {"also": list(also), "stac": stac, "dates": dates and list(dates)}
@@ -203,6 +196,7 @@ def detect(
                 registration=None if registered is None else registered.summary(), laps=laps.seconds,
                 total=laps.total,
             )  # fmt: skip
+            report.write(staging.path(REPORT), summary)
             write_summary(staging.path(SUMMARY), summary)
             if stac and not no_item:
                 own = {"schanger_edge:model": session.card.name, "schanger_edge:threshold": threshold}
@@ -212,24 +206,6 @@ def detect(
             staging.publish()
             journal.discard()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
-
-
-class _Laps:
-    """Seconds of one stage after the other."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, stage: str) -> None:
-        """The stage has ended now; it began where the one before ended."""
-        now = time.perf_counter()
-        self.seconds[stage], self._last = now - self._last, now
-
-    @property
-    def total(self) -> float:
-        """Seconds from the beginning."""
-        return time.perf_counter() - self._began
 
 
 def _identity(pair: Pair, session: Session, threshold: float, batch: int) -> dict[str, Any]:
@@ -242,49 +218,3 @@ def _identity(pair: Pair, session: Session, threshold: float, batch: int) -> dic
         "threshold": threshold,
         "batch": min(batch, session.max_batch or batch),
     }
-
-
-def _make_maps(
-    pair: Pair,
-    session: Session,
-    staging: Staging,
-    journal: Journal,
-    thumbnail: Thumbnail,
-    threshold: float,
-    batch: int,
-    progress: Progress | None,
-    laps: _Laps,
-) -> tuple[Flow, RasterCounts]:
-    """Predict what is not finished yet, and join all to the two maps."""
-    finished = journal.sections()
-    for section, folder in finished.items():
-        thumbnail.load(folder / THUMBNAIL, section)
-    sink = RasterSink(
-        pair.grid,
-        threshold=threshold,
-        journal=journal,
-        on_section=lambda folder, section: thumbnail.save(folder / THUMBNAIL, section),
-    )
-    flow = predict(
-        pair,
-        session,
-        sink,
-        batch=batch,
-        finished=finished,
-        progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
-        observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after),
-    )
-    laps("predict")
-    counts = sink.finish(staging.path(PROBABILITY), staging.path(CHANGE))
-    laps("finish_rasters")
-    if not counts.valid:
-        journal.discard()
-        where = "" if pair.clip is None else f" in {pair.clip}"
-        raise SceneError(f"no pixel{where} has data in both images: check that they overlap and their nodata values.")
-    if not finished and counts.valid != flow.valid:
-        raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
-    return flow, counts
-
-
-def _stage(progress: Progress | None, name: str, total: int) -> Callable[[int], None] | None:
-    return None if progress is None else lambda done: progress(name, done, total)

@@ -105,7 +105,7 @@ def demo(
 ) -> None:
     """Render a pair with known truth, find what changed and score it."""
     from schanger_edge.demo import demo as demo_tool
-    from schanger_edge.products import CHANGE, POLYGONS, PREVIEW
+    from schanger_edge.products import CHANGE, POLYGONS
 
     with progress_bars() as progress:
         result = demo_tool(
@@ -115,7 +115,7 @@ def demo(
     print_result(result.detection)
     out.print(f"against the exact truth: {percent(result.counts, 'f1', 'precision', 'recall')}")
     folder = result.detection.folder
-    out.print(f"look at {folder / PREVIEW}, or open these in QGIS:")
+    out.print("or these in QGIS:")
     for path in (result.pair.before, result.pair.after, folder / CHANGE, folder / POLYGONS):
         out.print(f"  {path}")
 

@@ -13,6 +13,8 @@ from rasterio.windows import Window
 from schanger_edge.products.rasters import NODATA, quiet, small_cache
 from schanger_edge.products.staging import reading, writing
 
+SIDE = 1024
+"""Pixels along the longer side of each date, at most."""
 _GAP = 8
 _CAPTION = 24
 _LEAST_SIDE = 256

@@ -1,0 +1,71 @@
+"""Reports of made-up maps, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from helpers import put_rows
+from rasterio.crs import CRS
+
+from schanger_edge.grid import Grid
+from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products.rasters import RasterSink
+from schanger_edge.products.report import Report
+from schanger_edge.products.thumbnail import Thumbnail
+
+UTM = CRS.from_epsg(32631)
+HALF_METRE = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
+
+
+def make_report(
+    folder: Path, change: np.ndarray, *, crs: CRS | None = UTM, photos: Any = None, probability: Any = None
+) -> tuple[Report, Grid]:
+    """A report on maps made from arrays; all of its windows are added."""
+    height, width = change.shape
+    grid = Grid(crs, HALF_METRE if crs else Affine.identity(), width, height)
+    valid = np.ones_like(change)
+    probability = np.where(change, 0.9, 0.1) if probability is None else probability
+    before, after = (np.full((3, height, width), value, np.uint8) for value in (60, 180)) if photos is None else photos
+    paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
+    with RasterSink(grid, threshold=0.5, **paths) as sink:
+        put_rows(
+            sink, 0, (np.where(change, 0.9, 0.1) if probability is None else probability).astype(np.float32), valid
+        )
+        sink.finish()
+    write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg")
+    thumbnail = Thumbnail(grid)
+    thumbnail.add(grid.window, grid.window, before, after, valid)
+    report = Report(grid, thumbnail, folder / "changes.gpkg", paths["probability"])
+    for window in report.windows:
+        rows, cols = window.slices_in(grid.window)
+        report.add(window, before[:, rows, cols], after[:, rows, cols], valid[rows, cols])
+    return report, grid
+
+
+def summary_of(grid: Grid, **changes: Any) -> dict[str, Any]:
+    """As `detect` makes it."""
+    image = {"path": "/data/a.tif", "width": grid.width, "height": grid.height, "crs": "EPSG:32631", "gsd": 0.5,
+             "dtype": "uint8", "bands": (1, 2, 3), "resampling": "none", "stretch": None}  # fmt: skip
+    card = {"name": "m", "precision": "fp32", "dataset": "d", "gsd": None, "tile": 64, "halo": 4, "license": "",
+            "scores": {"levir/val": {"f1": 0.826}}}  # fmt: skip
+    return {
+        "schanger_edge": "1", "inputs": {"before": image, "after": image | {"path": "b.tif"}},
+        "grid": {"crs": "EPSG:32631", "width": grid.width, "height": grid.height, "gsd": grid.gsd},
+        "overlap": 1.0, "model": {"file": "m.onnx", "sha256": "0" * 64, "card": card}, "device": "CPU",
+        "options": {"threshold": 0.5, "batch": 1, "grid": "before", "gsd": None, "min_area": 0.0},
+        "tiles": {"run": 1, "skipped": 0}, "pixels": {"total": 100, "valid": 96, "changed": 12},
+        "changed_share_of_valid": 0.125, "area_m2": {"valid": 24.0, "changed": 3.0}, "polygons": 3,
+        "seconds": {"total": 1.0}, "megapixels_per_second": 1.0, "warnings": [], **changes,
+    }  # fmt: skip
+
+
+def three_blobs() -> np.ndarray:
+    change = np.zeros((120, 160), bool)
+    change[10:40, 20:60] = True
+    change[15:25, 30:40] = False  # a hole
+    change[60:70, 100:130] = True
+    change[100, 5] = True
+    return change
