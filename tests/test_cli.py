@@ -41,7 +41,7 @@ def test_run_ends_with_three_lines(make_tiff: Tiff, ground: Ground, model: Path,
     assert lines[0].startswith("change: ")
     assert "polygons" in lines[0]
     assert "valid: 100.0%" in lines[1]
-    assert lines[2] == f"results: {out}"
+    assert lines[2] == f"results: {out}; open {out / 'report.html'} in a browser"
     assert "ONNX Runtime" in done.stderr
     assert "standin-integer" in done.stderr
     summary = json.loads((out / "summary.json").read_text())

@@ -26,7 +26,7 @@ def print_result(result: Detection) -> None:
         f"valid: {result.valid / total:.1%} of {total / 1e6:.1f} megapixels; {summary['tiles']['run']} tiles run, "
         f"{summary['tiles']['skipped']} skipped; {summary['seconds']['total']:.1f} s"
     )
-    out.print(f"open {result.report} in a browser; all results: {result.folder}")
+    out.print(f"results: {result.folder}; open {result.report} in a browser")
 
 
 def percent(scores: Any, *names: str) -> str:

@@ -115,7 +115,7 @@ def demo(
     print_result(result.detection)
     out.print(f"against the exact truth: {percent(result.counts, 'f1', 'precision', 'recall')}")
     folder = result.detection.folder
-    out.print("or these in QGIS:")
+    out.print("in QGIS:")
     for path in (result.pair.before, result.pair.after, folder / CHANGE, folder / POLYGONS):
         out.print(f"  {path}")
 
