@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from helpers import put_rows
+from helpers import write_maps
 from rasterio.crs import CRS
 
 from schanger_edge.grid import Grid
 from schanger_edge.products.polygons import write_polygons
-from schanger_edge.products.rasters import RasterSink
 from schanger_edge.products.report import Report
 from schanger_edge.products.thumbnail import Thumbnail
 
@@ -30,14 +29,10 @@ def make_report(
     probability = np.where(change, 0.9, 0.1) if probability is None else probability
     before, after = (np.full((3, height, width), value, np.uint8) for value in (60, 180)) if photos is None else photos
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
-    with RasterSink(grid, threshold=0.5, **paths) as sink:
-        put_rows(
-            sink, 0, (np.where(change, 0.9, 0.1) if probability is None else probability).astype(np.float32), valid
-        )
-        sink.finish()
+    write_maps(folder, grid, probability, valid)
     write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg")
     thumbnail = Thumbnail(grid)
-    thumbnail.add(grid.window, grid.window, before, after, valid)
+    thumbnail.add(grid.window, before, after, valid)
     report = Report(grid, thumbnail, folder / "changes.gpkg", paths["probability"])
     for window in report.windows:
         rows, cols = window.slices_in(grid.window)
