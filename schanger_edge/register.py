@@ -49,6 +49,7 @@ class Registered:
     def summary(self) -> dict[str, Any]:
         """For summary.json: everything in pixels of the common grid unless its name says otherwise."""
         return {
+            "note": self.note,
             **_account(self.estimate, self.max_offset),
             "max_offset": self.max_offset if math.isfinite(self.max_offset) else None,
             "aligned": self.applied is not None,

@@ -163,7 +163,8 @@ def test_the_storm_would_tell(tmp_path: Path) -> None:
 
 
 LONG = """
-import hashlib, importlib, sys
+import hashlib, importlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
 from schanger_edge.cli import main
 ort = importlib.import_module("schanger_edge.sessions.ort").OnnxRuntimeSession
 run, calls = ort.run, []
@@ -188,7 +189,10 @@ def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_pat
         assert process.stdout.readline() == "inside\n"
         time.sleep(0.5)
         process.send_signal(number)
-        _, text = process.communicate(timeout=30)
+        try:
+            _, text = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number
     assert "of it is done: the same command with --resume goes on" in text
     assert detect(*pair, tmp_path / "out", model=model, device="cpu", resume=True).summary["tiles"]["taken_over"] >= 64

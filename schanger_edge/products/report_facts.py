@@ -96,14 +96,19 @@ def _run(summary: Summary) -> dict[str, str]:
     grid, options, tiles = summary["grid"], summary["options"], summary["tiles"]
     seconds, pace = summary["seconds"]["total"], summary["megapixels_per_second"]
     skipped = f", {tiles['skipped']:,} skipped" if tiles["skipped"] else ""
+    resumed = f", {tiles['taken_over']:,} of them before it was resumed" if tiles["taken_over"] else ""
+    registration = summary["registration"]
     return {
         "device": summary["device"],
         "grid": f"that of the {options['grid']} image: {grid['width']:,} x {grid['height']:,} pixels, "
         f"{grid['crs'] or 'no CRS'}",
         "overlap": f"{_percent(summary['overlap'])} of the grid lies inside the other image",
+        "area of interest": PurePath(options["clip"]).name if options["clip"] else "",
+        "registration": "" if registration is None else registration["note"],
         "threshold": f"change where probability is greater than {options['threshold']:g}",
         "changes": _least(options["min_area"], summary),
-        "tiles": f"{tiles['run']:,} run{skipped}, batch {options['batch']}",
+        "outlines": _shaping(options, summary),
+        "tiles": f"{tiles['run']:,} run{skipped}{resumed}, batch {options['batch']}",
         "time": f"{seconds:,.1f} s, {pace:,.2f} megapixels per second",
         "version": f"schanger-edge {summary['schanger_edge']}",
     }  # fmt: skip
@@ -112,7 +117,20 @@ def _run(summary: Summary) -> dict[str, str]:
 def _least(min_area: float, summary: Summary) -> str:
     if not min_area:
         return ""
-    return f"of {min_area:,g} {'pixels' if summary['grid']['crs'] is None else 'm²'} or more"
+    return f"of {min_area:,g} {_unit(summary, '²')} or more"
+
+
+def _shaping(options: Mapping[str, Any], summary: Summary) -> str:
+    parts = []
+    if options["simplify"]:
+        parts.append(f"simplified by up to {options['simplify']:g} {_unit(summary)}")
+    if options["fill_holes"]:
+        parts.append(f"holes below {options['fill_holes']:,g} {_unit(summary, '²')} filled")
+    return ", ".join(parts)
+
+
+def _unit(summary: Summary, power: str = "") -> str:
+    return "pixels" if summary["grid"]["crs"] is None else f"m{power}"
 
 
 def _metres(gsd: float | None) -> str:
