@@ -22,6 +22,9 @@ from typing import Any
 
 import pyogrio.raw
 
+from schanger_edge.products import SUMMARY
+from schanger_edge.products.journal import unfinished
+
 
 def worker(before: str, after: str, output: str, model: str, log: str) -> None:
     """One process: resume, and log what is begun and what is finished."""
@@ -58,14 +61,15 @@ def worker(before: str, after: str, output: str, model: str, log: str) -> None:
 
 
 def run(before: Path, after: Path, output: Path, model: Path, log: Path, wait: float | None = None) -> bool:
-    """Start a worker and kill it after `wait` seconds; True where it came to its end by itself."""
+    """Start a worker and kill it after `wait` seconds; True where the run had come to its end."""
     command = [sys.executable, __file__, "--worker", *map(str, (before, after, output, model, log))]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             _, text = process.communicate(timeout=wait)
         except subprocess.TimeoutExpired:
             process.kill()
-            return False
+            process.wait()
+            return (output / SUMMARY).exists() and unfinished(output) is None
         if process.returncode:
             raise RuntimeError(text.decode())
     return True

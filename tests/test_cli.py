@@ -121,7 +121,7 @@ def test_a_tile_that_is_no_probability(make_tiff: Tiff, ground: Ground, model: P
 
 
 def test_full_disk(small_disk: Path, make_tiff: Tiff, ground: Ground, model: Path) -> None:
-    a, b = make_tiff("a.tif", ground(1500, 1500, 1)), make_tiff("b.tif", ground(1500, 1500, 2))
+    a, b = make_tiff("a.tif", ground(2100, 800, 1)), make_tiff("b.tif", ground(2100, 800, 2))
     done = cli("run", a, b, "-o", small_disk / "out", "--model", model)
     assert done.returncode == 2
     assert "error: " in done.stderr
