@@ -109,7 +109,7 @@ def build_plan(
 
 @contextlib.contextmanager
 def _signals_wait(monitor: Any) -> Iterator[None]:
-    """Ctrl-C and SIGTERM make the monitor end the build, and take effect after it.
+    """Ctrl-C and SIGTERM make the monitor end the build, and take effect after it; what is ignored stays so.
 
     Otherwise Python would raise in whatever callback TensorRT has just called, and TensorRT swallow it.
     """
@@ -122,7 +122,8 @@ def _signals_wait(monitor: Any) -> Iterator[None]:
         arrived.append(number)
         monitor.interrupted = True
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heard}
     try:
         yield
     finally:

@@ -245,6 +245,7 @@ INTERRUPTED = """
 import signal, sys, threading, os
 from pathlib import Path
 from schanger_edge.sessions.build import build
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
 began = threading.Event()
 def progress(phase, done, total):
     if phase != "build" and not began.is_set():
