@@ -16,7 +16,7 @@ from schanger_edge.sessions.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.flavour import load_flavour
 from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
 from schanger_edge.sessions.ort import CUDA_PROVIDER, OnnxRuntimeSession
-from schanger_edge.sessions.plans import SUFFIX, read_plan_card
+from schanger_edge.sessions.plans import SUFFIX, PlanCard, read_plan_card
 from schanger_edge.sessions.tensorrt import SLOTS, TensorRTSession
 
 AUTO, CPU, CUDA, CUDA_ONNXRUNTIME = "auto", "cpu", "cuda", "cuda:onnxruntime"
@@ -105,15 +105,13 @@ def _tensorrt(model: Path, wish: Wish) -> Session:
             if not most:
                 raise
             notes.append(f"{error} A plan for batches of at most {most} is taken instead.")
-            workspace = built.card.workspace and built.card.workspace // MEGABYTE
-            how, built = _How(Batches(1, min(how.batches.best, most), most), workspace, built.card.level), None
+            how, built = _as_built(built.card, Batches(1, min(how.batches.best, most), most)), None
             continue
         except SessionError as error:
             if not built.cached:
                 raise
             notes.append(f"{error} It is built anew.")
-            workspace = built.card.workspace and built.card.workspace // MEGABYTE
-            how, built, rebuild = _How(built.card.batches, workspace, built.card.level), None, True
+            how, built, rebuild = _as_built(built.card, built.card.batches), None, True
             continue
         session.notes[:0] = notes
         return session
@@ -125,6 +123,11 @@ class _How(NamedTuple):
     batches: Batches
     workspace: int | None = None
     level: int | None = None
+
+
+def _as_built(card: PlanCard, batches: Batches) -> _How:
+    """The options of an earlier plan, for these batches."""
+    return _How(batches, card.workspace and card.workspace // MEGABYTE, card.level)
 
 
 def _careful() -> _How:
