@@ -125,7 +125,7 @@ def find_built(model: Path, trt: Flavour, binding: gpu.Binding | None = None) ->
     here, choice = target_here(trt, (), binding), choose_source(model, card, trt)
     wanted = sha256, _sha256(choice.source), choice.flags
     fitting = []
-    for plan in plans.engine_cache().glob(f"*{plans.SUFFIX}"):
+    for plan in plans.cached_plans():
         try:
             found = plans.read_plan_card(plan)
             if (found.model_sha256, found.source_sha256, found.flags) == wanted:
@@ -225,8 +225,7 @@ def _make_cache(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SessionError(
-            f"the engine cache {folder} cannot be made ({error.strerror}): set {plans.CACHE_VARIABLE} to a folder "
-            "that may be written."
+            f"the engine cache {folder} cannot be made ({error.strerror}): {plans.OTHER_CACHE}"
         ) from error
 
 

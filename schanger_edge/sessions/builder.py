@@ -138,6 +138,15 @@ def known_capabilities(flavour: Flavour) -> list[str]:
     return sorted((f"{name[2:-1]}.{name[-1]}" for name in names), key=float)
 
 
+def check_capability(flavour: Flavour, capability: str) -> None:
+    """Raise SessionError where TensorRT-RTX has no kernels for GPUs of this compute capability."""
+    known = known_capabilities(flavour) if flavour.name == "rtx" else [capability]
+    if capability not in known:
+        raise SessionError(
+            f"{flavour.words} cannot build for compute capability {capability}: it knows {', '.join(known)}."
+        )
+
+
 def _set_capabilities(flavour: Flavour, config: Any, capabilities: Sequence[str]) -> None:
     if not capabilities:
         return
@@ -145,12 +154,8 @@ def _set_capabilities(flavour: Flavour, config: Any, capabilities: Sequence[str]
         raise SessionError(
             "TensorRT builds for the GPU it runs on: leave out --compute-capability, or give --flavour rtx."
         )
-    known = known_capabilities(flavour)
     for capability in capabilities:
-        if capability not in known:
-            raise SessionError(
-                f"{flavour.words} cannot build for compute capability {capability}: it knows {', '.join(known)}."
-            )
+        check_capability(flavour, capability)
     config.num_compute_capabilities = len(capabilities)
     for number, capability in enumerate(capabilities):
         name = f"SM{capability.replace('.', '')}"

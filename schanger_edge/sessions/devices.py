@@ -11,7 +11,7 @@ import onnxruntime
 from schanger_edge.errors import SchangerError, SessionError
 from schanger_edge.sessions import Session, gpu
 from schanger_edge.sessions.build import MEGABYTE, build, find_built
-from schanger_edge.sessions.builder import Batches, Progress
+from schanger_edge.sessions.builder import Batches, Progress, check_capability
 from schanger_edge.sessions.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.flavour import load_flavour
 from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
@@ -74,6 +74,7 @@ def usable_engine() -> str:
         return f"ONNX Runtime on the CPU: {NO_DRIVER}"
     try:
         trt, device = load_flavour(), find_gpu()
+        check_capability(trt, device.capability)
     except SessionError as error:
         if CUDA_PROVIDER in onnxruntime.get_available_providers():
             return f"ONNX Runtime on the GPU: {error}"
