@@ -25,6 +25,7 @@ from schanger_edge.scene import Pair, open_pair
 from schanger_edge.scene.pair import GridChoice
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.sessions import Session, open_session
+from schanger_edge.sessions.account import account
 from schanger_edge.sessions.gpu import Binding
 from schanger_edge.warn import model_warnings
 
@@ -220,6 +221,7 @@ def _summary(
             "card": dataclasses.asdict(session.card),
         },
         "device": session.device,
+        "engine": account(session, options["batch"]).as_dict(),
         "options": options,
         "tiles": {"run": flow.tiles_run, "skipped": flow.tiles_skipped},
         "pixels": {"total": counts.total, "valid": counts.valid, "changed": counts.changed},
