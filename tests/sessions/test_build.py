@@ -120,6 +120,7 @@ def test_the_command(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_pat
     assert result.exit_code == 0
     assert "fp32, for any GPU of compute capability 8.6; built" in result.output
     assert "takes the types from small.onnx (fp32)" in result.output
+    assert "this may take minutes" in result.output
     card = read_plan_card(plan)
     assert (card.batches, card.workspace, card.level) == (Batches(1, 1, 1), 512 << 20, 0)
     assert not cache.exists()
@@ -127,9 +128,33 @@ def test_the_command(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_pat
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     assert "; found" in result.output
+    assert "this may take minutes" not in result.output
     sidecar_of(plan).unlink()
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert "; built" in result.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--compute-capability", "8.6 8.9 12.0"],
+        ["--compute-capability", "8.6,8.9,12.0"],
+        ["--compute-capability", "8.6, 8.9,12.0"],
+        ["--compute-capability", "8.6", "--compute-capability", "8.9", "--compute-capability", "12.0"],
+    ],
+)
+def test_capabilities_are_given_in_several_ways(
+    options: list[str], models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def stop(*_: object, capabilities: list[str], **__: object) -> None:
+        asked.append(capabilities)
+        raise SessionError("no further.")
+
+    monkeypatch.setattr(build_module, "build", stop)
+    CliRunner().invoke(app, ["build", str(models["fp32"]), *options])
+    assert asked == [list(CAPABILITIES)]
 
 
 def test_what_cannot_be_built_is_said(
