@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from simulator import MAGIC, SimulatedCuda, SimulatedTensorRT
+from tensorrt_names import VERSIONS, Exactly
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
@@ -33,7 +34,6 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
         self.openings = self.builds = 0
-        self.on_open: Callable[[str | None], object] = lambda binding: None
         self.cuda = SimulatedCuda()
         self.trt = SimulatedTensorRT(self.cuda)
         monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(cache))
@@ -50,7 +50,6 @@ class Machine:
 
     def open(self, binding: str | None = None) -> SimulatedCuda:
         self.openings += 1
-        self.on_open(binding)
         self.cuda = SimulatedCuda(self.openings)
         self.trt.cuda = self.cuda
         return self.cuda
@@ -141,10 +140,23 @@ def test_weak_types_are_in_the_summary(machine: Machine, model: Path, pair: Any,
     assert (used["typing"], used["chosen"]) == ("weak", "device cuda, as asked")
 
 
-def test_compare_with_a_plan(machine: Machine, model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_uses_only_names_that_its_version_has(
+    version: str, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.trt.__version__ = version
+    exactly = property(lambda own: Flavour("tensorrt", Exactly("", version, own.trt), version))
+    monkeypatch.setattr(Machine, "flavour", exactly)
+    result = detect(*pair, tmp_path / "out", model=model, device="cuda")
+    assert result.summary["engine"]["device"].startswith(f"TensorRT {version} (Simulated GPU")
+    assert result.summary["engine"]["typing"] == ("weak" if version in ("8.6.2", "10.3.0") else "strong")
+
+
+def test_compare_with_a_plan(machine: Machine, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = build_module.build(model, tmp_path / "own.plan", batches=Batches(1, 1, 1))
     asked: list[str | None] = []
-    machine.on_open = asked.append
+    opened = devices.open_cuda
+    monkeypatch.setattr(devices, "open_cuda", lambda binding: asked.append(binding) or opened(binding))
     command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", "pycuda"]
     result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "c.json")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
