@@ -31,7 +31,6 @@ class Session(Protocol):
         chosen: why this device, in a few words.
         typing: TensorRT's, `strong` or `weak`; None for other engines.
         flags: TensorRT's builder flags.
-        timings: (stage, milliseconds) of the latest batches on the device, where they are measured.
     """
 
     card: ModelCard
@@ -45,7 +44,9 @@ class Session(Protocol):
     flags: tuple[str, ...]
 
     @property
-    def timings(self) -> Iterable[tuple[str, float]]: ...
+    def timings(self) -> Iterable[tuple[str, float]]:
+        """(stage, milliseconds) of the latest batches on the device; nothing where they are not measured."""
+        ...
 
     @property
     def max_batch(self) -> int | None:

@@ -258,7 +258,10 @@ def load_plan(plan: Path, here: Target) -> tuple[bytes, PlanCard]:
     card = read_plan_card(plan)
     if reason := card.target.misfit(here):
         raise SessionError(f"{plan.name} does not fit: {reason}; build it again with `schanger-edge build`.")
-    content = plan.read_bytes()
+    try:
+        content = plan.read_bytes()
+    except OSError as error:
+        raise SessionError(f"{plan} cannot be read ({error.strerror}): let this user read it.") from error
     if hashlib.sha256(content).hexdigest() != card.plan_sha256:
         raise SessionError(f"{plan} is not the plan its sidecar describes, it is damaged or mixed up: build it again.")
     return content, card
