@@ -157,10 +157,10 @@ def test_compare_with_a_plan(machine: Machine, model: Path, tmp_path: Path, monk
     asked: list[str | None] = []
     opened = devices.open_cuda
     monkeypatch.setattr(devices, "open_cuda", lambda binding: asked.append(binding) or opened(binding))
-    command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", "pycuda"]
+    command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", "cuda-python"]
     result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "c.json")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert asked == ["pycuda"]
+    assert asked == ["cuda-python"]
     first, second = json.loads((tmp_path / "c.json").read_text())["engines"]
     assert (first["chosen"], first["stages"]) == ("device cpu, as asked", {})
     assert (second["chosen"], second["typing"]) == ("a plan runs with TensorRT alone", "strong")
