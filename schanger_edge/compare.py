@@ -22,6 +22,8 @@ from schanger_edge.products.tile_sheet import TileSheet
 from schanger_edge.rendered_tiles import sources_or_rendered
 from schanger_edge.scene.tile_pool import WholeTile
 from schanger_edge.sessions import Session, open_session
+from schanger_edge.sessions.account import Account, account
+from schanger_edge.sessions.gpu import Binding
 from schanger_edge.sessions.plans import SUFFIX
 from schanger_edge.tile_draw import draw_tiles
 
@@ -42,6 +44,7 @@ class Comparison:
         latency_ms: median milliseconds of one pair of tiles, of both, run by turns.
         latency_ratio: median over tiles of the second's time divided by the first's.
         tiles: file and offset of each tile.
+        engines: how both ran.
     """
 
     models: tuple[str, str]
@@ -51,11 +54,12 @@ class Comparison:
     latency_ms: tuple[float, float]
     latency_ratio: float
     tiles: list[str]
+    engines: tuple[Account, Account]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**plain, "agreement": self.agreement.as_dict()}
+        return {**plain, "agreement": self.agreement.as_dict(), "engines": [one.as_dict() for one in self.engines]}
 
 
 def compare(
@@ -67,6 +71,7 @@ def compare(
     worst: str | PathLike[str] | None = None,
     json_file: str | PathLike[str] | None = None,
     device: str = "cpu",
+    cuda: Binding | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Comparison:
     """Run two models on the same tiles, by turns.
@@ -79,6 +84,7 @@ def compare(
         worst: where to write a PNG of the tiles that differ most.
         json_file: where to write the result as JSON.
         device: of .onnx files, see `sessions.open_session`; plans run on the GPU.
+        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         progress: told (stage, done, total).
 
     Raises:
@@ -87,7 +93,7 @@ def compare(
     tell = progress or (lambda *_: None)
     if count < 1:
         raise ProductError(f"--tiles must be at least 1, not {count}.")
-    with _opened(first, device) as one, _opened(second, device) as other:
+    with _opened(first, device, cuda, progress) as one, _opened(second, device, cuda, progress) as other:
         if one.card.tile != other.card.tile:
             raise ModelError(
                 f"the models take tiles of {one.card.tile} and {other.card.tile}: export one of them anew."
@@ -109,6 +115,7 @@ def compare(
             (str(one.model), str(other.model)), (one.device, other.device), (one.card.precision, other.card.precision),
             agreement, (_milliseconds([pair[0] for pair in timed]), _milliseconds([pair[1] for pair in timed])),
             round(statistics.median(theirs / mine for mine, theirs in timed), 3), tiles.names(),
+            (account(one), account(other)),
         )  # fmt: skip
     if worst is not None:
         with replacing(Path(worst), ProductError) as temporary:
@@ -119,9 +126,11 @@ def compare(
     return result
 
 
-def _opened(model: str | PathLike[str], device: str) -> Session:
+def _opened(
+    model: str | PathLike[str], device: str, cuda: Binding | None, progress: Callable[[str, int, int], None] | None
+) -> Session:
     path = model_path(model)
-    return open_session(path, "cuda" if path.suffix == SUFFIX else device)
+    return open_session(path, "cuda" if path.suffix == SUFFIX else device, binding=cuda, progress=progress)
 
 
 def _milliseconds(seconds: Sequence[float]) -> float:

@@ -27,10 +27,14 @@ from schanger_edge.scene.protocol import predicted_tiles
 from schanger_edge.scene.samples import LabelRule
 from schanger_edge.scores import Counts
 from schanger_edge.sessions import Session, open_session
+from schanger_edge.sessions.account import Account, account
+from schanger_edge.sessions.gpu import Binding
 from schanger_edge.sweep import Sweep, SweepCounter, SweepPoint
 
 THRESHOLD = 0.5
 GALLERY_COUNT = 40
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Evaluation:
     counts: Counts
     paper_f1: float | None
     checkpoint_f1: float | None
+    engine: Account
     sweep: Sweep | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,12 +76,13 @@ def evaluate(
     model: str | PathLike[str] | None = None,
     json_file: str | PathLike[str] | None = None,
     device: str = "cpu",
+    cuda: Binding | None = None,
     label_rule: str = "auto",
     gallery: str | PathLike[str] | None = None,
     gallery_count: int = GALLERY_COUNT,
     sweep: str | PathLike[str] | None = None,
     gsd: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Score a model on a labelled dataset in any layout that `scene.layouts` knows, such as `ROOT/{split}/{A,B,label}`.
 
@@ -90,13 +96,14 @@ def evaluate(
         split: `test`, `val`, `train`; "." where the root itself holds the folders.
         model: an .onnx file or the name of a bundled model.
         json_file: where to write the result as JSON.
-        device: `cpu`.
+        device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
+        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         label_rule: which label values mean change, see `LabelRule.for_files`.
         gallery: where to write an HTML page of the images with most wrong pixels.
         gallery_count: how many images it shows at most.
         sweep: where to write the scores at all thresholds as JSON; the curve is drawn beside it as .png.
         gsd: metres per pixel, for the sweep's false alarms per km2; None takes the dataset's, else the model's.
-        progress: called with images done and images in all.
+        progress: told (stage, done, total): `images`, and before it the phases of a plan being built.
 
     Raises:
         SchangerError: the dataset or the model is not usable, or a result cannot be written.
@@ -107,7 +114,7 @@ def evaluate(
     files = pair_files(Path(root), split)
     rule = LabelRule.for_files(files, label_rule)
     page = Gallery(gallery_count) if gallery is not None else None
-    with open_session(model_path(model), device) as session:
+    with open_session(model_path(model), device, binding=cuda, progress=progress) as session:
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
         counts, tiles = _count(session, files, rule, page, counter, progress)
         published = benchmark if split == "test" else None  # published figures are of the test split
@@ -147,7 +154,7 @@ def _count(
     rule: LabelRule,
     page: Gallery | None,
     counter: SweepCounter | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> tuple[Counts, int]:
     """One pass over the split: counts and number of tiles; page and counter take what they need."""
     counts, tiles, done = Counts(), 0, 0
@@ -166,7 +173,7 @@ def _count(
             if counter is not None:
                 counter.end_image()
             if progress:
-                progress(done, len(files))
+                progress("images", done, len(files))
     return counts, tiles
 
 
@@ -184,6 +191,7 @@ def _evaluation(
         accuracy=counts.accuracy, counts=counts,
         paper_f1=published.paper_f1.get(size) if published else None,
         checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
+        engine=account(session),
     )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class ModelCard:
         bands: meaning of the three channels.
         precision: `fp32`, `fp16`, `int8` or `int8+fp16`.
         parent_sha256: hash of the model file this one was converted from; empty for a first export.
+        kept_fp32: names of the nodes that stay FP32 in an FP16 model, for their range or precision; empty otherwise.
         calibration: method, set hash and measured scores of an INT8 model; empty otherwise.
         scores: measured accuracy by dataset, such as `{"levir/val": {"f1": 0.7, "tiles": 32}}`.
         producer: program and version that wrote the file.
@@ -84,6 +85,7 @@ class ModelCard:
     bands: tuple[str, ...] = ("red", "green", "blue")
     precision: str = "fp32"
     parent_sha256: str = ""
+    kept_fp32: tuple[str, ...] = ()
     calibration: dict[str, Any] = dataclasses.field(default_factory=dict)
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
     producer: str = ""
@@ -115,7 +117,8 @@ class ModelCard:
             known = {field.name for field in dataclasses.fields(cls)}
             values = {key: value for key, value in values.items() if key in known}
             values["normalization"] = normalization_from(values["normalization"])
-            values["bands"] = tuple(values.get("bands", cls.bands))
+            for key in ("bands", "kept_fp32"):
+                values[key] = tuple(values.get(key, getattr(cls, key)))
             return cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"the model card cannot be read ({error}); export the model again.") from error

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from schanger_edge import compare as compare_module
 from schanger_edge.cli import app
 from schanger_edge.compare import compare
 from schanger_edge.errors import ModelError, ProductError
 from schanger_edge.products.tile_sheet import COLUMNS, GAP, HEAD, ROWS, SIDE, TileSheet
+from schanger_edge.sessions import Session, open_session
 
 TILE = 64
 
@@ -57,6 +59,23 @@ def test_own_pairs(
     assert result.exit_code == 0, result.output
     assert "4 tiles: agreement" in result.output
     assert "times as long as the first" in result.output
+
+
+def test_notes_and_the_progress_of_a_build_are_shown(
+    models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(model: Path, device: str, *, binding: str | None, progress: Callable[[str, int, int], None]) -> Session:
+        progress("Building engine", 1, 2)
+        session = open_session(model)
+        session.notes.append(f"opened for {device}, {binding}")
+        return session
+
+    monkeypatch.setattr(compare_module, "open_session", opened)
+    options = ["--tiles", "1", "--device", "cuda", "--cuda", "pycuda"]
+    result = CliRunner().invoke(app, ["compare", *map(str, models), *options], catch_exceptions=False)
+    assert "Building engine" in result.output
+    for model in models:
+        assert f"{model.name}: opened for cuda, pycuda" in result.output
 
 
 def test_models_of_other_tiles(models: tuple[Path, Path], standin: ModuleType, tmp_path: Path) -> None:

@@ -58,14 +58,14 @@ def truth(root: Path, model: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def test_everything_in_one_run(root: Path, model: Path, tmp_path: Path) -> None:
     plain = evaluate(root, split="val", model=model)
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[str, int, int]] = []
     page, sweep = tmp_path / "page.html", tmp_path / "sweep.json"
     result = evaluate(
         root, split="val", model=model, gallery=page, gallery_count=2, sweep=sweep, gsd=0.5,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda stage, done, total: seen.append((stage, done, total)),
     )  # fmt: skip
     assert result.as_dict() == plain.as_dict()
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [("images", 1, 3), ("images", 2, 3), ("images", 3, 3)]
     assert page.read_text().count("<section") == 2
     stored = json.loads(sweep.read_text())
     assert stored["split"] == "val"

@@ -26,6 +26,15 @@ def test_keys_of_a_newer_version_are_ignored() -> None:
     assert ModelCard.from_json(json.dumps(values)) == CARD
 
 
+def test_nodes_that_stay_fp32() -> None:
+    """A card of before they were named reads as naming none."""
+    card = dataclasses.replace(CARD, kept_fp32=("/norm/Pow", "/norm/Sqrt"))
+    assert ModelCard.from_json(card.to_json()) == card
+    values = json.loads(card.to_json())
+    del values["kept_fp32"]
+    assert ModelCard.from_json(json.dumps(values)) == CARD
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"name": "m"}', '{"normalization": 3}'])
 def test_no_card(text: str) -> None:
     with pytest.raises(ModelError, match=r"card cannot be read|normalization must"):

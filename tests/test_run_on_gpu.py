@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from simulator import MAGIC, SimulatedCuda, SimulatedTensorRT
+from tensorrt_names import VERSIONS, Exactly
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
@@ -106,6 +109,79 @@ def test_first_use_builds_and_says_so(machine: Machine, model: Path, pair: Any, 
     assert "TensorRT 10.13.3 (Simulated GPU, batches 1 to 8, 2 slots)" in second.output
     assert '"batch": 4' in (tmp_path / "out" / "summary.json").read_text()  # what the plan is fastest at
     assert machine.builds == 1
+
+
+def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    used = detect(*pair, tmp_path / "out", model=model, batch=20, device="auto").summary["engine"]
+    assert used["device"].startswith("TensorRT 10.13.3 (Simulated GPU")
+    assert used["chosen"] == "auto: the first choice is here"
+    assert (used["precision"], used["typing"], used["flags"]) == ("fp32", "strong", ())
+    assert used["batch"] == 8  # the plan takes no more
+    assert set(used["stages"]) == {"copy_in", "infer", "copy_out"}
+    for times in used["stages"].values():
+        assert times["batches"] >= 2
+        assert 0 <= times["median_ms"] <= times["p95_ms"]
+    assert "once for this GPU" in used["notes"][0]
+    on_cpu = detect(*pair, tmp_path / "out", model=model, batch=20).summary["engine"]
+    assert (on_cpu["chosen"], on_cpu["typing"], on_cpu["batch"]) == ("device cpu, as asked", None, 20)
+    assert on_cpu["stages"] == {}
+
+
+def test_a_smaller_batch_is_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    machine.trt.full_contexts = 2
+    summary = detect(*pair, tmp_path / "out", model=model, device="cuda").summary
+    assert summary["engine"]["batch"] == 2
+    assert "A plan for batches of at most 2 is taken instead" in " ".join(summary["engine"]["notes"])
+
+
+def test_weak_types_are_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    machine.trt.__version__ = "10.3.0"
+    used = detect(*pair, tmp_path / "out", model=model, device="cuda").summary["engine"]
+    assert (used["typing"], used["chosen"]) == ("weak", "device cuda, as asked")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_uses_only_names_that_its_version_has(
+    version: str, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.trt.__version__ = version
+    exactly = property(lambda own: Flavour("tensorrt", Exactly("", version, own.trt), version))
+    monkeypatch.setattr(Machine, "flavour", exactly)
+    result = detect(*pair, tmp_path / "out", model=model, device="cuda")
+    assert result.summary["engine"]["device"].startswith(f"TensorRT {version} (Simulated GPU")
+    assert result.summary["engine"]["typing"] == ("weak" if version in ("8.6.2", "10.3.0") else "strong")
+
+
+def test_compare_with_a_plan(machine: Machine, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = build_module.build(model, tmp_path / "own.plan", batches=Batches(1, 1, 1))
+    asked: list[str | None] = []
+    opened = devices.open_cuda
+    monkeypatch.setattr(devices, "open_cuda", lambda binding: asked.append(binding) or opened(binding))
+    command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", "cuda-python"]
+    result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "c.json")], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert asked == ["cuda-python"]
+    first, second = json.loads((tmp_path / "c.json").read_text())["engines"]
+    assert (first["chosen"], first["stages"]) == ("device cpu, as asked", {})
+    assert (second["chosen"], second["typing"]) == ("a plan runs with TensorRT alone", "strong")
+    assert second["stages"]["infer"]["batches"] == 3
+
+
+def test_evaluate_on_the_gpu(machine: Machine, model: Path, tmp_path: Path, ground: Ground) -> None:
+    for name, seed in (("A", 1), ("B", 2)):
+        (tmp_path / "data/val" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "data/val" / name / "1.png"), ground(TILE, TILE, seed).transpose(1, 2, 0))
+    (tmp_path / "data/val/label").mkdir()
+    cv2.imwrite(str(tmp_path / "data/val/label/1.png"), np.full((TILE, TILE), 255, np.uint8))
+    command = ["evaluate", "--root", str(tmp_path / "data"), "--split", "val", "--model", str(model)]
+    command += ["--device", "cuda", "--cuda", "cuda-python", "--json", str(tmp_path / "e.json")]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "once for this GPU" in result.output
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert written["device"] == written["engine"]["device"]
+    assert written["engine"]["device"].startswith("TensorRT 10.13.3 (Simulated GPU")
+    assert written["engine"]["stages"]["copy_out"]["batches"] == 1
 
 
 def test_a_plan_by_name(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:

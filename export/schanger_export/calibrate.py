@@ -137,7 +137,7 @@ def calibrate(
         parts = _each_part(parent, convs, thresholds, reference, tell)
         steps = _search(parent, convs, thresholds, reference, list(parts), tries[chosen], max_f1_loss, tell)
 
-        result = _built(parent, convs, thresholds, steps[-1].kept, drawn if fp16 else None)
+        result, kept_fp32 = _built(parent, convs, thresholds, steps[-1].kept, drawn if fp16 else None)
         facts = {
             "method": chosen, "tiles_sha256": drawn.sha256(), "tiles": len(drawn), "held_aside": len(held),
             "with_change": drawn.changed, "kept_high_precision": list(steps[-1].kept),
@@ -145,7 +145,7 @@ def calibrate(
         }  # fmt: skip
         precision = "int8+fp16" if fp16 else "int8"
         calibration = {**facts, "agreement": steps[-1].agreement.as_dict()}
-        write_card(result, converted_card(card, precision, sha256, calibration))
+        write_card(result, converted_card(card, precision, sha256, calibration, kept_fp32))
         onnx.save_model(result, str(temporary))
         found = verified(parent, temporary, reference, lambda found: _limits(found, max_f1_loss))
         values = {
@@ -241,16 +241,16 @@ def _built(
     thresholds: dict[str, float],
     kept: Sequence[str],
     range_tiles: TileSet | None,
-) -> onnx.ModelProto:
-    """The final graph; with tiles for ranges, FP16 where it is not INT8."""
+) -> tuple[onnx.ModelProto, list[str]]:
+    """The final graph; with tiles for ranges, FP16 where it is not INT8, and the nodes that stay FP32 then."""
     own = [conv.name for conv in convs if conv.part not in kept]
     if range_tiles is None:
-        return quantize(parent, thresholds, own)
+        return quantize(parent, thresholds, own), []
     newer = onnx.version_converter.convert_version(parent, OPSET_FP16)
     some = range_tiles.every(max(1, len(range_tiles) // RANGE_TILES))
     ranges = largest_values(parent, list(float_tensors(parent)), some)
-    converted, _ = to_fp16(quantize(newer, thresholds, own), ranges, resize=True)
-    return converted
+    converted = to_fp16(quantize(newer, thresholds, own), ranges, resize=True)
+    return converted.model, converted.kept
 
 
 def _limits(found: Agreement, max_f1_loss: float) -> list[tuple[str, float, float]]:

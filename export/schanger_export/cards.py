@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,16 @@ def compose_card(
 
 
 def converted_card(
-    card: ModelCard, precision: str, parent_sha256: str, calibration: Mapping[str, Any] | None = None
+    card: ModelCard,
+    precision: str,
+    parent_sha256: str,
+    calibration: Mapping[str, Any] | None = None,
+    kept_fp32: Iterable[str] = (),
 ) -> ModelCard:
     """The card of a model that was converted from the one with this card: the parent's scores don't hold for it."""
     return dataclasses.replace(
-        card, precision=precision, parent_sha256=parent_sha256, calibration=dict(calibration or {}), scores={},
+        card, precision=precision, parent_sha256=parent_sha256, kept_fp32=tuple(kept_fp32),
+        calibration=dict(calibration or {}), scores={},
         producer=f"{PRODUCER} {__version__}",
     )  # fmt: skip
 

@@ -79,21 +79,21 @@ def convert(
             parent, list(float_tensors(parent)), measured, lambda done: tell("ranges", done, len(measured))
         )
         for resize in (True, False):
-            converted, kept = to_fp16(parent, ranges, resize=resize)
-            found = reference.score(converted)
+            converted = to_fp16(parent, ranges, resize=resize)
+            found = reference.score(converted.model)
             if found.mean_difference <= MEAN_DIFFERENCE or not resize:
                 break
-        write_card(converted, converted_card(card, "fp16", sha256))
-        onnx.save_model(converted, str(temporary))
+        write_card(converted.model, converted_card(card, "fp16", sha256, kept_fp32=converted.kept))
+        onnx.save_model(converted.model, str(temporary))
         found = verified(parent, temporary, reference, fp16_limits)
         values: dict[str, Any] = {
             "model": target.name, "parent": model.name, "parent_sha256": sha256, "precision": "fp16",
-            "resize_fp16": resize, "limit": LARGEST, "kept_by_range": kept, "agreement": found.as_dict(),
+            "resize_fp16": resize, "limit": LARGEST, "kept_by_range": converted.by_range, "agreement": found.as_dict(),
             "tiles": {"ranges": measured.names(), "parity": held.names()},
             "largest_values": {name: float(f"{value:.5g}") for name, value in ranges.items()},
         }  # fmt: skip
         report_temporary.write_text(json.dumps(values, indent=1) + "\n")
-    return Conversion(target, (target.stat().st_size, model.stat().st_size), found, resize, kept, report)
+    return Conversion(target, (target.stat().st_size, model.stat().st_size), found, resize, converted.by_range, report)
 
 
 def report_path(target: Path, suffix: str = ".json") -> Path:

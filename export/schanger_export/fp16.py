@@ -7,6 +7,7 @@ FP16 nodes in FP32; so what must stay is decided by the ranges that were measure
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 
 import onnx
@@ -22,16 +23,28 @@ RESIZE = "Resize"
 _HALF, _SINGLE = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 
 
-def to_fp16(model: onnx.ModelProto, largest: Mapping[str, float], *, resize: bool) -> tuple[onnx.ModelProto, list[str]]:
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A converted copy.
+
+    Attributes:
+        model: the graph.
+        by_range: names of the nodes that stay FP32 because a tensor of theirs is too large.
+        kept: names of all nodes that stay FP32, sorted.
+    """
+
+    model: onnx.ModelProto
+    by_range: list[str]
+    kept: list[str]
+
+
+def to_fp16(model: onnx.ModelProto, largest: Mapping[str, float], *, resize: bool) -> Converted:
     """A converted copy.
 
     Args:
         model: with FP32 weights.
         largest: the largest |x| of each of its tensors over real tiles, in FP32.
         resize: whether Resize works in FP16 too.
-
-    Returns:
-        The model, and the names of the nodes that stay FP32 because a tensor of theirs is too large.
     """
     too_large = {name for name, value in largest.items() if value > LARGEST}
     by_range = [node.name for node in model.graph.node if too_large & {*node.input, *node.output}]
@@ -52,7 +65,7 @@ def to_fp16(model: onnx.ModelProto, largest: Mapping[str, float], *, resize: boo
         if tensor.name in originals:  # the converter makes Resize's factors FP16 too, which ONNX forbids
             tensor.CopyFrom(originals[tensor.name])
     _drop_detours(converted.graph)
-    return converted, by_range
+    return Converted(converted, by_range, sorted(blocked))
 
 
 def _always(graph: onnx.GraphProto) -> set[str]:

@@ -50,7 +50,7 @@ def build(
     flavour: Annotated[FlavourOption | None, typer.Option(help="What is installed, TensorRT first.")] = None,
     compute_capability: Annotated[
         list[str] | None,
-        typer.Option(help="RTX only: build for these, such as 8.6,8.9,12.0 (commas, no spaces), without a GPU."),
+        typer.Option(help="RTX only: build for these, without a GPU. '8.6 8.9 12.0', 8.6,8.9,12.0, or repeated."),
     ] = None,
     cuda: Annotated[BindingOption | None, typer.Option(help="Package that asks for the GPU.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build although the cache has it.")] = False,
@@ -59,7 +59,7 @@ def build(
     from schanger_edge.bundled import model_path
     from schanger_edge.sessions.build import build as build_tool
 
-    capabilities = [part for text in compute_capability or () for part in text.split(",") if part]
+    capabilities = " ".join(compute_capability or ()).replace(",", " ").split()
     with progress_bars() as progress:
         result = build_tool(
             model_path(model), output, batches=_batches(batch), workspace=workspace, level=optimization_level,

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.printing import progress_bars
 from schanger_edge.errors import missing_extra
 
@@ -108,6 +109,7 @@ def compare(
     pairs: Pairs = None,
     tiles: Annotated[int, typer.Option(help="How many tiles.")] = 32,
     device: Annotated[str, typer.Option(help="Where .onnx files run: cpu, cuda, cuda:onnxruntime, auto.")] = "cpu",
+    cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
     worst: Annotated[Path | None, typer.Option(help="Also write a PNG of the tiles that differ most.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
 ) -> None:
@@ -121,10 +123,14 @@ def compare(
             sources=pairs or (),
             count=tiles,
             device=device,
+            cuda=cuda.value if cuda else None,
             worst=worst,
             json_file=json_file,
             progress=progress,
         )
+    for name, used in zip(result.models, result.engines, strict=True):
+        for note in used.notes:
+            err.print(f"{Path(name).name}: {note}")
     for name, engine, precision, latency in zip(
         result.models, result.devices, result.precisions, result.latency_ms, strict=True
     ):

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from schanger_edge.detect import Detection
 
 
+BUILD = "build"  # the stage that `sessions.build` begins and ends with
+BUILD_TAKES = (
+    "building a TensorRT plan: this may take minutes, longest on small boards, while kernels are tried. "
+    "It is kept, so that the next start does without."
+)
+
+
 def print_result(result: Detection) -> None:
     """What `run` and `demo` end with."""
     summary = result.summary
@@ -51,9 +58,12 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, Any] = {}
 
     def update(stage: str, done: int, total: int) -> None:
+        if stage == BUILD and stage not in tasks:
+            err.print(BUILD_TAKES)
+        size = None if stage == BUILD and not done else total  # nobody knows how far it is: the bar only moves
         if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total, pixels=stage in ("render", "predict"))
-        bars.update(tasks[stage], completed=done, total=total)
+            tasks[stage] = bars.add_task(stage, total=size, pixels=stage in ("render", "predict"))
+        bars.update(tasks[stage], completed=done, total=size)
 
     with bars:
         yield update

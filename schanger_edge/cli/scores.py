@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.printing import percent, progress_bars
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Which split; . where ROOT itself holds A, B, label.")] = "test",
     model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda, cuda:onnxruntime, auto.")] = "cpu",
+    cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
     label_rule: Annotated[
         str, typer.Option(help="Label values that mean change: auto, nonzero, >127, or values such as 2,3.")
@@ -40,9 +43,11 @@ def evaluate(
     with progress_bars() as progress:
         result = evaluate_tool(
             root, dataset=dataset, split=split, model=model, json_file=json_file, label_rule=label_rule,
-            gallery=gallery, gallery_count=gallery_count, sweep=sweep, gsd=gsd,
-            progress=lambda done, total: progress("images", done, total),
+            gallery=gallery, gallery_count=gallery_count, sweep=sweep, gsd=gsd, device=device,
+            cuda=cuda.value if cuda else None, progress=progress,
         )  # fmt: skip
+    for note in result.engine.notes:
+        err.print(note)
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
     out.print(percent(result, "f1", "precision", "recall", "iou", "accuracy"))
     official = "" if result.official_tiles is None else f" (official split: {result.official_tiles})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,9 @@ class Session(Protocol):
         device: engine, version and device in words, such as `ONNX Runtime 1.20 (CPU, 2 threads)`.
         notes: what the user should hear of, in sentences: why this device, what differs from what was asked for.
         slots: batches that may be under way at once.
+        chosen: why this device, in a few words.
+        typing: TensorRT's, `strong` or `weak`; None for other engines.
+        flags: TensorRT's builder flags.
     """
 
     card: ModelCard
@@ -36,6 +39,14 @@ class Session(Protocol):
     device: str
     notes: list[str]
     slots: int
+    chosen: str
+    typing: str | None
+    flags: tuple[str, ...]
+
+    @property
+    def timings(self) -> Iterable[tuple[str, float]]:
+        """(stage, milliseconds) of the latest batches on the device; nothing where they are not measured."""
+        ...
 
     @property
     def max_batch(self) -> int | None:

@@ -12,7 +12,7 @@ from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.files import replacing
 from schanger_edge.model_card import ModelCard
 from schanger_edge.sessions import gpu, plans
-from schanger_edge.sessions.builder import Batches, Progress, Recipe, build_plan
+from schanger_edge.sessions.builder import OBEY, Batches, Progress, Recipe, build_plan
 from schanger_edge.sessions.flavour import STRONG_SINCE, Flavour, Name, load_flavour
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.sessions.plans import PlanCard, Target
@@ -41,11 +41,12 @@ class Built:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Which file a plan is built from, with which flags, and why."""
+    """Which file a plan is built from, with which flags, why, and what must stay FP32 although a flag says FP16."""
 
     source: Path
     flags: tuple[str, ...]
     explanation: str
+    keep_fp32: tuple[str, ...] = ()
 
 
 def build(
@@ -100,7 +101,10 @@ def build(
         _make_cache(path.parent)
     # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
     for_these = target.capabilities if trt.name == "rtx" else tuple(capabilities)
-    recipe = Recipe(choice.source, card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, level)
+    recipe = Recipe(
+        choice.source, card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, level,
+        choice.keep_fp32,
+    )  # fmt: skip
     with plans.locked(path):  # another process may be building the same
         if not rebuild and (found := _cached(path, wanted)):
             return Built(path, found, True, f"{path} is there already; {choice.explanation}")
@@ -125,7 +129,7 @@ def find_built(model: Path, trt: Flavour, binding: gpu.Binding | None = None) ->
     here, choice = target_here(trt, (), binding), choose_source(model, card, trt)
     wanted = sha256, _sha256(choice.source), choice.flags
     fitting = []
-    for plan in plans.engine_cache().glob(f"*{plans.SUFFIX}"):
+    for plan in plans.cached_plans():
         try:
             found = plans.read_plan_card(plan)
             if (found.model_sha256, found.source_sha256, found.flags) == wanted:
@@ -178,17 +182,26 @@ def choose_source(model: Path, card: ModelCard, trt: Flavour) -> Choice:
                 f"{weak}, and FP16 is then built from the FP32 model: put the file that {model.name} was converted "
                 f"from beside it (its sha256 begins with {(card.parent_sha256 or 'unknown')[:12]})."
             )
-        return Choice(
-            source, ("FP16",), f"{weak}; built from its parent {source.name} with the flag FP16, and TensorRT chooses "
-            "what runs in FP16: check it with `schanger-edge compare`",
-        )  # fmt: skip
+        explanation = f"{weak}; built from its parent {source.name} with the flag FP16, and TensorRT chooses what runs "
+        return _held(Choice(source, ("FP16",), f"{explanation}in FP16"), card)
     source = model if card.precision == "int8" else _sibling(model, "int8", lambda other, _: _same_scales(other, card))
     if source is None:
         raise ModelError(
             f"{weak}, and INT8 is then built from a plain INT8 model: run `schanger-edge calibrate` without --fp16, "
             f"with the same --pairs, and put its result beside {model.name}."
         )
-    return Choice(source, ("FP16", "INT8"), f"{weak}; built from {source.name} with the flags FP16 and INT8")
+    return _held(
+        Choice(source, ("FP16", "INT8"), f"{weak}; built from {source.name} with the flags FP16 and INT8"), card
+    )
+
+
+def _held(choice: Choice, card: ModelCard) -> Choice:
+    """With weak types: what the model keeps in FP32 is held there, where its card names it."""
+    check = "check it with `schanger-edge compare`"
+    if not card.kept_fp32:
+        return dataclasses.replace(choice, explanation=f"{choice.explanation}: {check}")
+    explanation = f"{choice.explanation}, but for {len(card.kept_fp32)} nodes that are held in FP32: {check}"
+    return Choice(choice.source, (*choice.flags, OBEY), explanation, card.kept_fp32)
 
 
 def _same_scales(other: ModelCard, card: ModelCard) -> bool:
@@ -225,8 +238,7 @@ def _make_cache(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SessionError(
-            f"the engine cache {folder} cannot be made ({error.strerror}): set {plans.CACHE_VARIABLE} to a folder "
-            "that may be written."
+            f"the engine cache {folder} cannot be made ({error.strerror}): {plans.OTHER_CACHE}"
         ) from error
 
 

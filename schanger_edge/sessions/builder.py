@@ -18,6 +18,7 @@ from schanger_edge.model_card import INPUT_NAMES
 from schanger_edge.sessions.flavour import Flavour, error_log
 
 Progress = Callable[[str, int, int], None]
+OBEY = "OBEY_PRECISION_CONSTRAINTS"  # TensorRT fails where it cannot keep what layers are told
 SAID = 3  # of the builder's last complaints, those that are repeated to the user
 
 
@@ -48,6 +49,7 @@ class Recipe:
         capabilities: compute capabilities to build for, such as `8.6`; empty for the GPU that is here.
         workspace: bytes of scratch memory the engine may take; None leaves it to TensorRT.
         level: builder optimization level, 0 to 5; None leaves it to TensorRT.
+        keep_fp32: names of the nodes that weak types must not make FP16; it goes with `OBEY`.
     """
 
     source: Path
@@ -57,6 +59,7 @@ class Recipe:
     capabilities: tuple[str, ...] = ()
     workspace: int | None = None
     level: int | None = None
+    keep_fp32: tuple[str, ...] = ()
 
 
 def build_plan(
@@ -83,6 +86,7 @@ def build_plan(
     parser = trt.OnnxParser(network, log)
     if not parser.parse(recipe.source.read_bytes()):
         raise SessionError(_parse_errors(flavour, parser, recipe.source))
+    _hold_in_fp32(flavour, network, recipe)
     config = builder.create_builder_config()
     if recipe.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace)
@@ -133,10 +137,39 @@ def _signals_wait(monitor: Any) -> Iterator[None]:
         signal.raise_signal(arrived[0])
 
 
+def _hold_in_fp32(flavour: Flavour, network: Any, recipe: Recipe) -> None:
+    """Layers compute in FP32 and hand it on; the parser names a node's layer after the node."""
+    if not recipe.keep_fp32:
+        return
+    fp32, wanted = flavour.module.DataType.FLOAT, set(recipe.keep_fp32)
+    for number in range(network.num_layers):
+        layer = network.get_layer(number)
+        if layer.name not in wanted:
+            continue
+        wanted.remove(layer.name)
+        layer.precision = fp32
+        for output in range(layer.num_outputs):
+            layer.set_output_type(output, fp32)
+    if wanted:
+        raise SessionError(
+            f"{flavour.words} has no layer for {len(wanted)} of {len(recipe.keep_fp32)} nodes of {recipe.source.name} "
+            f"that must stay FP32, such as {min(wanted)}: build from the FP32 model instead."
+        )
+
+
 def known_capabilities(flavour: Flavour) -> list[str]:
     """Compute capabilities an RTX builder can build for: `SM86` is 8.6."""
     names = [name for name in dir(flavour.module.ComputeCapability) if name.startswith("SM") and name[2:].isdigit()]
     return sorted((f"{name[2:-1]}.{name[-1]}" for name in names), key=float)
+
+
+def check_capability(flavour: Flavour, capability: str) -> None:
+    """Raise SessionError where TensorRT-RTX has no kernels for GPUs of this compute capability."""
+    known = known_capabilities(flavour) if flavour.name == "rtx" else [capability]
+    if capability not in known:
+        raise SessionError(
+            f"{flavour.words} cannot build for compute capability {capability}: it knows {', '.join(known)}."
+        )
 
 
 def _set_capabilities(flavour: Flavour, config: Any, capabilities: Sequence[str]) -> None:
@@ -146,12 +179,8 @@ def _set_capabilities(flavour: Flavour, config: Any, capabilities: Sequence[str]
         raise SessionError(
             "TensorRT builds for the GPU it runs on: leave out --compute-capability, or give --flavour rtx."
         )
-    known = known_capabilities(flavour)
     for capability in capabilities:
-        if capability not in known:
-            raise SessionError(
-                f"{flavour.words} cannot build for compute capability {capability}: it knows {', '.join(known)}."
-            )
+        check_capability(flavour, capability)
     config.num_compute_capabilities = len(capabilities)
     for number, capability in enumerate(capabilities):
         name = f"SM{capability.replace('.', '')}"

@@ -11,7 +11,7 @@ import onnxruntime
 from schanger_edge.errors import SchangerError, SessionError
 from schanger_edge.sessions import Session, gpu
 from schanger_edge.sessions.build import MEGABYTE, build, find_built
-from schanger_edge.sessions.builder import Batches, Progress
+from schanger_edge.sessions.builder import Batches, Progress, check_capability
 from schanger_edge.sessions.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.flavour import load_flavour
 from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
@@ -39,19 +39,19 @@ def open_on(model: Path, device: str, wish: Wish) -> Session:
     if model.suffix == SUFFIX:
         if device not in (AUTO, CUDA):
             raise SessionError(f"{model.name} is a TensorRT plan and runs with --device cuda only.")
-        return _tensorrt(model, wish)
-    if device == CPU:
-        return OnnxRuntimeSession(model, wish.threads)
-    if device == CUDA:
-        return _tensorrt(model, wish)
-    if device == CUDA_ONNXRUNTIME:
-        return _onnxruntime_on_cuda(model, wish)
-    return _automatic(model, wish)
+        session, chosen = _tensorrt(model, wish), "a plan runs with TensorRT alone"
+    elif device == AUTO:
+        session, chosen = _automatic(model, wish)
+    else:
+        openers = {CPU: _onnxruntime, CUDA: _tensorrt, CUDA_ONNXRUNTIME: _onnxruntime_on_cuda}
+        session, chosen = openers[device](model, wish), f"device {device}, as asked"
+    session.chosen = chosen
+    return session
 
 
-def _automatic(model: Path, wish: Wish) -> Session:
-    """TensorRT, else ONNX Runtime's CUDA provider, else the CPU; a note says why."""
-    reasons = []
+def _automatic(model: Path, wish: Wish) -> tuple[Session, str]:
+    """TensorRT, else ONNX Runtime's CUDA provider, else the CPU; and why. A note says what is in the way of better."""
+    reasons: list[str] = []
     if not driver_present():
         reasons.append(NO_DRIVER)
     else:
@@ -62,10 +62,10 @@ def _automatic(model: Path, wish: Wish) -> Session:
                 reasons.append(str(error))
                 continue
             session.notes[:0] = reasons
-            return session
-    session = OnnxRuntimeSession(model, wish.threads)
+            return session, f"auto: {' '.join(reasons) or 'the first choice is here'}"
+    session = _onnxruntime(model, wish)
     session.notes.append(f"on the CPU ({session.card.precision}): {' '.join(reasons)}")
-    return session
+    return session, f"auto: {' '.join(reasons)}"
 
 
 def usable_engine() -> str:
@@ -74,6 +74,7 @@ def usable_engine() -> str:
         return f"ONNX Runtime on the CPU: {NO_DRIVER}"
     try:
         trt, device = load_flavour(), find_gpu()
+        check_capability(trt, device.capability)
     except SessionError as error:
         if CUDA_PROVIDER in onnxruntime.get_available_providers():
             return f"ONNX Runtime on the GPU: {error}"
@@ -133,6 +134,10 @@ def _as_built(card: PlanCard, batches: Batches) -> _How:
 def _careful() -> _How:
     """For boards on which builder, engine and everything else share a few gigabytes."""
     return _How(Batches(1, 1, 1), workspace=512, level=3)
+
+
+def _onnxruntime(model: Path, wish: Wish) -> Session:
+    return OnnxRuntimeSession(model, wish.threads)
 
 
 def _onnxruntime_on_cuda(model: Path, wish: Wish) -> Session:

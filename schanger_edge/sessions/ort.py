@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +26,10 @@ class OnnxRuntimeSession:
     """See `sessions.Session`."""
 
     max_batch = None
+    typing: str | None = None
+    flags: tuple[str, ...] = ()
+    timings: Sequence[tuple[str, float]] = ()
+    chosen = ""
 
     def __init__(self, model: Path, threads: int | None = None, provider: str = CPU_PROVIDER) -> None:
         threads = threads or available_cores()

@@ -26,6 +26,7 @@ from schanger_edge.sessions.flavour import WORDS
 SUFFIX = ".plan"
 FORMAT = 2
 CACHE_VARIABLE = "SCHANGER_EDGE_CACHE"
+OTHER_CACHE = f"set {CACHE_VARIABLE} to a folder that may be written."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,11 +187,33 @@ def _is_still(file: IO[str], path: Path) -> bool:
 
 
 def engine_cache() -> Path:
-    """The user's own folder for plans: SCHANGER_EDGE_CACHE, else XDG_CACHE_HOME, else ~/.cache."""
+    """The user's own folder for plans: SCHANGER_EDGE_CACHE, else XDG_CACHE_HOME, else ~/.cache.
+
+    Raises:
+        SessionError: this user has no home folder.
+    """
     own = os.environ.get(CACHE_VARIABLE)
     if own:
         return Path(own) / "engines"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "schanger-edge" / "engines"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "schanger-edge" / "engines"
+    except RuntimeError as error:
+        raise SessionError(f"there is no home folder for the engine cache: {OTHER_CACHE}") from error
+
+
+def cached_plans() -> list[Path]:
+    """The plans in the engine cache; none where there is no such folder yet.
+
+    Raises:
+        SessionError: the folder cannot be read.
+    """
+    folder = engine_cache()
+    try:
+        return [folder / name for name in os.listdir(folder) if name.endswith(SUFFIX)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SessionError(f"the engine cache {folder} cannot be read ({error.strerror}): {OTHER_CACHE}") from error
 
 
 def write_plan(plan: Path, content: bytes, card: PlanCard) -> PlanCard:
@@ -235,7 +258,10 @@ def load_plan(plan: Path, here: Target) -> tuple[bytes, PlanCard]:
     card = read_plan_card(plan)
     if reason := card.target.misfit(here):
         raise SessionError(f"{plan.name} does not fit: {reason}; build it again with `schanger-edge build`.")
-    content = plan.read_bytes()
+    try:
+        content = plan.read_bytes()
+    except OSError as error:
+        raise SessionError(f"{plan} cannot be read ({error.strerror}): let this user read it.") from error
     if hashlib.sha256(content).hexdigest() != card.plan_sha256:
         raise SessionError(f"{plan} is not the plan its sidecar describes, it is damaged or mixed up: build it again.")
     return content, card

@@ -83,6 +83,8 @@ class TensorRTSession:
             content, self._plan_card = plans.load_plan(plan, here)
             self.card, self.model = self._plan_card.card, plan
             self.model_sha256 = self._plan_card.model_sha256
+            self.typing: str | None = self._plan_card.typing
+            self.flags, self.chosen = self._plan_card.flags, ""
             self.notes: list[str] = []
             self.timings: deque[tuple[str, float]] = deque(maxlen=TIMINGS_KEPT)
             self._cuda, self._trt, self._log = cuda, flavour.module, error_log(flavour.module)

@@ -153,6 +153,10 @@ class TestFp16:
             assert session.card.parent_sha256 == parent.model_sha256
             assert session.card.scores == {}
             assert session.card.normalization == parent.card.normalization
+            kinds = {node.name: node.op_type for node in onnx.load(str(model)).graph.node}
+            assert {kinds[name] for name in session.card.kept_fp32} >= {"Pow", "Sqrt", "ReduceMean"}
+            assert "Conv" not in {kinds[name] for name in session.card.kept_fp32}
+            assert parent.card.kept_fp32 == ()
 
     def test_convolutions_are_fp16_and_layer_norm_is_not(self, converted: Path) -> None:
         graph = onnx.shape_inference.infer_shapes(onnx.load(str(converted))).graph
@@ -174,8 +178,10 @@ class TestFp16:
     def test_a_tensor_that_passes_the_limit_stays_fp32(self, model: Path) -> None:
         parent = read_model(model)[0]
         name = "/Bi5/Bi5.0/attn/spatial_gating_unit/Mul_output_0"
-        converted, kept = to_fp16(parent, {name: LARGEST + 1}, resize=True)
-        assert "/Bi5/Bi5.0/attn/spatial_gating_unit/Mul" in kept
+        result = to_fp16(parent, {name: LARGEST + 1}, resize=True)
+        assert "/Bi5/Bi5.0/attn/spatial_gating_unit/Mul" in result.by_range
+        assert set(result.by_range) < set(result.kept)
+        converted = result.model
         kinds = {
             info.name: info.type.tensor_type.elem_type
             for info in onnx.shape_inference.infer_shapes(converted).graph.value_info
@@ -354,13 +360,13 @@ class TestParityGate:
         honest = convert_module.to_fp16
 
         def planted(*arguments: Any, **options: Any) -> Any:
-            converted, kept = honest(*arguments, **options)
-            for tensor in converted.graph.initializer:
+            converted = honest(*arguments, **options)
+            for tensor in converted.model.graph.initializer:
                 if tensor.name == layer:
                     values = onnx.numpy_helper.to_array(tensor).copy()
                     values.reshape(-1)[0] *= 10
                     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-            return converted, kept
+            return converted
 
         monkeypatch.setattr(convert_module, "to_fp16", planted)
         with pytest.raises(ModelError, match="another weight"):
@@ -373,12 +379,12 @@ class TestParityGate:
         honest = calibrate_module._built
 
         def planted(*arguments: Any) -> Any:
-            result = honest(*arguments)
+            result, kept = honest(*arguments)
             for tensor in result.graph.initializer:
                 if tensor.name.startswith("/decoder5") and tensor.name.endswith("_scale"):
                     values = onnx.numpy_helper.to_array(tensor) / 100
                     tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
-            return result
+            return result, kept
 
         monkeypatch.setattr(calibrate_module, "_built", planted)
         with pytest.raises(ModelError, match="differs from its parent"):

@@ -90,7 +90,7 @@ def quantized(parent: Any) -> Callable[[Any], Any]:
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_fp16_has_no_fp32_convolution(capability: str, parent: Any) -> None:
-    found = convolution_types(to_fp16(parent, {}, resize=True)[0], capability)
+    found = convolution_types(to_fp16(parent, {}, resize=True).model, capability)
     wanted = {conv.name for conv in convolutions(parent) if "/se/" not in conv.name}
     assert wanted - set(found) == set()  # squeeze-excite's tiny ones may be fused into layers of other kinds
     assert {kind for kinds in found.values() for kind in kinds} == {"Half"}
@@ -102,7 +102,7 @@ def test_int8_convolutions_are_the_expected_ones(
     fp16: bool, capability: str, parent: Any, quantized: Callable[[Any], Any]
 ) -> None:
     if fp16:
-        model = to_fp16(quantized(onnx.version_converter.convert_version(parent, 19)), {}, resize=True)[0]
+        model = to_fp16(quantized(onnx.version_converter.convert_version(parent, 19)), {}, resize=True).model
     else:
         model = quantized(parent)
     found = convolution_types(model, capability)

@@ -19,8 +19,8 @@ from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.sessions import build as build_module
 from schanger_edge.sessions.build import build, choose_source, find_built
-from schanger_edge.sessions.builder import Batches, Recipe
-from schanger_edge.sessions.flavour import Flavour, load_flavour
+from schanger_edge.sessions.builder import OBEY, Batches, Recipe
+from schanger_edge.sessions.flavour import Flavour, error_log, load_flavour
 from schanger_edge.sessions.gpu import Gpu
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.sessions.plans import load_plan, read_plan_card, sidecar_of
@@ -53,16 +53,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         return quantize(model, {conv.activation: 4.0 for conv in convs}, [conv.name for conv in convs])
 
     newer = onnx.version_converter.convert_version(graph, 19)
-    made = {
-        "fp16": to_fp16(graph, {}, resize=True)[0],
-        "int8": quantized(graph),
-        "int8+fp16": to_fp16(quantized(newer), {}, resize=True)[0],
-    }
+    half, both = to_fp16(graph, {}, resize=True), to_fp16(quantized(newer), {}, resize=True)
+    made = {"fp16": (half.model, half.kept), "int8": (quantized(graph), []), "int8+fp16": (both.model, both.kept)}
     calibration = {"method": "made up", "tiles_sha256": "none", "kept_high_precision": []}
     paths = {"fp32": parent}
-    for precision, model in made.items():
+    for precision, (model, kept) in made.items():
         facts = calibration if "int8" in precision else None
-        write_card(model, converted_card(card, precision, sha256, facts))
+        write_card(model, converted_card(card, precision, sha256, facts, kept))
         paths[precision] = folder / f"small.{precision}.onnx"
         onnx.save_model(model, str(paths[precision]))
     return paths
@@ -120,6 +117,7 @@ def test_the_command(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_pat
     assert result.exit_code == 0
     assert "fp32, for any GPU of compute capability 8.6; built" in result.output
     assert "takes the types from small.onnx (fp32)" in result.output
+    assert "this may take minutes" in result.output
     card = read_plan_card(plan)
     assert (card.batches, card.workspace, card.level) == (Batches(1, 1, 1), 512 << 20, 0)
     assert not cache.exists()
@@ -127,9 +125,33 @@ def test_the_command(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_pat
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     assert "; found" in result.output
+    assert "this may take minutes" not in result.output
     sidecar_of(plan).unlink()
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert "; built" in result.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--compute-capability", "8.6 8.9 12.0"],
+        ["--compute-capability", "8.6,8.9,12.0"],
+        ["--compute-capability", "8.6, 8.9,12.0"],
+        ["--compute-capability", "8.6", "--compute-capability", "8.9", "--compute-capability", "12.0"],
+    ],
+)
+def test_capabilities_are_given_in_several_ways(
+    options: list[str], models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def stop(*_: object, capabilities: list[str], **__: object) -> None:
+        asked.append(capabilities)
+        raise SessionError("no further.")
+
+    monkeypatch.setattr(build_module, "build", stop)
+    CliRunner().invoke(app, ["build", str(models["fp32"]), *options])
+    assert asked == [list(CAPABILITIES)]
 
 
 def test_what_cannot_be_built_is_said(
@@ -182,9 +204,9 @@ def test_a_gpu_is_needed_or_a_capability(models: dict[str, Path], rtx: Flavour, 
 @pytest.mark.parametrize(
     ("version", "precision", "flags", "source"),
     [
-        ("8.6.2", "fp16", ("FP16",), "fp32"),
+        ("8.6.2", "fp16", ("FP16", OBEY), "fp32"),
         ("10.3.0", "int8", ("FP16", "INT8"), "int8"),
-        ("10.3.0", "int8+fp16", ("FP16", "INT8"), "int8"),
+        ("10.3.0", "int8+fp16", ("FP16", "INT8", OBEY), "int8"),
         ("10.13.3", "fp16", (), "fp16"),
     ],
 )
@@ -208,7 +230,8 @@ def test_the_builder_gets_what_was_asked_for(
     built = build(models[precision], **options)
     build(models[precision], **options, rebuild=True)
     tile = built.card.card.tile
-    recipe = Recipe(models[source], tile, Batches(2, 3, 5), flags, (), 256 << 20, 3)
+    held = built.card.card.kept_fp32 if OBEY in flags else ()
+    recipe = Recipe(models[source], tile, Batches(2, 3, 5), flags, (), 256 << 20, 3, held)
     assert asked == [(trt, recipe, b""), (trt, recipe, b"+")]
     assert (tmp_path / "timings").read_bytes() == b"++"
     assert built.card.target.gpu == "Orin, 16 multiprocessors"
@@ -272,14 +295,36 @@ class TestWeakTypes:
 
     def test_fp16_from_the_parent(self, models: dict[str, Path]) -> None:
         choice = choose_source(models["fp16"], read_card(models["fp16"])[0], self.OLD)
-        assert (choice.source, choice.flags) == (models["fp32"], ("FP16",))
+        assert (choice.source, choice.flags) == (models["fp32"], ("FP16", OBEY))
         assert "TensorRT 10.3.0 is older than 10.12" in choice.explanation
         assert "parent small.onnx with the flag FP16" in choice.explanation
+        assert f"but for {len(choice.keep_fp32)} nodes that are held in FP32: check it" in choice.explanation
+
+    def test_a_card_that_names_no_nodes(self, models: dict[str, Path]) -> None:
+        """Of a model converted before cards named them."""
+        card = dataclasses.replace(read_card(models["fp16"])[0], kept_fp32=())
+        choice = choose_source(models["fp16"], card, self.OLD)
+        assert (choice.flags, choice.keep_fp32) == (("FP16",), ())
+        assert "TensorRT chooses what runs in FP16: check it with `schanger-edge compare`" in choice.explanation
+
+    @pytest.mark.parametrize(("precision", "source"), [("fp16", "fp32"), ("int8+fp16", "int8")])
+    def test_nodes_that_stay_fp32_are_layers_of_the_file_that_is_built(
+        self, precision: str, source: str, models: dict[str, Path], rtx: Flavour
+    ) -> None:
+        """By RTX's own parser: it names a node's layer after the node, and they give floats."""
+        trt = rtx.module
+        log = error_log(trt)
+        network = trt.Builder(log).create_network(rtx.network_flags)
+        assert trt.OnnxParser(network, log).parse(models[source].read_bytes())
+        layers = {layer.name: layer for layer in map(network.get_layer, range(network.num_layers))}
+        kept = choose_source(models[precision], read_card(models[precision])[0], self.OLD).keep_fp32
+        assert len(kept) > 50
+        assert {layers[name].get_output(0).dtype for name in kept} == {trt.DataType.FLOAT}
 
     def test_int8_from_the_plain_int8_model(self, models: dict[str, Path]) -> None:
-        for precision in ("int8", "int8+fp16"):
+        for precision, more in (("int8", ()), ("int8+fp16", (OBEY,))):
             choice = choose_source(models[precision], read_card(models[precision])[0], self.OLD)
-            assert (choice.source, choice.flags) == (models["int8"], ("FP16", "INT8"))
+            assert (choice.source, choice.flags) == (models["int8"], ("FP16", "INT8", *more))
 
     def test_fp32_needs_no_flag(self, models: dict[str, Path]) -> None:
         choice = choose_source(models["fp32"], read_card(models["fp32"])[0], self.OLD)

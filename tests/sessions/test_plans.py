@@ -131,6 +131,15 @@ def test_the_key_changes_with_what_makes_a_plan_valid(changed: dict[str, object]
     assert dataclasses.replace(card(), model="renamed.onnx", producer="newer").key == card().key
 
 
+def test_a_plan_that_may_not_be_read(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(SessionError, match=r"toy\.plan cannot be read \(Permission denied\): let this user read it"):
+        load_plan(plan, ORIN)
+
+
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SCHANGER_EDGE_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -1,0 +1,161 @@
+"""What a machine's system files say of it: Jetson board, JetPack, power mode, clocks, NVIDIA driver, memory.
+
+Every function takes the folder that stands for `/`, and answers in words; what cannot be read is said, never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+JETPACKS = (
+    ((34, 1, 0), "5.0 DP"), ((35, 1, 0), "5.0.2"), ((35, 2, 1), "5.1"), ((35, 3, 1), "5.1.1"), ((35, 4, 1), "5.1.2"),
+    ((35, 5, 0), "5.1.3"), ((35, 6, 0), "5.1.4"), ((35, 6, 1), "5.1.5"), ((35, 6, 2), "5.1.5"),
+    ((36, 2, 0), "6.0 DP"), ((36, 3, 0), "6.0"), ((36, 4, 0), "6.1"), ((36, 4, 3), "6.2"), ((36, 4, 4), "6.2.1"),
+    ((36, 5, 0), "6.2.2"), ((36, 5, 2), "6.2.3"),
+    ((38, 2, 0), "7.0"), ((38, 2, 1), "7.0"), ((38, 4, 0), "7.1"), ((39, 2, 0), "7.2"), ((39, 2, 1), "7.2.1"),
+)  # fmt: skip
+"""Jetson Linux (L4T) release and the JetPack it came with, by NVIDIA's JetPack archive; oldest first."""
+
+TOO_OLD = " (not supported: Python 3.8, TensorRT 8.5; install JetPack 6)"
+EMC = "sys/kernel/debug/bpmp/debug/clk/emc"  # root alone may read it
+NVIDIA_VENDOR, DISPLAY_CLASS = "0x10de", "0x03"
+SECONDS = 5
+
+
+def board(root: Path) -> dict[str, str]:
+    """Board, JetPack, power mode and clocks of a Jetson; elsewhere the board where it is told, else nothing."""
+    release = text_of(root / "etc/nv_tegra_release")
+    model = text_of(root / "proc/device-tree/model").rstrip("\0")
+    if not release:
+        return {"board": model} if model else {}
+    return {
+        "board": model or "Jetson",
+        "JetPack": jetpack(release, text_of(root / "var/lib/dpkg/status")),
+        "power mode": _power_mode(),
+        "CPU clock": _cpu_clock(root),
+        "GPU clock": _clock(_gpu_folders(root), "cur_freq", "max_freq") or "not readable",
+        "memory clock": _memory_clock(root),
+    }
+
+
+def jetpack(release: str, packages: str = "") -> str:
+    """JetPack in words: what its package says, else by the L4T release; a range where that does not tell.
+
+    Args:
+        release: content of /etc/nv_tegra_release, such as `# R36 (release), REVISION: 4.3, ...`.
+        packages: content of /var/lib/dpkg/status.
+    """
+    found = re.search(r"R(\d+)(?:.*?REVISION: ([\d.]+))?", release)
+    if not found:
+        return "not told by /etc/nv_tegra_release"
+    major, revision = int(found[1]), found[2] or ""
+    installed = re.search(
+        r"^Package: nvidia-jetpack\nStatus: install ok installed\n(?:.+\n)*?Version: ([\d.]+)", packages, re.M
+    )
+    words = installed[1] if installed else _by_release(major, [int(part) for part in revision.split(".") if part])
+    too_old = TOO_OLD if major < 36 else ""
+    return f"{words}{too_old}, L4T {major}{'.' * bool(revision)}{revision}"
+
+
+def driver(root: Path) -> str | None:
+    """Version of the NVIDIA driver, such as `550.54.15`; None where there is none."""
+    found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", text_of(root / "proc/driver/nvidia/version"))
+    if found:
+        return found[1]
+    said = _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")  # Windows and WSL
+    first = said.split("\n")[0].strip()
+    return first if re.fullmatch(r"[\d.]+", first) else None
+
+
+def sees_nvidia_card(root: Path) -> bool:
+    """Whether a graphics card of NVIDIA is plugged in, with or without a driver (Linux)."""
+    return any(
+        text_of(folder / "vendor").strip() == NVIDIA_VENDOR and text_of(folder / "class").startswith(DISPLAY_CLASS)
+        for folder in (root / "sys/bus/pci/devices").glob("*")
+    )
+
+
+def memory(root: Path) -> str:
+    """Free and all main memory."""
+    values = dict(re.findall(r"(MemTotal|MemAvailable): *(\d+) kB", text_of(root / "proc/meminfo")))
+    if len(values) < 2:
+        return "not readable"
+    total, free = (int(values[name]) * 1024 / 1e9 for name in ("MemTotal", "MemAvailable"))
+    return f"{free:.1f} of {total:.1f} GB free"
+
+
+def text_of(path: Path) -> str:
+    """A file's content; empty where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _by_release(major: int, revision: list[int]) -> str:
+    """By the L4T release: that JetPack, or between which ones it lies."""
+    family = [(number, name) for number, name in JETPACKS if number[0] == major]
+    if not family:
+        return "not known to this version"
+    if not revision:
+        return f"{family[0][1]} to {family[-1][1]}"
+    here = (major, *revision[:2], 0)[:3]
+    older = [name for number, name in family if number <= here]
+    newer = [name for number, name in family if number > here]
+    if here in dict(family) or (older and newer and older[-1] == newer[0]):
+        return older[-1]
+    if not older:
+        return f"older than {newer[0]}"
+    return f"{older[-1]} to {newer[0]}" if newer else f"{older[-1]} or newer"
+
+
+def _power_mode() -> str:
+    found = re.search(r"NV Power Mode: *(\S+)", _said("nvpmodel", "-q"))
+    return found[1] if found else "not readable: run sudo nvpmodel -q"
+
+
+def _cpu_clock(root: Path) -> str:
+    folders = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq"))
+    clocks = [clock for folder in folders if (clock := _pair(folder, "scaling_cur_freq", "scaling_max_freq", 1e3))]
+    if not clocks:
+        return "not readable"
+    now, most = zip(*clocks, strict=True)
+    spread = f"{min(now):.0f}" if min(now) == max(now) else f"{min(now):.0f} to {max(now):.0f}"
+    return f"{spread} of {max(most):.0f} MHz, {len(clocks)} cores on"
+
+
+def _memory_clock(root: Path) -> str:
+    """EMC: under debugfs, and on Thor beside the other clocks."""
+    found = _clock([root / EMC], "rate", "max_rate") or _clock(
+        [root / "sys/class/devfreq/bwmgr"], "cur_freq", "max_freq"
+    )
+    return found or f"readable by root alone: sudo cat /{EMC}/rate"
+
+
+def _gpu_folders(root: Path) -> list[Path]:
+    return sorted((root / "sys/class/devfreq").glob("*gpu*"))
+
+
+def _clock(folders: list[Path], now: str, most: str) -> str:
+    """Of the first folder that tells; empty where none does."""
+    for folder in folders:
+        if clock := _pair(folder, now, most, 1e6):
+            return f"{clock[0]:.0f} of {clock[1]:.0f} MHz"
+    return ""
+
+
+def _pair(folder: Path, now: str, most: str, per_megahertz: float) -> tuple[float, float] | None:
+    texts = [text_of(folder / name).strip() for name in (now, most)]
+    if not all(text.isdigit() for text in texts):
+        return None
+    return int(texts[0]) / per_megahertz, int(texts[1]) / per_megahertz
+
+
+def _said(*command: str) -> str:
+    """What a command prints; empty where it is not there or does not answer."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
