@@ -247,7 +247,7 @@ class TestFailures:
         def full(*args: Any, **options: Any) -> None:
             raise ProductError("changes.gpkg could not be written (no space left on device).")
 
-        monkeypatch.setattr(sys.modules["schanger_edge.detect"], "write_polygons", full)
+        monkeypatch.setattr(sys.modules["schanger_edge.stages"], "write_polygons", full)
         self.check(ProductError, "no space left", *pair, out, model=model)
 
 
@@ -263,7 +263,7 @@ def open_card(model: Path) -> Any:
 
 def test_full_disk(small_disk: Path, model: Path, make_tiff: Tiff, ground: Ground) -> None:
     """On a file system of 1 MB, of which a result needs more."""
-    pair = make_tiff("a.tif", ground(1500, 1500, 1)), make_tiff("b.tif", ground(1500, 1500, 2))
+    pair = make_tiff("a.tif", ground(2100, 800, 1)), make_tiff("b.tif", ground(2100, 800, 2))
     with pytest.raises(ProductError, match="could not be written") as caught:
         detect(*pair, small_disk / "out", model=model)
     assert "\n" not in str(caught.value)
