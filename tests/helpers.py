@@ -1,8 +1,9 @@
-"""What several test files share: benchmarks as modules, a sink that keeps everything in memory."""
+"""What several test files share: benchmarks and altered copies as modules, a sink that keeps everything in memory."""
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,16 @@ def load_benchmark(name: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def altered(module: ModuleType, before: str, after: str) -> ModuleType:
+    """A copy of a module with one change in its source, for tests that plant a bug."""
+    source = inspect.getsource(module)
+    assert source.count(before) == 1, before
+    copy = ModuleType(f"altered_{module.__name__.rsplit('.', 1)[-1]}")
+    sys.modules[copy.__name__] = copy  # where dataclasses look it up
+    exec(compile(source.replace(before, after), copy.__name__, "exec"), copy.__dict__)
+    return copy
 
 
 def put_rows(sink: Any, row: int, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulator import MAGIC, SimulatedCuda, SimulatedTensorRT
+from fake_device import FakeDevice
+from simulator import SimulatedTensorRT, gpu_of, on_fake_driver, simulated_plan
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
@@ -18,6 +19,7 @@ from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.sessions import build as build_module
 from schanger_edge.sessions import devices, open_session
 from schanger_edge.sessions.builder import Batches
+from schanger_edge.sessions.cuda import CudaPython
 from schanger_edge.sessions.flavour import Flavour
 from schanger_edge.sessions.gpu import NO_DRIVER
 
@@ -31,31 +33,30 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
         self.openings = self.builds = 0
-        self.cuda = SimulatedCuda()
-        self.trt = SimulatedTensorRT(self.cuda)
+        self.device = FakeDevice()
+        self.trt = SimulatedTensorRT(self.device)
         monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(cache))
         monkeypatch.setattr(devices, "driver_present", lambda: True)
         monkeypatch.setattr(devices, "load_flavour", lambda name=None: self.flavour)
         monkeypatch.setattr(build_module, "load_flavour", lambda name=None: self.flavour)
         monkeypatch.setattr(devices, "open_cuda", self.open)
-        monkeypatch.setattr(build_module.gpu, "find_gpu", lambda binding=None: self.cuda.gpu)
+        monkeypatch.setattr(build_module.gpu, "find_gpu", lambda binding=None: gpu_of(self.device))
         monkeypatch.setattr(build_module, "build_plan", self.build)
 
     @property
     def flavour(self) -> Flavour:
         return Flavour("tensorrt", self.trt, self.trt.__version__)
 
-    def open(self, binding: str | None = None) -> SimulatedCuda:
+    def open(self, binding: str | None = None) -> CudaPython:
         self.openings += 1
-        self.cuda = SimulatedCuda(self.openings)
-        self.trt.cuda = self.cuda
-        return self.cuda
+        self.device = self.trt.device = FakeDevice(self.openings)
+        return on_fake_driver(self.device)
 
     def build(self, trt: Flavour, recipe: Any, timings: Any, progress: Any) -> tuple[bytes, bytes]:
         self.builds += 1
         if progress:
             progress("Building engine", 1, 1)
-        return MAGIC + recipe.source.read_bytes(), b""
+        return simulated_plan(recipe.source.read_bytes(), recipe.batches), b""
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_the_files_of_the_cpu(
     for name in ("probability.tif", "change.tif"):
         assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
     assert f"{slots} slots" in on_gpu.summary["device"]
-    assert not any(machine.cuda.live.values())
+    assert not any(machine.device.live.values())
 
 
 def _with_slots(new: Any, slots: int) -> Any:
@@ -134,7 +135,7 @@ def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Pa
     assert machine.builds == 3
     assert "has no room for the engine" in notes
     assert "A plan for batches of at most 2 is taken instead" in notes
-    assert not any(machine.cuda.live.values())
+    assert not any(machine.device.live.values())
     machine.trt.full_contexts = 100
     with pytest.raises(SessionError, match="has no room for the engine"):
         open_session(model, "cuda")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_device import FakeDevice
+from helpers import altered
 from numpy.typing import NDArray
-from simulator import GPU_WORDS, MAGIC, SimulatedCuda, SimulatedTensorRT, nothing_left
+from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left, on_fake_driver, simulated_plan
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import open_session, plans
@@ -47,15 +47,20 @@ def write(path: Path, model: Path, content: bytes | None = None, flavour: str = 
     target = Target(flavour, version, plans.this_system(), ("8.6",), "" if flavour == "rtx" else GPU_WORDS)
     facts = {"typing": "strong", "flags": (), "batches": Batches(1, 2, 4), "target": target, **card}
     own, sha256 = read_card(model)
-    plans.write_plan(path, content or MAGIC + model.read_bytes(), PlanCard("m.onnx", sha256, sha256, own, **facts))
+    content = content or simulated_plan(model.read_bytes(), facts["batches"])
+    plans.write_plan(path, content, PlanCard("m.onnx", sha256, sha256, own, **facts))
+
+
+def flavour_of(trt: SimulatedTensorRT) -> Flavour:
+    rtx = isinstance(trt, SimulatedRTX)
+    return Flavour("rtx" if rtx else "tensorrt", trt, "1.7.1" if rtx else trt.__version__)
 
 
 def opened(
-    plan: Path, cuda: SimulatedCuda, trt: SimulatedTensorRT | None = None, flavour: str = "tensorrt", **options: Any
+    plan: Path, device: FakeDevice, trt: SimulatedTensorRT | None = None, binding: str = "cuda-python", **options: Any
 ) -> TensorRTSession:
-    trt = trt or SimulatedTensorRT(cuda)
-    version = {"tensorrt": "10.13.3", "rtx": "1.7.1"}[flavour]
-    return TensorRTSession(plan, Flavour(flavour, trt, version), cuda, **options)  # type: ignore[arg-type]
+    trt = trt or SimulatedTensorRT(device)
+    return TensorRTSession(plan, flavour_of(trt), on_fake_driver(device, binding), **options)
 
 
 def tiles(count: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -73,27 +78,27 @@ def in_order(session: Any, batches: list[NDArray[np.uint8]]) -> list[NDArray[np.
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4])
-@pytest.mark.parametrize("kind", ["copies", "integrated", "without graphs", "capture fails", "rtx"])
+@pytest.mark.parametrize("kind", ["copies", "integrated", "without graphs", "capture fails", "pycuda", "rtx"])
 def test_the_bytes_of_onnx_runtime(model: Path, plan: Path, slots: int, kind: str, tmp_path: Path) -> None:
-    flavour = "rtx" if kind == "rtx" else "tensorrt"
-    if flavour == "rtx":
+    if kind == "rtx":
         plan = tmp_path / "m.plan"
         write(plan, model, flavour="rtx")
     batches = [tiles(count, seed) for seed, count in enumerate((*[4] * 10, 1, 4, 4, 3, 3, 2, 4))]
     with open_session(model, threads=1) as reference:
         wanted = [reference.run(*batch) for batch in batches]
+    binding = "pycuda" if kind == "pycuda" else "cuda-python"
     for seed in SEEDS:
-        cuda = SimulatedCuda(
-            seed, integrated=kind == "integrated", graphs=kind != "without graphs", capturable=kind != "capture fails"
-        )
-        trt = SimulatedTensorRT(cuda)
-        with nothing_left(cuda, trt), opened(plan, cuda, trt, flavour, slots=slots) as session:
+        device = FakeDevice(seed, integrated=kind == "integrated", capturable=kind != "capture fails")
+        trt = (SimulatedRTX if kind == "rtx" else SimulatedTensorRT)(device)
+        options = {"slots": slots, "graphs": kind != "without graphs"}
+        with nothing_left(device, trt), opened(plan, device, trt, binding, **options) as session:
             for got, expected in zip(in_order(session, batches), wanted, strict=True):
                 assert got.tobytes() == expected.tobytes()
             assert {stage for stage, _ in session.timings} == {"copy_in", "infer", "copy_out"}
             assert all(milliseconds >= 0 for _, milliseconds in session.timings)
             del session
-        assert (cuda.launches > 0) == (kind in ("copies", "integrated"))
+        assert (device.launches > 0) == (kind in ("copies", "integrated"))
+        assert (device.copies > 0) == (kind != "integrated")
 
 
 PLANTED = {
@@ -112,33 +117,23 @@ PLANTED = {
 }
 
 
-def altered(before: str, after: str) -> ModuleType:
-    """The session's module with one change in its source."""
-    source = inspect.getsource(tensorrt_module)
-    assert source.count(before) == 1, before
-    module = ModuleType("altered_session")
-    sys.modules[module.__name__] = module  # where dataclasses look it up
-    exec(compile(source.replace(before, after), "altered", "exec"), module.__dict__)
-    return module
-
-
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_ordering_bug_is_caught(bug: str, model: Path, plan: Path) -> None:
-    module = altered(*PLANTED[bug])
+    module = altered(tensorrt_module, *PLANTED[bug])
     batches = [tiles(count, seed) for seed, count in enumerate((*[1] * 5, *[4] * 5))]
     with open_session(model, threads=1) as reference:
         wanted = [reference.run(*batch) for batch in batches]
 
     def shows(seed: int) -> bool:
-        cuda = SimulatedCuda(seed)
-        flavour = Flavour("tensorrt", SimulatedTensorRT(cuda), "10.13.3")
+        device = FakeDevice(seed)
+        trt = SimulatedTensorRT(device)
         try:
-            with module.TensorRTSession(plan, flavour, cuda, slots=2) as session:
+            with module.TensorRTSession(plan, flavour_of(trt), on_fake_driver(device), slots=2) as session:
                 got = in_order(session, batches)
                 session.submit(*batches[0])  # left under way when the session closes
         except (AssertionError, SessionError):
             return True
-        return any(g.tobytes() != w.tobytes() for g, w in zip(got, wanted, strict=True))
+        return bool(device.faults) or any(g.tobytes() != w.tobytes() for g, w in zip(got, wanted, strict=True))
 
     assert any(shows(seed) for seed in SEEDS)
 
@@ -149,38 +144,39 @@ def test_unaltered_nothing_shows(model: Path, plan: Path) -> None:
     with open_session(model, threads=1) as reference:
         wanted = [reference.run(*batch) for batch in batches]
     for seed in SEEDS:
-        cuda = SimulatedCuda(seed)
-        with opened(plan, cuda, slots=2) as session:
+        device = FakeDevice(seed)
+        with opened(plan, device, slots=2) as session:
             assert [r.tobytes() for r in in_order(session, batches)] == [w.tobytes() for w in wanted]
             session.submit(*batches[0])
-        assert not any(cuda.live.values())
+        assert not any(device.live.values())
+        assert device.faults == []
 
 
 def test_small_and_large_batches(model: Path, plan: Path, tmp_path: Path) -> None:
     """Below the profile a batch is filled up, above it is cut."""
     narrow = tmp_path / "narrow.plan"
     write(narrow, model, batches=Batches(2, 2, 2))
-    with open_session(model, threads=1) as reference, opened(narrow, cuda := SimulatedCuda()) as session:
+    with open_session(model, threads=1) as reference, opened(narrow, device := FakeDevice()) as session:
         for count in (1, 2, 5):
             batch = tiles(count)
             assert session.run(*batch).tobytes() == b"".join(
                 reference.run(batch[0, i : i + 1], batch[1, i : i + 1]).tobytes() for i in range(count)
             )
-    assert not any(cuda.live.values())
+    assert not any(device.live.values())
 
 
 def test_out_of_device_memory_takes_smaller_batches(model: Path, plan: Path) -> None:
     one_pair = TILE * TILE * 10 * 2  # two dates and the result, on the host and on the device
-    cuda = SimulatedCuda(memory=2 * 2 * one_pair)
-    with opened(plan, cuda, slots=2) as session:
+    device = FakeDevice(memory=2 * 2 * one_pair)
+    with opened(plan, device, slots=2) as session:
         assert session.max_batch == 2
         assert "Batches of 2 are taken instead of 4" in " ".join(session.notes)
         assert session.run(*tiles(4)).shape == (4, 1, TILE, TILE)
-    assert not any(cuda.live.values())
-    cuda = SimulatedCuda(memory=one_pair)
+    assert not any(device.live.values())
+    device = FakeDevice(memory=one_pair)
     with pytest.raises(SessionError, match="no memory left"):
-        opened(plan, cuda, slots=2)
-    assert not any(cuda.live.values())
+        opened(plan, device, slots=2)
+    assert not any(device.live.values())
 
 
 @pytest.mark.parametrize(
@@ -193,39 +189,42 @@ def test_out_of_device_memory_takes_smaller_batches(model: Path, plan: Path) -> 
     ],
 )
 def test_failures_are_one_sentence_and_leave_nothing(fails: str, sentence: str, plan: Path) -> None:
-    cuda = SimulatedCuda()
-    trt = SimulatedTensorRT(cuda, fails=fails)
-    with pytest.raises(SessionError, match=sentence), opened(plan, cuda, trt) as session:
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device, fails=fails)
+    with pytest.raises(SessionError, match=sentence), opened(plan, device, trt) as session:
         session.run(*tiles(1))
-    assert {kind: count for kind, count in cuda.live.items() if count} == {}
+    assert {kind: count for kind, count in device.live.items() if count} == {}
 
 
 def test_the_first_error_is_the_one_that_is_told(plan: Path) -> None:
     """After a fault every call fails, those of the clean-up too."""
-    cuda = SimulatedCuda(5)
-    trt = SimulatedTensorRT(cuda, fails="execute", after=2)
+    device = FakeDevice(5)
+    trt = SimulatedTensorRT(device, fails="execute", after=2)
     trt.sticky = True
-    with pytest.raises(SessionError, match="illegal memory"), opened(plan, cuda, trt, graphs=False) as session:
+    with pytest.raises(SessionError, match="illegal memory"), opened(plan, device, trt, graphs=False) as session:
         in_order(session, [tiles(4, seed) for seed in range(8)])
 
 
 def test_a_failure_half_way_leaves_nothing(plan: Path) -> None:
-    cuda = SimulatedCuda(5)
-    trt = SimulatedTensorRT(cuda, fails="execute", after=2)
-    with pytest.raises(SessionError, match="illegal memory"), opened(plan, cuda, trt, slots=4, graphs=False) as session:
+    device = FakeDevice(5)
+    trt = SimulatedTensorRT(device, fails="execute", after=2)
+    with (
+        pytest.raises(SessionError, match="illegal memory"),
+        opened(plan, device, trt, slots=4, graphs=False) as session,
+    ):
         in_order(session, [tiles(4, seed) for seed in range(8)])
-    assert {kind: count for kind, count in cuda.live.items() if count} == {}
+    assert {kind: count for kind, count in device.live.items() if count} == {}
 
 
 def test_a_plan_for_elsewhere_is_refused_before_tensorrt_sees_it(model: Path, tmp_path: Path) -> None:
     plan = tmp_path / "m.plan"
     write(plan, model, target=Target("tensorrt", "10.3.0", plans.this_system(), ("8.6",), GPU_WORDS))
-    cuda = SimulatedCuda()
-    trt = SimulatedTensorRT(cuda)
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device)
     trt.Runtime = lambda log: pytest.fail("TensorRT was asked")  # type: ignore[method-assign]
     with pytest.raises(SessionError, match=r"it was built for TensorRT 10\.3\.0, here is 10\.13\.3"):
-        opened(plan, cuda, trt)
-    assert cuda.live["context"] == 0
+        opened(plan, device, trt)
+    assert device.live["context"] == 0
 
 
 def test_a_plan_that_is_no_schanger(model: Path, tmp_path: Path) -> None:
@@ -235,16 +234,16 @@ def test_a_plan_that_is_no_schanger(model: Path, tmp_path: Path) -> None:
     other.graph.output[0].name = "score"
     other.graph.node[-1].output[0] = "score"
     plan = tmp_path / "m.plan"
-    write(plan, model, content=MAGIC + other.SerializeToString())
+    write(plan, model, content=simulated_plan(other.SerializeToString(), Batches(1, 2, 4)))
     with pytest.raises(SessionError, match=r"breaks the model contract, it has before .*, score"):
-        opened(plan, cuda := SimulatedCuda())
-    assert cuda.live["context"] == 0
+        opened(plan, device := FakeDevice())
+    assert device.live["context"] == 0
 
 
 def test_what_is_not_allowed(plan: Path) -> None:
     with pytest.raises(SessionError, match="slots must be at least 1"):
-        opened(plan, SimulatedCuda(), slots=0)
-    session = opened(plan, SimulatedCuda(), slots=1)
+        opened(plan, FakeDevice(), slots=0)
+    session = opened(plan, FakeDevice(), slots=1)
     good = tiles(2)
     for bad in (good.astype(np.int8), good[:, :, :, :16], good[:, :0]):
         with pytest.raises(SessionError, match=r"takes uint8 tiles \(N, 3, 32, 32\), not"):
@@ -268,40 +267,42 @@ def test_rtx_keeps_its_kernels_beside_the_plan(model: Path, tmp_path: Path) -> N
     write(plan, model, flavour="rtx")
     cache = plan.with_name(plan.name + RUNTIME_CACHE_SUFFIX)
     for expected in (b"k", b"kk"):
-        with opened(plan, SimulatedCuda(), flavour="rtx"):
+        device = FakeDevice()
+        with opened(plan, device, SimulatedRTX(device)) as session:
             assert not cache.exists() or cache.read_bytes() == expected[:-1]
+            session.run(*tiles(2))
         assert cache.read_bytes() == expected
     tmp_path.chmod(0o500)
     try:
-        opened(plan, SimulatedCuda(), flavour="rtx").close()
+        device = FakeDevice()
+        opened(plan, device, SimulatedRTX(device)).close()
     finally:
         tmp_path.chmod(0o700)
 
 
 def test_nothing_leaks_over_many_runs_and_cycles(plan: Path) -> None:
-    cuda = SimulatedCuda()
-    trt = SimulatedTensorRT(cuda)
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device)
     batch = tiles(1)
-    with nothing_left(cuda, trt):
-        with opened(plan, cuda, trt) as session:
+    with nothing_left(device, trt):
+        with opened(plan, device, trt) as session:
             session.run(*batch)
-            before = cuda.live - Counter(graph=cuda.live["graph"])
+            before = device.live - Counter(executable=device.live["executable"])
             for _ in range(1000):
                 session.run(*batch)
-            assert cuda.live - Counter(graph=cuda.live["graph"]) == before
-            assert cuda.live["graph"] <= session.slots
+            assert device.live - Counter(executable=device.live["executable"]) == before
+            assert device.live["executable"] <= session.slots
         del session
     for _ in range(100):
-        cuda.live["context"] = 1
-        with nothing_left(cuda, trt):
-            opened(plan, cuda, trt).close()
+        with nothing_left(device, trt):
+            opened(plan, device, trt).close()
 
 
 def test_another_thread_may_run_it(plan: Path) -> None:
     import threading
 
     failures: list[BaseException] = []
-    with opened(plan, SimulatedCuda()) as session:
+    with opened(plan, FakeDevice()) as session:
 
         def work() -> None:
             try:
