@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
 from schanger_edge.model_card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions import check_probability, plans
+from schanger_edge.sessions.contexts import Contexts, last_complaint
 from schanger_edge.sessions.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
 from schanger_edge.sessions.flavour import Flavour, error_log
 
@@ -39,16 +40,12 @@ class Slot:
         host: pinned memory of before, after and probability.
         addresses: where the device finds them.
         events: begin and end of copy in, inference and copy out.
-        graph: of the inference into these buffers, at the session's present batch size.
-        warm: it has run once at that size, so that it can be captured.
         busy: its result has not been taken.
     """
 
     host: tuple[HostMemory, ...]
     addresses: tuple[int, ...]
     events: tuple[Any, ...]
-    graph: Any = None
-    warm: bool = False
     busy: bool = False
 
 
@@ -74,6 +71,9 @@ class TensorRTSession:
         if slots < 1:
             raise SessionError(f"slots must be at least 1, not {slots}.")
         self._resources = contextlib.ExitStack()
+        self._contexts: Contexts | None = None
+        self._slots: list[Slot] = []
+        self._runtime_cache: Any = None
         with contextlib.ExitStack() as opening:
             opening.callback(self.close)
             self._resources.callback(cuda.close)
@@ -89,17 +89,20 @@ class TensorRTSession:
             self._runtime = self._trt.Runtime(self._log)
             self._engine = self._runtime.deserialize_cuda_engine(content)
             if self._engine is None:
-                raise SessionError(f"{flavour.words} cannot load {plan.name}: {self._said()}; build it again.")
+                raise SessionError(
+                    f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; build it again."
+                )
             self._check_tensors()
-            self._runtime_cache: Any = None
-            self._context = self._make_context(flavour)
+            self._contexts = Contexts(
+                self._engine, self._make_context(flavour), cuda, tile=self.card.tile,
+                graphs=graphs and cuda.graphs and flavour.name == "tensorrt",  # RTX makes its own
+                plan=plan.name, log=self._log,
+            )  # fmt: skip
             self._streams = [cuda.stream() for _ in STAGES]
             self._resources.callback(cuda.release, *self._streams)
             self.max_batch: int = self._plan_card.batches.most
             self._slots = self._make_slots(slots)
             self.slots = len(self._slots)
-            self._graphs = graphs and cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
-            self._batch = 0
             opening.pop_all()
         batches = self._plan_card.batches
         self.device = f"{flavour.words} ({cuda.gpu.name}, batches {batches.least} to {self.max_batch}, {slots} slots)"
@@ -132,13 +135,14 @@ class TensorRTSession:
         """Give everything back, in the order that CUDA asks for; a second call does nothing."""
         with contextlib.suppress(SessionError):  # of a device that answers no more
             self._wait_for_all()
-        for slot in getattr(self, "_slots", ()):
+        for slot in self._slots:
             slot.busy = False
-            self._cuda.release(slot.graph)
-            slot.graph = slot.events = None  # pycuda frees what nobody holds, while the context is there
-        if getattr(self, "_runtime_cache", None) is not None:
+            slot.events = ()  # pycuda frees what nobody holds, while the context is there
+        if self._runtime_cache is not None:
             self._keep_runtime_cache()
-        self._context = self._engine = self._runtime = self._runtime_cache = None
+        if self._contexts is not None:
+            self._contexts.close()
+        self._contexts = self._engine = self._runtime = self._runtime_cache = None
         self._slots, self._streams = [], []
         with contextlib.suppress(SessionError):  # the error that led here is the one to tell
             self._resources.close()
@@ -154,6 +158,7 @@ class TensorRTSession:
     # A batch: its way through the three streams.
 
     def _start(self, slot: Slot, batch: int) -> None:
+        assert self._contexts is not None
         cuda, (copy_in, infer, copy_out) = self._cuda, self._streams
         in_begin, in_end, begin, end, out_begin, out_end = slot.events
         bytes_in, bytes_out = self._sizes(batch)
@@ -164,44 +169,13 @@ class TensorRTSession:
         cuda.record(in_end, copy_in)
         cuda.wait(infer, in_end)
         cuda.record(begin, infer)
-        self._infer(slot, batch, infer)
+        self._contexts.infer(slot.addresses, batch, infer)
         cuda.record(end, infer)
         cuda.wait(copy_out, end)
         cuda.record(out_begin, copy_out)
         if not cuda.gpu.integrated:
             cuda.copy_out(slot.host[2], slot.addresses[2], bytes_out, copy_out)
         cuda.record(out_end, copy_out)
-
-    def _infer(self, slot: Slot, batch: int, stream: Any) -> None:
-        if batch != self._batch:
-            self._set_batch(batch)
-        if slot.graph is not None:
-            self._cuda.launch(slot.graph, stream)
-            return
-        for name, address in zip((*INPUT_NAMES, OUTPUT_NAME), slot.addresses, strict=True):
-            self._context.set_tensor_address(name, address)
-        number = self._cuda.stream_number(stream)
-        if self._graphs and slot.warm:  # the first run at a size lets TensorRT make ready what cannot be captured
-            slot.graph = self._cuda.capture(stream, lambda: bool(self._context.execute_async_v3(number)))
-            if slot.graph is not None:
-                self._cuda.launch(slot.graph, stream)
-                return
-            self._graphs = False
-        if not self._context.execute_async_v3(number):
-            raise SessionError(f"TensorRT failed on {self.model.name}: {self._said()}; start again, or build it again.")
-        slot.warm = True
-
-    def _set_batch(self, batch: int) -> None:
-        """Another batch size: graphs hold the old one, and what the context keeps for it, so they are made anew."""
-        for slot in self._slots:
-            if slot.graph is not None:
-                self._cuda.synchronize(slot.events[3])
-            self._cuda.release(slot.graph)
-            slot.graph, slot.warm = None, False
-        for name in INPUT_NAMES:
-            if not self._context.set_input_shape(name, (batch, 3, self.card.tile, self.card.tile)):
-                raise SessionError(f"TensorRT refuses a batch of {batch} for {self.model.name}: {self._said()}.")
-        self._batch = batch
 
     def _finish(self, slot: Slot, shape: tuple[int, ...]) -> NDArray[np.float32]:
         if not slot.busy:
@@ -240,8 +214,8 @@ class TensorRTSession:
             context = self._engine.create_execution_context()
         if context is None:
             raise OutOfDeviceMemoryError(
-                f"{self._cuda.gpu.name} has no room for the engine of {self.model.name} ({self._said()}): build it "
-                "with a smaller --batch or --workspace."
+                f"{self._cuda.gpu.name} has no room for the engine of {self.model.name} "
+                f"({last_complaint(self._log)}): build it with a smaller --batch or --workspace."
             )
         return context
 
@@ -283,7 +257,7 @@ class TensorRTSession:
         return 3 * pixels, np.dtype(np.float32).itemsize * pixels
 
     def _check_inputs(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> None:
-        if self._context is None:
+        if self._contexts is None:
             raise SessionError("the session is closed.")
         tile = self.card.tile
         for date in (before, after):
@@ -296,18 +270,14 @@ class TensorRTSession:
     def _runtime_cache_path(self) -> Path:
         return self.model.with_name(self.model.name + RUNTIME_CACHE_SUFFIX)
 
-    def _said(self) -> str:
-        errors: Sequence[str] = self._log.errors
-        return errors[-1] if errors else "it gives no reason"
-
     def _wait_for_all(self) -> None:
         """Until no stream has work left: a result may not have been taken, or a batch have failed half-way."""
-        slots: list[Slot] = getattr(self, "_slots", [])
-        if slots:
+        if self._slots:
             self._cuda.enter()
+            event = self._slots[0].events[0]
             for stream in self._streams:
-                self._cuda.record(slots[0].events[0], stream)
-                self._cuda.synchronize(slots[0].events[0])
+                self._cuda.record(event, stream)
+                self._cuda.synchronize(event)
 
     def _keep_runtime_cache(self) -> None:
         """The kernels that RTX made here, for the next start; a folder that cannot be written does without."""

@@ -15,6 +15,7 @@ import pytest
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import builder as builder_module
+from schanger_edge.sessions import contexts as contexts_module
 from schanger_edge.sessions import tensorrt as tensorrt_module
 from schanger_edge.sessions.builder import Batches, Recipe, build_plan
 from schanger_edge.sessions.flavour import Flavour
@@ -53,10 +54,12 @@ def test_every_name_exists_in_tensorrt_rtx() -> None:
 
 def test_the_table_holds_every_name_that_the_builder_uses() -> None:
     known = {name for names in NAMES.values() for name in names} | {"Severity"}
-    builder, session = (Path(module.__file__).read_text() for module in (builder_module, tensorrt_module))
+    builder, *session = (
+        Path(module.__file__).read_text() for module in (builder_module, tensorrt_module, contexts_module)
+    )
     of_builder = r"\b(?:trt|builder|network|parser|config|cache|profile|error|flavour\.module)\.(\w+)"
-    of_session = r"\b(?:engine|kinds|config|self\._(?:trt|runtime|engine|context|runtime_cache))\.(\w+)"
-    used = {*re.findall(of_builder, builder), *re.findall(of_session, session)}
+    of_session = r"\b(?:engine|kinds|config|sized\.context|self\._(?:trt|runtime|engine|runtime_cache))\.(\w+)"
+    used = {*re.findall(of_builder, builder), *re.findall(of_session, "".join(session))}
     assert len(used) > 25
     assert used - known == set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left, on_fake_driver, simulated_plan
 
 from schanger_edge.errors import SessionError
+from schanger_edge.sessions import contexts as contexts_module
 from schanger_edge.sessions import open_session, plans
 from schanger_edge.sessions import tensorrt as tensorrt_module
 from schanger_edge.sessions.builder import Batches
+from schanger_edge.sessions.contexts import MOST_CONTEXTS
 from schanger_edge.sessions.flavour import Flavour
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.sessions.plans import PlanCard, Target
@@ -67,6 +70,11 @@ def tiles(count: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 255, (2, count, 3, TILE, TILE), np.uint8)
 
 
+def in_another_thread(call: Any) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
 def in_order(session: Any, batches: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
     """Results with as many batches under way as the session takes, as `predict` does."""
     results, under_way = [], []
@@ -106,50 +114,143 @@ PLANTED = {
     "copy out does not wait for the inference": ("        cuda.wait(copy_out, end)\n", ""),
     "the host does not wait for the result": ("synchronize(slot.events[-1])\n        for", "enter()\n        for"),
     "a slot is taken while it is under way": ("        slot.busy = True\n", ""),
-    "graphs outlive their batch size": ("            slot.graph, slot.warm = None, False\n", "            pass\n"),
-    "a slot runs into another's buffers": (
-        "            self._context.set_tensor_address(name, address)\n",
-        "            self._context.set_tensor_address(name, address) if slot is self._slots[0] else None\n",
-    ),
-    "the shape of the batch before is kept": ("        if batch != self._batch:\n", "        if not self._batch:\n"),
     "the result is a view of the slot": (".reshape(shape).copy()\n", ".reshape(shape)\n"),
     "memory is freed under work": ("            self._wait_for_all()\n", "            pass\n"),
+    "TensorRT outlives the CUDA context": (
+        "        self._contexts = self._engine = self._runtime = ", "        self._contexts = self._engine = "
+    ),
+    "the context is not entered in the thread that takes the result": (
+        "        self._cuda.enter()\n        self._cuda.synchronize", "        self._cuda.synchronize"
+    ),
+    "memory is copied although it is shared": (
+        "        if not cuda.gpu.integrated:\n            for memory", "        if True:\n            for memory"
+    ),
+    "the result is copied although memory is shared": (
+        "        if not cuda.gpu.integrated:\n            cuda.copy_out", "        if True:\n            cuda.copy_out"
+    ),
+    "a batch is smaller than the profile": ("max(len(before), self._plan_card.batches.least)", "len(before)"),
+    "a batch is larger than the profile": ("= self._plan_card.batches.most\n", "= 1 + self._plan_card.batches.most\n"),
+    "the runtime cache is not attached": ("            config.set_runtime_cache(self._runtime_cache)\n", ""),
+    "TensorRT-RTX makes no graphs": ("            config.cuda_graph_strategy =", "            strategy ="),
+}  # fmt: skip
+PLANTED_IN_CONTEXTS = {
+    "graphs outlive their batch size": ("        sized.graphs.clear()\n        sized.batch", "        sized.batch"),
+    "a graph is released under way": ("            self._cuda.synchronize(sized.finished)\n", "            pass\n"),
+    "a graph is captured before a run": ("if sized.warm else None", "if not sized.warm else None"),
+    "graphs are kept": ("        self._cuda.release(*sized.graphs.values())\n        sized", "        sized"),
+    "a slot runs into another's buffers": (
+        "            sized.context.set_tensor_address(", "            sized.warm or sized.context.set_tensor_address("
+    ),
+    "slots share a graph": ("sized.graphs.get(addresses)\n", "next(iter(sized.graphs.values()), None)\n"),
+    "the shape of the batch before is kept": (
+        "if sized.batch == batch), None)", "if sized.batch), None)"
+    ),
+    "an event is kept": ("*sized.graphs.values(), sized.finished)", "*sized.graphs.values())"),
+}  # fmt: skip
+ALL_PLANTED = {
+    **{bug: (tensorrt_module, *change) for bug, change in PLANTED.items()},
+    **{bug: (contexts_module, *change) for bug, change in PLANTED_IN_CONTEXTS.items()},
 }
 
 
-@pytest.mark.parametrize("bug", PLANTED)
-def test_a_planted_ordering_bug_is_caught(bug: str, model: Path, plan: Path) -> None:
-    module = altered(tensorrt_module, *PLANTED[bug])
-    batches = [tiles(count, seed) for seed, count in enumerate((*[1] * 5, *[4] * 5))]
+def shows(session_class: Any, plans_by_kind: dict[str, Path], model: Path, seed: int) -> bool:
+    """Whether a session does anything wrong, with copies, with shared memory, with a narrow profile, or by RTX."""
+    batches = [tiles(count, number) for number, count in enumerate((*[1] * 3, *[4] * 5, 2, 2, 3, 3, 1, 4, 5))]
     with open_session(model, threads=1) as reference:
         wanted = [reference.run(*batch) for batch in batches]
-
-    def shows(seed: int) -> bool:
-        device = FakeDevice(seed)
-        trt = SimulatedTensorRT(device)
+    for kind, plan in plans_by_kind.items():
+        device = FakeDevice(seed, integrated=kind == "integrated")
+        trt = (SimulatedRTX if kind == "rtx" else SimulatedTensorRT)(device)
+        cuda = on_fake_driver(device)
         try:
-            with module.TensorRTSession(plan, flavour_of(trt), on_fake_driver(device), slots=2) as session:
+            with nothing_left(device, trt), session_class(plan, flavour_of(trt), cuda, slots=2) as session:
                 got = in_order(session, batches)
+                in_another_thread(session.submit(*batches[0]))
                 session.submit(*batches[0])  # left under way when the session closes
+                del session
         except (AssertionError, SessionError):
             return True
-        return bool(device.faults) or any(g.tobytes() != w.tobytes() for g, w in zip(got, wanted, strict=True))
+        if any(g.tobytes() != w.tobytes() for g, w in zip(got, wanted, strict=True)):
+            return True
+    return False
 
-    assert any(shows(seed) for seed in SEEDS)
+
+@pytest.fixture(scope="module")
+def plans_by_kind(model: Path, plan: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("kinds")
+    write(folder / "rtx.plan", model, flavour="rtx")
+    write(folder / "narrow.plan", model, batches=Batches(2, 2, 3))
+    return {"copies": plan, "integrated": plan, "narrow": folder / "narrow.plan", "rtx": folder / "rtx.plan"}
 
 
-def test_unaltered_nothing_shows(model: Path, plan: Path) -> None:
+@pytest.mark.parametrize("bug", ALL_PLANTED)
+def test_a_planted_bug_is_caught(bug: str, plans_by_kind: dict[str, Path], model: Path) -> None:
+    module, before, after = ALL_PLANTED[bug]
+    copy = altered(module, before, after)
+    if module is contexts_module:
+        session_module = altered(tensorrt_module, "import Contexts,", "import Contexts as _,")
+        session_module.Contexts = copy.Contexts
+    else:
+        session_module = copy
+    assert any(shows(session_module.TensorRTSession, plans_by_kind, model, seed) for seed in SEEDS)
+
+
+def test_unaltered_nothing_shows(plans_by_kind: dict[str, Path], model: Path) -> None:
     """The check above can fail: without a planted bug no seed shows anything, a result left behind included."""
-    batches = [tiles(4, seed) for seed in range(3)]
-    with open_session(model, threads=1) as reference:
-        wanted = [reference.run(*batch) for batch in batches]
     for seed in SEEDS:
-        device = FakeDevice(seed)
-        with opened(plan, device, slots=2) as session:
-            assert [r.tobytes() for r in in_order(session, batches)] == [w.tobytes() for w in wanted]
-            session.submit(*batches[0])
-        assert not any(device.live.values())
-        assert device.faults == []
+        assert not shows(TensorRTSession, plans_by_kind, model, seed)
+
+
+def test_a_batch_size_has_its_graph_on_its_second_use(plan: Path) -> None:
+    """Whatever came between, and each slot its own."""
+    device = FakeDevice()
+    with opened(plan, device, slots=1) as session:
+        for count, graphs in ((4, 0), (1, 0), (2, 0), (3, 0), (4, 1), (1, 2), (4, 2), (1, 2), (2, 3)):
+            session.run(*tiles(count))
+            assert device.live["executable"] == graphs
+        launches = device.launches
+        for count in (4, 1, 2, 4, 1, 2):
+            session.run(*tiles(count))
+        assert device.launches == launches + 6
+    assert not any(device.live.values())
+
+
+def test_the_number_of_contexts_and_graphs_is_bounded(model: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "wide.plan"
+    write(plan, model, batches=Batches(1, 4, 8))
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device)
+    batches = [tiles(1 + number % 8, number) for number in range(32)]
+    with open_session(model, threads=1) as reference, nothing_left(device, trt), opened(plan, device, trt) as session:
+        wanted = [reference.run(*batch) for batch in batches]
+        got = in_order(session, batches)
+        assert all(g.tobytes() == w.tobytes() for g, w in zip(got, wanted, strict=True))
+        assert trt.alive["_Context"] == trt.contexts == MOST_CONTEXTS
+        assert device.live["executable"] <= MOST_CONTEXTS * session.slots
+        del session
+
+
+def test_without_room_for_a_second_context_one_does_all(model: Path, plan: Path) -> None:
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device)
+    trt.most_contexts = 1
+    batches = [tiles(count, seed) for seed, count in enumerate((4, 1, 4, 1, 1, 4, 4))]
+    with open_session(model, threads=1) as reference, nothing_left(device, trt), opened(plan, device, trt) as session:
+        wanted = [reference.run(*batch) for batch in batches]
+        assert [r.tobytes() for r in in_order(session, batches)] == [w.tobytes() for w in wanted]
+        assert trt.contexts == 2  # it is asked for once
+        assert session.notes == []
+        del session
+    assert device.launches > 0
+
+
+def test_one_batch_size_needs_one_context(plan: Path) -> None:
+    """A remainder at the end, too: memory for a second context is only taken for a size that comes again."""
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device)
+    with opened(plan, device, trt) as session:
+        in_order(session, [tiles(count, count) for count in (4, 4, 4, 4, 4, 3)])
+    assert trt.contexts == 1
 
 
 def test_small_and_large_batches(model: Path, plan: Path, tmp_path: Path) -> None:
