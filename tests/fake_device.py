@@ -85,6 +85,7 @@ class FakeDevice:
             `executable`; `pushed` contexts of pycuda.
         faults: sentences.
         copies, launches: how many there were.
+        done: pieces of work that streams have done.
         broken: after a fault of its own the device answers every call with the same error.
     """
 
@@ -95,7 +96,7 @@ class FakeDevice:
         self.integrated, self.memory, self.capturable, self.idle = integrated, memory, capturable, idle
         self.live: Counter[str] = Counter()
         self.faults: list[str] = []
-        self.copies = self.launches = 0
+        self.copies = self.launches = self.done = 0
         self.broken = False
         self._random, self._clock = random.Random(seed), 0.0
         self._memory = FakeMemory(memory)
@@ -261,6 +262,7 @@ class FakeDevice:
         _, do = self._random.choice(able).work.popleft()
         self._clock += self._random.uniform(0.1, 1.0)
         do()
+        self.done += 1
         return True
 
     # Graphs.

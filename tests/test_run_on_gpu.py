@@ -22,6 +22,7 @@ from schanger_edge.sessions.builder import Batches
 from schanger_edge.sessions.cuda import CudaPython
 from schanger_edge.sessions.flavour import Flavour
 from schanger_edge.sessions.gpu import NO_DRIVER
+from schanger_edge.sessions.tensorrt import TensorRTSession
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]
@@ -90,6 +91,26 @@ def test_the_files_of_the_cpu(
         assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
     assert f"{slots} slots" in on_gpu.summary["device"]
     assert not any(machine.device.live.values())
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_a_run_fills_all_slots(
+    slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices.Wish, "__new__", _with_slots(devices.Wish.__new__, slots))
+    busy: list[int] = []
+    submit = TensorRTSession.submit
+
+    def counted(session: TensorRTSession, *dates: Any) -> Any:
+        result = submit(session, *dates)
+        busy.append(sum(slot.busy for slot in session._slots))
+        return result
+
+    monkeypatch.setattr(TensorRTSession, "submit", counted)
+    detect(*pair, tmp_path / "out", model=model, batch=2, device="cuda")
+    assert max(busy) == slots
+    assert busy[slots - 1 :] == [slots] * (len(busy) - slots + 1)  # full from the beginning to the end
+    assert len(busy) > slots
 
 
 def _with_slots(new: Any, slots: int) -> Any:
