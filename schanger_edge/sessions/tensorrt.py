@@ -77,10 +77,7 @@ class TensorRTSession:
         with contextlib.ExitStack() as opening:
             opening.callback(self.close)
             self._resources.callback(cuda.close)
-            here = plans.Target(
-                flavour.name, flavour.version, plans.this_system(), (cuda.gpu.capability,), cuda.gpu.words
-            )
-            content, self._plan_card = plans.load_plan(plan, here)
+            content, self._plan_card = plans.load_plan(plan, plans.Target.on(flavour, cuda.gpu))
             self.card, self.model = self._plan_card.card, plan
             self.model_sha256 = self._plan_card.model_sha256
             self.notes: list[str] = []
