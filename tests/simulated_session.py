@@ -32,8 +32,7 @@ def write(path: Path, model: Path, content: bytes | None = None, flavour: str = 
 
 
 def flavour_of(trt: SimulatedTensorRT) -> Flavour:
-    rtx = isinstance(trt, SimulatedRTX)
-    return Flavour("rtx" if rtx else "tensorrt", trt, "1.7.1" if rtx else trt.__version__)
+    return Flavour("rtx" if isinstance(trt, SimulatedRTX) else "tensorrt", trt, trt.__version__)
 
 
 def opened(

@@ -82,6 +82,9 @@ class SimulatedTensorRT:
 class SimulatedRTX(SimulatedTensorRT):
     """TensorRT-RTX: a context follows its runtime config, and kernels are made when it first runs."""
 
+    def __init__(self, device: FakeDevice, version: str = "1.7.1") -> None:
+        super().__init__(device, version)
+
     class CudaGraphStrategy(Enum):
         DISABLED = 0
         WHOLE_GRAPH_CAPTURE = 1
@@ -133,7 +136,10 @@ class _Engine(_Counted):
     def create_execution_context(self) -> Any:
         self._trt.contexts += 1
         room = self._trt.full_contexts < self._trt.contexts <= self._trt.most_contexts
-        return _Context(self._trt, self) if room and self._trt.fails != "context" else None
+        if not room or self._trt.fails == "context":
+            return None
+        shared = not self._trt.__version__.startswith("8.")  # else the profile is the first context's
+        return _Context(self._trt, self, shared or not self._trt.alive["_Context"])
 
     def refuse(self, reason: str) -> bool:
         """As TensorRT does."""
@@ -192,8 +198,9 @@ class _State:
 class _Context(_Counted):
     cache: Any = None
 
-    def __init__(self, trt: SimulatedTensorRT, engine: _Engine) -> None:
+    def __init__(self, trt: SimulatedTensorRT, engine: _Engine, has_profile: bool) -> None:
         super().__init__(trt)
+        self._has_profile = has_profile
         self._engine, self._state, self._addresses = engine, _State({}), dict[str, int]()
 
     def __del__(self) -> None:
@@ -201,6 +208,8 @@ class _Context(_Counted):
         super().__del__()
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        if not self._has_profile:
+            return self._engine.refuse("no optimization profile is set")
         wanted = self._engine.tensors[name].shape[1:]
         inside = self._engine.batches.least <= shape[0] <= self._engine.batches.most
         if self._trt.fails == "shape" or not inside or list(shape[1:]) != wanted:

@@ -14,6 +14,7 @@ from schanger_edge.model_card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions.cuda import Cuda
 
 MOST_CONTEXTS = 4  # each holds memory for the largest batch
+PROFILE_SHARED_SINCE = (10, 0)  # before, a shape profile was the one context's that came first
 
 Addresses = tuple[int, ...]
 
@@ -46,14 +47,16 @@ class Contexts:
         cuda: the device.
         tile: T.
         graphs: make CUDA graphs.
+        most: contexts there may be.
         plan: name of the plan, for errors.
         log: where TensorRT complains, see `flavour.error_log`.
     """
 
-    def __init__(self, engine: Any, first: Any, cuda: Cuda, *, tile: int, graphs: bool, plan: str, log: Any) -> None:
+    def __init__(
+        self, engine: Any, first: Any, cuda: Cuda, *, tile: int, graphs: bool, most: int, plan: str, log: Any
+    ) -> None:
         self._engine, self._cuda, self._tile, self._graphs = engine, cuda, tile, graphs
-        self._plan, self._log = plan, log
-        self._most = MOST_CONTEXTS if graphs else 1
+        self._most, self._plan, self._log = most, plan, log
         self._contexts = [Sized(first, cuda.event())]  # the latest used last
         self._seen: set[int] = set()
 

@@ -22,9 +22,9 @@ from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
 from schanger_edge.model_card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions import check_probability, plans
-from schanger_edge.sessions.contexts import Contexts, last_complaint
+from schanger_edge.sessions.contexts import MOST_CONTEXTS, PROFILE_SHARED_SINCE, Contexts, last_complaint
 from schanger_edge.sessions.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
-from schanger_edge.sessions.flavour import Flavour, error_log
+from schanger_edge.sessions.flavour import Flavour, error_log, version_of
 
 SLOTS = 2
 STAGES = ("copy_in", "infer", "copy_out")
@@ -90,11 +90,7 @@ class TensorRTSession:
                     f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; build it again."
                 )
             self._check_tensors()
-            self._contexts = Contexts(
-                self._engine, self._make_context(flavour), cuda, tile=self.card.tile,
-                graphs=graphs and cuda.graphs and flavour.name == "tensorrt",  # RTX makes its own
-                plan=plan.name, log=self._log,
-            )  # fmt: skip
+            self._contexts = self._make_contexts(flavour, graphs)
             self._streams = [cuda.stream() for _ in STAGES]
             self._resources.callback(cuda.release, *self._streams)
             self.max_batch: int = self._plan_card.batches.most
@@ -197,6 +193,14 @@ class TensorRTSession:
         if found != wanted:
             described = ", ".join(f"{name} {kind}" for name, kind in found.items())
             raise SessionError(f"{self.model} breaks the model contract, it has {described}: build it again.")
+
+    def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
+        graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
+        several = graphs and version_of(flavour.version) >= PROFILE_SHARED_SINCE
+        return Contexts(
+            self._engine, self._make_context(flavour), self._cuda, tile=self.card.tile, graphs=graphs,
+            most=MOST_CONTEXTS if several else 1, plan=self.model.name, log=self._log,
+        )  # fmt: skip
 
     def _make_context(self, flavour: Flavour) -> Any:
         if flavour.name == "rtx":

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from fake_device import FakeDevice
 from simulated_session import in_order, opened, tiles, write
-from simulator import SimulatedTensorRT, nothing_left
+from simulator import GPU_WORDS, SimulatedTensorRT, nothing_left
 
-from schanger_edge.sessions import open_session
+from schanger_edge.sessions import open_session, plans
 from schanger_edge.sessions.builder import Batches
 from schanger_edge.sessions.contexts import MOST_CONTEXTS
+from schanger_edge.sessions.plans import Target
 
 
 def test_a_batch_size_has_its_graph_on_its_second_use(plan: Path) -> None:
@@ -53,6 +54,21 @@ def test_without_room_for_a_second_context_one_does_all(model: Path, plan: Path)
         assert trt.contexts == 2  # it is asked for once
         assert session.notes == []
         del session
+    assert device.launches > 0
+
+
+def test_before_version_10_one_context_does_all(model: Path, tmp_path: Path) -> None:
+    """A second one would have no shape profile there."""
+    plan = tmp_path / "old.plan"
+    write(plan, model, target=Target("tensorrt", "8.6.2", plans.this_system(), ("8.6",), GPU_WORDS))
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device, "8.6.2")
+    batches = [tiles(count, seed) for seed, count in enumerate((4, 1, 4, 1, 1, 4, 4))]
+    with open_session(model, threads=1) as reference, nothing_left(device, trt), opened(plan, device, trt) as session:
+        wanted = [reference.run(*batch) for batch in batches]
+        assert [r.tobytes() for r in in_order(session, batches)] == [w.tobytes() for w in wanted]
+        del session
+    assert trt.contexts == 1
     assert device.launches > 0
 
 

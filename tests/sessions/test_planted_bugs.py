@@ -9,13 +9,14 @@ import pytest
 from fake_device import FakeDevice
 from helpers import altered
 from simulated_session import flavour_of, in_another_thread, in_order, tiles, write
-from simulator import SimulatedRTX, SimulatedTensorRT, nothing_left, on_fake_driver
+from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left, on_fake_driver
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import contexts as contexts_module
-from schanger_edge.sessions import open_session
+from schanger_edge.sessions import open_session, plans
 from schanger_edge.sessions import tensorrt as tensorrt_module
 from schanger_edge.sessions.builder import Batches
+from schanger_edge.sessions.plans import Target
 from schanger_edge.sessions.tensorrt import TensorRTSession
 
 SEEDS = range(12)
@@ -45,6 +46,7 @@ PLANTED = {
     "TensorRT-RTX makes no graphs": ("            config.cuda_graph_strategy =", "            strategy ="),
 }  # fmt: skip
 PLANTED_IN_CONTEXTS = {
+    "contexts where the profile is not shared": ("        if len(self._contexts) >= self._most:\n", "        if 0:\n"),
     "graphs outlive their batch size": ("        sized.graphs.clear()\n        sized.batch", "        sized.batch"),
     "a graph is released under way": ("            self._cuda.synchronize(sized.finished)\n", "            pass\n"),
     "a graph is captured before a run": ("if sized.warm else None", "if not sized.warm else None"),
@@ -65,13 +67,17 @@ ALL_PLANTED = {
 
 
 def shows(session_class: Any, plans_by_kind: dict[str, Path], model: Path, seed: int) -> bool:
-    """Whether a session does anything wrong, with copies, with shared memory, with a narrow profile, or by RTX."""
+    """Whether a session does anything wrong, on any kind of machine and plan."""
     batches = [tiles(count, number) for number, count in enumerate((*[1] * 3, *[4] * 5, 2, 2, 3, 3, 1, 4, 5))]
     with open_session(model, threads=1) as reference:
         wanted = [reference.run(*batch) for batch in batches]
     for kind, plan in plans_by_kind.items():
         device = FakeDevice(seed, integrated=kind == "integrated")
-        trt = (SimulatedRTX if kind == "rtx" else SimulatedTensorRT)(device)
+        trt = (
+            SimulatedRTX(device)
+            if kind == "rtx"
+            else SimulatedTensorRT(device, "8.6.2" if kind == "old" else "10.13.3")
+        )
         cuda = on_fake_driver(device)
         try:
             with nothing_left(device, trt), session_class(plan, flavour_of(trt), cuda, slots=2) as session:
@@ -89,21 +95,24 @@ def shows(session_class: Any, plans_by_kind: dict[str, Path], model: Path, seed:
 @pytest.fixture(scope="module")
 def plans_by_kind(model: Path, plan: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("kinds")
+    old = Target("tensorrt", "8.6.2", plans.this_system(), ("8.6",), GPU_WORDS)
+    write(folder / "old.plan", model, target=old)
     write(folder / "rtx.plan", model, flavour="rtx")
     write(folder / "narrow.plan", model, batches=Batches(2, 2, 3))
-    return {"copies": plan, "integrated": plan, "narrow": folder / "narrow.plan", "rtx": folder / "rtx.plan"}
+    others = {kind: folder / f"{kind}.plan" for kind in ("narrow", "old", "rtx")}
+    return {"copies": plan, "integrated": plan, **others}
 
 
 @pytest.mark.parametrize("bug", ALL_PLANTED)
-def test_a_planted_bug_is_caught(bug: str, plans_by_kind: dict[str, Path], model: Path) -> None:
+def test_a_planted_bug_is_caught(
+    bug: str, plans_by_kind: dict[str, Path], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, before, after = ALL_PLANTED[bug]
     copy = altered(module, before, after)
     if module is contexts_module:
-        session_module = altered(tensorrt_module, "import Contexts,", "import Contexts as _,")
-        session_module.Contexts = copy.Contexts
-    else:
-        session_module = copy
-    assert any(shows(session_module.TensorRTSession, plans_by_kind, model, seed) for seed in SEEDS)
+        monkeypatch.setattr(tensorrt_module, "Contexts", copy.Contexts)
+    session_class = TensorRTSession if module is contexts_module else copy.TensorRTSession
+    assert any(shows(session_class, plans_by_kind, model, seed) for seed in SEEDS)
 
 
 def test_unaltered_nothing_shows(plans_by_kind: dict[str, Path], model: Path) -> None:
