@@ -40,13 +40,13 @@ class Slot:
         host: pinned memory of before, after and probability.
         addresses: where the device finds them.
         events: begin and end of copy in, inference and copy out.
-        busy: its result has not been taken.
+        ticket: of the batch whose result has not been taken; None where the slot is free.
     """
 
     host: tuple[HostMemory, ...]
     addresses: tuple[int, ...]
     events: tuple[Any, ...]
-    busy: bool = False
+    ticket: object | None = None
 
 
 class TensorRTSession:
@@ -68,8 +68,6 @@ class TensorRTSession:
     """
 
     def __init__(self, plan: Path, flavour: Flavour, cuda: Cuda, slots: int = SLOTS, graphs: bool = True) -> None:
-        if slots < 1:
-            raise SessionError(f"slots must be at least 1, not {slots}.")
         self._resources = contextlib.ExitStack()
         self._contexts: Contexts | None = None
         self._slots: list[Slot] = []
@@ -77,6 +75,8 @@ class TensorRTSession:
         with contextlib.ExitStack() as opening:
             opening.callback(self.close)
             self._resources.callback(cuda.close)
+            if slots < 1:
+                raise SessionError(f"slots must be at least 1, not {slots}.")
             content, self._plan_card = plans.load_plan(plan, plans.Target.on(flavour, cuda.gpu))
             self.card, self.model = self._plan_card.card, plan
             self.model_sha256 = self._plan_card.model_sha256
@@ -113,23 +113,23 @@ class TensorRTSession:
         if len(starts) > 1:  # more than the device takes at once: one after the other
             parts = [self.run(before[i : i + self.max_batch], after[i : i + self.max_batch]) for i in starts]
             return lambda: np.concatenate(parts)
-        slot = next((slot for slot in self._slots if not slot.busy), None)
+        slot = next((slot for slot in self._slots if slot.ticket is None), None)
         if slot is None:
             raise SessionError(f"all {self.slots} slots are under way: take a result before the next batch is given.")
         for memory, tiles in zip(slot.host, (before, after), strict=False):
             memory.bytes[: tiles.nbytes].reshape(tiles.shape)[...] = tiles
         self._cuda.enter()
         self._start(slot, max(len(before), self._plan_card.batches.least))
-        slot.busy = True
+        slot.ticket = ticket = object()
         shape = (len(before), 1, *before.shape[2:])
-        return lambda: self._finish(slot, shape)
+        return lambda: self._finish(slot, ticket, shape)
 
     def close(self) -> None:
         """Give everything back, in the order that CUDA asks for; a second call does nothing."""
         with contextlib.suppress(SessionError):  # of a device that answers no more
             self._wait_for_all()
         for slot in self._slots:
-            slot.busy = False
+            slot.ticket = None
             slot.events = ()  # pycuda frees what nobody holds, while the context is there
         if self._runtime_cache is not None:
             self._keep_runtime_cache()
@@ -170,8 +170,8 @@ class TensorRTSession:
             cuda.copy_out(slot.host[2], slot.addresses[2], bytes_out, copy_out)
         cuda.record(out_end, copy_out)
 
-    def _finish(self, slot: Slot, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        if not slot.busy:
+    def _finish(self, slot: Slot, ticket: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        if slot.ticket is not ticket:
             raise SessionError("the result of this batch was taken, or the session is closed.")
         self._cuda.enter()
         self._cuda.synchronize(slot.events[-1])
@@ -179,7 +179,7 @@ class TensorRTSession:
             self.timings.append((stage, self._cuda.milliseconds(begin, end)))
         count = int(np.prod(shape)) * np.dtype(np.float32).itemsize
         probability: NDArray[np.float32] = slot.host[2].bytes[:count].view(np.float32).reshape(shape).copy()
-        slot.busy = False
+        slot.ticket = None
         check_probability(probability, shape)
         return probability
 

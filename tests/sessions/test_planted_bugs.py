@@ -25,7 +25,7 @@ PLANTED = {
     "inference does not wait for its input": ("        cuda.wait(infer, in_end)\n", ""),
     "copy out does not wait for the inference": ("        cuda.wait(copy_out, end)\n", ""),
     "the host does not wait for the result": ("synchronize(slot.events[-1])\n        for", "enter()\n        for"),
-    "a slot is taken while it is under way": ("        slot.busy = True\n", ""),
+    "a slot is taken while it is under way": ("        slot.ticket = ticket = object()\n", "        ticket = None\n"),
     "the result is a view of the slot": (".reshape(shape).copy()\n", ".reshape(shape)\n"),
     "memory is freed under work": ("            self._wait_for_all()\n", "            pass\n"),
     "TensorRT outlives the CUDA context": (

@@ -134,7 +134,8 @@ def test_a_plan_that_is_no_schanger(model: Path, tmp_path: Path) -> None:
 
 def test_what_is_not_allowed(plan: Path) -> None:
     with pytest.raises(SessionError, match="slots must be at least 1"):
-        opened(plan, FakeDevice(), slots=0)
+        opened(plan, device := FakeDevice(), slots=0)
+    assert device.live["context"] == 0
     session = opened(plan, FakeDevice(), slots=1)
     good = tiles(2)
     for bad in (good.astype(np.int8), good[:, :, :, :16], good[:, :0]):
@@ -146,8 +147,12 @@ def test_what_is_not_allowed(plan: Path) -> None:
     with pytest.raises(SessionError, match="all 1 slots are under way"):
         session.submit(*good)
     result()
+    other = session.submit(*good)
     with pytest.raises(SessionError, match="was taken, or the session is closed"):
-        result()
+        result()  # another batch is under way in its slot
+    other()
+    with pytest.raises(SessionError, match="was taken, or the session is closed"):
+        other()
     session.close()
     session.close()
     with pytest.raises(SessionError, match="the session is closed"):
