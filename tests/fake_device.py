@@ -84,7 +84,7 @@ class FakeDevice:
         live: how many of each kind are there: `context` (retained), `device`, `host`, `stream`, `event`, `graph`,
             `executable`; `pushed` contexts of pycuda.
         faults: sentences.
-        copies, launches: how many there were.
+        copies, captures, launches: how many there were.
         done: pieces of work that streams have done.
         broken: after a fault of its own the device answers every call with the same error.
     """
@@ -96,7 +96,7 @@ class FakeDevice:
         self.integrated, self.memory, self.capturable, self.idle = integrated, memory, capturable, idle
         self.live: Counter[str] = Counter()
         self.faults: list[str] = []
-        self.copies = self.launches = self.done = 0
+        self.copies = self.captures = self.launches = self.done = 0
         self.broken = False
         self._random, self._clock = random.Random(seed), 0.0
         self._memory = FakeMemory(memory)
@@ -273,6 +273,7 @@ class FakeDevice:
         one = self._find(stream, Stream)
         if one.capture is not None:
             raise RefusedError(Code.CUDA_ERROR_INVALID_VALUE)
+        self.captures += 1
         one.capture = Capture(mode, threading.get_ident(), invalid=not self.capturable)
 
     def end_capture(self, stream: int) -> int:

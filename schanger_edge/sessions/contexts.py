@@ -88,10 +88,9 @@ class Contexts:
             self._graph(sized, addresses, stream)
 
     def close(self) -> None:
-        """Let go of graphs and contexts; nothing may be under way."""
+        """Give graphs and events back; nothing may be under way."""
         for sized in self._contexts:
             self._cuda.release(*sized.graphs.values(), sized.finished)
-        self._contexts.clear()
 
     def _set_to(self, batch: int, again: bool) -> Sized:
         """The context for a batch size; the first time it takes the place of the size that was longest unused."""
