@@ -1,9 +1,10 @@
-"""What several test files share: benchmarks as modules, terrain that can be moved, a sink that keeps everything."""
+"""What several test files share: altered modules, terrain that can be moved, a measure of overlap, sinks."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,32 @@ def terrain(
     heights = (down @ along.T).real / np.sqrt(75)  # of deviation 1
     steep = np.tanh(1.5 * heights)  # plateaus with edges between them
     return np.rint(120 + np.array([70, 60, 50])[:, None, None] * steep).astype(np.uint8)
+
+
+def altered(module: ModuleType, before: str, after: str) -> ModuleType:
+    """A copy of a module with one change in its source, for tests that plant a bug."""
+    source = inspect.getsource(module)
+    assert source.count(before) == 1, before
+    copy = ModuleType(f"altered_{module.__name__.rsplit('.', 1)[-1]}")
+    sys.modules[copy.__name__] = copy  # where dataclasses look it up
+    exec(compile(source.replace(before, after), copy.__name__, "exec"), copy.__dict__)
+    return copy
+
+
+def leads(session: Any, tiles: NDArray[np.uint8], rounds: int) -> list[float]:
+    """By how many milliseconds a batch's copies begin before the inference of the batch before it ends.
+
+    By the events of two slots, both under way; positive where the two overlap on the device.
+    """
+    first, second = session._slots
+    found = []
+    for _ in range(rounds):
+        results = [session.submit(*tiles) for _ in range(2)]
+        for result in results:
+            result()
+        copy_begins, inference_ends = second.events[0], first.events[3]
+        found.append(session._cuda.milliseconds(copy_begins, inference_ends))
+    return found
 
 
 def put_rows(sink: Any, row: int, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from simulator import MAGIC, SimulatedCuda, SimulatedTensorRT
+from fake_cuda_bindings import FakeCudaBindings
+from fake_device import FakeDevice
+from simulator import SimulatedTensorRT, simulated_plan
 from tensorrt_names import VERSIONS, Exactly
 from typer.testing import CliRunner
 
@@ -20,9 +23,11 @@ from schanger_edge.detect import detect
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.sessions import build as build_module
 from schanger_edge.sessions import devices, open_session
-from schanger_edge.sessions.builder import Batches
+from schanger_edge.sessions.builder import Batches, Recipe
+from schanger_edge.sessions.cuda import Cuda, open_cuda
 from schanger_edge.sessions.flavour import Flavour
-from schanger_edge.sessions.gpu import NO_DRIVER
+from schanger_edge.sessions.gpu import NO_DRIVER, Binding
+from schanger_edge.sessions.tensorrt import TensorRTSession
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]
@@ -33,32 +38,40 @@ class Machine:
     """A machine with a simulated GPU; each opening of the device gets a stream order of its own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-        self.openings = self.builds = 0
-        self.cuda = SimulatedCuda()
-        self.trt = SimulatedTensorRT(self.cuda)
+        self.monkeypatch, self.openings, self.integrated = monkeypatch, 0, False
+        self.recipes: list[Recipe] = []
+        self.trt = SimulatedTensorRT(FakeDevice())
+        self.plug_in()
         monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(cache))
         monkeypatch.setattr(devices, "driver_present", lambda: True)
         monkeypatch.setattr(devices, "load_flavour", lambda name=None: self.flavour)
         monkeypatch.setattr(build_module, "load_flavour", lambda name=None: self.flavour)
         monkeypatch.setattr(devices, "open_cuda", self.open)
-        monkeypatch.setattr(build_module.gpu, "find_gpu", lambda binding=None: self.cuda.gpu)
         monkeypatch.setattr(build_module, "build_plan", self.build)
 
     @property
     def flavour(self) -> Flavour:
         return Flavour("tensorrt", self.trt, self.trt.__version__)
 
-    def open(self, binding: str | None = None) -> SimulatedCuda:
-        self.openings += 1
-        self.cuda = SimulatedCuda(self.openings)
-        self.trt.cuda = self.cuda
-        return self.cuda
+    def plug_in(self) -> None:
+        """A device with a stream order of its own, under the driver."""
+        self.device = self.trt.device = FakeDevice(self.openings, integrated=self.integrated)
+        self.monkeypatch.setitem(sys.modules, "cuda.bindings.driver", FakeCudaBindings(self.device))
 
-    def build(self, trt: Flavour, recipe: Any, timings: Any, progress: Any) -> tuple[bytes, bytes]:
-        self.builds += 1
+    def open(self, binding: Binding | None = None) -> Cuda:
+        self.openings += 1
+        self.plug_in()
+        return open_cuda(binding)
+
+    @property
+    def builds(self) -> int:
+        return len(self.recipes)
+
+    def build(self, trt: Flavour, recipe: Recipe, timings: Any, progress: Any) -> tuple[bytes, bytes]:
+        self.recipes.append(recipe)
         if progress:
             progress("Building engine", 1, 1)
-        return MAGIC + recipe.source.read_bytes(), b""
+        return simulated_plan(recipe.source.read_bytes(), recipe.batches), b""
 
 
 @pytest.fixture
@@ -91,7 +104,27 @@ def test_the_files_of_the_cpu(
     for name in ("probability.tif", "change.tif"):
         assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
     assert f"{slots} slots" in on_gpu.summary["device"]
-    assert not any(machine.cuda.live.values())
+    assert not any(machine.device.live.values())
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_a_run_fills_all_slots(
+    slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices.Wish, "__new__", _with_slots(devices.Wish.__new__, slots))
+    busy: list[int] = []
+    submit = TensorRTSession.submit
+
+    def counted(session: TensorRTSession, *dates: Any) -> Any:
+        result = submit(session, *dates)
+        busy.append(sum(slot.ticket is not None for slot in session._slots))
+        return result
+
+    monkeypatch.setattr(TensorRTSession, "submit", counted)
+    detect(*pair, tmp_path / "out", model=model, batch=2, device="cuda")
+    assert max(busy) == slots
+    assert busy[slots - 1 :] == [slots] * (len(busy) - slots + 1)  # full from the beginning to the end
+    assert len(busy) > slots
 
 
 def _with_slots(new: Any, slots: int) -> Any:
@@ -210,10 +243,26 @@ def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Pa
     assert machine.builds == 3
     assert "has no room for the engine" in notes
     assert "A plan for batches of at most 2 is taken instead" in notes
-    assert not any(machine.cuda.live.values())
+    assert not any(machine.device.live.values())
     machine.trt.full_contexts = 100
     with pytest.raises(SessionError, match="has no room for the engine"):
         open_session(model, "cuda")
+
+
+def test_shared_memory_builds_with_care_and_copies_nothing(
+    machine: Machine, model: Path, pair: Any, tmp_path: Path
+) -> None:
+    """Builder, engine and everything else share a few gigabytes there."""
+    machine.integrated = True
+    machine.plug_in()
+    detect(*pair, tmp_path / "cpu", model=model, batch=1)
+    detect(*pair, tmp_path / "gpu", model=model, device="cuda")
+    (recipe,) = machine.recipes
+    assert (recipe.batches, recipe.workspace, recipe.level) == (Batches(1, 1, 1), 512 << 20, 3)
+    assert (machine.device.copies, machine.device.faults) == (0, [])
+    assert machine.device.launches > 0
+    for name in ("probability.tif", "change.tif"):
+        assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
 
 
 def test_another_version_builds_another_plan(machine: Machine, model: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from enum import Enum
 from pathlib import Path
@@ -22,15 +21,12 @@ class SizeOption(str, Enum):
 
 
 @app.command()
-def info(model: Annotated[str, typer.Argument(help="An .onnx file or a bundled model's name.")]) -> None:
-    """Print a model's card."""
+def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a bundled model's name.")]) -> None:
+    """Print a model's card, and what a plan was built for."""
     from schanger_edge.bundled import model_path
-    from schanger_edge.sessions import open_session
+    from schanger_edge.info import info as info_tool
 
-    path = model_path(model)
-    with open_session(path) as session:
-        card = {"file": str(path), "sha256": session.model_sha256, **dataclasses.asdict(session.card)}
-    out.print_json(json.dumps(card))
+    out.print_json(json.dumps(info_tool(model_path(model))))
 
 
 @app.command()

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from schanger_edge import bundled
 from schanger_edge._version import __version__
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.files import replacing
@@ -17,7 +18,6 @@ from schanger_edge.sessions.flavour import STRONG_SINCE, Flavour, Name, load_fla
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.sessions.plans import PlanCard, Target
 
-BUNDLED = Path(__file__).parent.parent / "models"
 MAX_LEVEL = 5
 MEGABYTE = 1 << 20
 
@@ -119,14 +119,14 @@ def build(
         return Built(path, written, False, choice.explanation)
 
 
-def find_built(model: Path, trt: Flavour, binding: gpu.Binding | None = None) -> Built | None:
+def find_built(model: Path, trt: Flavour, here: Target) -> Built | None:
     """A plan in the cache that was built from this model and fits here: that for the largest batches, then the newest.
 
     Raises:
         SchangerError: as `build`.
     """
     card, sha256 = read_card(model)
-    here, choice = target_here(trt, (), binding), choose_source(model, card, trt)
+    choice = choose_source(model, card, trt)
     wanted = sha256, _sha256(choice.source), choice.flags
     fitting = []
     for plan in plans.cached_plans():
@@ -159,8 +159,7 @@ def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Bin
                 f"{error} Or give --compute-capability, such as 8.6, to build for another machine."
             ) from error
         raise
-    name = found.words if trt.name == "tensorrt" else ""
-    return Target(trt.name, trt.version, plans.this_system(), (found.capability,), name)
+    return Target.on(trt, found)
 
 
 def choose_source(model: Path, card: ModelCard, trt: Flavour) -> Choice:
@@ -214,7 +213,7 @@ def _same_scales(other: ModelCard, card: ModelCard) -> bool:
 def _sibling(model: Path, precision: str, fits: object) -> Path | None:
     """A model file of this precision that fits, in the same folder or among the bundled ones."""
     assert callable(fits)
-    for path in (*sorted(model.parent.glob("*.onnx")), *sorted(BUNDLED.glob("*.onnx"))):
+    for path in (*sorted(model.parent.glob("*.onnx")), *sorted(bundled.FOLDER.glob("*.onnx"))):
         try:
             card, sha256 = read_card(path)
         except ModelError:

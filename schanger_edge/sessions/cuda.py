@@ -218,7 +218,11 @@ class CudaPython:
         try:
             worked = work()
         finally:  # or the stream could not be used any more
-            code, graph = self._driver.cuStreamEndCapture(stream)
+            graph = self._end_capture(stream, worked)
+        return graph
+
+    def _end_capture(self, stream: Any, worked: bool) -> Any:
+        code, graph = self._driver.cuStreamEndCapture(stream)
         if int(code):
             return None
         try:
@@ -245,7 +249,7 @@ class CudaPython:
         except RuntimeError as error:  # the driver is older than the package and lacks the function
             raise _failure(name, -1, str(error), self.gpu) from error
         if int(code):
-            raise _failure(name, int(code), str(code), self.gpu)
+            raise _failure(name, int(code), code.name, self.gpu)
         return values[0] if values else None
 
 

@@ -16,7 +16,7 @@ from schanger_edge.sessions.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.flavour import load_flavour
 from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
 from schanger_edge.sessions.ort import CUDA_PROVIDER, OnnxRuntimeSession
-from schanger_edge.sessions.plans import SUFFIX, PlanCard, read_plan_card
+from schanger_edge.sessions.plans import SUFFIX, PlanCard, Target, read_plan_card
 from schanger_edge.sessions.tensorrt import SLOTS, TensorRTSession
 
 AUTO, CPU, CUDA, CUDA_ONNXRUNTIME = "auto", "cpu", "cuda", "cuda:onnxruntime"
@@ -88,8 +88,9 @@ def _tensorrt(model: Path, wish: Wish) -> Session:
         trt = load_flavour(read_plan_card(model).target.flavour)  # type: ignore[arg-type]
         return TensorRTSession(model, trt, open_cuda(wish.binding), wish.slots)
     trt, notes = load_flavour(), list[str]()
-    how = _careful() if gpu.find_gpu(wish.binding).integrated else _How(Batches())
-    built, rebuild = find_built(model, trt, wish.binding), False
+    here = gpu.find_gpu(wish.binding)
+    how = _careful() if here.integrated else _How(Batches())
+    built, rebuild = find_built(model, trt, Target.on(trt, here)), False
     while True:
         began = time.perf_counter()
         if built is None:

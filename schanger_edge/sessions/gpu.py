@@ -92,7 +92,7 @@ def _by_cuda_python(ordinal: int) -> Gpu:
             raise SessionError(NO_DRIVER) from error
         if int(code):
             raise SessionError(
-                NO_DRIVER if call is driver.cuInit else f"CUDA device {ordinal} does not answer: {code}."
+                NO_DRIVER if call is driver.cuInit else f"CUDA device {ordinal} does not answer: {code.name}."
             )
         return values[0] if values else None
 

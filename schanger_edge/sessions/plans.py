@@ -21,7 +21,8 @@ from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
 from schanger_edge.model_card import ModelCard
 from schanger_edge.sessions.builder import Batches
-from schanger_edge.sessions.flavour import WORDS
+from schanger_edge.sessions.flavour import WORDS, Flavour
+from schanger_edge.sessions.gpu import Gpu
 
 SUFFIX = ".plan"
 FORMAT = 2
@@ -46,6 +47,12 @@ class Target:
     system: str
     capabilities: tuple[str, ...]
     gpu: str = ""
+
+    @classmethod
+    def on(cls, trt: Flavour, gpu: Gpu) -> Target:
+        """What a plan is built for, and has to fit, on this machine."""
+        words = gpu.words if trt.name == "tensorrt" else ""
+        return cls(trt.name, trt.version, this_system(), (gpu.capability,), words)
 
     def misfit(self, here: Target) -> str:
         """Why a plan for this target does not run here, in a few words; empty where it does."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,8 +22,9 @@ from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
 from schanger_edge.model_card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions import check_probability, plans
+from schanger_edge.sessions.contexts import MOST_CONTEXTS, PROFILE_SHARED_SINCE, Contexts, last_complaint
 from schanger_edge.sessions.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
-from schanger_edge.sessions.flavour import Flavour, error_log
+from schanger_edge.sessions.flavour import Flavour, error_log, version_of
 
 SLOTS = 2
 STAGES = ("copy_in", "infer", "copy_out")
@@ -39,17 +40,13 @@ class Slot:
         host: pinned memory of before, after and probability.
         addresses: where the device finds them.
         events: begin and end of copy in, inference and copy out.
-        graph: of the inference into these buffers, at the session's present batch size.
-        warm: it has run once at that size, so that it can be captured.
-        busy: its result has not been taken.
+        ticket: of the batch whose result has not been taken; None where the slot is free.
     """
 
     host: tuple[HostMemory, ...]
     addresses: tuple[int, ...]
     events: tuple[Any, ...]
-    graph: Any = None
-    warm: bool = False
-    busy: bool = False
+    ticket: object | None = None
 
 
 class TensorRTSession:
@@ -71,16 +68,16 @@ class TensorRTSession:
     """
 
     def __init__(self, plan: Path, flavour: Flavour, cuda: Cuda, slots: int = SLOTS, graphs: bool = True) -> None:
-        if slots < 1:
-            raise SessionError(f"slots must be at least 1, not {slots}.")
         self._resources = contextlib.ExitStack()
+        self._contexts: Contexts | None = None
+        self._slots: list[Slot] = []
+        self._runtime_cache: Any = None
         with contextlib.ExitStack() as opening:
             opening.callback(self.close)
             self._resources.callback(cuda.close)
-            here = plans.Target(
-                flavour.name, flavour.version, plans.this_system(), (cuda.gpu.capability,), cuda.gpu.words
-            )
-            content, self._plan_card = plans.load_plan(plan, here)
+            if slots < 1:
+                raise SessionError(f"slots must be at least 1, not {slots}.")
+            content, self._plan_card = plans.load_plan(plan, plans.Target.on(flavour, cuda.gpu))
             self.card, self.model = self._plan_card.card, plan
             self.model_sha256 = self._plan_card.model_sha256
             self.typing: str | None = self._plan_card.typing
@@ -91,17 +88,16 @@ class TensorRTSession:
             self._runtime = self._trt.Runtime(self._log)
             self._engine = self._runtime.deserialize_cuda_engine(content)
             if self._engine is None:
-                raise SessionError(f"{flavour.words} cannot load {plan.name}: {self._said()}; build it again.")
+                raise SessionError(
+                    f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; build it again."
+                )
             self._check_tensors()
-            self._runtime_cache: Any = None
-            self._context = self._make_context(flavour)
+            self._contexts = self._make_contexts(flavour, graphs)
             self._streams = [cuda.stream() for _ in STAGES]
             self._resources.callback(cuda.release, *self._streams)
             self.max_batch: int = self._plan_card.batches.most
             self._slots = self._make_slots(slots)
             self.slots = len(self._slots)
-            self._graphs = graphs and cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
-            self._batch = 0
             opening.pop_all()
         batches = self._plan_card.batches
         self.device = f"{flavour.words} ({cuda.gpu.name}, batches {batches.least} to {self.max_batch}, {slots} slots)"
@@ -119,28 +115,29 @@ class TensorRTSession:
         if len(starts) > 1:  # more than the device takes at once: one after the other
             parts = [self.run(before[i : i + self.max_batch], after[i : i + self.max_batch]) for i in starts]
             return lambda: np.concatenate(parts)
-        slot = next((slot for slot in self._slots if not slot.busy), None)
+        slot = next((slot for slot in self._slots if slot.ticket is None), None)
         if slot is None:
             raise SessionError(f"all {self.slots} slots are under way: take a result before the next batch is given.")
         for memory, tiles in zip(slot.host, (before, after), strict=False):
             memory.bytes[: tiles.nbytes].reshape(tiles.shape)[...] = tiles
         self._cuda.enter()
         self._start(slot, max(len(before), self._plan_card.batches.least))
-        slot.busy = True
+        slot.ticket = ticket = object()
         shape = (len(before), 1, *before.shape[2:])
-        return lambda: self._finish(slot, shape)
+        return lambda: self._finish(slot, ticket, shape)
 
     def close(self) -> None:
         """Give everything back, in the order that CUDA asks for; a second call does nothing."""
         with contextlib.suppress(SessionError):  # of a device that answers no more
             self._wait_for_all()
-        for slot in getattr(self, "_slots", ()):
-            slot.busy = False
-            self._cuda.release(slot.graph)
-            slot.graph = slot.events = None  # pycuda frees what nobody holds, while the context is there
-        if getattr(self, "_runtime_cache", None) is not None:
+        for slot in self._slots:
+            slot.ticket = None
+            slot.events = ()  # pycuda frees what nobody holds, while the context is there
+        if self._runtime_cache is not None:
             self._keep_runtime_cache()
-        self._context = self._engine = self._runtime = self._runtime_cache = None
+        if self._contexts is not None:
+            self._contexts.close()
+        self._contexts = self._engine = self._runtime = self._runtime_cache = None
         self._slots, self._streams = [], []
         with contextlib.suppress(SessionError):  # the error that led here is the one to tell
             self._resources.close()
@@ -156,6 +153,7 @@ class TensorRTSession:
     # A batch: its way through the three streams.
 
     def _start(self, slot: Slot, batch: int) -> None:
+        assert self._contexts is not None
         cuda, (copy_in, infer, copy_out) = self._cuda, self._streams
         in_begin, in_end, begin, end, out_begin, out_end = slot.events
         bytes_in, bytes_out = self._sizes(batch)
@@ -166,7 +164,7 @@ class TensorRTSession:
         cuda.record(in_end, copy_in)
         cuda.wait(infer, in_end)
         cuda.record(begin, infer)
-        self._infer(slot, batch, infer)
+        self._contexts.infer(slot.addresses, batch, infer)
         cuda.record(end, infer)
         cuda.wait(copy_out, end)
         cuda.record(out_begin, copy_out)
@@ -174,39 +172,8 @@ class TensorRTSession:
             cuda.copy_out(slot.host[2], slot.addresses[2], bytes_out, copy_out)
         cuda.record(out_end, copy_out)
 
-    def _infer(self, slot: Slot, batch: int, stream: Any) -> None:
-        if batch != self._batch:
-            self._set_batch(batch)
-        if slot.graph is not None:
-            self._cuda.launch(slot.graph, stream)
-            return
-        for name, address in zip((*INPUT_NAMES, OUTPUT_NAME), slot.addresses, strict=True):
-            self._context.set_tensor_address(name, address)
-        number = self._cuda.stream_number(stream)
-        if self._graphs and slot.warm:  # the first run at a size lets TensorRT make ready what cannot be captured
-            slot.graph = self._cuda.capture(stream, lambda: bool(self._context.execute_async_v3(number)))
-            if slot.graph is not None:
-                self._cuda.launch(slot.graph, stream)
-                return
-            self._graphs = False
-        if not self._context.execute_async_v3(number):
-            raise SessionError(f"TensorRT failed on {self.model.name}: {self._said()}; start again, or build it again.")
-        slot.warm = True
-
-    def _set_batch(self, batch: int) -> None:
-        """Another batch size: graphs hold the old one, and what the context keeps for it, so they are made anew."""
-        for slot in self._slots:
-            if slot.graph is not None:
-                self._cuda.synchronize(slot.events[3])
-            self._cuda.release(slot.graph)
-            slot.graph, slot.warm = None, False
-        for name in INPUT_NAMES:
-            if not self._context.set_input_shape(name, (batch, 3, self.card.tile, self.card.tile)):
-                raise SessionError(f"TensorRT refuses a batch of {batch} for {self.model.name}: {self._said()}.")
-        self._batch = batch
-
-    def _finish(self, slot: Slot, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        if not slot.busy:
+    def _finish(self, slot: Slot, ticket: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        if slot.ticket is not ticket:
             raise SessionError("the result of this batch was taken, or the session is closed.")
         self._cuda.enter()
         self._cuda.synchronize(slot.events[-1])
@@ -214,7 +181,7 @@ class TensorRTSession:
             self.timings.append((stage, self._cuda.milliseconds(begin, end)))
         count = int(np.prod(shape)) * np.dtype(np.float32).itemsize
         probability: NDArray[np.float32] = slot.host[2].bytes[:count].view(np.float32).reshape(shape).copy()
-        slot.busy = False
+        slot.ticket = None
         check_probability(probability, shape)
         return probability
 
@@ -229,6 +196,14 @@ class TensorRTSession:
             described = ", ".join(f"{name} {kind}" for name, kind in found.items())
             raise SessionError(f"{self.model} breaks the model contract, it has {described}: build it again.")
 
+    def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
+        graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
+        several = graphs and version_of(flavour.version) >= PROFILE_SHARED_SINCE
+        return Contexts(
+            self._engine, self._make_context(flavour), self._cuda, tile=self.card.tile, graphs=graphs,
+            most=MOST_CONTEXTS if several else 1, plan=self.model.name, log=self._log,
+        )  # fmt: skip
+
     def _make_context(self, flavour: Flavour) -> Any:
         if flavour.name == "rtx":
             config = self._engine.create_runtime_config()
@@ -242,8 +217,8 @@ class TensorRTSession:
             context = self._engine.create_execution_context()
         if context is None:
             raise OutOfDeviceMemoryError(
-                f"{self._cuda.gpu.name} has no room for the engine of {self.model.name} ({self._said()}): build it "
-                "with a smaller --batch or --workspace."
+                f"{self._cuda.gpu.name} has no room for the engine of {self.model.name} "
+                f"({last_complaint(self._log)}): build it with a smaller --batch or --workspace."
             )
         return context
 
@@ -285,7 +260,7 @@ class TensorRTSession:
         return 3 * pixels, np.dtype(np.float32).itemsize * pixels
 
     def _check_inputs(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> None:
-        if self._context is None:
+        if self._contexts is None:
             raise SessionError("the session is closed.")
         tile = self.card.tile
         for date in (before, after):
@@ -298,18 +273,14 @@ class TensorRTSession:
     def _runtime_cache_path(self) -> Path:
         return self.model.with_name(self.model.name + RUNTIME_CACHE_SUFFIX)
 
-    def _said(self) -> str:
-        errors: Sequence[str] = self._log.errors
-        return errors[-1] if errors else "it gives no reason"
-
     def _wait_for_all(self) -> None:
         """Until no stream has work left: a result may not have been taken, or a batch have failed half-way."""
-        slots: list[Slot] = getattr(self, "_slots", [])
-        if slots:
+        if self._slots:
             self._cuda.enter()
+            event = self._slots[0].events[0]
             for stream in self._streams:
-                self._cuda.record(slots[0].events[0], stream)
-                self._cuda.synchronize(slots[0].events[0])
+                self._cuda.record(event, stream)
+                self._cuda.synchronize(event)
 
     def _keep_runtime_cache(self) -> None:
         """The kernels that RTX made here, for the next start; a folder that cannot be written does without."""

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
+from schanger_edge import bundled
 from schanger_edge.bundled import model_path
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
@@ -95,13 +96,11 @@ def test_one_plan_for_three_capabilities(
     with pytest.raises(SessionError, match=r"8\.6 and 8\.9 and 12\.0, here is 7\.5"):
         load_plan(built.plan, dataclasses.replace(card.target, capabilities=("7.5",)))
 
-    monkeypatch.setattr(build_module, "target_here", lambda *_: dataclasses.replace(card.target, capabilities=HERE_86))
-    found = find_built(models[precision], rtx)  # what `run` takes, whatever options it was built with
+    here = dataclasses.replace(card.target, capabilities=HERE_86)
+    found = find_built(models[precision], rtx, here)  # what `run` takes, whatever options it was built with
     assert found is not None
     assert found.plan == built.plan
-    assert find_built(models["fp32"], rtx) is None
-    monkeypatch.undo()
-    monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(cache.parent))
+    assert find_built(models["fp32"], rtx, here) is None
 
     monkeypatch.setattr(build_module, "build_plan", lambda *_: pytest.fail("built twice"))
     again = build(models[precision], flavour="rtx", capabilities=CAPABILITIES[::-1], batches=Batches(1, 1, 2))
@@ -339,7 +338,7 @@ class TestWeakTypes:
     def test_without_the_sibling(
         self, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(build_module, "BUNDLED", tmp_path)
+        monkeypatch.setattr(bundled, "FOLDER", tmp_path)
         for precision, sentence in (("fp16", "put the file that"), ("int8+fp16", "run `schanger-edge calibrate`")):
             alone = tmp_path / f"alone.{precision}.onnx"
             shutil.copy(models[precision], alone)

@@ -25,7 +25,8 @@ FOLDER = Path(sessions.__file__).parent
 RECEIVERS = {  # file: what TensorRT's module and objects are called in it
     "flavour.py": r"trt|flags",
     "builder.py": r"trt|builder|network|layer|parser|config|cache|profile|error|flavour\.module",
-    "tensorrt.py": r"engine|kinds|config|self\._(?:trt|runtime|engine|context|runtime_cache)",
+    "tensorrt.py": r"engine|kinds|config|self\._(?:trt|runtime|engine|runtime_cache)",
+    "contexts.py": r"sized\.context|self\._engine",
 }
 BY_NAME = {  # names that are looked up as text
     "flavour.py": {"EXPLICIT_BATCH", "STRONGLY_TYPED", "NetworkDefinitionCreationFlag", "__version__"},

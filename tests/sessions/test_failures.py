@@ -9,8 +9,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_device import FakeDevice
 from helpers import ROOT
-from simulator import GPU_WORDS, MAGIC, SimulatedCuda, SimulatedTensorRT
+from simulator import GPU_WORDS, SimulatedTensorRT, on_fake_driver, simulated_plan
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import flavour as flavour_module
@@ -40,11 +41,12 @@ class Machine:
         built_for = Target(system=plans.this_system(), **{**facts, **target})
         card, sha256 = read_card(self.model)
         own = PlanCard("m.onnx", sha256, sha256, card, built_for, "strong", (), Batches(1, 2, 4))
-        plans.write_plan(self.plan, content or MAGIC + self.model.read_bytes(), own)
+        plans.write_plan(self.plan, content or simulated_plan(self.model.read_bytes(), own.batches), own)
 
     def open(self, memory: int = 1 << 30, fails: str = "") -> TensorRTSession:
-        cuda = SimulatedCuda(memory=memory)
-        return TensorRTSession(self.plan, Flavour("tensorrt", SimulatedTensorRT(cuda, fails=fails), "10.13.3"), cuda)
+        device = FakeDevice(memory=memory)
+        trt = SimulatedTensorRT(device, fails=fails)
+        return TensorRTSession(self.plan, Flavour("tensorrt", trt, trt.__version__), on_fake_driver(device))
 
     def without_packages(self) -> None:
         def missing(name: str) -> ModuleType:

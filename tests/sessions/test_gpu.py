@@ -1,13 +1,17 @@
-"""Which GPU is there: asked of the real packages where no driver is, of stand-ins where one would be."""
+"""Which GPU is there: asked of the real packages where no driver is, of fake drivers where one would be."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import shutil
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_cuda_bindings import FakeCudaBindings
+from fake_device import FakeDevice
+from fake_memory import Code
+from fake_pycuda import FakePyCuda
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import gpu as gpu_module
@@ -32,60 +36,30 @@ def test_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
         find_gpu("cupy")  # type: ignore[arg-type]
 
 
-class StandInAttributes:
-    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 8
-    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 7
-    CU_DEVICE_ATTRIBUTE_INTEGRATED = 1
-    CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16
+@pytest.fixture
+def orin() -> FakeDevice:
+    return FakeDevice(integrated=True, memory=8 << 30)
 
 
-def stand_in_cuda_python(init: int = 0, device: int = 0) -> Any:
-    """What cuda.bindings.driver answers on an Orin: a tuple of code and value."""
-    return SimpleNamespace(
-        CUdevice_attribute=StandInAttributes,
-        cuInit=lambda flags: (init,),
-        cuDeviceGet=lambda ordinal: (device, "device"),
-        cuDeviceGetAttribute=lambda value, of: (0, value),
-        cuDeviceGetName=lambda length, of: (0, b"Orin\0\0\0"),
-        cuDriverGetVersion=lambda: (0, 12060),
-        cuDeviceTotalMem=lambda of: (0, 8 << 30),
-    )
-
-
-def stand_in_pycuda() -> Any:
-    orin = SimpleNamespace(
-        compute_capability=lambda: (8, 7),
-        get_attribute={18: 1, 16: 16}.__getitem__,
-        name=lambda: "Orin",
-        total_memory=lambda: 8 << 30,
-    )
-    return SimpleNamespace(
-        init=lambda: None,
-        Device=lambda ordinal: orin,
-        device_attribute=SimpleNamespace(INTEGRATED=18, MULTIPROCESSOR_COUNT=16),
-        get_driver_version=lambda: 12060,
-    )
-
-
-def test_both_packages_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules = {"cuda.bindings.driver": stand_in_cuda_python(), "pycuda.driver": stand_in_pycuda()}
+def test_both_packages_say_the_same(orin: FakeDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = {"cuda.bindings.driver": FakeCudaBindings(orin), "pycuda.driver": FakePyCuda(orin)}
     monkeypatch.setattr(importlib, "import_module", modules.__getitem__)
     one, other = find_gpu(), find_gpu("pycuda")
-    assert (one.name, one.capability, one.memory, one.integrated, one.driver) == ("Orin", "8.7", 8 << 30, True, "12.6")
-    assert one.words == other.words == "Orin, 16 multiprocessors"
+    facts = "Simulated GPU", "8.6", 8 << 30, True, "13.0"
+    assert (one.name, one.capability, one.memory, one.integrated, one.driver) == facts
+    assert one.words == "Simulated GPU, 28 multiprocessors"
     assert (one.binding, other.binding) == ("cuda-python", "pycuda")
-    assert (other.name, other.capability, other.memory, other.integrated, other.driver) == (
-        one.name, one.capability, one.memory, one.integrated, one.driver,
-    )  # fmt: skip
+    assert dataclasses.replace(other, binding="cuda-python") == one
 
 
 def test_a_driver_without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib, "import_module", lambda name: stand_in_cuda_python(init=100))
+    driver = FakeCudaBindings(FakeDevice())
+    monkeypatch.setattr(importlib, "import_module", lambda name: driver)
+    with pytest.raises(SessionError, match=r"CUDA device 3 does not answer: CUDA_ERROR_INVALID_DEVICE\."):
+        find_gpu("cuda-python", 3)
+    monkeypatch.setattr(driver, "cuInit", lambda flags: (Code.CUDA_ERROR_NO_DEVICE,))
     with pytest.raises(SessionError, match="no NVIDIA driver answers"):
         find_gpu("cuda-python")
-    monkeypatch.setattr(importlib, "import_module", lambda name: stand_in_cuda_python(device=101))
-    with pytest.raises(SessionError, match="CUDA device 3 does not answer: 101"):
-        find_gpu("cuda-python", 3)
 
     def broken(name: str) -> Any:
         raise ImportError("libcuda.so.1: cannot open shared object file")  # what pycuda does without a driver
@@ -103,7 +77,7 @@ def test_a_package_that_does_not_load_is_passed_over(monkeypatch: pytest.MonkeyP
     def load(name: str) -> Any:
         if name.startswith("cuda"):
             raise ImportError("numpy.core.multiarray failed to import")
-        return stand_in_pycuda()
+        return FakePyCuda(FakeDevice())
 
     monkeypatch.setattr(importlib, "import_module", load)
     assert find_gpu().binding == "pycuda"

@@ -2,185 +2,74 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from simulator import GPU_WORDS, MAGIC, SimulatedCuda, SimulatedTensorRT, nothing_left
+from fake_device import FakeDevice
+from simulated_session import TILE, in_another_thread, in_order, opened, tiles, write
+from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left, simulated_plan
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import open_session, plans
-from schanger_edge.sessions import tensorrt as tensorrt_module
 from schanger_edge.sessions.builder import Batches
-from schanger_edge.sessions.flavour import Flavour
-from schanger_edge.sessions.ort import read_card
-from schanger_edge.sessions.plans import PlanCard, Target
-from schanger_edge.sessions.tensorrt import RUNTIME_CACHE_SUFFIX, TensorRTSession
+from schanger_edge.sessions.plans import Target
+from schanger_edge.sessions.tensorrt import RUNTIME_CACHE_SUFFIX
 
-TILE = 32
 SEEDS = range(12)
 
 
-@pytest.fixture(scope="module")
-def model(standin: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "m.onnx"
-    standin.integer_model(path, radius=2, tile=TILE, halo=4)
-    return path
-
-
-@pytest.fixture(scope="module")
-def plan(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("plan") / "m.plan"
-    write(path, model)
-    return path
-
-
-def write(path: Path, model: Path, content: bytes | None = None, flavour: str = "tensorrt", **card: Any) -> None:
-    """A simulated plan of a model with its sidecar."""
-    version = {"tensorrt": "10.13.3", "rtx": "1.7.1"}[flavour]
-    target = Target(flavour, version, plans.this_system(), ("8.6",), "" if flavour == "rtx" else GPU_WORDS)
-    facts = {"typing": "strong", "flags": (), "batches": Batches(1, 2, 4), "target": target, **card}
-    own, sha256 = read_card(model)
-    plans.write_plan(path, content or MAGIC + model.read_bytes(), PlanCard("m.onnx", sha256, sha256, own, **facts))
-
-
-def opened(
-    plan: Path, cuda: SimulatedCuda, trt: SimulatedTensorRT | None = None, flavour: str = "tensorrt", **options: Any
-) -> TensorRTSession:
-    trt = trt or SimulatedTensorRT(cuda)
-    version = {"tensorrt": "10.13.3", "rtx": "1.7.1"}[flavour]
-    return TensorRTSession(plan, Flavour(flavour, trt, version), cuda, **options)  # type: ignore[arg-type]
-
-
-def tiles(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 255, (2, count, 3, TILE, TILE), np.uint8)
-
-
-def in_order(session: Any, batches: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-    """Results with as many batches under way as the session takes, as `predict` does."""
-    results, under_way = [], []
-    for batch in batches:
-        under_way.append(session.submit(*batch))
-        if len(under_way) == session.slots:
-            results.append(under_way.pop(0)())
-    return results + [result() for result in under_way]
-
-
 @pytest.mark.parametrize("slots", [1, 2, 4])
-@pytest.mark.parametrize("kind", ["copies", "integrated", "without graphs", "capture fails", "rtx"])
+@pytest.mark.parametrize("kind", ["copies", "integrated", "without graphs", "capture fails", "pycuda", "rtx"])
 def test_the_bytes_of_onnx_runtime(model: Path, plan: Path, slots: int, kind: str, tmp_path: Path) -> None:
-    flavour = "rtx" if kind == "rtx" else "tensorrt"
-    if flavour == "rtx":
+    if kind == "rtx":
         plan = tmp_path / "m.plan"
         write(plan, model, flavour="rtx")
     batches = [tiles(count, seed) for seed, count in enumerate((*[4] * 10, 1, 4, 4, 3, 3, 2, 4))]
     with open_session(model, threads=1) as reference:
         wanted = [reference.run(*batch) for batch in batches]
+    binding = "pycuda" if kind == "pycuda" else "cuda-python"
     for seed in SEEDS:
-        cuda = SimulatedCuda(
-            seed, integrated=kind == "integrated", graphs=kind != "without graphs", capturable=kind != "capture fails"
-        )
-        trt = SimulatedTensorRT(cuda)
-        with nothing_left(cuda, trt), opened(plan, cuda, trt, flavour, slots=slots) as session:
+        device = FakeDevice(seed, integrated=kind == "integrated", capturable=kind != "capture fails")
+        trt = (SimulatedRTX if kind == "rtx" else SimulatedTensorRT)(device)
+        options = {"slots": slots, "graphs": kind != "without graphs"}
+        with nothing_left(device, trt), opened(plan, device, trt, binding, **options) as session:
             for got, expected in zip(in_order(session, batches), wanted, strict=True):
                 assert got.tobytes() == expected.tobytes()
             assert {stage for stage, _ in session.timings} == {"copy_in", "infer", "copy_out"}
             assert all(milliseconds >= 0 for _, milliseconds in session.timings)
             del session
-        assert (cuda.launches > 0) == (kind in ("copies", "integrated"))
-
-
-PLANTED = {
-    "inference does not wait for its input": ("        cuda.wait(infer, in_end)\n", ""),
-    "copy out does not wait for the inference": ("        cuda.wait(copy_out, end)\n", ""),
-    "the host does not wait for the result": ("synchronize(slot.events[-1])\n        for", "enter()\n        for"),
-    "a slot is taken while it is under way": ("        slot.busy = True\n", ""),
-    "graphs outlive their batch size": ("            slot.graph, slot.warm = None, False\n", "            pass\n"),
-    "a slot runs into another's buffers": (
-        "            self._context.set_tensor_address(name, address)\n",
-        "            self._context.set_tensor_address(name, address) if slot is self._slots[0] else None\n",
-    ),
-    "the shape of the batch before is kept": ("        if batch != self._batch:\n", "        if not self._batch:\n"),
-    "the result is a view of the slot": (".reshape(shape).copy()\n", ".reshape(shape)\n"),
-    "memory is freed under work": ("            self._wait_for_all()\n", "            pass\n"),
-}
-
-
-def altered(before: str, after: str) -> ModuleType:
-    """The session's module with one change in its source."""
-    source = inspect.getsource(tensorrt_module)
-    assert source.count(before) == 1, before
-    module = ModuleType("altered_session")
-    sys.modules[module.__name__] = module  # where dataclasses look it up
-    exec(compile(source.replace(before, after), "altered", "exec"), module.__dict__)
-    return module
-
-
-@pytest.mark.parametrize("bug", PLANTED)
-def test_a_planted_ordering_bug_is_caught(bug: str, model: Path, plan: Path) -> None:
-    module = altered(*PLANTED[bug])
-    batches = [tiles(count, seed) for seed, count in enumerate((*[1] * 5, *[4] * 5))]
-    with open_session(model, threads=1) as reference:
-        wanted = [reference.run(*batch) for batch in batches]
-
-    def shows(seed: int) -> bool:
-        cuda = SimulatedCuda(seed)
-        flavour = Flavour("tensorrt", SimulatedTensorRT(cuda), "10.13.3")
-        try:
-            with module.TensorRTSession(plan, flavour, cuda, slots=2) as session:
-                got = in_order(session, batches)
-                session.submit(*batches[0])  # left under way when the session closes
-        except (AssertionError, SessionError):
-            return True
-        return any(g.tobytes() != w.tobytes() for g, w in zip(got, wanted, strict=True))
-
-    assert any(shows(seed) for seed in SEEDS)
-
-
-def test_unaltered_nothing_shows(model: Path, plan: Path) -> None:
-    """The check above can fail: without a planted bug no seed shows anything, a result left behind included."""
-    batches = [tiles(4, seed) for seed in range(3)]
-    with open_session(model, threads=1) as reference:
-        wanted = [reference.run(*batch) for batch in batches]
-    for seed in SEEDS:
-        cuda = SimulatedCuda(seed)
-        with opened(plan, cuda, slots=2) as session:
-            assert [r.tobytes() for r in in_order(session, batches)] == [w.tobytes() for w in wanted]
-            session.submit(*batches[0])
-        assert not any(cuda.live.values())
+        assert (device.launches > 0) == (kind in ("copies", "integrated"))
+        assert kind != "capture fails" or device.captures == 1  # it is not tried again
+        assert (device.copies > 0) == (kind != "integrated")
 
 
 def test_small_and_large_batches(model: Path, plan: Path, tmp_path: Path) -> None:
     """Below the profile a batch is filled up, above it is cut."""
     narrow = tmp_path / "narrow.plan"
     write(narrow, model, batches=Batches(2, 2, 2))
-    with open_session(model, threads=1) as reference, opened(narrow, cuda := SimulatedCuda()) as session:
+    with open_session(model, threads=1) as reference, opened(narrow, device := FakeDevice()) as session:
         for count in (1, 2, 5):
             batch = tiles(count)
             assert session.run(*batch).tobytes() == b"".join(
                 reference.run(batch[0, i : i + 1], batch[1, i : i + 1]).tobytes() for i in range(count)
             )
-    assert not any(cuda.live.values())
+    assert not any(device.live.values())
 
 
 def test_out_of_device_memory_takes_smaller_batches(model: Path, plan: Path) -> None:
     one_pair = TILE * TILE * 10 * 2  # two dates and the result, on the host and on the device
-    cuda = SimulatedCuda(memory=2 * 2 * one_pair)
-    with opened(plan, cuda, slots=2) as session:
+    device = FakeDevice(memory=2 * 2 * one_pair)
+    with opened(plan, device, slots=2) as session:
         assert session.max_batch == 2
         assert "Batches of 2 are taken instead of 4" in " ".join(session.notes)
         assert session.run(*tiles(4)).shape == (4, 1, TILE, TILE)
-    assert not any(cuda.live.values())
-    cuda = SimulatedCuda(memory=one_pair)
+    assert not any(device.live.values())
+    device = FakeDevice(memory=one_pair)
     with pytest.raises(SessionError, match="no memory left"):
-        opened(plan, cuda, slots=2)
-    assert not any(cuda.live.values())
+        opened(plan, device, slots=2)
+    assert not any(device.live.values())
 
 
 @pytest.mark.parametrize(
@@ -193,39 +82,42 @@ def test_out_of_device_memory_takes_smaller_batches(model: Path, plan: Path) -> 
     ],
 )
 def test_failures_are_one_sentence_and_leave_nothing(fails: str, sentence: str, plan: Path) -> None:
-    cuda = SimulatedCuda()
-    trt = SimulatedTensorRT(cuda, fails=fails)
-    with pytest.raises(SessionError, match=sentence), opened(plan, cuda, trt) as session:
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device, fails=fails)
+    with pytest.raises(SessionError, match=sentence), opened(plan, device, trt) as session:
         session.run(*tiles(1))
-    assert {kind: count for kind, count in cuda.live.items() if count} == {}
+    assert {kind: count for kind, count in device.live.items() if count} == {}
 
 
 def test_the_first_error_is_the_one_that_is_told(plan: Path) -> None:
     """After a fault every call fails, those of the clean-up too."""
-    cuda = SimulatedCuda(5)
-    trt = SimulatedTensorRT(cuda, fails="execute", after=2)
+    device = FakeDevice(5)
+    trt = SimulatedTensorRT(device, fails="execute", after=2)
     trt.sticky = True
-    with pytest.raises(SessionError, match="illegal memory"), opened(plan, cuda, trt, graphs=False) as session:
+    with pytest.raises(SessionError, match="illegal memory"), opened(plan, device, trt, graphs=False) as session:
         in_order(session, [tiles(4, seed) for seed in range(8)])
 
 
 def test_a_failure_half_way_leaves_nothing(plan: Path) -> None:
-    cuda = SimulatedCuda(5)
-    trt = SimulatedTensorRT(cuda, fails="execute", after=2)
-    with pytest.raises(SessionError, match="illegal memory"), opened(plan, cuda, trt, slots=4, graphs=False) as session:
+    device = FakeDevice(5)
+    trt = SimulatedTensorRT(device, fails="execute", after=2)
+    with (
+        pytest.raises(SessionError, match="illegal memory"),
+        opened(plan, device, trt, slots=4, graphs=False) as session,
+    ):
         in_order(session, [tiles(4, seed) for seed in range(8)])
-    assert {kind: count for kind, count in cuda.live.items() if count} == {}
+    assert {kind: count for kind, count in device.live.items() if count} == {}
 
 
 def test_a_plan_for_elsewhere_is_refused_before_tensorrt_sees_it(model: Path, tmp_path: Path) -> None:
     plan = tmp_path / "m.plan"
     write(plan, model, target=Target("tensorrt", "10.3.0", plans.this_system(), ("8.6",), GPU_WORDS))
-    cuda = SimulatedCuda()
-    trt = SimulatedTensorRT(cuda)
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device)
     trt.Runtime = lambda log: pytest.fail("TensorRT was asked")  # type: ignore[method-assign]
     with pytest.raises(SessionError, match=r"it was built for TensorRT 10\.3\.0, here is 10\.13\.3"):
-        opened(plan, cuda, trt)
-    assert cuda.live["context"] == 0
+        opened(plan, device, trt)
+    assert device.live["context"] == 0
 
 
 def test_a_plan_that_is_no_schanger(model: Path, tmp_path: Path) -> None:
@@ -235,16 +127,17 @@ def test_a_plan_that_is_no_schanger(model: Path, tmp_path: Path) -> None:
     other.graph.output[0].name = "score"
     other.graph.node[-1].output[0] = "score"
     plan = tmp_path / "m.plan"
-    write(plan, model, content=MAGIC + other.SerializeToString())
+    write(plan, model, content=simulated_plan(other.SerializeToString(), Batches(1, 2, 4)))
     with pytest.raises(SessionError, match=r"breaks the model contract, it has before .*, score"):
-        opened(plan, cuda := SimulatedCuda())
-    assert cuda.live["context"] == 0
+        opened(plan, device := FakeDevice())
+    assert device.live["context"] == 0
 
 
 def test_what_is_not_allowed(plan: Path) -> None:
     with pytest.raises(SessionError, match="slots must be at least 1"):
-        opened(plan, SimulatedCuda(), slots=0)
-    session = opened(plan, SimulatedCuda(), slots=1)
+        opened(plan, device := FakeDevice(), slots=0)
+    assert device.live["context"] == 0
+    session = opened(plan, FakeDevice(), slots=1)
     good = tiles(2)
     for bad in (good.astype(np.int8), good[:, :, :, :16], good[:, :0]):
         with pytest.raises(SessionError, match=r"takes uint8 tiles \(N, 3, 32, 32\), not"):
@@ -255,8 +148,12 @@ def test_what_is_not_allowed(plan: Path) -> None:
     with pytest.raises(SessionError, match="all 1 slots are under way"):
         session.submit(*good)
     result()
+    other = session.submit(*good)
     with pytest.raises(SessionError, match="was taken, or the session is closed"):
-        result()
+        result()  # another batch is under way in its slot
+    other()
+    with pytest.raises(SessionError, match="was taken, or the session is closed"):
+        other()
     session.close()
     session.close()
     with pytest.raises(SessionError, match="the session is closed"):
@@ -268,48 +165,38 @@ def test_rtx_keeps_its_kernels_beside_the_plan(model: Path, tmp_path: Path) -> N
     write(plan, model, flavour="rtx")
     cache = plan.with_name(plan.name + RUNTIME_CACHE_SUFFIX)
     for expected in (b"k", b"kk"):
-        with opened(plan, SimulatedCuda(), flavour="rtx"):
+        device = FakeDevice()
+        with opened(plan, device, SimulatedRTX(device)) as session:
             assert not cache.exists() or cache.read_bytes() == expected[:-1]
+            session.run(*tiles(2))
         assert cache.read_bytes() == expected
     tmp_path.chmod(0o500)
     try:
-        opened(plan, SimulatedCuda(), flavour="rtx").close()
+        device = FakeDevice()
+        opened(plan, device, SimulatedRTX(device)).close()
     finally:
         tmp_path.chmod(0o700)
 
 
 def test_nothing_leaks_over_many_runs_and_cycles(plan: Path) -> None:
-    cuda = SimulatedCuda()
-    trt = SimulatedTensorRT(cuda)
+    device = FakeDevice()
+    trt = SimulatedTensorRT(device)
     batch = tiles(1)
-    with nothing_left(cuda, trt):
-        with opened(plan, cuda, trt) as session:
+    with nothing_left(device, trt):
+        with opened(plan, device, trt) as session:
             session.run(*batch)
-            before = cuda.live - Counter(graph=cuda.live["graph"])
+            before = device.live - Counter(executable=device.live["executable"])
             for _ in range(1000):
                 session.run(*batch)
-            assert cuda.live - Counter(graph=cuda.live["graph"]) == before
-            assert cuda.live["graph"] <= session.slots
+            assert device.live - Counter(executable=device.live["executable"]) == before
+            assert device.live["executable"] <= session.slots
         del session
     for _ in range(100):
-        cuda.live["context"] = 1
-        with nothing_left(cuda, trt):
-            opened(plan, cuda, trt).close()
+        with nothing_left(device, trt):
+            opened(plan, device, trt).close()
 
 
-def test_another_thread_may_run_it(plan: Path) -> None:
-    import threading
-
-    failures: list[BaseException] = []
-    with opened(plan, SimulatedCuda()) as session:
-
-        def work() -> None:
-            try:
-                session.run(*tiles(2))
-            except BaseException as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-    assert not failures
+def test_another_thread_may_run_it(model: Path, plan: Path) -> None:
+    batch = tiles(2)
+    with open_session(model, threads=1) as reference, opened(plan, FakeDevice()) as session:
+        assert in_another_thread(lambda: session.run(*batch)).tobytes() == reference.run(*batch).tobytes()
