@@ -4,34 +4,62 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window
-from schanger_edge.scene.opening import GDAL_ERRORS, damaged, date_of, dtype_of, grid_of, open_dataset, pick_bands
-from schanger_edge.scene.radiometry import Stretch
+from schanger_edge.scene.matching import Matching
+from schanger_edge.scene.opening import (
+    GDAL_ERRORS,
+    damaged,
+    date_of,
+    dtype_of,
+    grid_of,
+    open_dataset,
+    palette_band,
+    pick_bands,
+)
+from schanger_edge.scene.palette import expand, transparent_entries
+from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice
+from schanger_edge.scene.remote import fetching, is_plain, public_name
+from schanger_edge.scene.sampling import sample
+from schanger_edge.scene.valid_mask import ValidMask
 from schanger_edge.scene.validity import Nodata, ValidityRule
 from schanger_edge.scene.warped import WarpedImage
 
 ALIGNED = 0.01  # pixels: grids that differ by less at every corner are the same
 SAMPLE_SIDE = 1024  # pixels along the longer side of the decimated read for statistics
-LARGE = 64_000_000  # pixels; above it, and without overviews, statistics come from a lattice of windows
-LATTICE, LATTICE_SIDE = 12, 64  # windows along each axis, and their side in pixels
-SEARCH_SIDE, ENOUGH = 512, 20_000  # where the lattice meets no data, windows are searched for so many valid pixels
+LARGE = 64_000_000  # pixels; above it, and without overviews, statistics come from windows
 SAMPLE_CACHE = 64 << 20  # bytes of GDAL's block cache while statistics are taken
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageInfo:
-    """What a summary says of one date: path, size, CRS, type, bands used, nodata, how it was read, when taken."""
+    """What a summary says of one date.
+
+    Attributes:
+        path: as given, without what gives access to a URL.
+        dtype: of the stored values.
+        bands: of red, green, blue.
+        palette_nodata: indices that are no data; None where there is no palette.
+        validity: how it is known where there is data.
+        valid_masks: files that say where it is usable.
+        scaling: the file's scale and offset of each channel.
+        resampling: none or bilinear.
+        stretch: to 8 bits; None where values are read as they are.
+        match: what histogram matching did to it; None where it was not matched.
+        date: when it was taken, as far as the file says.
+    """
 
     path: str
     driver: str
@@ -41,9 +69,13 @@ class ImageInfo:
     gsd: float | None
     dtype: str
     bands: tuple[int, ...]
+    palette_nodata: tuple[int, ...] | None
     validity: ValidityRule
+    valid_masks: tuple[str, ...]
+    scaling: Scaling
     resampling: str
     stretch: Stretch | None
+    match: dict[str, Any] | None
     date: str | None
 
 
@@ -55,29 +87,56 @@ class SceneImage:
         bands: three band numbers (from 1) for red, green, blue; None picks them.
         nodata: see `validity.Nodata`.
         threads: that decode blocks of the file at the same time.
+        valid_masks: files that say where it is usable, see `ValidMask`; all of them must.
+
+    Attributes:
+        stretch: from stored values to uint8; None leaves them as they are.
+        matching: what is done to uint8 values after that.
     """
 
     def __init__(
-        self, path: str, bands: Sequence[int] | None = None, nodata: Nodata = "auto", threads: int = 1
+        self,
+        path: str,
+        bands: Sequence[int] | None = None,
+        nodata: Nodata = "auto",
+        threads: int = 1,
+        valid_masks: Sequence[str] = (),
     ) -> None:
         self.path = path
-        with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
-            self._dataset = open_dataset(path)
-        try:
-            self.grid = grid_of(self._dataset, path)
-            self.bands = pick_bands(self._dataset, bands, path)
-            self.dtype = dtype_of(self._dataset, self.bands)
-            self.rule = ValidityRule.of(self._dataset, self.bands, nodata)
-        except BaseException:
-            self._dataset.close()
-            raise
+        self.stretch: Stretch | None = None
+        self.matching: Matching | None = None
         self._warped: WarpedImage | None = None
         self._shift = (0, 0)
         self._samples: NDArray[Any] | None = None
-        self.stretch: Stretch | None = None
+        self._masks: list[ValidMask] = []
+        with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
+            self._file = self._dataset = open_dataset(path)
+        try:
+            self.grid = self._target = grid_of(self._file, path)
+            self._choose(bands, nodata)
+            for name in valid_masks:
+                self._masks.append(ValidMask(name, self.grid))
+        except BaseException:
+            self.close()
+            raise
+
+    def _choose(self, bands: Sequence[int] | None, nodata: Nodata) -> None:
+        """Which values are read, and how it is known where there are any."""
+        self.bands = self._stated_bands = pick_bands(self._file, bands, self.path)
+        self.dtype, self.scaling = dtype_of(self._file, self.bands), Scaling.of(self._file, self.bands)
+        palette = palette_band(self._file, self.bands, self.path)
+        self._palette_nodata: tuple[int, ...] | None = None
+        if palette is None:
+            self.rule = ValidityRule.of(self._file, self.bands, nodata)
+            return
+        self._palette_nodata = transparent_entries(self._file, palette, nodata)
+        self._dataset = expand(self._file, palette, self._palette_nodata, nodata)
+        self.bands = (1, 2, 3)
+        self.rule = ValidityRule.of(self._dataset, self.bands, "auto")
 
     def place_on(self, grid: Grid) -> None:
         """Read from now on in windows of this grid: bit-exact where pixels coincide, else resampled lazily."""
+        self._target = grid
         if self._warped is not None:
             self._warped.close()
             self._warped = None
@@ -95,92 +154,133 @@ class SceneImage:
         """False where pixels are read as they are."""
         return self._warped is not None
 
-    def take_stretch(self) -> None:
-        """Choose the scene's stretch, for every type but uint8."""
-        if self.dtype != np.uint8:
-            samples = self.samples()
-            if not samples.shape[1]:
-                raise SceneError(f"{self.path} has no valid pixel: check its nodata value or pass --nodata none.")
-            self.stretch = Stretch.from_samples(samples)
+    def take_stretch(self, choice: StretchChoice = "percentiles") -> None:
+        """Choose the scene's stretch, see `StretchChoice`.
+
+        Raises:
+            SceneError: percentiles are wanted and no pixel has data.
+        """
+        if not isinstance(choice, str):
+            self.stretch = Stretch.between(choice, self.scaling)
+        elif self.dtype != np.uint8:
+            self.stretch = Stretch.none() if choice == "none" else self._percentiles()
+
+    def _percentiles(self) -> Stretch:
+        samples = self.samples()
+        if not samples.shape[1]:
+            mend = "check its valid mask" if self._masks else "check its nodata value or pass --nodata none"
+            raise SceneError(f"{self.path} has no valid pixel: {mend}.")
+        return Stretch.from_samples(samples, self.scaling.scales)
+
+    def clipped_share(self) -> float:
+        """Share of the sampled values that are no numbers from 0 to 255."""
+        samples = self.samples()
+        return float(((samples < 0) | (samples > 255) | ~np.isfinite(samples)).mean()) if samples.size else 0.0
 
     def samples(self) -> NDArray[Any]:
-        """Raw values of valid pixels all over the scene, (3, n), n about a million at most; 0 where there are none."""
+        """Stored values of valid pixels all over the scene, (3, n); n is about a million at most, and may be 0."""
         if self._samples is None:
-            with rasterio.Env(GDAL_CACHEMAX=SAMPLE_CACHE):
+            with rasterio.Env(GDAL_CACHEMAX=SAMPLE_CACHE), fetching(self.path):
                 self._samples = self._take_samples()
         return self._samples
 
+    def seen_samples(self) -> NDArray[np.uint8]:
+        """The samples as the network sees them: (3, n), stretched and matched."""
+        return self._to_bytes(self.samples()[:, None].copy())[:, 0]
+
     def _take_samples(self) -> NDArray[Any]:
         whole = self.grid.window
-        if whole.width * whole.height <= LARGE or self._dataset.overviews(self.bands[0]):
+        small = whole.width * whole.height <= LARGE
+        if small or (self._dataset.overviews(self.bands[0]) and not self._masks):  # masks have no overviews we know of
             factor = max(1, math.ceil(max(whole.width, whole.height) / SAMPLE_SIDE))
             return self._valid_values(whole, (math.ceil(whole.height / factor), math.ceil(whole.width / factor)))
-        parts = [self._valid_values(window) for window in _lattice(whole)]
-        found = sum(part.shape[1] for part in parts)
-        if not found:
-            for window in _cover(whole):
-                parts.append(self._valid_values(window))
-                found += parts[-1].shape[1]
-                if found >= ENOUGH:
-                    break
+        parts: list[NDArray[Any]] = []
+
+        def take(window: Window) -> int:
+            parts.append(self._valid_values(window))
+            return int(parts[-1].shape[1])
+
+        sample(whole, take)
         return np.concatenate(parts, 1)
 
     def _valid_values(self, window: Window, shape: tuple[int, int] | None = None) -> NDArray[Any]:
         data, valid = self._read_native(window, shape)
+        if self._masks:
+            grid = self.grid if shape is None else _reduced(self.grid, shape)
+            usable = self._usable(grid, window if shape is None else grid.window)
+            valid = usable if valid is None else valid & usable
         values: NDArray[Any] = data.reshape(3, -1) if valid is None else data[:, valid]
         return values
 
+    def _usable(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
+        usable = np.ones((window.height, window.width), np.bool_)
+        for mask in self._masks:
+            usable &= mask.read(grid, window)
+        return usable
+
     def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """A window of the target grid: uint8 RGB (3, h, w) and validity (h, w). Outside the image is not valid."""
-        if self._warped is not None:
-            try:
-                raw, valid = self._warped.read(window)
-            except GDAL_ERRORS as error:
-                raise damaged(self.path, error) from error
-        else:
-            raw, valid = self._read_shifted(window)
-        if self.stretch is not None:
-            return self.stretch.apply(raw), valid
-        return raw, valid
+        with fetching(self.path):
+            if self._warped is not None:
+                try:
+                    raw, valid = self._warped.read(window)
+                except GDAL_ERRORS as error:
+                    raise damaged(self.path, error) from error
+            else:
+                raw, valid = self._read_shifted(window)
+        if self._masks:
+            valid &= self._usable(self._target, window)
+        return self._to_bytes(raw), valid
+
+    def _to_bytes(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
+        """Stored values to what the network sees, the same shape; uint8 may be changed in place."""
+        image = raw if self.stretch is None else self.stretch.apply(raw)
+        return image if self.matching is None else self.matching.apply(image)
 
     def info(self) -> ImageInfo:
         """For the summary."""
         crs = self.grid.crs.to_string() if self.grid.crs else None
         return ImageInfo(
-            self.path, self._dataset.driver, self.grid.width, self.grid.height, crs, self.grid.gsd, str(self.dtype),
-            self.bands, self.rule, "bilinear" if self.resampled else "none", self.stretch,
-            date_of(self._dataset),
+            public_name(self.path), self._file.driver, self.grid.width, self.grid.height, crs, self.grid.gsd,
+            str(self.dtype), self._stated_bands, self._palette_nodata, self.rule,
+            tuple(public_name(mask.path) for mask in self._masks), self.scaling,
+            "bilinear" if self.resampled else "none", self.stretch,
+            None if self.matching is None else self.matching.summary(), date_of(self._file),
         )  # fmt: skip
 
-    def files(self) -> dict[str, tuple[int, int]]:
-        """Size in bytes and time of change (ns) of the local files this image is read from.
+    def files(self) -> dict[str, Any]:
+        """What tells this image from another one: size in bytes and time of change (ns) of its local files, by name.
 
+        Of what is no file of this machine GDAL tells neither; there the sampled pixels stand for it, by their sha256.
         Left out are .aux.xml, which viewers leave behind; what such a file says of the image is in `info`.
         """
-        stats = {}
-        for name in self._dataset.files:
+        stats: dict[str, Any] = {}
+        names = [*self._file.files, *(name for mask in self._masks for name in mask.files)]
+        for name in names:
             if not name.endswith(".aux.xml"):
                 with contextlib.suppress(OSError):  # no file of this machine
                     stat = os.stat(name)
                     stats[os.path.abspath(name)] = (stat.st_size, stat.st_mtime_ns)
+        if not names or not all(map(is_plain, names)):
+            stats["sampled pixels"] = hashlib.sha256(self.samples().tobytes()).hexdigest()
         return stats
 
     @property
     def bytes_per_pixel(self) -> int:
         """Size of one decoded pixel of the file, all bands: GDAL's cache may hold them all."""
-        return int(self._dataset.count * self.dtype.itemsize)
+        return int(self._file.count * self.dtype.itemsize)
 
     @property
     def block_shape(self) -> tuple[int, int]:
         """Rows and columns of one block of the file."""
-        height, width = self._dataset.block_shapes[0]
+        height, width = self._file.block_shapes[0]
         return int(height), int(width)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._warped is not None:
-            self._warped.close()
-        self._dataset.close()
+        """Close the files."""
+        for opened in (self._warped, *self._masks, self._dataset, self._file):
+            if opened is not None:
+                opened.close()
 
     def _read_shifted(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         col, row = self._shift
@@ -231,14 +331,7 @@ def whole_pixel_shift(source: Grid, target: Grid) -> tuple[int, int] | None:
     return col, row
 
 
-def _lattice(whole: Window) -> Iterator[Window]:
-    side_x, side_y = min(LATTICE_SIDE, whole.width), min(LATTICE_SIDE, whole.height)
-    for row in np.linspace(0, whole.height - side_y, LATTICE).astype(int):
-        for col in np.linspace(0, whole.width - side_x, LATTICE).astype(int):
-            yield Window(int(col), int(row), side_x, side_y)
-
-
-def _cover(whole: Window) -> Iterator[Window]:
-    for row in range(0, whole.height, SEARCH_SIDE):
-        for col in range(0, whole.width, SEARCH_SIDE):
-            yield Window(col, row, min(SEARCH_SIDE, whole.width - col), min(SEARCH_SIDE, whole.height - row))
+def _reduced(grid: Grid, shape: tuple[int, int]) -> Grid:
+    """The same ground in fewer pixels: (rows, columns)."""
+    scale = Affine.scale(grid.width / shape[1], grid.height / shape[0])
+    return Grid(grid.crs, grid.transform @ scale, shape[1], shape[0])

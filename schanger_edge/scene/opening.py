@@ -18,6 +18,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid
+from schanger_edge.scene.remote import fetching, is_plain, is_remote
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
@@ -30,19 +31,20 @@ def open_dataset(path: str) -> Any:
     """A rasterio dataset, without the warning about plain images, which are allowed.
 
     Raises:
-        SceneError: there is no such file, or it is no image.
+        SceneError: there is no such file, it cannot be fetched, or it is no image.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), fetching(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         if _is_cut_png(path):
             raise SceneError(f"{path} is incomplete, its end is missing: get a fresh copy.")
         try:
             return rasterio.open(path)
         except GDAL_ERRORS as error:
-            local = "://" not in path and not path.startswith(("/vsi", "<"))
-            if local and not os.path.exists(path):
+            if is_remote(path):
+                raise _not_fetched(path, error) from error
+            if is_plain(path) and not os.path.exists(path):
                 raise SceneError(f"{path or 'an empty path'} does not exist: check the path.") from error
-            if local and os.path.isdir(path):
+            if is_plain(path) and os.path.isdir(path):
                 raise SceneError(f"{path} is a folder: give the image file in it.") from error
             raise SceneError(f"{path} cannot be opened as an image ({error}): give GeoTIFF, PNG, JPEG.") from error
 
@@ -88,12 +90,34 @@ def pick_bands(dataset: Any, bands: Sequence[int] | None, path: str) -> tuple[in
         chosen = tuple(colors.index(color) + 1 for color in RGB)
     else:
         chosen = (1, 2, 3) if count > 2 else (1, 1, 1)
-    if ColorInterp.palette in (colors[band - 1] for band in chosen):
-        raise SceneError(f"{path} has a colour palette: expand it with `gdal_translate -expand rgb`.")
-    types = {dataset.dtypes[band - 1] for band in chosen}
+    check_types(dataset, chosen, path)
+    return chosen
+
+
+def check_types(dataset: Any, bands: Sequence[int], path: str) -> None:
+    """Raise a SceneError where the bands differ in type, or it is not one of `GDAL_TYPES`."""
+    types = {dataset.dtypes[band - 1] for band in bands}
     if len(types) > 1 or not types <= GDAL_TYPES.keys():
         raise SceneError(f"{path} has pixels of type {', '.join(sorted(types))}: convert it to one real type.")
-    return chosen
+
+
+def palette_band(dataset: Any, bands: Sequence[int], path: str) -> int | None:
+    """The one band with a palette that these are; None where none has one.
+
+    Raises:
+        SceneError: a palette stands beside other bands, or its indices are no bytes.
+    """
+    if not any(dataset.colorinterp[band - 1] == ColorInterp.palette for band in bands):
+        return None
+    if len(set(bands)) > 1 or dataset.dtypes[bands[0] - 1] != "uint8":
+        raise SceneError(f"{path} has a palette that cannot be used so: expand it with `gdal_translate -expand rgb`.")
+    return bands[0]
+
+
+def source_name(dataset: Any) -> str:
+    """What a VRT calls an open file."""
+    name: str = dataset.files[0] if dataset.files else dataset.name
+    return name if name.startswith("/vsi") or not os.path.exists(name) else os.path.abspath(name)
 
 
 def band_subset(dataset: Any, bands: Sequence[int]) -> Any:
@@ -101,8 +125,7 @@ def band_subset(dataset: Any, bands: Sequence[int]) -> Any:
 
     GDAL's VRT as XML: https://gdal.org/drivers/raster/vrt.html
     """
-    name = dataset.files[0] if dataset.files else dataset.name
-    name = name if name.startswith("/vsi") or not os.path.exists(name) else os.path.abspath(name)
+    name = source_name(dataset)
     parts = [f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">']
     for band in bands:
         parts.append(
@@ -127,8 +150,15 @@ def date_of(dataset: Any) -> str | None:
 
 def damaged(path: str, error: Exception) -> SceneError:
     """What to say when a file that could be opened cannot be read."""
+    if is_remote(path):
+        return _not_fetched(path, error)
     reason = str(error.__cause__ or error).splitlines()[0]
     return SceneError(f"{path} cannot be read, it is damaged or incomplete ({reason}): get a fresh copy.")
+
+
+def _not_fetched(path: str, error: Exception) -> SceneError:
+    reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
+    return SceneError(f"{path} cannot be fetched as an image ({reason}): check the address and the network.")
 
 
 def dtype_of(dataset: Any, bands: Sequence[int]) -> np.dtype[Any]:

@@ -19,7 +19,9 @@ from rasterio.warp import transform as transform_points
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window
 from schanger_edge.scene.image import ImageInfo, SceneImage
+from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.opening import GDAL_ERRORS
+from schanger_edge.scene.radiometry import StretchChoice, check_stretch
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.scene.vectors import Polygons
 
@@ -28,6 +30,7 @@ WHOLE = 0.1  # pixels: estimates of a shift are no better
 PROBES = 65  # points along each axis at which the overlap is judged
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
 SMALL = 1 << 19  # pixels; less is not worth a second thread
+SAMPLE_COLUMNS = 512  # of the widest window that is read for the histograms
 READ_ROWS = 256  # that are read at once
 MIN_CACHE, MAX_CACHE = 64 << 20, 512 << 20
 
@@ -173,12 +176,15 @@ class Pair:
         """
         result = {}
         for name, image in (("before", self._before), ("after", self._after)):
-            samples = image.samples()
-            if image.stretch is not None:
-                samples = image.stretch.apply(samples[:, None])[:, 0]
+            samples = image.seen_samples()
             if samples.shape[1]:
                 result[name] = (samples.mean(1) / 255, samples.std(1) / 255)
         return result
+
+    def match(self) -> None:
+        """Read the after image from now on with its histograms matched to the before image's, over what both show."""
+        with self.environment(SAMPLE_COLUMNS):
+            self._after.matching = Matching.sampled(self.grid.window, self.read)
 
     def own_gsd(self) -> dict[str, float | None]:
         """Metres per pixel of each date's own file; None where unknown."""
@@ -230,12 +236,16 @@ def open_pair(
     nodata: Nodata = "auto",
     clip: str | PathLike[str] | None = None,
     clip_layer: str | None = None,
+    stretch: StretchChoice = "percentiles",
+    match: bool = False,
+    valid_masks_before: Sequence[str | PathLike[str]] = (),
+    valid_masks_after: Sequence[str | PathLike[str]] = (),
     threads: int = 1,
 ) -> Pair:
     """Open two images of one place and put them on one grid.
 
     Args:
-        before: image of the first date; anything GDAL opens.
+        before: image of the first date; anything GDAL opens, also URLs and /vsi paths.
         after: image of the second date.
         grid: whose grid the pair takes; the other date is reprojected lazily (bilinear). Where CRS and pixels
             coincide both are read bit-exact.
@@ -244,6 +254,10 @@ def open_pair(
         nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
         clip: vector file, of any CRS, with the polygons of the area of interest, see `Pair.wanted`.
         clip_layer: its layer, where there are several.
+        stretch: how values become uint8, see `StretchChoice`; limits are physical values, after scale and offset.
+        match: match the histograms of the after image to those of the before image, see `Matching`.
+        valid_masks_before: rasters that say where the first date is usable, see `ValidMask`; all of them must.
+        valid_masks_after: the same of the second date.
         threads: that decode and reproject each date.
 
     Raises:
@@ -253,12 +267,13 @@ def open_pair(
         raise SceneError(f"grid must be before or after, not {grid!r}.")
     if isinstance(nodata, str) and nodata != "auto":
         raise SceneError(f"nodata must be auto, None or a number, not {nodata!r}.")
+    check_stretch(stretch)
     if clip is None and clip_layer is not None:
         raise SceneError("--clip-layer names a layer of an area of interest: give its file with --clip.")
     images: list[SceneImage] = []
     try:
-        for path in (before, after):
-            images.append(SceneImage(str(path), bands, nodata, threads))
+        for path, masks in ((before, valid_masks_before), (after, valid_masks_after)):
+            images.append(SceneImage(str(path), bands, nodata, threads, [str(mask) for mask in masks]))
         first, second = images
         target, other = (first, second) if grid == "before" else (second, first)
         _check_comparable(target, other)
@@ -267,12 +282,25 @@ def open_pair(
         area = None if clip is None else _area_of_interest(str(clip), common, clip_layer)
         for image in images:
             image.place_on(common)
-            image.take_stretch()
-        return Pair(first, second, common, overlap, owner=grid, clip=area, threads=threads)
+            image.take_stretch(stretch)
+        pair = Pair(first, second, common, overlap, owner=grid, clip=area, threads=threads)
+        pair.notes += [note for image in images for note in _stretch_notes(image)]
+        if match:
+            pair.match()
+        return pair
     except BaseException:
         for image in images:
             image.close()
         raise
+
+
+def _stretch_notes(image: SceneImage) -> list[str]:
+    if image.stretch is None or image.stretch.kind != "none":
+        return []
+    return [
+        f"{image.path} has {image.dtype} values, taken as 0 to 255: they are rounded, and {image.clipped_share():.1%} "
+        "of them lie beyond and are clipped."
+    ]
 
 
 def _resampled(grid: Grid, gsd: float | None) -> Grid:

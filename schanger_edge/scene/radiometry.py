@@ -3,41 +3,95 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.errors import SceneError
+
 PERCENTILES = (1.0, 99.0)
+SMALL_TYPES = ("int8", "uint8", "int16", "uint16", "float32")  # float32 holds their values exactly
+
+StretchChoice = Literal["percentiles", "none"] | Sequence[float]
+"""`percentiles` of each date (uint8 stays as it is), `none` (values are 0 to 255), or (MIN, MAX) for both dates."""
+
+
+class Scaling(NamedTuple):
+    """Physical value = stored value x scale + offset, as the file says for each channel; 1 and 0 where it is silent."""
+
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+
+    @classmethod
+    def of(cls, dataset: Any, bands: Sequence[int]) -> Scaling:
+        """The tags of these bands of an open dataset; those that cannot be are taken for silence."""
+        scales, offsets = ([float(values[band - 1]) for band in bands] for values in (dataset.scales, dataset.offsets))
+        if not all(map(math.isfinite, (*scales, *offsets))) or 0 in scales:
+            return cls((1.0,) * len(scales), (0.0,) * len(scales))
+        return cls(tuple(scales), tuple(offsets))
 
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-    """Values `low` and less become 0, `high` and more 255, linear between; one number per channel."""
+    """Stored values from `low` (becomes 0) to `high` (255), linear between and clipped beyond; one per channel.
 
+    Where a file's scale is negative, `low` is the greater number.
+    """
+
+    kind: Literal["percentiles", "none", "limits"]
     low: tuple[float, ...]
     high: tuple[float, ...]
 
     @classmethod
-    def from_samples(cls, samples: NDArray[Any]) -> Stretch:
-        """Percentiles 1 and 99 of valid pixels: (3, n) raw values; NaN and infinity are left out."""
+    def from_samples(cls, samples: NDArray[Any], scales: Sequence[float] = (1.0, 1.0, 1.0)) -> Stretch:
+        """Percentiles 1 and 99 of valid pixels: (3, n) stored values; NaN and infinity are left out."""
         low, high = [], []
-        for channel in samples:
+        for channel, scale in zip(samples, scales, strict=True):
             values = channel[np.isfinite(channel)]
             lower, upper = np.percentile(values.astype(np.float64), PERCENTILES) if values.size else (0.0, 0.0)
-            low.append(float(lower))
-            high.append(float(upper if upper > lower else lower + max(1.0, abs(lower))))  # one value all over
-        return cls(tuple(low), tuple(high))
+            upper = upper if upper > lower else lower + max(1.0, abs(lower))  # one value all over
+            darkest, brightest = (lower, upper) if scale > 0 else (upper, lower)
+            low.append(float(darkest))
+            high.append(float(brightest))
+        return cls("percentiles", tuple(low), tuple(high))
+
+    @classmethod
+    def between(cls, limits: Sequence[float], scaling: Scaling) -> Stretch:
+        """From two physical values."""
+        low, high = (
+            tuple((limit - offset) / scale for scale, offset in zip(*scaling, strict=True)) for limit in limits
+        )
+        return cls("limits", low, high)
+
+    @classmethod
+    def none(cls) -> Stretch:
+        """Values are rounded and clipped to 0-255."""
+        return cls("none", (0.0,) * 3, (255.0,) * 3)
 
     def apply(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
-        """(3, h, w) raw values -> uint8 of the same shape; NaN becomes 0."""
+        """(3, h, w) stored values -> uint8 of the same shape; NaN becomes 0."""
         out = np.empty(raw.shape, np.uint8)
+        working = np.float32 if raw.dtype.name in SMALL_TYPES else np.float64
         for channel, target, low, high in zip(raw, out, self.low, self.high, strict=True):
-            scaled = channel.astype(np.float32)
-            scaled -= np.float32(low)
-            scaled *= np.float32(255 / (high - low))
+            scaled = channel.astype(working)
+            with np.errstate(over="ignore", invalid="ignore"):  # of values without data
+                scaled -= working(low)
+                scaled *= working(255 / (high - low))
             np.nan_to_num(scaled, copy=False)
             np.clip(scaled, 0, 255, out=scaled)
             np.rint(scaled, out=scaled)
             target[...] = scaled
         return out
+
+
+def check_stretch(choice: StretchChoice) -> None:
+    """Raise a SceneError where it is no choice."""
+    if isinstance(choice, str):
+        if choice not in ("percentiles", "none"):
+            raise SceneError(f"stretch must be percentiles, none or two numbers MIN,MAX, not {choice!r}.")
+    elif len(choice) != 2 or not all(map(math.isfinite, choice)) or not choice[0] < choice[1]:
+        text = ",".join(f"{limit:g}" for limit in choice)
+        raise SceneError(f"stretch needs two numbers MIN,MAX of which the first is the smaller one, not {text}.")

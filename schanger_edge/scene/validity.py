@@ -1,7 +1,8 @@
 """Where an image has data: one rule, the same for plain and for reprojected reading.
 
-A pixel has no data where all chosen bands hold the nodata value (or NaN), where the alpha band is 0, or where the mask
-band is 0. What the user says of nodata replaces all that the file declares; NaN is never data.
+A pixel has no data where all chosen bands hold the nodata value (or NaN, or infinity), where the alpha band is 0, or
+where the mask band is 0. What the user says of nodata replaces all that the file declares; NaN and infinity are never
+data.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class ValidityRule:
 
     Attributes:
         value: nodata value of the chosen bands; None where there is none.
-        nan: True for floating point, where NaN is no data.
+        nan: True for floating point, where NaN and infinity are no data.
         alpha: number of the alpha band; None where there is none, or it does not count.
         mask: True where the file's mask band counts.
     """
@@ -42,9 +43,7 @@ class ValidityRule:
         """The rule for these bands of an open dataset."""
         floating = dtype_of(dataset, bands).kind == "f"
         value = dataset.nodatavals[bands[0] - 1] if nodata == "auto" else nodata
-        value = None if value is None or (not math.isfinite(float(value)) and not floating) else float(value)
-        if value is not None and math.isnan(value):
-            value = None
+        value = None if value is None or not math.isfinite(float(value)) else float(value)
         if nodata != "auto":
             return cls(value, floating, None, False)
         colors, flags = dataset.colorinterp, dataset.mask_flag_enums[bands[0] - 1]
@@ -59,7 +58,7 @@ class ValidityRule:
 
     def of_values(self, data: NDArray[Any]) -> NDArray[np.bool_]:
         """(3, h, w) raw -> (h, w): False only where every band says nodata."""
-        empty = np.isnan(data) if self.nan else np.zeros(data.shape, np.bool_)
+        empty = ~np.isfinite(data) if self.nan else np.zeros(data.shape, np.bool_)
         if self.value is not None:
             empty |= data == self.value
         valid: NDArray[np.bool_] = ~(empty[0] & empty[1] & empty[2])

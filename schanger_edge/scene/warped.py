@@ -21,27 +21,37 @@ PLANE = CRS.from_epsg(3857)  # stands for the unknown plane of two images that h
 
 
 class WarpedImage:
-    """Bilinear reprojection of three bands of an open dataset.
+    """Reprojection of some bands of an open dataset.
 
     Args:
         dataset: an open rasterio dataset.
         source: its grid.
-        bands: its bands of red, green, blue.
+        bands: of red, green, blue, or fewer.
         rule: where it has data.
         target: the grid to read on.
+        resampling: bilinear, or nearest for what must not be mixed.
 
     Raises:
         rasterio.errors.RasterioError and GDAL's own: the reprojection is not possible.
     """
 
-    def __init__(self, dataset: Any, source: Grid, bands: tuple[int, ...], rule: ValidityRule, target: Grid) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        source: Grid,
+        bands: tuple[int, ...],
+        rule: ValidityRule,
+        target: Grid,
+        *,
+        resampling: Resampling = Resampling.bilinear,
+    ) -> None:
         self._rule = rule
         self._opened: list[Any] = []
         chosen = sorted(set(bands))
         place = {
             "src_crs": source.crs or PLANE, "crs": target.crs or PLANE, "src_transform": source.transform,
             "transform": target.transform, "width": target.width, "height": target.height,
-            "resampling": Resampling.bilinear, "tolerance": WARP_TOLERANCE, "warp_mem_limit": 64,
+            "resampling": resampling, "tolerance": WARP_TOLERANCE, "warp_mem_limit": 64,
         }  # fmt: skip
 
         def warp(from_dataset: Any, nodata: float | None) -> WarpedVRT:
@@ -71,15 +81,15 @@ class WarpedImage:
             self._bands = tuple(chosen.index(band) + 1 for band in bands)
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Raw values (3, h, w) and validity (h, w) of a window of the target grid."""
+        """Raw values (bands, h, w) and validity (h, w) of a window of the target grid."""
         view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         data = self._vrt.read([*self._bands, _alpha_of(self._vrt)], window=view)
-        valid: NDArray[np.bool_] = data[3] > 0
+        values, valid = data[:-1], data[-1] > 0
         if self._values is not None:
             valid &= self._values.read(_alpha_of(self._values), window=view) > 0
-        if self._rule.nan:  # GDAL knows one nodata value; NaN beside it passes through
-            valid &= ~np.isnan(data[:3]).all(0)
-        return data[:3], valid
+        if self._rule.nan:  # GDAL knows one nodata value; NaN and infinity beside it pass through
+            valid &= np.isfinite(values).any(0)
+        return values, valid
 
     def close(self) -> None:
         """Close what was opened."""

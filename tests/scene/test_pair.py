@@ -361,9 +361,10 @@ class TestRefusals:
 
     def test_palette_and_complex(self, make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
         path = tmp_path / "p.tif"
-        with rasterio.open(path, "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8") as dataset:
+        profile = {"driver": "GTiff", "width": 9, "height": 9, "count": 2, "dtype": "uint8"}
+        with rasterio.open(path, "w", photometric="PALETTE", **profile) as dataset:
             dataset.write_colormap(1, {0: (1, 2, 3, 255)})
-        self.check(path, path, match="colour palette")
+        self.check(path, path, match="palette that cannot be used so", bands=(1, 2, 2))
         complex_path = make_tiff("c.tif", ground(9, 9).astype(np.complex64))
         self.check(complex_path, complex_path, match="pixels of type")
 

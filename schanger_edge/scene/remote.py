@@ -1,0 +1,51 @@
+"""Images that lie behind a network or in an archive: how GDAL is to fetch them, and what to call them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import Any
+
+import rasterio
+
+SETTINGS = {
+    # Listing a folder may take long. TRUE, not EMPTY_DIR: a mask beside the image (.msk) is still found, as on a disk.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    "GDAL_HTTP_MAX_RETRY": "3",  # of answers such as 503 and of connections that break
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",  # seconds of silence after which a server is given up; GDAL would wait for ever
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+}
+"""GDAL's options while remote files are opened and read; those set in the environment stay as they are."""
+
+_SCHEMES = re.compile(r"^([a-z]+\+)?(https?|ftp|s3|gs|az|oss)://")
+_FILE_SYSTEMS = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?[/?]")
+
+
+def is_remote(path: str) -> bool:
+    """True for paths that GDAL and rasterio fetch over a network, also those within an archive or a VRT."""
+    return bool(_SCHEMES.match(path) or _FILE_SYSTEMS.search(path))
+
+
+def is_plain(path: str) -> bool:
+    """True for a path of this machine's file system: no URL, no /vsi path, no XML."""
+    return "://" not in path and not path.startswith(("/vsi", "<"))
+
+
+def fetching(path: str) -> contextlib.AbstractContextManager[Any]:
+    """Around all that opens or reads a file: GDAL's options where it is remote."""
+    if not is_remote(path):
+        return contextlib.nullcontext()
+    env: contextlib.AbstractContextManager[Any] = rasterio.Env(
+        **{name: value for name, value in SETTINGS.items() if name not in os.environ}
+    )
+    return env
+
+
+def public_name(path: str) -> str:
+    """The path without what gives access to it: user, password and query of a URL."""
+    if not is_remote(path):
+        return path
+    return re.sub(r"://[^/@]*@", "://", path).partition("?")[0]

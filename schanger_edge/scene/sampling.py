@@ -1,0 +1,46 @@
+"""Where to look in a scene that is too large to be looked at whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from schanger_edge.grid import Window
+
+LATTICE, LATTICE_SIDE = 12, 64  # windows along each axis, and their side in pixels
+SEARCH_SIDE = 512  # of the windows that are gone through where the lattice meets nearly no data
+LEAST, ENOUGH = 1_000, 20_000  # valid pixels: fewer on the lattice, and more are searched for
+
+
+def sample(whole: Window, take: Callable[[Window], int]) -> None:
+    """Look at windows spread over a scene, and where they hold nearly nothing, at all until there is enough.
+
+    Args:
+        whole: the scene.
+        take: called with each window; says how many valid pixels it holds.
+    """
+    found = sum(take(window) for window in _lattice(whole))
+    if found >= LEAST:
+        return
+    for window in _cover(whole):
+        found += take(window)
+        if found >= ENOUGH:
+            return
+
+
+def _lattice(whole: Window) -> Iterator[Window]:
+    side_x, side_y = min(LATTICE_SIDE, whole.width), min(LATTICE_SIDE, whole.height)
+    for row in _spread(whole.height - side_y):
+        for col in _spread(whole.width - side_x):
+            yield Window(col, row, side_x, side_y)
+
+
+def _spread(last: int) -> list[int]:
+    return [int(first) for first in np.unique(np.linspace(0, last, LATTICE).astype(int))]
+
+
+def _cover(whole: Window) -> Iterator[Window]:
+    for row in range(0, whole.height, SEARCH_SIDE):
+        for col in range(0, whole.width, SEARCH_SIDE):
+            yield Window(col, row, min(SEARCH_SIDE, whole.width - col), min(SEARCH_SIDE, whole.height - row))

@@ -1,0 +1,90 @@
+"""A raster beside an image that says which of its pixels are usable, such as one of clouds and their shadows."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+
+from schanger_edge.errors import SceneError
+from schanger_edge.grid import Grid, Window
+from schanger_edge.scene.opening import GDAL_ERRORS, check_types, damaged, grid_of, open_dataset
+from schanger_edge.scene.remote import fetching
+from schanger_edge.scene.validity import ValidityRule
+from schanger_edge.scene.warped import WarpedImage
+
+BAND = 1
+"""That is looked at: in a UDM2 file it says what is clear."""
+
+
+class ValidMask:
+    """A mask of one date, read on any grid by the nearest pixel: usable where it is not zero and has data itself.
+
+    Args:
+        path: anything GDAL opens, of any CRS, grid and extent; without georeference it must have the image's size.
+        image: grid of the image it belongs to.
+
+    Raises:
+        SceneError: it cannot be opened, or it is not known where it lies on the image.
+    """
+
+    def __init__(self, path: str, image: Grid) -> None:
+        self.path = path
+        self._dataset = open_dataset(path)
+        try:
+            self._grid = _placed(grid_of(self._dataset, path), image, path)
+            check_types(self._dataset, (BAND,), path)
+            self._rule = ValidityRule.of(self._dataset, (BAND,), "auto")
+        except BaseException:
+            self._dataset.close()
+            raise
+        self._warped: WarpedImage | None = None
+        self._target: Grid | None = None
+
+    def read(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
+        """(h, w) True where usable, in a window of a grid; False where the mask does not reach."""
+        try:
+            with fetching(self.path):
+                if self._warped is None or grid != self._target:
+                    self._leave()
+                    self._warped = WarpedImage(
+                        self._dataset, self._grid, (BAND,), self._rule, grid, resampling=Resampling.nearest
+                    )
+                    self._target = grid
+                values, has_data = self._warped.read(window)
+        except GDAL_ERRORS as error:
+            raise damaged(self.path, error) from error
+        usable: NDArray[np.bool_] = has_data & (values[0] != 0)
+        return usable
+
+    @property
+    def files(self) -> list[Any]:
+        """Names of the files it is read from."""
+        return list(self._dataset.files)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._leave()
+        self._dataset.close()
+
+    def _leave(self) -> None:
+        if self._warped is not None:
+            self._warped.close()
+            self._warped = None
+
+
+def _placed(own: Grid, image: Grid, path: str) -> Grid:
+    name = os.path.basename(path) or path
+    if not own.georeferenced:
+        if (own.width, own.height) != (image.width, image.height):
+            raise SceneError(
+                f"the valid mask {name} has no georeference and another size than its image ({own.width} x "
+                f"{own.height} and {image.width} x {image.height}): give it one with gdal_edit."
+            )
+        return Grid(image.crs, image.transform, own.width, own.height)
+    if (own.crs is None) != (image.crs is None) or not image.georeferenced:
+        raise SceneError(f"the valid mask {name} and its image have not both a CRS: set it with gdal_edit -a_srs.")
+    return own
