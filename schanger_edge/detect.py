@@ -23,6 +23,7 @@ from schanger_edge.run_facts import summarize
 from schanger_edge.run_options import check_engine, check_polygons, check_products, dates_of
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.scene.pair import GridChoice
+from schanger_edge.scene.radiometry import StretchChoice
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.gpu import Binding
@@ -88,6 +89,10 @@ def detect(
     nodata: Nodata = "auto",
     clip: str | PathLike[str] | None = None,
     clip_layer: str | None = None,
+    stretch: StretchChoice = "percentiles",
+    match: bool = False,
+    valid_masks_before: Sequence[str | PathLike[str]] = (),
+    valid_masks_after: Sequence[str | PathLike[str]] = (),
     min_area: float = 0.0,
     simplify: float = 0.0,
     fill_holes: float = 0.0,
@@ -112,7 +117,7 @@ def detect(
     from there and gives the same maps, to the byte.
 
     Args:
-        before: image of the first date; GeoTIFF or anything GDAL opens.
+        before: image of the first date; GeoTIFF or anything GDAL opens, also URLs and /vsi paths.
         after: image of the second date, of any CRS, grid and extent that overlaps the first.
         output: folder for the products; made if absent.
         model: an .onnx file, or the name of a bundled model; None takes `schanger-small`.
@@ -124,6 +129,11 @@ def detect(
         nodata: `auto`, None (ignore what the files declare) or a value.
         clip: vector file with the area of interest: only tiles that touch it are run, pixels outside it are nodata.
         clip_layer: its layer, where there are several.
+        stretch: how values become uint8: `percentiles` (1 to 99 of each date; uint8 as it is), `none` (they are 0 to
+            255), or (MIN, MAX), physical values for both dates.
+        match: give the after image the histograms of the before image.
+        valid_masks_before: rasters whose first band is not zero where the first date is usable; all of them must be.
+        valid_masks_after: the same of the second date.
         min_area: polygons smaller than this many square metres (pixels without CRS) are left out.
         simplify: corners of polygons are dropped where the outline moves by no more metres (pixels without CRS).
         fill_holes: holes in polygons smaller than this many square metres (pixels without CRS) are filled.
@@ -153,7 +163,8 @@ def detect(
     with (
         open_pair(
             before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, clip=clip, clip_layer=clip_layer,
-            threads=READ_THREADS,
+            stretch=stretch, match=match, valid_masks_before=valid_masks_before,
+            valid_masks_after=valid_masks_after, threads=READ_THREADS,
         ) as pair,
         open_session(model_path(model), device, threads, binding=cuda, progress=progress) as session,
         Staging(Path(output)) as staging,
@@ -190,6 +201,7 @@ def detect(
             laps("report")
             options: dict[str, Any] = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd}
             options |= {"clip": clip and str(clip), "clip_layer": clip_layer} | polygon_options
+            options |= {"stretch": stretch, "match": match}
             options |= {"also": list(also), "stac": stac, "dates": dates and list(dates)}
             summary = summarize(
                 pair, session, flow, counts, polygons=polygons.written, warnings=warnings, options=options,

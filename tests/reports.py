@@ -43,7 +43,8 @@ def make_report(
 def summary_of(grid: Grid, **changes: Any) -> dict[str, Any]:
     """As `detect` makes it."""
     image = {"path": "/data/a.tif", "width": grid.width, "height": grid.height, "crs": "EPSG:32631", "gsd": 0.5,
-             "dtype": "uint8", "bands": (1, 2, 3), "resampling": "none", "stretch": None}  # fmt: skip
+             "dtype": "uint8", "bands": (1, 2, 3), "resampling": "none", "stretch": None,
+             "match": None, "valid_masks": ()}  # fmt: skip
     card = {"name": "m", "precision": "fp32", "dataset": "d", "gsd": None, "tile": 64, "halo": 4, "license": "",
             "scores": {"levir/val": {"f1": 0.826}}}  # fmt: skip
     return {

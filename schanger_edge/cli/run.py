@@ -12,7 +12,7 @@ from rich.text import Text
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.interrupt import interruptible
-from schanger_edge.cli.parsing import parse_bands, parse_nodata
+from schanger_edge.cli.parsing import parse_bands, parse_nodata, parse_stretch
 from schanger_edge.cli.printing import percent, print_result, progress_bars
 
 
@@ -32,7 +32,9 @@ class GridOption(str, Enum):
 
 @app.command()
 def run(
-    before: Annotated[str, typer.Argument(help="Image of the first date: GeoTIFF, or PNG/JPEG of equal size.")],
+    before: Annotated[
+        str, typer.Argument(help="Image of the first date: GeoTIFF, its URL, or PNG/JPEG of equal size.")
+    ],
     after: Annotated[str, typer.Argument(help="Image of the second date; any CRS, grid and extent that overlaps.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
     model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
@@ -48,6 +50,18 @@ def run(
         str | None, typer.Option(help="Area of interest, a vector file: only tiles that touch it are run.")
     ] = None,
     clip_layer: Annotated[str | None, typer.Option(help="Layer of the area of interest (its only one).")] = None,
+    stretch: Annotated[
+        str,
+        typer.Option(help="To 8 bits: percentiles of each date, none (values are 0 to 255), or MIN,MAX for both."),
+    ] = "percentiles",
+    match: Annotated[
+        bool, typer.Option("--match", help="Give the after image the histograms of the before image.")
+    ] = False,
+    valid_mask_before: Annotated[
+        list[str] | None,
+        typer.Option(help="Raster that is not 0 where the first image is usable (clouds, UDM); may be repeated."),
+    ] = None,
+    valid_mask_after: Annotated[list[str] | None, typer.Option(help="The same of the second image.")] = None,
     min_area: Annotated[float, typer.Option(help="Leave out smaller polygons, square metres.")] = 0.0,
     simplify: Annotated[float, typer.Option(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
     fill_holes: Annotated[float, typer.Option(help="Fill smaller holes in polygons, square metres.")] = 0.0,
@@ -89,6 +103,8 @@ def run(
         result = detect(
             before, after, output, model=model, threshold=threshold, batch=batch, grid=grid.value, gsd=gsd,
             bands=parse_bands(bands), nodata=parse_nodata(nodata), clip=clip, clip_layer=clip_layer,
+            stretch=parse_stretch(stretch), match=match, valid_masks_before=valid_mask_before or (),
+            valid_masks_after=valid_mask_after or (),
             min_area=min_area, simplify=simplify, fill_holes=fill_holes,
             also=[form.value for form in also or ()], stac=stac, dates=dates.split(",") if dates else None,
             device=device, cuda=cuda.value if cuda else None, threads=threads, max_offset=max_offset, align=align,

@@ -66,7 +66,6 @@ def shortened(text: str) -> str:
 
 
 def _image(info: Mapping[str, Any]) -> dict[str, str]:
-    stretch = info["stretch"]
     bands = ", ".join(map(str, info["bands"]))
     return {
         "file": PurePath(info["path"]).name,
@@ -74,8 +73,21 @@ def _image(info: Mapping[str, Any]) -> dict[str, str]:
         "CRS": info["crs"] or "none",
         "pixel size": _metres(info["gsd"]),
         "read": "as it is" if info["resampling"] == "none" else f"resampled ({info['resampling']})",
-        "contrast": "" if stretch is None else "stretched to 8 bits, percentiles 1 to 99",
+        "contrast": _contrast(info["stretch"]),
+        "histograms": "" if info["match"] is None else "matched to those of the before image",
+        "usable": ", ".join(f"where {PurePath(name).name} says so" for name in info["valid_masks"]),
     }
+
+
+def _contrast(stretch: Mapping[str, Any] | None) -> str:
+    if stretch is None:
+        return ""
+    if stretch["kind"] == "none":
+        return "values taken as 0 to 255"
+    if stretch["kind"] == "percentiles":
+        return "stretched to 8 bits, percentiles 1 to 99"
+    pairs = zip(stretch["low"], stretch["high"], strict=True)
+    return "stretched to 8 bits from " + ", ".join(dict.fromkeys(f"{low:g} to {high:g}" for low, high in pairs))
 
 
 def _model(model: Mapping[str, Any]) -> dict[str, str]:
