@@ -1,0 +1,206 @@
+"""Images behind a server or in an archive: the same results as from the disk, only what is needed, clear failures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyogrio.raw
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from range_server import Store, serving
+
+from schanger_edge import detect
+from schanger_edge.errors import SceneError
+from schanger_edge.scene import open_pair
+from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_name
+
+Ground = Callable[..., np.ndarray]
+ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
+HALF = ORIGIN @ Affine.translation(3.5, 2.5)
+
+
+@pytest.fixture
+def model(standin: ModuleType, tmp_path: Path) -> Path:
+    standin.integer_model(tmp_path / "m.onnx", radius=1, tile=64, halo=4)
+    return tmp_path / "m.onnx"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    (tmp_path / "store").mkdir()
+    with serving(tmp_path / "store") as opened:
+        yield opened
+
+
+def save(path: Path, data: np.ndarray, transform: Affine = ORIGIN, **options: Any) -> Path:
+    """A COG of small blocks, unless the options say something else."""
+    profile = {"driver": "COG", "count": len(data), "height": data.shape[1], "width": data.shape[2]}
+    profile |= {"dtype": data.dtype, "crs": "EPSG:32631", "transform": transform, **(options or {"blocksize": 128})}
+    path.parent.mkdir(exist_ok=True)
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(data)
+    return path
+
+
+@pytest.fixture
+def pair(store: Store, ground: Ground) -> tuple[Path, Path]:
+    """A small pair on two grids, the second date with a mask beside it."""
+    before = save(store.folder / "a.tif", ground(400, 420, 1))
+    tiled = {"driver": "GTiff", "tiled": True, "blockxsize": 128, "blockysize": 128}
+    after = save(store.folder / "b.tif", (ground(400, 420, 2) * 9.0).astype(np.uint16), HALF, **tiled)
+    mask = np.full((400, 420), 255, np.uint8)
+    mask[100:200, 50:150] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(after, "r+") as dataset:
+        dataset.write_mask(mask)
+    return before, after
+
+
+def maps(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in ("change.tif", "probability.tif")]
+
+
+def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "schanger_edge", "run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_same_results_as_from_the_disk(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
+    local = detect(*pair, tmp_path / "local", model=model)
+    remote = detect(*(store.url(path.name) for path in pair), tmp_path / "remote", model=model)
+    assert maps(remote.folder) == maps(local.folder)
+    assert local.valid < 400 * 420 - 100 * 100 + 600  # the mask beside the file counts
+    assert store.sent("b.tif.msk") > 0
+
+
+def test_keys_in_an_address_are_not_passed_on(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
+    urls = [f"{store.url(path.name)}?key=s3cret" for path in pair]
+    options: dict[str, Any] = {"stac": True, "dates": ["2019-05-01", "2021-06-03"], "valid_masks_before": urls[:1]}
+    result = detect(*urls, tmp_path / "out", model=model, **options)
+    assert result.summary["inputs"]["before"]["path"] == store.url("a.tif")
+    assert result.summary["inputs"]["before"]["valid_masks"] == (store.url("a.tif"),)
+    for path in result.folder.iterdir():
+        assert b"s3cret" not in path.read_bytes()
+
+
+def test_a_clipped_run_fetches_what_it_needs(
+    store: Store, ground: Ground, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schanger_edge.scene.image.SAMPLE_SIDE", 256)  # as 1024 for a scene of 8192
+    side = 2048
+    image = np.tile(ground(512, 512)[:1], (4, 4))
+    paths = [
+        save(store.folder / f"{name}.tif", np.roll(image, 9 * n), compress="none", blocksize=128)
+        for n, name in enumerate("ab")
+    ]
+    box = shapely.box(500_000 + side / 4, 4_650_000 - side / 4 - 60, 500_000 + side / 4 + 60, 4_650_000 - side / 4)
+    pyogrio.raw.write(
+        tmp_path / "aoi.gpkg", shapely.to_wkb(np.array([box])), [], [], geometry_type="Polygon", crs="EPSG:32631"
+    )
+    options: dict[str, Any] = {"model": model, "clip": tmp_path / "aoi.gpkg", "max_offset": np.inf}
+    local = detect(*paths, tmp_path / "local", **options)
+    remote = detect(*[store.url(path.name) for path in paths], tmp_path / "remote", **options)
+    assert maps(remote.folder) == maps(local.folder)
+    for path in paths:
+        assert 0 < store.sent(path.name) < 0.12 * path.stat().st_size
+
+
+def test_what_is_not_there(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
+    for missing, reason in ((store.url("none.tif"), "404"), ("http://127.0.0.1:9/a.tif", "connect")):
+        done = run(store.url("a.tif"), missing, "-o", tmp_path / "out", "--model", model)
+        assert done.returncode == 2
+        assert f"error: {missing} cannot be fetched as an image (" in done.stderr
+        assert reason in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_server_that_leaves_in_mid_run(store: Store, ground: Ground, model: Path, tmp_path: Path) -> None:
+    paths = [save(store.folder / f"{name}.tif", ground(1200, 700, n)) for n, name in enumerate("ab")]
+    urls = [store.url(path.name) for path in paths]
+    command = [*urls, "-o", tmp_path / "out", "--model", model, "--max-offset", "inf"]
+    store.fail_after(sum(path.stat().st_size for path in paths) * 3 // 4)
+    done = run(*command)
+    assert done.returncode == 2
+    assert "cannot be fetched as an image (" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "of it is done: the same command with --resume goes on" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".schanger-edge.unfinished"]
+    store.fail_after(None)
+    kept = paths[1].read_bytes()
+    save(paths[1], ground(1200, 700, 5))
+    other = run(*command, "--resume")
+    assert other.returncode == 2
+    assert "after, files, sampled pixels differs" in other.stderr
+    paths[1].write_bytes(kept)
+    assert run(*command, "--resume").returncode == 0
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["tiles"]["taken_over"] > 0
+    assert maps(tmp_path / "out") == maps(detect(*paths, tmp_path / "local", model=model, max_offset=np.inf).folder)
+
+
+def test_forms_of_a_path(store: Store, pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, _ = pair
+    archive = store.folder / "all.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(before, "in/a.tif")
+    save(store.folder / "bucket" / "a.tif", rasterio.open(before).read())
+    monkeypatch.setenv("AWS_S3_ENDPOINT", f"127.0.0.1:{store.port}")
+    for name, value in (("HTTPS", "NO"), ("VIRTUAL_HOSTING", "FALSE"), ("NO_SIGN_REQUEST", "YES")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    forms = [
+        f"/vsicurl/{store.url('a.tif')}", f"/vsizip/{archive}/in/a.tif", f"zip://{archive}!in/a.tif",
+        f"/vsizip/vsicurl/{store.url('all.zip')}/in/a.tif", f"zip+{store.url('all.zip')}!in/a.tif",
+        "s3://bucket/a.tif", "/vsis3/bucket/a.tif",
+    ]  # fmt: skip
+    with open_pair(before, before) as opened:
+        expected = opened.read(opened.grid.window)
+        assert list(opened.identity()["before"]["files"]) == [str(before)]
+    digests = set()
+    for form in forms:
+        with open_pair(before, form) as opened:
+            tile = opened.read(opened.grid.window)
+            assert np.array_equal(tile.after, expected.after), form
+            assert tile.valid.all()
+            (digest,) = opened.identity()["after"]["files"].items()
+            digests.add(digest)
+    assert len(digests) == 1
+    assert digests.pop()[0] == "sampled pixels"
+
+
+@pytest.mark.parametrize("form", ["/vsizip/{}/none.tif", "zip://{}!none.tif", "/vsizip//none.zip/a.tif"])
+def test_archives_without_the_file(store: Store, pair: Any, form: str) -> None:
+    with zipfile.ZipFile(store.folder / "all.zip", "w") as file:
+        file.write(pair[0], "a.tif")
+    with pytest.raises(SceneError, match="cannot be opened as an image") as caught:
+        open_pair(pair[0], form.format(store.folder / "all.zip"))
+    assert "\n" not in str(caught.value)
+
+
+def test_names() -> None:
+    remote = [
+        "https://x.org/a.tif", "s3://b/a.tif", "zip+https://x.org/a.zip!a.tif", "/vsicurl/https://x.org/a.tif",
+        "/vsizip/vsicurl/https://x.org/a.zip/a.tif", "/vsicurl?url=https://x.org/a.tif", "/vsis3/b/a.tif",
+    ]  # fmt: skip
+    local = ["a.tif", "/data/a.tif", "C:\\a.tif", "file:///a.tif", "/vsizip//data/a.zip/a.tif", "zip:///a.zip!a.tif"]
+    assert [is_remote(path) for path in remote] == [True] * len(remote)
+    assert [is_remote(path) for path in local] == [False] * len(local)
+    assert public_name("https://me:secret@x.org/a.tif?key=hidden") == "https://x.org/a.tif"
+    assert public_name("/data/why?.tif") == "/data/why?.tif"
+
+
+def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "9")
+    with fetching("https://x.org/a.tif"):
+        options = rasterio.env.getenv()
+    assert "GDAL_HTTP_MAX_RETRY" not in options
+    assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == SETTINGS["GDAL_DISABLE_READDIR_ON_OPEN"]
