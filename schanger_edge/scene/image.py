@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import math
 import os
@@ -18,6 +17,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window
+from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.opening import (
     GDAL_ERRORS,
@@ -41,42 +41,6 @@ ALIGNED = 0.01  # pixels: grids that differ by less at every corner are the same
 SAMPLE_SIDE = 1024  # pixels along the longer side of the decimated read for statistics
 LARGE = 64_000_000  # pixels; above it, and without overviews, statistics come from windows
 SAMPLE_CACHE = 64 << 20  # bytes of GDAL's block cache while statistics are taken
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageInfo:
-    """What a summary says of one date.
-
-    Attributes:
-        path: as given, without what gives access to a URL.
-        dtype: of the stored values.
-        bands: of red, green, blue.
-        palette_nodata: indices that are no data; None where there is no palette.
-        validity: how it is known where there is data.
-        valid_masks: files that say where it is usable.
-        scaling: the file's scale and offset of each channel.
-        resampling: none or bilinear.
-        stretch: to 8 bits; None where values are read as they are.
-        match: what histogram matching did to it; None where it was not matched.
-        date: when it was taken, as far as the file says.
-    """
-
-    path: str
-    driver: str
-    width: int
-    height: int
-    crs: str | None
-    gsd: float | None
-    dtype: str
-    bands: tuple[int, ...]
-    palette_nodata: tuple[int, ...] | None
-    validity: ValidityRule
-    valid_masks: tuple[str, ...]
-    scaling: Scaling
-    resampling: str
-    stretch: Stretch | None
-    match: dict[str, Any] | None
-    date: str | None
 
 
 class SceneImage:

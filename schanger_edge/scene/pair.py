@@ -18,7 +18,8 @@ from rasterio.warp import transform as transform_points
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window
-from schanger_edge.scene.image import ImageInfo, SceneImage
+from schanger_edge.scene.image import SceneImage
+from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.opening import GDAL_ERRORS
 from schanger_edge.scene.radiometry import StretchChoice, check_stretch
@@ -182,7 +183,7 @@ class Pair:
         return result
 
     def match(self) -> None:
-        """Read the after image from now on with its histograms matched to the before image's, over what both show."""
+        """Read the after image from now on, its histograms matched to the before image's, over what both show."""
         with self.environment(SAMPLE_COLUMNS):
             self._after.matching = Matching.sampled(self.grid.window, self.read)
 
