@@ -22,7 +22,7 @@ from schanger_edge.register import MAX_OFFSET, check_max_offset, register
 from schanger_edge.run_facts import summarize
 from schanger_edge.run_options import check_engine, check_polygons, check_products, dates_of
 from schanger_edge.scene import Pair, open_pair
-from schanger_edge.scene.pair import GridChoice
+from schanger_edge.scene.pair import GridChoice, Paths
 from schanger_edge.scene.radiometry import StretchChoice
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.sessions import Session, open_session
@@ -91,8 +91,8 @@ def detect(
     clip_layer: str | None = None,
     stretch: StretchChoice = "percentiles",
     match: bool = False,
-    valid_masks_before: Sequence[str | PathLike[str]] = (),
-    valid_masks_after: Sequence[str | PathLike[str]] = (),
+    valid_masks_before: Paths = (),
+    valid_masks_after: Paths = (),
     min_area: float = 0.0,
     simplify: float = 0.0,
     fill_holes: float = 0.0,
@@ -132,7 +132,8 @@ def detect(
         stretch: how values become uint8: `percentiles` (1 to 99 of each date; uint8 as it is), `none` (they are 0 to
             255), or (MIN, MAX), physical values for both dates.
         match: give the after image the histograms of the before image.
-        valid_masks_before: rasters whose first band is not zero where the first date is usable; all of them must be.
+        valid_masks_before: one raster or several whose first band is not zero where the first date is usable; with
+            several, where all of them say so.
         valid_masks_after: the same of the second date.
         min_area: polygons smaller than this many square metres (pixels without CRS) are left out.
         simplify: corners of polygons are dropped where the outline moves by no more metres (pixels without CRS).

@@ -27,6 +27,7 @@ from schanger_edge.scene.validity import Nodata
 from schanger_edge.scene.vectors import Polygons
 
 GridChoice = Literal["before", "after"]
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 WHOLE = 0.1  # pixels: estimates of a shift are no better
 PROBES = 65  # points along each axis at which the overlap is judged
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
@@ -239,8 +240,8 @@ def open_pair(
     clip_layer: str | None = None,
     stretch: StretchChoice = "percentiles",
     match: bool = False,
-    valid_masks_before: Sequence[str | PathLike[str]] = (),
-    valid_masks_after: Sequence[str | PathLike[str]] = (),
+    valid_masks_before: Paths = (),
+    valid_masks_after: Paths = (),
     threads: int = 1,
 ) -> Pair:
     """Open two images of one place and put them on one grid.
@@ -274,7 +275,7 @@ def open_pair(
     images: list[SceneImage] = []
     try:
         for path, masks in ((before, valid_masks_before), (after, valid_masks_after)):
-            images.append(SceneImage(str(path), bands, nodata, threads, [str(mask) for mask in masks]))
+            images.append(SceneImage(str(path), bands, nodata, threads, _names(masks)))
         first, second = images
         target, other = (first, second) if grid == "before" else (second, first)
         _check_comparable(target, other)
@@ -293,6 +294,10 @@ def open_pair(
         for image in images:
             image.close()
         raise
+
+
+def _names(paths: Paths) -> list[str]:
+    return [str(path) for path in ([paths] if isinstance(paths, (str, PathLike)) else paths)]
 
 
 def _stretch_notes(image: SceneImage) -> list[str]:

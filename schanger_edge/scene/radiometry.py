@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ StretchChoice = Literal["percentiles", "none"] | Sequence[float]
 """`percentiles` of each date (uint8 stays as it is), `none` (values are 0 to 255), or (MIN, MAX) for both dates."""
 
 
-class Scaling(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Scaling:
     """Physical value = stored value x scale + offset, as the file says for each channel; 1 and 0 where it is silent."""
 
     scales: tuple[float, ...]
@@ -61,9 +62,8 @@ class Stretch:
     @classmethod
     def between(cls, limits: Sequence[float], scaling: Scaling) -> Stretch:
         """From two physical values."""
-        low, high = (
-            tuple((limit - offset) / scale for scale, offset in zip(*scaling, strict=True)) for limit in limits
-        )
+        channels = list(zip(scaling.scales, scaling.offsets, strict=True))
+        low, high = (tuple((limit - offset) / scale for scale, offset in channels) for limit in limits)
         return cls("limits", low, high)
 
     @classmethod

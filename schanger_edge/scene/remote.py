@@ -10,7 +10,8 @@ from typing import Any
 import rasterio
 
 SETTINGS = {
-    # Listing a folder may take long. TRUE, not EMPTY_DIR: a mask beside the image (.msk) is still found, as on a disk.
+    # Listing a folder may take long. TRUE, not EMPTY_DIR: a mask beside the image (.msk) is still found, as on a disk,
+    # unless the URL has a query.
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
     "GDAL_HTTP_MAX_RETRY": "3",  # of answers such as 503 and of connections that break
     "GDAL_HTTP_RETRY_DELAY": "1",

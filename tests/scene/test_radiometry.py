@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp
 from schanger_edge.errors import SceneError
 from schanger_edge.products.summary import to_json
 from schanger_edge.scene import open_pair
-from schanger_edge.scene.radiometry import Stretch
+from schanger_edge.scene.radiometry import Scaling, Stretch
 
 Tiff = Callable[..., Path]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
@@ -200,7 +200,7 @@ def test_scale_and_offset_change_nothing_but_limits(make_tiff: Tiff) -> None:
         info = pair.info()
     assert info["before"].stretch == Stretch("limits", (0,) * 3, (255,) * 3)
     assert info["after"].stretch == Stretch("limits", (200,) * 3, (5300,) * 3)
-    assert info["after"].scaling == ((0.05,) * 3, (-10.0,) * 3)
+    assert info["after"].scaling == Scaling((0.05,) * 3, (-10.0,) * 3)
 
 
 def test_tags_that_cannot_be_are_silence(make_tiff: Tiff) -> None:

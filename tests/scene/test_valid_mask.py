@@ -60,7 +60,7 @@ def test_several_must_all_agree(pair: Any, make_tiff: Tiff) -> None:
 
 def test_coarser_pixels_by_the_nearest(pair: Any, make_tiff: Tiff) -> None:
     mask = make_tiff("m.tif", usable(CLOUD[::8, ::8]), transform=ORIGIN @ Affine.scale(8))
-    assert np.array_equal(validity(pair, valid_masks_before=[mask]), ~CLOUD)
+    assert np.array_equal(validity(pair, valid_masks_before=mask), ~CLOUD)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
