@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -96,15 +97,17 @@ def test_a_stretch_that_makes_no_sense(pair: Any, model: Path, tmp_path: Path, t
     assert not (tmp_path / "out").exists()
 
 
-def test_resume_refuses_another_reading(pair: Any, cloud: Path, model: Path, tmp_path: Path) -> None:
+def test_resume_refuses_another_reading(
+    pair: Any, cloud: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
 
-    def stop_at_the_end(stage: str, done: int, total: int) -> None:
-        if done == total:
-            raise KeyboardInterrupt
+    def stopped(*_: Any) -> Any:
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        detect(*pair, out, model=model, progress=stop_at_the_end)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(importlib.import_module("schanger_edge.detect"), "make_polygons", stopped)
+        detect(*pair, out, model=model)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"stretch": (0, 4000)}, "before, stretch"),
         ({"stretch": "none"}, "after, stretch, kind"),
