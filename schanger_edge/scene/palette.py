@@ -36,9 +36,7 @@ def expand(dataset: Any, band: int, transparent: tuple[int, ...], nodata: Nodata
     mask = f"<ComplexSource>{name}<SourceBand>{band}</SourceBand><LUT>{lut}</LUT></ComplexSource>"
     if nodata == "auto" and MaskFlags.per_dataset in dataset.mask_flag_enums[band - 1]:
         # what is 255 in the mask is passed over, so only its zeros are laid over the other ones
-        mask += (
-            f"<ComplexSource>{name}<SourceBand>mask,{band}</SourceBand><NODATA>255</NODATA></ComplexSource>"
-        )  # fmt: skip
+        mask += f"<ComplexSource>{name}<SourceBand>mask,{band}</SourceBand><NODATA>255</NODATA></ComplexSource>"
     parts = [f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">']
     for number, color in enumerate(("Red", "Green", "Blue"), 1):
         parts.append(
