@@ -54,13 +54,13 @@ class SceneImage:
         path: anything GDAL opens.
         bands: three band numbers (from 1) for red, green, blue; None picks them.
         nodata: see `validity.Nodata`.
-        threads: that decode blocks of the file at the same time.
+        threads: that decode blocks of the file at the same time, and resample.
     """
 
     def __init__(
         self, path: str, bands: Sequence[int] | None = None, nodata: Nodata = "auto", threads: int = 1
     ) -> None:
-        self.path = path
+        self.path, self._threads = path, threads
         with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
             self._dataset = open_dataset(path)
         try:
@@ -86,7 +86,7 @@ class SceneImage:
             self._shift = shift
             return
         try:
-            self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid)
+            self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid, self._threads)
         except GDAL_ERRORS as error:
             raise SceneError(f"{self.path} cannot be brought onto the other image's grid: {error}") from error
 
