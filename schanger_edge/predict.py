@@ -23,7 +23,8 @@ from schanger_edge.scene import Pair, PairTile, RowReader
 from schanger_edge.sessions import Session
 from schanger_edge.tiling import Section, Tile, TilePlan, fill_invalid, pad_to_tile
 
-AHEAD = 2  # batches read ahead of inference, and batches waiting to be written
+AHEAD = 2  # batches read ahead of inference, and batches waiting to be written, at least
+AHEAD_BYTES = 24 << 20  # of each: 256 rows are read at a time and a section is compressed at a time, both in bursts
 SECTION = 64  # tiles that are finished together: seconds on a CPU, and a batch cut short at the end costs little
 COLUMN = 8192  # pixels: rows of it are held; where columns meet, pixels and blocks of files are read twice
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
@@ -140,8 +141,9 @@ def predict(
         _write(sink, *results)
 
     # Batches are put together by the reader, so that the network need not wait for that.
-    reader = Prefetch(_batches(_read(pair, plan.tile, sections, session, observe), batch), AHEAD)
-    writer = Background(write, AHEAD)
+    reads = _batches(_read(pair, plan.tile, sections, session, observe), batch)
+    reader = Prefetch(reads, _ahead(batch * plan.tile**2 * 6))
+    writer = Background(write, _ahead(batch * plan.tile**2 * 4))
     try:
         with reader, writer:
             for gathered in reader:
@@ -160,6 +162,11 @@ def predict(
     if done != plan.width * plan.height:
         raise RuntimeError(f"{done} of {plan.width * plan.height} pixels were handed over")
     return flow
+
+
+def _ahead(size: int) -> int:
+    """How many batches of so many bytes may wait."""
+    return max(AHEAD, AHEAD_BYTES // size)
 
 
 def _read(

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,13 @@ class RasterSink:
         if section is None or self._counts.total != section.width * section.height:
             raise RuntimeError(f"{self._counts.total} pixels came for {section}.")
         with self._journal.adding(section) as folder:
-            for name, pixels in self._pixels.items():
-                _write_section(folder / f"{name}.tif", pixels, _PREDICTORS[name])
+            with quiet(), ThreadPoolExecutor(len(self._pixels)) as pool:
+                writes = [
+                    pool.submit(_write_section, folder / f"{name}.tif", pixels, _PREDICTORS[name])
+                    for name, pixels in self._pixels.items()
+                ]
+            for written in writes:
+                written.result()
             (folder / _COUNTS).write_text(json.dumps(dataclasses.asdict(self._counts)))
             if self._on_section:
                 self._on_section(folder, section)
@@ -162,7 +168,7 @@ def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
     """Through memory: on a full disk GDAL may close a torn file without a word, Python does not."""
     height, width = rows.shape
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": width, "height": height}
-    with quiet(), rasterio.Env(), MemoryFile() as memory:
+    with rasterio.Env(), MemoryFile() as memory:
         with memory.open(**profile, **_STORAGE, predictor=predictor) as dataset:
             dataset.write(rows, 1)
         path.write_bytes(memory.getbuffer())
