@@ -104,6 +104,21 @@ def probability_tiles(count: int, side: int) -> NDArray[np.float32]:
     return np.array(tiles, np.float32)[:, None]
 
 
+class CpuLaps(Laps):
+    """Seconds of wall and of CPU of one stage after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages: dict[str, dict[str, float]] = {}
+        self._cpu = time.process_time()
+
+    def __call__(self, stage: str) -> None:
+        super().__call__(stage)
+        now = time.process_time()
+        self.stages[stage] = {"wall": round(self.seconds[stage], 3), "cpu": round(now - self._cpu, 3)}
+        self._cpu = now
+
+
 def measure(function: Callable[[], Any]) -> dict[str, float]:
     """Wall and CPU seconds, and bytes read from files."""
     wall, cpu, taken = time.perf_counter(), time.process_time(), _bytes_read()
@@ -144,10 +159,10 @@ def write_alone(pair: Pair, folder: Path) -> None:
         journal.discard()
 
 
-def together(pair: Pair, session: Any, folder: Path) -> dict[str, float]:
+def together(pair: Pair, session: Any, folder: Path) -> dict[str, dict[str, float]]:
     """A run without opening: seconds of each stage, `predict` first."""
     with Staging(folder) as staging, Journal(folder, {}, pair.grid.width * pair.grid.height) as journal:
-        thumbnail, laps = Thumbnail(pair.grid), Laps()
+        thumbnail, laps = Thumbnail(pair.grid), CpuLaps()
         make_maps(pair, session, staging, journal, thumbnail, 0.5, BATCH, None, laps)
         make_polygons(staging, pair.grid, {"min_area": 0.0, "simplify": 0.0, "fill_holes": 0.0}, ())
         laps("polygons")
@@ -156,7 +171,7 @@ def together(pair: Pair, session: Any, folder: Path) -> dict[str, float]:
         begin_report(pair, staging, thumbnail)
         laps("report")
         journal.discard()
-    return {name: round(seconds, 3) for name, seconds in laps.seconds.items()}
+    return laps.stages
 
 
 def one_case(before: Path, after: Path, folder: Path, waits: list[float]) -> dict[str, Any]:
@@ -169,17 +184,17 @@ def one_case(before: Path, after: Path, folder: Path, waits: list[float]) -> dic
         write = measure(lambda: write_alone(pair, folder / "write"))
         cores = len(os.sched_getaffinity(0))
         busy = (read["cpu"] + write["cpu"]) / cores
-        runs = []
+        runs: list[dict[str, Any]] = []
         for wait in waits:
             session = instant.batches * wait
-            seconds = together(pair, WaitingSession(wait), folder / "out")
-            runs.append(
-                {
-                    "wait_per_batch": wait, "session": round(session, 3), "together": seconds.pop("predict"),
-                    "finishing": seconds,
-                }
-            )  # fmt: skip
-            runs[-1]["ratio"] = round(runs[-1]["together"] / max(session, busy), 3)
+            stages = together(pair, WaitingSession(wait), folder / "out")
+            run: dict[str, Any] = {
+                "wait_per_batch": wait,
+                "session": round(session, 3),
+                "together": stages.pop("predict"),
+            }
+            run["ratio"] = round(run["together"]["wall"] / max(session, busy), 3)
+            runs.append({**run, "finishing": stages})
     return {
         "megabytes": [round(size / 1e6) for size in sizes], "batches": instant.batches, "read": read, "write": write,
         "cpu_over_cores": round(busy, 3), "decoded": round(read["bytes_read"] / sum(sizes), 3), "runs": runs,

@@ -152,15 +152,19 @@ class RasterSink:
         self._section = None
 
     def finish(self, probability: Path, change: Path) -> RasterCounts:
-        """Join all sections to the two maps, with overviews, and check that the files are whole."""
+        """Join all sections to the two maps at the same time, with overviews, and check that the files are whole."""
         sections, counts = self._journal.sections(), RasterCounts()
         for folder in sections.values():
             counts += RasterCounts(**json.loads((folder / _COUNTS).read_text()))
         if counts.total != self._grid.width * self._grid.height:
             raise RuntimeError(f"{counts.total} of {self._grid.width * self._grid.height} pixels came before the end.")
-        for name, target in (("probability", probability), ("change", change)):
-            parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
-            _join(parts, self._grid, name, target)
+        with quiet(), ThreadPoolExecutor(2) as pool:
+            joins = []
+            for name, target in (("probability", probability), ("change", change)):
+                parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
+                joins.append(pool.submit(_join, parts, self._grid, name, target))
+        for joined in joins:
+            joined.result()
         return counts
 
 
@@ -179,7 +183,7 @@ def _join(parts: dict[Window, Path], grid: Grid, name: str, target: Path) -> Non
     whole = target.with_suffix(".vrt")
     beside = whole.with_name(f"{whole.name}.ovr")
     factors = _overview_factors(grid)
-    with writing(target), quiet(), small_cache(grid.width, **_overview_storage(_PREDICTORS[name])):
+    with writing(target), small_cache(grid.width, **_overview_storage(_PREDICTORS[name])):
         whole.write_text(mosaic(parts, grid, _MAPS[name], BLOCK), encoding="utf-8")
         if factors:
             with rasterio.open(whole, "r+") as dataset:
