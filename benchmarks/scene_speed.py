@@ -9,8 +9,8 @@ sink alone, which makes durable sections of both maps. together: the run, sleepi
 threads. `ratio` is wall(together) / max(session, (CPU(read) + CPU(write)) / cores). `decoded` is the bytes that `read`
 took from the two files over their size: GDAL keeps no compressed bytes, so it tells how often a block was decoded.
 Finishing (maps with overviews, polygons, preview, pictures of the report) comes after `together` and is not in it.
-Each stage runs once before with a part of the scene. `load` is the machine's load average when a case begins and ends:
-above 0.5 at the beginning, something else took the cores, and walls and ratios mean little. Needs Linux.
+`load` is the machine's load average when a case begins and ends: above 0.5 at the beginning, something else took the
+cores, and walls and ratios mean little. Needs Linux.
 """
 
 from __future__ import annotations
