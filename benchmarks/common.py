@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -66,16 +67,42 @@ def cpu_name() -> str:
     return platform.processor()
 
 
-def repeat_scene(source: Path, target: Path, side: int) -> Path:
-    """Write a `side` x `side` GeoTIFF that repeats the pixels of a smaller one, block by block."""
+def repeat_scene(source: Path, target: Path, side: int, height: int | None = None, **profile: Any) -> Path:
+    """Write a GeoTIFF of `side` columns and as many rows (or `height`) that repeats the pixels of a smaller one.
+
+    Tiles of 256 with deflate, unless `profile` says otherwise.
+    """
     with rasterio.open(source) as small:
-        pixels, profile = small.read(), small.profile
-    profile.update(width=side, height=side, tiled=True, blockxsize=256, blockysize=256, compress="deflate", zlevel=1)
-    with rasterio.open(target, "w", **profile) as large:
-        for row in range(0, side, pixels.shape[1]):
-            for col in range(0, side, pixels.shape[2]):
-                height, width = min(pixels.shape[1], side - row), min(pixels.shape[2], side - col)
-                large.write(pixels[:, :height, :width], window=Window(col, row, width, height))
+        pixels = small.read()
+        layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1}
+        layout = {**small.profile, **layout, "width": side, "height": height or side, "bigtiff": "IF_SAFER", **profile}
+    across = -(-side // pixels.shape[2])
+    with rasterio.open(target, "w", **layout) as large:
+        for row in range(0, large.height, 256):
+            first, rows = row % pixels.shape[1], min(256, large.height - row)
+            part = np.tile(pixels[:, first : first + rows], across)
+            large.write(part[:, :, :side], window=Window(0, row, side, rows))
+    return target
+
+
+def repeat_virtually(source: Path, target: Path, side: int) -> Path:
+    """Write a VRT of `side` x `side` pixels that repeats a smaller image, whose blocks are read again and again."""
+    with rasterio.open(source) as small:
+        width, height, profile = small.width, small.height, small.profile
+        t = small.transform
+    place = f'<SourceFilename relativeToVRT="0">{source.absolute()}</SourceFilename>'
+    lines = [f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}"><SRS>{profile["crs"].to_wkt()}</SRS>']
+    lines.append(f"<GeoTransform>{t.c!r}, {t.a!r}, {t.b!r}, {t.f!r}, {t.d!r}, {t.e!r}</GeoTransform>")
+    for band, color in enumerate(("Red", "Green", "Blue"), 1):
+        lines.append(f'<VRTRasterBand dataType="Byte" band="{band}"><ColorInterp>{color}</ColorInterp>')
+        for row, col in itertools.product(range(0, side, height), range(0, side, width)):
+            size = f'xSize="{width}" ySize="{height}"'
+            lines.append(f"<SimpleSource>{place}<SourceBand>{band}</SourceBand>")
+            lines.append(
+                f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{col}" yOff="{row}" {size}/></SimpleSource>'
+            )
+        lines.append("</VRTRasterBand>")
+    target.write_text("".join(lines) + "</VRTDataset>")
     return target
 
 

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +23,8 @@ from schanger_edge.scene import Pair, PairTile, RowReader
 from schanger_edge.sessions import Session
 from schanger_edge.tiling import Section, Tile, TilePlan, fill_invalid, pad_to_tile
 
-AHEAD = 2  # batches read ahead of inference, and batches waiting to be written
+AHEAD = 2  # batches read ahead of inference, and batches waiting to be written, at least
+AHEAD_BYTES = 24 << 20  # of each: 256 rows are read at a time and a section is compressed at a time, both in bursts
 SECTION = 64  # tiles that are finished together: seconds on a CPU, and a batch cut short at the end costs little
 COLUMN = 8192  # pixels: rows of it are held; where columns meet, pixels and blocks of files are read twice
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
@@ -63,15 +64,29 @@ class Flow:
 
 @dataclasses.dataclass(frozen=True)
 class _Read:
-    """A tile on its way: its inputs (3, T, T), None where nothing is valid, and validity of what it owns."""
+    """A tile on its way, and validity of what it owns."""
 
     tile: Tile
-    inputs: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None
     valid: NDArray[np.bool_]
+    run: bool
+    """Whether it goes through the network: some owned pixel is valid."""
     begins: Window | None
     """The section of which it is the first."""
     ends: bool
     """Whether it is the last of its section."""
+
+
+_Inputs = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Both dates of a tile, (3, T, T), or of several, (n, 3, T, T)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """Tiles in their order, the inputs of those that are run (None where none is), and the number of valid pixels."""
+
+    items: tuple[_Read, ...]
+    inputs: _Inputs | None
+    valid: int
 
 
 def predict(
@@ -108,15 +123,8 @@ def predict(
     sections = [section for section in plan.sections(SECTION, column) if section.window not in finished]
     todo = sum(section.window.width * section.window.height for section in sections)
     flow, done = Flow(), plan.width * plan.height - todo
-    waiting: list[_Read] = []
     under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
     batch = min(batch, session.max_batch or batch)
-
-    def infer() -> None:
-        under_way.append((tuple(waiting), _submit(session, waiting, flow)))
-        waiting.clear()
-        if len(under_way) >= session.slots:
-            hand_over()
 
     def hand_over() -> None:
         nonlocal done
@@ -132,15 +140,16 @@ def predict(
     def write(results: tuple[tuple[_Read, ...], NDArray[np.float32] | None]) -> None:
         _write(sink, *results)
 
-    reader = Prefetch(_read(pair, plan.tile, sections, session, observe), AHEAD * batch)
-    writer = Background(write, AHEAD)
+    # Batches are put together by the reader, so that the network need not wait for that.
+    reads = _batches(_read(pair, plan.tile, sections, session, observe), batch)
+    reader = Prefetch(reads, _ahead(batch * plan.tile**2 * 6))
+    writer = Background(write, _ahead(batch * plan.tile**2 * 4))
     try:
         with reader, writer:
-            for item in reader:
-                waiting.append(item)
-                full = sum(w.inputs is not None for w in waiting) == batch
-                if full or item.ends or len(waiting) >= SKIPPED_WAITING + batch:
-                    infer()
+            for gathered in reader:
+                under_way.append((gathered.items, _submit(session, gathered, flow)))
+                if len(under_way) >= session.slots:
+                    hand_over()
             while under_way:
                 hand_over()
     finally:
@@ -155,13 +164,18 @@ def predict(
     return flow
 
 
+def _ahead(size: int) -> int:
+    """How many batches of so many bytes may wait."""
+    return max(AHEAD, AHEAD_BYTES // size)
+
+
 def _read(
     pair: Pair,
     tile_side: int,
     sections: list[Section],
     session: Session,
     observe: Callable[[Window, PairTile], None] | None,
-) -> Iterator[_Read]:
+) -> Generator[tuple[_Read, _Inputs | None], None, None]:
     colors = session.card.normalization.before.mean_color, session.card.normalization.after.mean_color
 
     def arrived(window: Window, pixels: PairTile) -> None:
@@ -186,7 +200,8 @@ def _read(
                 for tile, wanted in strip:
                     ends = _is_last(tile, section.window)
                     if pixels is None or not _any(wanted):
-                        yield _Read(tile, None, np.zeros((tile.owned.height, tile.owned.width), np.bool_), begins, ends)
+                        valid = np.zeros((tile.owned.height, tile.owned.width), np.bool_)
+                        yield _Read(tile, valid, False, begins, ends), None
                     else:
                         yield _cut(pixels, window, tile, wanted, tile_side, begins, ends)
                     begins = None
@@ -214,7 +229,7 @@ def _cut(
     side: int,
     begins: Window | None,
     ends: bool,
-) -> _Read:
+) -> tuple[_Read, _Inputs | None]:
     """One tile of a strip, whose pixels lie in `window`."""
     rows, cols = tile.owned.slices_in(window)
     valid, inputs = pixels.valid[rows, cols], None
@@ -223,20 +238,35 @@ def _cut(
     if valid.any():
         rows, cols = tile.window.slices_in(window)
         inputs = (pad_to_tile(pixels.before[:, rows, cols], side), pad_to_tile(pixels.after[:, rows, cols], side))
-    return _Read(tile, inputs, valid, begins, ends)
+    return _Read(tile, valid, inputs is not None, begins, ends), inputs
 
 
-def _submit(session: Session, items: list[_Read], flow: Flow) -> _Result | None:
-    """Begin inference of the n items that have inputs; gives (n, 1, T, T), in order. None where none has."""
-    inputs = [item.inputs for item in items if item.inputs is not None]
-    flow.tiles_run += len(inputs)
-    flow.tiles_skipped += len(items) - len(inputs)
-    flow.valid += sum(int(np.count_nonzero(item.valid)) for item in items)
-    if not inputs:
+def _batches(reads: Generator[tuple[_Read, _Inputs | None], None, None], batch: int) -> Iterator[_Batch]:
+    """Tiles gathered until `batch` of them are to be run, or a section ends."""
+    items: list[_Read] = []
+    inputs: list[_Inputs] = []
+    with contextlib.closing(reads):
+        for item, pixels in reads:
+            items.append(item)
+            if pixels is not None:
+                inputs.append(pixels)
+            if len(inputs) == batch or item.ends or len(items) >= SKIPPED_WAITING + batch:
+                stacked = [np.stack(date) for date in zip(*inputs, strict=True)]
+                valid = sum(int(np.count_nonzero(item.valid)) for item in items)
+                yield _Batch(tuple(items), (stacked[0], stacked[1]) if stacked else None, valid)
+                items, inputs = [], []
+
+
+def _submit(session: Session, batch: _Batch, flow: Flow) -> _Result | None:
+    """Begin inference; gives (n, 1, T, T), in order. None where no tile is to be run."""
+    run = 0 if batch.inputs is None else len(batch.inputs[0])
+    flow.tiles_run += run
+    flow.tiles_skipped += len(batch.items) - run
+    flow.valid += batch.valid
+    if batch.inputs is None:
         return None
-    before, after = (np.stack(date) for date in zip(*inputs, strict=True))
     began = time.perf_counter()
-    result = session.submit(before, after)
+    result = session.submit(*batch.inputs)
     flow.infer_seconds += time.perf_counter() - began
     return result
 
@@ -245,7 +275,7 @@ def _write(sink: Sink, items: tuple[_Read, ...], probability: NDArray[np.float32
     index = 0
     for item in items:
         owned = None
-        if item.inputs is not None:
+        if item.run:
             assert probability is not None
             owned = probability[index, 0][item.tile.owned.slices_in(item.tile.window)]
             index += 1

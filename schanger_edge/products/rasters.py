@@ -7,6 +7,7 @@ import dataclasses
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -138,23 +139,32 @@ class RasterSink:
         if section is None or self._counts.total != section.width * section.height:
             raise RuntimeError(f"{self._counts.total} pixels came for {section}.")
         with self._journal.adding(section) as folder:
-            for name, pixels in self._pixels.items():
-                _write_section(folder / f"{name}.tif", pixels, _PREDICTORS[name])
+            with quiet(), ThreadPoolExecutor(len(self._pixels)) as pool:
+                writes = [
+                    pool.submit(_write_section, folder / f"{name}.tif", pixels, _PREDICTORS[name])
+                    for name, pixels in self._pixels.items()
+                ]
+            for written in writes:
+                written.result()
             (folder / _COUNTS).write_text(json.dumps(dataclasses.asdict(self._counts)))
             if self._on_section:
                 self._on_section(folder, section)
         self._section = None
 
     def finish(self, probability: Path, change: Path) -> RasterCounts:
-        """Join all sections to the two maps, with overviews, and check that the files are whole."""
+        """Join all sections to the two maps at the same time, with overviews, and check that the files are whole."""
         sections, counts = self._journal.sections(), RasterCounts()
         for folder in sections.values():
             counts += RasterCounts(**json.loads((folder / _COUNTS).read_text()))
         if counts.total != self._grid.width * self._grid.height:
             raise RuntimeError(f"{counts.total} of {self._grid.width * self._grid.height} pixels came before the end.")
-        for name, target in (("probability", probability), ("change", change)):
-            parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
-            _join(parts, self._grid, name, target)
+        with quiet(), ThreadPoolExecutor(2) as pool:
+            joins = []
+            for name, target in (("probability", probability), ("change", change)):
+                parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
+                joins.append(pool.submit(_join, parts, self._grid, name, target))
+        for joined in joins:
+            joined.result()
         return counts
 
 
@@ -162,7 +172,7 @@ def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
     """Through memory: on a full disk GDAL may close a torn file without a word, Python does not."""
     height, width = rows.shape
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": width, "height": height}
-    with quiet(), rasterio.Env(), MemoryFile() as memory:
+    with rasterio.Env(), MemoryFile() as memory:
         with memory.open(**profile, **_STORAGE, predictor=predictor) as dataset:
             dataset.write(rows, 1)
         path.write_bytes(memory.getbuffer())
@@ -173,7 +183,7 @@ def _join(parts: dict[Window, Path], grid: Grid, name: str, target: Path) -> Non
     whole = target.with_suffix(".vrt")
     beside = whole.with_name(f"{whole.name}.ovr")
     factors = _overview_factors(grid)
-    with writing(target), quiet(), small_cache(grid.width, **_overview_storage(_PREDICTORS[name])):
+    with writing(target), small_cache(grid.width, **_overview_storage(_PREDICTORS[name])):
         whole.write_text(mosaic(parts, grid, _MAPS[name], BLOCK), encoding="utf-8")
         if factors:
             with rasterio.open(whole, "r+") as dataset:

@@ -50,7 +50,7 @@ class SceneImage:
         path: anything GDAL opens.
         bands: three band numbers (from 1) for red, green, blue; None picks them.
         nodata: see `validity.Nodata`.
-        threads: that decode blocks of the file at the same time.
+        threads: that decode blocks of the file at the same time, and resample.
         valid_masks: files that say where it is usable, see `ValidMask`; all of them must.
 
     Attributes:
@@ -66,7 +66,7 @@ class SceneImage:
         threads: int = 1,
         valid_masks: Sequence[str] = (),
     ) -> None:
-        self.path = path
+        self.path, self._threads = path, threads
         self.stretch: Stretch | None = None
         self.matching: Matching | None = None
         self._warped: WarpedImage | None = None
@@ -109,7 +109,7 @@ class SceneImage:
             self._shift = shift
             return
         try:
-            self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid)
+            self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid, threads=self._threads)
         except GDAL_ERRORS as error:
             raise SceneError(f"{self.path} cannot be brought onto the other image's grid: {error}") from error
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform
 from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.grid import Grid, Window
@@ -30,6 +31,7 @@ class WarpedImage:
         rule: where it has data.
         target: the grid to read on.
         resampling: bilinear, or nearest for what must not be mixed.
+        threads: that resample.
 
     Raises:
         rasterio.errors.RasterioError and GDAL's own: the reprojection is not possible.
@@ -44,6 +46,7 @@ class WarpedImage:
         target: Grid,
         *,
         resampling: Resampling = Resampling.bilinear,
+        threads: int = 1,
     ) -> None:
         self._rule = rule
         self._opened: list[Any] = []
@@ -52,6 +55,7 @@ class WarpedImage:
             "src_crs": source.crs or PLANE, "crs": target.crs or PLANE, "src_transform": source.transform,
             "transform": target.transform, "width": target.width, "height": target.height,
             "resampling": resampling, "tolerance": WARP_TOLERANCE, "warp_mem_limit": 64,
+            "NUM_THREADS": threads, **_scale(source, target),
         }  # fmt: skip
 
         def warp(from_dataset: Any, nodata: float | None) -> WarpedVRT:
@@ -95,6 +99,22 @@ class WarpedImage:
         """Close what was opened."""
         while self._opened:
             self._opened.pop().close()
+
+
+def _scale(source: Grid, target: Grid) -> dict[str, float]:
+    """Target pixels per source pixel along the source's columns and rows, in the middle of the target.
+
+    GDAL would judge it anew for each block it warps, from the boxes about it: where the grids are turned against each
+    other, a box is larger than what it holds, and the image is blurred, by windows, at twice the cost.
+    """
+    col, row = target.width / 2, target.height / 2
+    points = [target.transform @ (col + dx, row + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
+    xs, ys = transform(target.crs or PLANE, source.crs or PLANE, *zip(*points, strict=True))
+    (c0, r0), (c1, r1), (c2, r2) = (~source.transform @ point for point in zip(xs, ys, strict=True))
+    steps = math.hypot(c1 - c0, c2 - c0), math.hypot(r1 - r0, r2 - r0)
+    if not all(0 < step < math.inf for step in steps):
+        return {}
+    return {"XSCALE": 1 / steps[0], "YSCALE": 1 / steps[1]}
 
 
 def _alpha_of(vrt: WarpedVRT) -> int:

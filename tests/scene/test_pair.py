@@ -72,6 +72,28 @@ def test_subpixel_shift_follows_bilinear_interpolation(make_tiff: Tiff) -> None:
     assert (tile.before.astype(int) - tile.after == 1).all()  # half a pixel of a ramp of 2 per pixel
 
 
+def test_turned_grids_are_interpolated_not_blurred(make_tiff: Tiff, ground: Ground) -> None:
+    """Four neighbours decide about each pixel, whatever window is read: GDAL would take more for a window's box."""
+    a, b = ground(200, 220, 1), ground(300, 300, 2)
+    turned = ORIGIN @ Affine.translation(-70, -20) @ Affine.rotation(-30, (100, 100))
+    after = make_tiff("b.tif", b, transform=turned)
+    with open_pair(make_tiff("a.tif", a, transform=ORIGIN), after) as pair:
+        whole = pair.read(Window(60, 60, 100, 90))
+        part = pair.read(Window(80, 70, 40, 30))
+    cols, rows = np.meshgrid(np.arange(60, 160) + 0.5, np.arange(60, 150) + 0.5)
+    to_after = ~turned @ ORIGIN
+    x = to_after.a * cols + to_after.b * rows + to_after.c - 0.5
+    y = to_after.d * cols + to_after.e * rows + to_after.f - 0.5
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    assert whole.valid.all()
+    assert min(left.min(), top.min()) >= 0
+    u, v = x - left, y - top
+    upper = b[:, top, left] * (1 - u) + b[:, top, left + 1] * u
+    lower = b[:, top + 1, left] * (1 - u) + b[:, top + 1, left + 1] * u
+    assert np.abs(whole.after - (upper * (1 - v) + lower * v)).max() < 6  # the reprojection is allowed 0.02 pixels
+    assert (part.after == whole.after[:, 10:40, 20:60]).mean() > 0.99
+
+
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32632", "EPSG:3857"])
 @pytest.mark.parametrize("grid", ["before", "after"])
 def test_two_reference_systems(make_tiff: Tiff, ground: Ground, tmp_path: Path, crs: str, grid: str) -> None:

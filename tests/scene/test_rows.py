@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from affine import Affine
 
 from schanger_edge.grid import Window
 from schanger_edge.scene import PairTile, RowReader, open_pair
@@ -46,3 +48,38 @@ def test_rows_may_be_left_out(make_tiff: Callable[..., Path], ground: Callable[.
             window = Window(0, top, 40, 64)
             np.testing.assert_array_equal(rows.read(window).before, pair.read(window).before)
         assert [(w.row_off, w.row_end) for w in read] == [(0, 256), (1300, 1536)]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts bytes as Linux does")
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"tiled": True, "blockxsize": 256, "blockysize": 256},
+        {"tiled": True, "blockxsize": 512, "blockysize": 512},
+        {"tiled": True, "blockxsize": 512, "blockysize": 512, "interleave": "band"},
+        {"blockysize": 1},
+        {"blockysize": 100},
+    ],
+)
+def test_every_block_is_decoded_about_once(
+    make_tiff: Callable[..., Path], layout: dict[str, Any], turned: bool
+) -> None:
+    """GDAL keeps no compressed bytes, so each time it decodes a block it reads it from the file."""
+    noise = np.random.default_rng(0).integers(1, 256, (3, 2000, 2100), np.uint8)
+    layout = {"compress": "deflate", **layout}
+    transform = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
+    before = make_tiff("a.tif", noise, transform=transform, **layout)
+    after = make_tiff("b.tif", noise, transform=transform @ Affine.rotation(3.0 * turned), **layout)
+    with open_pair(before, after, threads=2) as pair:
+        assert pair.info()["after"].resampling == ("bilinear" if turned else "none")
+        rows, already = RowReader(pair), _bytes_read()
+        with pair.environment(2100):
+            for top in (*range(0, 2000 - 256, 192), 2000 - 256):
+                rows.read(Window(0, top, 2100, 256))
+        taken = _bytes_read() - already
+    assert taken < 1.1 * (before.stat().st_size + after.stat().st_size)
+
+
+def _bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
