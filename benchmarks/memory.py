@@ -2,7 +2,8 @@
 
 `python benchmarks/memory.py` renders a scene of 2048 x 2048, all valid, repeats it to GeoTIFFs of the first size asked
 for, and these by VRTs to all sizes, so that 65536 x 65536 needs no disk for its inputs. Each size runs in a fresh
-process with all products, whose peak resident memory (ru_maxrss) is read. Needs Linux and the `quantize` extra.
+process with all products, whose peak resident memory (ru_maxrss) is read. The network is one convolution, so that the
+largest takes minutes, not an hour. Needs Linux and the `quantize` extra.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> None:
     runs = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        timing_model(folder / "timing.onnx")
+        timing_model(folder / "timing.onnx", layers=1)
         scene = write_pair(folder / "scene", width=2048, height=2048, seed=1, nodata_wedge=False)
         real = [repeat_scene(p, folder / p.name, options.sides[0]) for p in (scene.before, scene.after)]
         for side in options.sides:

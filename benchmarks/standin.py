@@ -40,13 +40,15 @@ def integer_model(path: Path, *, radius: int, tile: int | tuple[int, int], halo:
     _save(path, nodes, constants, tile, halo, "integer")
 
 
-def timing_model(path: Path, *, tile: int = 256, halo: int = 16, width: int = 8, seed: int = 0) -> None:
-    """Five 3x3 convolutions and a sigmoid: cheap enough that everything around the network shows.
+def timing_model(
+    path: Path, *, tile: int = 256, halo: int = 16, width: int = 8, layers: int = 5, seed: int = 0
+) -> None:
+    """Some 3x3 convolutions and a sigmoid: cheap enough that everything around the network shows.
 
     The last bias keeps the output well below 0.5, so that noise does not become a million polygons.
     """
     rng = np.random.default_rng(seed)
-    widths = [CHANNELS, width, width, width, width, 1]
+    widths = [CHANNELS, *[width] * (layers - 1), 1]
     nodes, constants, last = [], {}, "pixels"
     for k, (cin, cout) in enumerate(itertools.pairwise(widths)):
         constants[f"weights{k}"] = rng.normal(0, np.sqrt(2 / (9 * cin)), (cout, cin, 3, 3)).astype(np.float32)
