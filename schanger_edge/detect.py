@@ -160,7 +160,7 @@ def detect(
     check_polygons(polygon_options)
     check_products(also, stac, dates)
     check_max_offset(max_offset)
-    laps = Laps()
+    laps = Laps(progress)
     with (
         open_pair(
             before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, clip=clip, clip_layer=clip_layer,

@@ -25,10 +25,15 @@ Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done of it and what there is in all (pixels for `predict`)."""
 
 
-class Laps:
-    """Seconds of one stage after the other."""
+FINISHING = ("finish_rasters", "polygons", "preview", "report")
+"""Stages after the prediction; the user sees how many are done."""
 
-    def __init__(self) -> None:
+
+class Laps:
+    """Seconds of one stage after the other, and the progress of finishing."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
         self._began = self._last = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
@@ -36,6 +41,9 @@ class Laps:
         """The stage has ended now; it began where the one before ended."""
         now = time.perf_counter()
         self.seconds[stage], self._last = now - self._last, now
+        done = sum(name in self.seconds for name in FINISHING)
+        if self._progress and (done or stage == "predict"):
+            self._progress("finish", done, len(FINISHING))
 
     @property
     def total(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,11 @@ from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.interrupt import interruptible
 from schanger_edge.cli.parsing import parse_bands, parse_nodata, parse_stretch
 from schanger_edge.cli.printing import percent, print_result, progress_bars
+
+_reading, _result, _further, _engine, _stopped = (
+    partial(typer.Option, rich_help_panel=title)
+    for title in ("Reading the images", "What counts as change", "Further products", "Engine", "After a stop")
+)
 
 
 class FormatOption(str, Enum):
@@ -37,52 +43,48 @@ def run(
     ],
     after: Annotated[str, typer.Argument(help="Image of the second date; any CRS, grid and extent that overlaps.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
-    model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Change where probability is greater (the model's own).")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(help="Tiles per inference (what the engine is fastest at).")] = None,
-    grid: Annotated[GridOption, typer.Option(help="Whose grid the products take.")] = GridOption.before,
-    gsd: Annotated[float | None, typer.Option(help="Resample to this many metres per pixel on reading.")] = None,
-    bands: Annotated[str | None, typer.Option(help="Bands of red, green, blue, such as 1,2,3.")] = None,
-    nodata: Annotated[str, typer.Option(help="auto, none (ignore what the files declare) or a value.")] = "auto",
+    model: Annotated[str | None, _engine(help="An .onnx file or a bundled model's name.")] = None,
+    threshold: Annotated[float | None, _result(help="Change where probability is greater (the model's own).")] = None,
+    batch: Annotated[int | None, _engine(help="Tiles per inference (what the engine is fastest at).")] = None,
+    grid: Annotated[GridOption, _reading(help="Whose grid the products take.")] = GridOption.before,
+    gsd: Annotated[float | None, _reading(help="Resample to this many metres per pixel on reading.")] = None,
+    bands: Annotated[str | None, _reading(help="Bands of red, green, blue, such as 1,2,3.")] = None,
+    nodata: Annotated[str, _reading(help="auto, none (ignore what the files declare) or a value.")] = "auto",
     clip: Annotated[
-        str | None, typer.Option(help="Area of interest, a vector file: only tiles that touch it are run.")
+        str | None, _result(help="Area of interest, a vector file: only tiles that touch it are run.")
     ] = None,
-    clip_layer: Annotated[str | None, typer.Option(help="Layer of the area of interest (its only one).")] = None,
+    clip_layer: Annotated[str | None, _result(help="Layer of the area of interest (its only one).")] = None,
     stretch: Annotated[
         str,
-        typer.Option(help="To 8 bits: percentiles of each date, none (values are 0 to 255), or MIN,MAX for both."),
+        _reading(help="To 8 bits: percentiles of each date, none (values are 0 to 255), or MIN,MAX for both."),
     ] = "percentiles",
     match: Annotated[
-        bool, typer.Option("--match", help="Give the after image the histograms of the before image.")
+        bool, _reading("--match", help="Give the after image the histograms of the before image.")
     ] = False,
     valid_mask_before: Annotated[
         list[str] | None,
-        typer.Option(help="Raster that is not 0 where the first image is usable (clouds, UDM); may be repeated."),
+        _reading(help="Raster that is not 0 where the first image is usable (clouds, UDM); may be repeated."),
     ] = None,
-    valid_mask_after: Annotated[list[str] | None, typer.Option(help="The same of the second image.")] = None,
-    min_area: Annotated[float, typer.Option(help="Leave out smaller polygons, square metres.")] = 0.0,
-    simplify: Annotated[float, typer.Option(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
-    fill_holes: Annotated[float, typer.Option(help="Fill smaller holes in polygons, square metres.")] = 0.0,
+    valid_mask_after: Annotated[list[str] | None, _reading(help="The same of the second image.")] = None,
+    min_area: Annotated[float, _result(help="Leave out smaller polygons, square metres.")] = 0.0,
+    simplify: Annotated[float, _result(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
+    fill_holes: Annotated[float, _result(help="Fill smaller holes in polygons, square metres.")] = 0.0,
     also: Annotated[
-        list[FormatOption] | None, typer.Option(help="Write the polygons in this format too; may be repeated.")
+        list[FormatOption] | None, _further(help="Write the polygons in this format too; may be repeated.")
     ] = None,
-    stac: Annotated[bool, typer.Option("--stac", help="Write a STAC item of the run too.")] = False,
+    stac: Annotated[bool, _further("--stac", help="Write a STAC item of the run too.")] = False,
     dates: Annotated[
-        str | None, typer.Option(help="When the images were taken, for STAC: 2019-05-01,2021-06-03 (from the files).")
+        str | None, _further(help="When the images were taken, for STAC: 2019-05-01,2021-06-03 (from the files).")
     ] = None,
     device: Annotated[
-        str, typer.Option(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto: the best of them that is there.")
+        str, _engine(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto: the best of them that is there.")
     ] = "auto",
-    cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads (all).")] = None,
-    max_offset: Annotated[
-        float, typer.Option(help="Warn where the dates lie more pixels apart; inf does not look.")
-    ] = 2.0,
-    align: Annotated[bool, typer.Option("--align", help="Take the offset between the dates away on reading.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what an unfinished run left.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Drop what an unfinished run left.")] = False,
+    cuda: Annotated[BindingOption | None, _engine(help="Package that reaches CUDA (what is installed).")] = None,
+    threads: Annotated[int | None, _engine(help="CPU threads (all).")] = None,
+    max_offset: Annotated[float, _reading(help="Warn where the dates lie more pixels apart; inf does not look.")] = 2.0,
+    align: Annotated[bool, _reading("--align", help="Take the offset between the dates away on reading.")] = False,
+    resume: Annotated[bool, _stopped("--resume", help="Go on with what an unfinished run left.")] = False,
+    restart: Annotated[bool, _stopped("--restart", help="Drop what an unfinished run left.")] = False,
 ) -> None:
     """Find what changed between two images of one place."""
     from schanger_edge.detect import detect
