@@ -9,6 +9,9 @@ import numpy as np
 from schanger_edge.grid import Window
 from schanger_edge.scene.pair import READ_ROWS, Pair, PairTile
 
+READ_PIXELS = 3 << 20  # that are read at once, where this leaves `LEAST_ROWS`
+LEAST_ROWS = 64
+
 
 class RowReader:
     """Reads windows of one width whose rows overlap, keeping what the next one needs.
@@ -34,11 +37,11 @@ class RowReader:
         same = (window.col_off, window.width) == (self._window.col_off, self._window.width)
         if not same or not self._window.row_off <= window.row_off <= self._window.row_end:
             self._window, self._held = Window(window.col_off, window.row_off, window.width, 0), None
-        end = self._window.row_end
+        end, rows = self._window.row_end, _rows_at_once(window.width)
         parts = [] if self._held is None else [_rows(self._held, window.row_off - self._window.row_off, None)]
         while end < window.row_end:
             # at multiples, so that blocks of the usual sizes are met whole
-            stop = min((end // READ_ROWS + 1) * READ_ROWS, self._pair.grid.height)
+            stop = min((end // rows + 1) * rows, self._pair.grid.height)
             part = Window(window.col_off, end, window.width, stop - end)
             pixels = self._pair.read(part)
             if self._on_read:
@@ -49,6 +52,14 @@ class RowReader:
         self._window = Window(window.col_off, window.row_off, window.width, end - window.row_off)
         self._held = held
         return _rows(held, 0, window.height)
+
+
+def _rows_at_once(columns: int) -> int:
+    """`READ_ROWS`, fewer where rows are as wide as a scene in strips: raw values take several times the bytes held."""
+    rows = READ_ROWS
+    while rows > LEAST_ROWS and rows * columns > READ_PIXELS:
+        rows //= 2
+    return rows
 
 
 def _rows(pixels: PairTile, first: int, end: int | None) -> PairTile:

@@ -50,6 +50,20 @@ def test_rows_may_be_left_out(make_tiff: Callable[..., Path], ground: Callable[.
         assert [(w.row_off, w.row_end) for w in read] == [(0, 256), (1300, 1536)]
 
 
+def test_wide_rows_are_read_fewer_at_once(
+    make_tiff: Callable[..., Path], ground: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schanger_edge.scene.rows.READ_PIXELS", 90 * 300)
+    path = make_tiff("a.tif", ground(300, 300))
+    with open_pair(path, path) as pair:
+        read: list[Window] = []
+        rows = RowReader(pair, lambda window, pixels: read.append(window))
+        for top in (0, 100, 200):
+            window = Window(0, top, 300, 100)
+            np.testing.assert_array_equal(rows.read(window).before, pair.read(window).before)
+    assert [(w.row_off, w.row_end) for w in read] == [(0, 64), (64, 128), (128, 192), (192, 256), (256, 300)]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts bytes as Linux does")
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(
