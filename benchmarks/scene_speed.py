@@ -240,7 +240,7 @@ def main() -> None:
             cases[case] = one_case(*scenes, folder, options.waits)
             sys.stderr.write(f"{case} {cases[case]}\n")
             shutil.rmtree(folder)
-    save(options.name, {"method": __doc__, "side": options.side, "cases": cases})
+            save(options.name, {"method": __doc__, "side": options.side, "cases": cases})
 
 
 if __name__ == "__main__":
