@@ -47,7 +47,9 @@ def stitch(session: Session, scene: Scene, plan: TilePlan) -> Stitched:
     for strip in plan.strips():
         for tile in strip:
             at = tile.window.slices_in(whole)
-            before, after = (pad_to_tile(date[:, at[0], at[1]], plan.tile)[None] for date in (scene.before, scene.after))
+            before, after = (
+                pad_to_tile(date[:, at[0], at[1]], plan.tile)[None] for date in (scene.before, scene.after)
+            )
             began = time.process_time()
             probability = session.run(before, after)[0, 0, : tile.window.height, : tile.window.width]
             tiles, seconds = tiles + 1, seconds + time.process_time() - began

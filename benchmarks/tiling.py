@@ -9,9 +9,9 @@ change); one confusion matrix per data set, change = probability > 0.5. For each
 anew.
 
 Cost: pixels that enter the network per pixel of these images, where the last tile shifts in, and of a large scene,
-(tile / (tile - 2 halo))^2; CPU seconds of inference per megapixel of these images, one thread.
+(tile / (tile - 2 halo))^2; CPU seconds of inference, of all threads, per megapixel of these images.
 
-Seams, at tile 256, on the labelled data and on the pairs: jumps |p(x + 1) - p(x)| between neighbours, both axes, across
+Seams, on the labelled data and, at tile 256, on the pairs: jumps |p(x + 1) - p(x)| between neighbours, both axes, across
 the borders of the cores and elsewhere, mean and 99th percentile; beside them the jumps at the same borders in the
 blended map, which has no seams: what lies there shows in it too.
 """
@@ -41,7 +41,7 @@ from schanger_edge.tiling import TilePlan, fill_invalid
 from schanger_export.to_onnx import export
 from schanger_export.weights import resolve
 
-TILES, HALOS, SEAM_TILE = (256, 384, 512), (0, 16, 32, 48, 64), 256
+TILES, HALOS, PAIR_TILE = (256, 384, 512), (0, 16, 32, 48, 64), 256
 THRESHOLD, SIDE, LEAST_CHANGE = 0.5, 1024, 0.01
 WEIGHTS = "schanger-small"
 
@@ -63,8 +63,8 @@ def main() -> None:
         for tile in TILES:
             model = Path(folder) / f"{tile}.onnx"
             sha256 = export(resolve(WEIGHTS), "small", model, tile=tile, halo=0).sha256
-            with open_session(model, threads=1) as session:
-                pairs = [real_pair(text, session.card) for text in options.pair] if tile == SEAM_TILE else []
+            with open_session(model) as session:
+                pairs = [real_pair(text, session.card) for text in options.pair] if tile == PAIR_TILE else []
                 for halo in HALOS:
                     row, found = measured(session, labelled, pairs, tile, halo)
                     rows.append(row)
@@ -77,24 +77,25 @@ def main() -> None:
 def measured(
     session: Any, labelled: DataSets, pairs: Sequence[Scene], tile: int, halo: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One row of the table, and its seams where they are wanted."""
+    """One row of the table, and its seams."""
     row: dict[str, Any] = {"tile": tile, "halo": halo}
     seams, tiles, pixels, seconds = [], 0, 0, 0.0
     for name, scenes in labelled.items():
         results = [stitch(session, scene, plan_of(scene, tile, halo)) for scene in scenes]
         for way in ("kept", "blended"):
-            row[f"{name} f1 {way}"] = round(f1(scenes, [getattr(result, way) for result in results]), 4)
+            maps = [getattr(result, way) for result in results]
+            row[f"{name} f1 {way}"] = round(f1(scenes, maps), 4)
+            row[f"{name} f1 {way} by image"] = [round(f1([s], [m]), 4) for s, m in zip(scenes, maps, strict=True)]
         tiles, seconds = tiles + sum(r.tiles for r in results), seconds + sum(r.seconds for r in results)
         pixels += sum(scene.valid.size for scene in scenes)
-        if tile == SEAM_TILE:
-            seams.append({"data": name, "halo": halo, **seam(scenes, results, tile, halo)})
+        seams.append({"data": name, "tile": tile, "halo": halo, **seam(scenes, results, tile, halo)})
     row["tiles"] = tiles
     row["network_pixels_per_pixel"] = round(tiles * tile**2 / pixels, 3)
     row["network_pixels_per_pixel_large_scene"] = round((tile / (tile - 2 * halo)) ** 2, 3)
     row["cpu_seconds_per_megapixel"] = round(seconds / pixels * 1e6, 2)
     for scene in pairs:
         result = stitch(session, scene, plan_of(scene, tile, halo))
-        seams.append({"data": scene.name, "halo": halo, **seam([scene], [result], tile, halo)})
+        seams.append({"data": scene.name, "tile": tile, "halo": halo, **seam([scene], [result], tile, halo)})
     return row, seams
 
 
