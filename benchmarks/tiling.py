@@ -11,9 +11,9 @@ anew.
 Cost: pixels that enter the network per pixel of these images, where the last tile shifts in, and of a large scene,
 (tile / (tile - 2 halo))^2; CPU seconds of inference, of all threads, per megapixel of these images.
 
-Seams, on the labelled data and, at tile 256, on the pairs: jumps |p(x + 1) - p(x)| between neighbours, both axes, across
-the borders of the cores and elsewhere, mean and 99th percentile; beside them the jumps at the same borders in the
-blended map, which has no seams: what lies there shows in it too.
+Seams, on the labelled data and, at tile 256, on the pairs: jumps |p(x + 1) - p(x)| between neighbours along both axes,
+across the borders of the cores and elsewhere, mean and 99th percentile; beside them those across the same borders in
+the blended map, which tells how much of a jump is what lies there.
 """
 
 from __future__ import annotations
