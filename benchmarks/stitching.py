@@ -24,18 +24,45 @@ class Scene:
     label: NDArray[np.bool_] | None = None
 
 
+class Inference:
+    """A scene's tiles through a model; plans that differ in their halo share tiles, and none is inferred twice.
+
+    Attributes:
+        seconds: CPU seconds of each tile that was inferred, all threads together.
+    """
+
+    def __init__(self, session: Session, scene: Scene) -> None:
+        self._session, self._scene, self._done = session, scene, dict[Window, NDArray[np.float32]]()
+        self.seconds: list[float] = []
+
+    def __call__(self, window: Window) -> NDArray[np.float32]:
+        """Probability (h, w) of a window of at most a tile; 0 where it holds nothing valid and so isn't run."""
+        if window not in self._done:
+            self._done[window] = self._infer(*window.slices_in(Window(0, 0, *self._scene.valid.shape[::-1])))
+        return self._done[window]
+
+    def _infer(self, rows: slice, cols: slice) -> NDArray[np.float32]:
+        shape = self._scene.valid[rows, cols].shape
+        if not self._scene.valid[rows, cols].any():
+            return np.zeros(shape, np.float32)
+        dates = (self._scene.before, self._scene.after)
+        before, after = (pad_to_tile(date[:, rows, cols], self._session.card.tile)[None] for date in dates)
+        began = time.process_time()
+        probability = self._session.run(before, after)[0, 0, : shape[0], : shape[1]]
+        self.seconds.append(time.process_time() - began)
+        return probability
+
+
 @dataclasses.dataclass(frozen=True)
 class Stitched:
-    """Probability (H, W) by both ways of joining the same tiles, how many there were, and CPU seconds of inference."""
+    """Probability (H, W) by both ways of joining the same tiles."""
 
     kept: NDArray[np.float32]
     blended: NDArray[np.float32]
-    tiles: int
-    seconds: float
 
 
-def stitch(session: Session, scene: Scene, plan: TilePlan) -> Stitched:
-    """Infer every tile of a plan once and join the results in both ways.
+def stitch(infer: Inference, plan: TilePlan) -> Stitched:
+    """Join the tiles of a plan in both ways.
 
     Kept: a pixel takes what its owner says, as in `run`. Blended: the mean over all tiles that see it, weighted by
     `blend_weights`; the weights are divided by their sum, so that they sum to one on every pixel.
@@ -43,21 +70,14 @@ def stitch(session: Session, scene: Scene, plan: TilePlan) -> Stitched:
     whole = Window(0, 0, plan.width, plan.height)
     kept, total, weights = (np.zeros((plan.height, plan.width), np.float32) for _ in range(3))
     weight = blend_weights(plan.tile, plan.halo)
-    tiles, seconds = 0, 0.0
     for strip in plan.strips():
         for tile in strip:
-            at = tile.window.slices_in(whole)
-            before, after = (
-                pad_to_tile(date[:, at[0], at[1]], plan.tile)[None] for date in (scene.before, scene.after)
-            )
-            began = time.process_time()
-            probability = session.run(before, after)[0, 0, : tile.window.height, : tile.window.width]
-            tiles, seconds = tiles + 1, seconds + time.process_time() - began
+            at, probability = tile.window.slices_in(whole), infer(tile.window)
             kept[tile.owned.slices_in(whole)] = probability[tile.owned.slices_in(tile.window)]
             own = weight[: tile.window.height, : tile.window.width]
             total[at] += own * probability
             weights[at] += own
-    return Stitched(kept, total / weights, tiles, seconds)
+    return Stitched(kept, total / weights)
 
 
 def blend_weights(tile: int, halo: int) -> NDArray[np.float32]:

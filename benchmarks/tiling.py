@@ -9,25 +9,27 @@ change); one confusion matrix per data set, change = probability > 0.5. For each
 anew.
 
 Cost: pixels that enter the network per pixel of these images, where the last tile shifts in, and of a large scene,
-(tile / (tile - 2 halo))^2; CPU seconds of inference, of all threads, per megapixel of these images.
+(tile / (tile - 2 halo))^2; CPU seconds of inference, of all threads, per megapixel of these images: tiles times the
+median of one.
 
-Seams, on the labelled data and, at tile 256, on the pairs: jumps |p(x + 1) - p(x)| between neighbours along both axes,
-across the borders of the cores and elsewhere, mean and 99th percentile; beside them those across the same borders in
-the blended map, which tells how much of a jump is what lies there.
+Seams, on the labelled data and, at tile 256 and halos 0, 32 and 64, on the pairs: jumps |p(x + 1) - p(x)| between
+neighbours along both axes, across the borders of the cores and elsewhere, mean and 99th percentile; beside them those
+across the same borders in the blended map, which tells how much of a jump is what lies there.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import save
 from numpy.typing import NDArray
-from stitching import Scene, Stitched, jumps, stitch
+from stitching import Inference, Scene, jumps, stitch
 
 from schanger_edge.grid import Window
 from schanger_edge.model_card import ModelCard
@@ -41,18 +43,19 @@ from schanger_edge.tiling import TilePlan, fill_invalid
 from schanger_export.to_onnx import export
 from schanger_export.weights import resolve
 
-TILES, HALOS, PAIR_TILE = (256, 384, 512), (0, 16, 32, 48, 64), 256
+TILES, HALOS = (256, 384, 512), (0, 16, 32, 48, 64)
+PAIR_TILE, PAIR_HALOS = 256, (0, 32, 64)
 THRESHOLD, SIDE, LEAST_CHANGE = 0.5, 1024, 0.01
 WEIGHTS = "schanger-small"
 
-DataSets = dict[str, list[Scene]]
+Images = Sequence[tuple[Scene, Inference]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", help="NAME=ROOT:SPLIT")
     parser.add_argument("--pair", action="append", default=[], help="NAME=BEFORE,AFTER, without labels")
-    parser.add_argument("--rendered", type=int, default=3, help="rendered scenes")
+    parser.add_argument("--rendered", type=int, default=2, help="rendered scenes")
     parser.add_argument("--seed", type=int, default=700_000, help="of the first rendered scene")
     options = parser.parse_args()
     labelled = {name: labelled_scenes(place) for name, place in (text.split("=", 1) for text in options.data)}
@@ -64,68 +67,56 @@ def main() -> None:
             model = Path(folder) / f"{tile}.onnx"
             sha256 = export(resolve(WEIGHTS), "small", model, tile=tile, halo=0).sha256
             with open_session(model) as session:
-                pairs = [real_pair(text, session.card) for text in options.pair] if tile == PAIR_TILE else []
+                real = [real_pair(text, session.card) for text in options.pair] if tile == PAIR_TILE else []
+                pairs = [(scene, Inference(session, scene)) for scene in real]
+                data = {n: [(scene, Inference(session, scene)) for scene in scenes] for n, scenes in labelled.items()}
                 for halo in HALOS:
-                    row, found = measured(session, labelled, pairs, tile, halo)
-                    rows.append(row)
-                    seams += found
+                    rows.append(row(data, tile, halo))
+                    seams += [seam(name, images, tile, halo) for name, images in data.items()]
+                    seams += [seam(p[0].name, [p], tile, halo) for p in pairs if halo in PAIR_HALOS]
                     head = {"method": __doc__, "weights": WEIGHTS, "exported_sha256": sha256}
-                    images = {name: [scene.name for scene in scenes] for name, scenes in labelled.items()}
-                    save("tiling", {**head, "images": images, "rows": rows, "seams": seams})
+                    names = {name: [scene.name for scene in scenes] for name, scenes in labelled.items()}
+                    save("tiling", {**head, "images": names, "rows": rows, "seams": seams})
 
 
-def measured(
-    session: Any, labelled: DataSets, pairs: Sequence[Scene], tile: int, halo: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One row of the table, and its seams."""
-    row: dict[str, Any] = {"tile": tile, "halo": halo}
-    seams, tiles, pixels, seconds = [], 0, 0, 0.0
-    for name, scenes in labelled.items():
-        results = [stitch(session, scene, plan_of(scene, tile, halo)) for scene in scenes]
+def row(data: Mapping[str, Images], tile: int, halo: int) -> dict[str, Any]:
+    """One row of the table: F1 by data set and way of joining, and cost."""
+    result: dict[str, Any] = {"tile": tile, "halo": halo}
+    tiles = pixels = 0
+    for name, images in data.items():
         for way in ("kept", "blended"):
-            maps = [getattr(result, way) for result in results]
-            row[f"{name} f1 {way}"] = round(f1(scenes, maps), 4)
-            row[f"{name} f1 {way} by image"] = [round(f1([s], [m]), 4) for s, m in zip(scenes, maps, strict=True)]
-        tiles, seconds = tiles + sum(r.tiles for r in results), seconds + sum(r.seconds for r in results)
-        pixels += sum(scene.valid.size for scene in scenes)
-        seams.append({"data": name, "tile": tile, "halo": halo, **seam(scenes, results, tile, halo)})
-    row["tiles"] = tiles
-    row["network_pixels_per_pixel"] = round(tiles * tile**2 / pixels, 3)
-    row["network_pixels_per_pixel_large_scene"] = round((tile / (tile - 2 * halo)) ** 2, 3)
-    row["cpu_seconds_per_megapixel"] = round(seconds / pixels * 1e6, 2)
-    for scene in pairs:
-        result = stitch(session, scene, plan_of(scene, tile, halo))
-        seams.append({"data": scene.name, "tile": tile, "halo": halo, **seam([scene], [result], tile, halo)})
-    return row, seams
+            maps = [getattr(stitch(infer, plan_of(scene, tile, halo)), way) for scene, infer in images]
+            counts = [Counts.of(p > THRESHOLD, scene.label) for p, (scene, _) in zip(maps, images, strict=True)]
+            result[f"{name} f1 {way}"] = round(sum(counts, Counts()).f1, 4)
+            result[f"{name} f1 {way} by image"] = [round(own.f1, 4) for own in counts]
+        tiles += sum(len(plan_of(scene, tile, halo)) for scene, _ in images)
+        pixels += sum(scene.valid.size for scene, _ in images)
+    seconds = statistics.median(s for images in data.values() for _, infer in images for s in infer.seconds)
+    result["tiles"] = tiles
+    result["network_pixels_per_pixel"] = round(tiles * tile**2 / pixels, 3)
+    result["network_pixels_per_pixel_large_scene"] = round((tile / (tile - 2 * halo)) ** 2, 3)
+    result["cpu_seconds_per_megapixel"] = round(tiles * seconds / pixels * 1e6, 2)
+    return result
 
 
 def plan_of(scene: Scene, tile: int, halo: int) -> TilePlan:
     return TilePlan(scene.valid.shape[1], scene.valid.shape[0], tile, halo)
 
 
-def f1(scenes: Sequence[Scene], maps: Sequence[NDArray[np.float32]]) -> float:
-    """Of all pixels together."""
-    counts = Counts()
-    for scene, probability in zip(scenes, maps, strict=True):
-        assert scene.label is not None
-        counts += Counts.of(probability > THRESHOLD, scene.label)
-    return counts.f1
-
-
-def seam(scenes: Sequence[Scene], results: Sequence[Stitched], tile: int, halo: int) -> dict[str, Any]:
+def seam(name: str, images: Images, tile: int, halo: int) -> dict[str, Any]:
     """Mean and 99th percentile of the jumps across the borders of cores, elsewhere, and there in the blended map."""
     found: dict[str, list[NDArray[np.float32]]] = {"across": [], "elsewhere": [], "blended_across": []}
-    for scene, result in zip(scenes, results, strict=True):
+    for scene, infer in images:
         plan = plan_of(scene, tile, halo)
-        across, elsewhere = jumps(result.kept, scene.valid, plan)
-        blended, _ = jumps(result.blended, scene.valid, plan)
-        for values, all_of in zip((across, elsewhere, blended), found.values(), strict=True):
+        joined = stitch(infer, plan)
+        three = (*jumps(joined.kept, scene.valid, plan), jumps(joined.blended, scene.valid, plan)[0])
+        for values, all_of in zip(three, found.values(), strict=True):
             all_of.append(values)
-    together = {name: np.concatenate(parts) for name, parts in found.items()}
-    result = {"neighbours_across": together["across"].size}
-    for name, values in together.items():
-        result[f"{name}_mean"] = round(float(values.mean()), 5)
-        result[f"{name}_p99"] = round(float(np.percentile(values, 99)), 4)
+    together = {kind: np.concatenate(parts) for kind, parts in found.items()}
+    result = {"data": name, "tile": tile, "halo": halo, "neighbours_across": together["across"].size}
+    for kind, values in together.items():
+        result[f"{kind}_mean"] = round(float(values.mean()), 5)
+        result[f"{kind}_p99"] = round(float(np.percentile(values, 99)), 4)
     return result
 
 

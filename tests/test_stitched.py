@@ -150,6 +150,6 @@ def test_the_benchmark_measures_the_same(root: Path, model: Path) -> None:
             for name, (height, width) in SIZES.items():
                 arrays = [rasterio.open(root / "val" / folder / f"{name}.tif").read() for folder in FOLDERS]
                 scene = stitching.Scene(name, arrays[0], arrays[1], np.ones((height, width), bool), arrays[2][0] > 0)
-                kept = stitching.stitch(session, scene, TilePlan(width, height, 64, halo)).kept
+                kept = stitching.stitch(stitching.Inference(session, scene), TilePlan(width, height, 64, halo)).kept
                 counts += Counts.of(kept > 0.5, scene.label)
         assert counts == evaluate(root, split="val", model=model, stitched=True, halo=halo).counts
