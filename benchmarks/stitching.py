@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +24,10 @@ class Scene:
 
 
 class Inference:
-    """A scene's tiles through a model; plans that differ in their halo share tiles, and none is inferred twice.
-
-    Attributes:
-        seconds: CPU seconds of each tile that was inferred, all threads together.
-    """
+    """A scene's tiles through a model; plans that differ in their halo share tiles, and none is inferred twice."""
 
     def __init__(self, session: Session, scene: Scene) -> None:
         self._session, self._scene, self._done = session, scene, dict[Window, NDArray[np.float32]]()
-        self.seconds: list[float] = []
 
     def __call__(self, window: Window) -> NDArray[np.float32]:
         """Probability (h, w) of a window of at most a tile; 0 where it holds nothing valid and so isn't run."""
@@ -47,10 +41,7 @@ class Inference:
             return np.zeros(shape, np.float32)
         dates = (self._scene.before, self._scene.after)
         before, after = (pad_to_tile(date[:, rows, cols], self._session.card.tile)[None] for date in dates)
-        began = time.process_time()
-        probability = self._session.run(before, after)[0, 0, : shape[0], : shape[1]]
-        self.seconds.append(time.process_time() - began)
-        return probability
+        return self._session.run(before, after)[0, 0, : shape[0], : shape[1]]
 
 
 @dataclasses.dataclass(frozen=True)

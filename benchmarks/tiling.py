@@ -9,8 +9,8 @@ change); one confusion matrix per data set, change = probability > 0.5. For each
 anew.
 
 Cost: pixels that enter the network per pixel of these images, where the last tile shifts in, and of a large scene,
-(tile / (tile - 2 halo))^2; CPU seconds of inference, of all threads, per megapixel of these images: tiles times the
-median of one.
+(tile / (tile - 2 halo))^2; CPU seconds of inference per megapixel of these images: tiles times the seconds of one, the
+median of interleaved runs of the three sizes with one thread.
 
 Seams, on the labelled data and, at tile 256 and halos 0, 32 and 64, on the pairs: jumps |p(x + 1) - p(x)| between
 neighbours along both axes, across the borders of the cores and elsewhere, mean and 99th percentile; beside them those
@@ -20,8 +20,10 @@ across the same borders in the blended map, which tells how much of a jump is wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,11 +42,13 @@ from schanger_edge.scores import Counts
 from schanger_edge.sessions import open_session
 from schanger_edge.synthetic import SyntheticScene
 from schanger_edge.tiling import TilePlan, fill_invalid
+from schanger_export.checkpoints import weights_sha256
 from schanger_export.to_onnx import export
 from schanger_export.weights import resolve
 
 TILES, HALOS = (256, 384, 512), (0, 16, 32, 48, 64)
 PAIR_TILE, PAIR_HALOS = 256, (0, 32, 64)
+ROUNDS = 7
 THRESHOLD, SIDE, LEAST_CHANGE = 0.5, 1024, 0.01
 WEIGHTS = "schanger-small"
 
@@ -63,24 +67,40 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     seams: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for tile in TILES:
-            model = Path(folder) / f"{tile}.onnx"
-            sha256 = export(resolve(WEIGHTS), "small", model, tile=tile, halo=0).sha256
+        models = {tile: Path(folder) / f"{tile}.onnx" for tile in TILES}
+        for tile, model in models.items():
+            export(resolve(WEIGHTS), "small", model, tile=tile, halo=0)
+        seconds = tile_seconds(models, labelled["rendered"][0])
+        head = {"method": __doc__, "weights_sha256": weights_sha256(resolve(WEIGHTS)), "cpu_seconds_per_tile": seconds}
+        head["images"] = {name: [scene.name for scene in scenes] for name, scenes in labelled.items()}
+        for tile, model in models.items():
             with open_session(model) as session:
                 real = [real_pair(text, session.card) for text in options.pair] if tile == PAIR_TILE else []
                 pairs = [(scene, Inference(session, scene)) for scene in real]
                 data = {n: [(scene, Inference(session, scene)) for scene in scenes] for n, scenes in labelled.items()}
                 for halo in HALOS:
-                    rows.append(row(data, tile, halo))
+                    rows.append(row(data, tile, halo, seconds[tile]))
                     seams += [seam(name, images, tile, halo) for name, images in data.items()]
                     seams += [seam(p[0].name, [p], tile, halo) for p in pairs if halo in PAIR_HALOS]
-                    head = {"method": __doc__, "weights": WEIGHTS, "exported_sha256": sha256}
-                    names = {name: [scene.name for scene in scenes] for name, scenes in labelled.items()}
-                    save("tiling", {**head, "images": names, "rows": rows, "seams": seams})
+                    save("tiling", {**head, "rows": rows, "seams": seams})
 
 
-def row(data: Mapping[str, Images], tile: int, halo: int) -> dict[str, Any]:
-    """One row of the table: F1 by data set and way of joining, and cost."""
+def tile_seconds(models: Mapping[int, Path], scene: Scene) -> dict[int, float]:
+    """CPU seconds of one tile by its size, see the method."""
+    found: dict[int, list[float]] = {tile: [] for tile in models}
+    with contextlib.ExitStack() as stack:
+        sessions = {tile: stack.enter_context(open_session(model, threads=1)) for tile, model in models.items()}
+        for _ in range(ROUNDS):
+            for tile, session in sessions.items():
+                dates = (date[None, :, :tile, :tile] for date in (scene.before, scene.after))
+                began = time.process_time()
+                session.run(*dates)
+                found[tile].append(time.process_time() - began)
+    return {tile: round(statistics.median(values), 3) for tile, values in found.items()}
+
+
+def row(data: Mapping[str, Images], tile: int, halo: int, seconds: float) -> dict[str, Any]:
+    """One row of the table: F1 by data set and way of joining, and cost; `seconds` are those of a tile."""
     result: dict[str, Any] = {"tile": tile, "halo": halo}
     tiles = pixels = 0
     for name, images in data.items():
@@ -91,7 +111,6 @@ def row(data: Mapping[str, Images], tile: int, halo: int) -> dict[str, Any]:
             result[f"{name} f1 {way} by image"] = [round(own.f1, 4) for own in counts]
         tiles += sum(len(plan_of(scene, tile, halo)) for scene, _ in images)
         pixels += sum(scene.valid.size for scene, _ in images)
-    seconds = statistics.median(s for images in data.values() for _, infer in images for s in infer.seconds)
     result["tiles"] = tiles
     result["network_pixels_per_pixel"] = round(tiles * tile**2 / pixels, 3)
     result["network_pixels_per_pixel_large_scene"] = round((tile / (tile - 2 * halo)) ** 2, 3)
