@@ -1,7 +1,8 @@
 """A model against labels, by the official protocol: `schanger-edge evaluate`.
 
 Non-overlapping tiles, no resizing, no test-time augmentation, change = probability > 0.5, one confusion matrix over
-the whole split. Beside the scores: a gallery of the worst images, and a sweep over all thresholds.
+the whole split. Or stitched: the images as `run` would map them, all else the same. Beside the scores: a gallery of the
+worst images, and a sweep over all thresholds.
 """
 
 from __future__ import annotations
@@ -9,26 +10,30 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from schanger_edge.bundled import model_path
 from schanger_edge.datasets import BenchmarkDataset
 from schanger_edge.datasets import dataset as benchmark_dataset
-from schanger_edge.errors import ProductError, require
+from schanger_edge.errors import ModelError, ProductError, SchangerError, require
 from schanger_edge.files import replacing
 from schanger_edge.model_card import ModelCard
 from schanger_edge.products.curve import draw_curve
 from schanger_edge.products.gallery import Gallery
-from schanger_edge.scene.layouts import LabelledFiles, pair_files
-from schanger_edge.scene.protocol import predicted_tiles
+from schanger_edge.scene.layouts import pair_files
+from schanger_edge.scene.protocol import LabelledTile, predicted_tiles
 from schanger_edge.scene.samples import LabelRule
 from schanger_edge.scores import Counts
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.account import Account, account
 from schanger_edge.sessions.gpu import Binding
+from schanger_edge.stitched import stitched_tiles
 from schanger_edge.sweep import Sweep, SweepCounter, SweepPoint
 
 THRESHOLD = 0.5
@@ -39,7 +44,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Scores of one model on one split; scores lie in 0-1, published F1 in percent as in the article."""
+    """Scores of one model on one split; scores lie in 0-1, published F1 in percent as in the article.
+
+    `halo` is None by the official protocol, whose tiles don't overlap; a number where images were stitched as by `run`.
+    """
 
     dataset: str | None
     split: str
@@ -61,7 +69,13 @@ class Evaluation:
     paper_f1: float | None
     checkpoint_f1: float | None
     engine: Account
+    halo: int | None = None
     sweep: Sweep | None = None
+
+    @property
+    def tiling(self) -> str:
+        """How the images were cut, in words."""
+        return "official protocol" if self.halo is None else f"stitched as by run, halo {self.halo}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the sweep has a file of its own."""
@@ -82,12 +96,15 @@ def evaluate(
     gallery_count: int = GALLERY_COUNT,
     sweep: str | PathLike[str] | None = None,
     gsd: float | None = None,
+    stitched: bool = False,
+    halo: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a model on a labelled dataset in any layout that `scene.layouts` knows, such as `ROOT/{split}/{A,B,label}`.
 
     Images larger than a tile are cut into tiles; where a size is no multiple of the tile, the last tile shifts in
-    and only its uncounted pixels count, so every pixel counts once.
+    and only its uncounted pixels count, so every pixel counts once. Stitched, each pixel is predicted once as well, but
+    with the context that it has in `run`; a pixel without data in either date doesn't count.
 
     Args:
         root: folder that holds the split.
@@ -103,6 +120,8 @@ def evaluate(
         gallery_count: how many images it shows at most.
         sweep: where to write the scores at all thresholds as JSON; the curve is drawn beside it as .png.
         gsd: metres per pixel, for the sweep's false alarms per km2; None takes the dataset's, else the model's.
+        stitched: read and tile each image as `run` does. Published figures are not of this, so none is told.
+        halo: with `stitched`, context on each side of a tile; None takes the model's.
         progress: told (stage, done, total): `images`, and before it the phases of a plan being built.
 
     Raises:
@@ -110,15 +129,22 @@ def evaluate(
     """
     outputs = [Path(path) for path in (json_file, gallery, sweep) if path is not None]
     _check_outputs(outputs, None if sweep is None else Path(sweep), gsd)
+    if halo is not None and not stitched:
+        raise SchangerError("--halo is for stitched images, the official protocol has none: give --stitched too.")
     benchmark = benchmark_dataset(dataset) if dataset else None
     files = pair_files(Path(root), split)
     rule = LabelRule.for_files(files, label_rule)
     page = Gallery(gallery_count) if gallery is not None else None
     with open_session(model_path(model), device, binding=cuda, progress=progress) as session:
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
-        counts, tiles = _count(session, files, rule, page, counter, progress)
-        published = benchmark if split == "test" else None  # published figures are of the test split
-        result = _evaluation(session, dataset, split, str(rule), len(files), tiles, counts, published)
+        if stitched:
+            halo = _halo(halo, session.card)
+            predicted = stitched_tiles(files, rule, session, halo)
+        else:  # one tile at a time: on a CPU more tiles at once cost more per tile
+            predicted = predicted_tiles(files, rule, session.run, session.card.tile)
+        counts, tiles = _count(predicted, len(files), page, counter, progress)
+        published = benchmark if split == "test" and not stitched else None  # figures are of the test split's tiles
+        result = _evaluation(session, dataset, split, str(rule), len(files), tiles, halo, counts, published)
         if counter is not None:
             result = dataclasses.replace(result, sweep=counter.result(*_gsd(gsd, benchmark, session.card)))
         title = f"{session.card.name} on {dataset or Path(root).resolve().name} {split}".rstrip(". ")
@@ -148,24 +174,31 @@ def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | Non
         raise ProductError("two results would be written to one file: give each its own name.")
 
 
+def _halo(given: int | None, card: ModelCard) -> int:
+    """The halo to stitch with."""
+    if given is None:
+        return card.halo
+    if not 0 <= 2 * given < card.tile:
+        raise ModelError(f"--halo must be at least 0 and less than half the model's tile of {card.tile}, not {given}.")
+    return given
+
+
 def _count(
-    session: Session,
-    files: Sequence[LabelledFiles],
-    rule: LabelRule,
+    predicted: Iterable[tuple[LabelledTile, NDArray[np.float32]]],
+    images: int,
     page: Gallery | None,
     counter: SweepCounter | None,
     progress: Progress | None,
 ) -> tuple[Counts, int]:
     """One pass over the split: counts and number of tiles; page and counter take what they need."""
     counts, tiles, done = Counts(), 0, 0
-    # One tile at a time: on a CPU more tiles at once cost more per tile.
-    for entry, probability in predicted_tiles(files, rule, session.run, session.card.tile):
+    for entry, probability in predicted:
         change = probability > THRESHOLD
-        counts, tiles = counts + Counts.of(change, entry.label), tiles + 1
+        counts, tiles = counts + Counts.of(change, entry.label, entry.valid), tiles + 1
         if page is not None:
-            page.add(entry.scene, entry.owned, entry.owned_images, entry.label, probability, change)
+            page.add(entry.scene, entry.owned, entry.owned_images, entry.label, probability, change, entry.valid)
         if counter is not None:
-            counter.add(entry.scene, entry.owned, probability, entry.label)
+            counter.add(entry.scene, entry.owned, probability, entry.label, entry.valid)
         if entry.last:
             done += 1
             if page is not None:
@@ -173,13 +206,13 @@ def _count(
             if counter is not None:
                 counter.end_image()
             if progress:
-                progress("images", done, len(files))
+                progress("images", done, images)
     return counts, tiles
 
 
 def _evaluation(
-    session: Session, dataset: str | None, split: str, rule: str, images: int, tiles: int, counts: Counts,
-    published: BenchmarkDataset | None,
+    session: Session, dataset: str | None, split: str, rule: str, images: int, tiles: int, halo: int | None,
+    counts: Counts, published: BenchmarkDataset | None,
 ) -> Evaluation:  # fmt: skip
     size = session.card.size
     return Evaluation(
@@ -188,7 +221,7 @@ def _evaluation(
         images=images, tiles=tiles,
         official_tiles=published.test_tiles if published else None,
         f1=counts.f1, precision=counts.precision, recall=counts.recall, iou=counts.iou,
-        accuracy=counts.accuracy, counts=counts,
+        accuracy=counts.accuracy, counts=counts, halo=halo,
         paper_f1=published.paper_f1.get(size) if published else None,
         checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
         engine=account(session),
@@ -218,7 +251,7 @@ def _facts(session: Session, result: Evaluation, root: Path) -> dict[str, str]:
         "licence": card.license or "not stated",
         "device": result.device,
         "data": str(root / result.split),
-        "images": f"{result.images:,}, in {result.tiles:,} tiles of {result.tile} x {result.tile}",
+        "images": f"{result.images:,}, in {result.tiles:,} tiles of {result.tile} x {result.tile}, {result.tiling}",
         "label": result.label_rule,
         "change": f"probability > {result.threshold}",
         "own threshold": f"{card.threshold:g}",

@@ -95,6 +95,7 @@ def predict(
     sink: Sink,
     *,
     batch: int = 1,
+    halo: int | None = None,
     finished: Container[Window] = (),
     progress: Callable[[int], None] | None = None,
     observe: Callable[[Window, PairTile], None] | None = None,
@@ -110,6 +111,7 @@ def predict(
         session: the model; its card gives tile, halo and the colours of invalid pixels.
         sink: takes the owned pixels of each tile, in order.
         batch: tiles per inference; the last one of a section may be smaller.
+        halo: context on each side of a tile, less than half of it; None takes the card's.
         finished: windows of sections that an earlier run has finished; they are left out.
         progress: called with the number of scene pixels done so far, after each batch.
         observe: called in the reading thread with each window that is read and its pixels.
@@ -118,7 +120,8 @@ def predict(
         SchangerError: reading, inference or writing failed; nothing is skipped silently.
     """
     began = time.perf_counter()
-    plan = TilePlan(pair.grid.width, pair.grid.height, session.card.tile, session.card.halo)
+    halo = session.card.halo if halo is None else halo
+    plan = TilePlan(pair.grid.width, pair.grid.height, session.card.tile, halo)
     column = COLUMN if pair.has_columns(COLUMN) else plan.width
     sections = [section for section in plan.sections(SECTION, column) if section.window not in finished]
     todo = sum(section.window.width * section.window.height for section in sections)

@@ -84,11 +84,22 @@ class SweepCounter:
         self._objects = np.zeros(len(OBJECT_THRESHOLDS), np.int64)
         self._levels = self._labels = np.zeros((0, 0), np.uint8)
 
-    def add(self, scene: Window, owned: Window, probability: NDArray[np.float32], label: NDArray[np.bool_]) -> None:
-        """Take the owned pixels (h, w) of one tile of the image `scene`; its tiles come one after another."""
+    def add(
+        self,
+        scene: Window,
+        owned: Window,
+        probability: NDArray[np.float32],
+        label: NDArray[np.bool_],
+        valid: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Take the owned pixels (h, w) of one tile of the image `scene`; its tiles come one after another.
+
+        Pixels that are not valid don't count; their probability must be 0, so that they belong to no object.
+        """
         above = np.searchsorted(self._thresholds, probability.ravel())  # how many thresholds are smaller
         for row, chosen in enumerate((label, ~label)):
-            self._histograms[row] += np.bincount(above[chosen.ravel()], minlength=self._histograms.shape[1])
+            counted = chosen if valid is None else chosen & valid
+            self._histograms[row] += np.bincount(above[counted.ravel()], minlength=self._histograms.shape[1])
         if self._levels.shape != (scene.height, scene.width):
             self._levels = np.zeros((scene.height, scene.width), np.uint8)
             self._labels = np.zeros_like(self._levels)

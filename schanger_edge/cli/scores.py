@@ -36,22 +36,27 @@ def evaluate(
         Path | None, typer.Option(help="Also write the scores at all thresholds here (.json, with a .png beside it).")
     ] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel, for the sweep's false alarms per km2.")] = None,
+    stitched: Annotated[
+        bool, typer.Option("--stitched", help="Read and tile whole images as run does, not by the protocol.")
+    ] = False,
+    halo: Annotated[int | None, typer.Option(help="Context around a tile, with --stitched (the model's own).")] = None,
 ) -> None:
-    """Score a model against labels by the official protocol."""
+    """Score a model against labels by the official protocol, or as run would map the images."""
     from schanger_edge.evaluate import evaluate as evaluate_tool
 
     with progress_bars() as progress:
         result = evaluate_tool(
             root, dataset=dataset, split=split, model=model, json_file=json_file, label_rule=label_rule,
-            gallery=gallery, gallery_count=gallery_count, sweep=sweep, gsd=gsd, device=device,
-            cuda=cuda.value if cuda else None, progress=progress,
+            gallery=gallery, gallery_count=gallery_count, sweep=sweep, gsd=gsd, stitched=stitched, halo=halo,
+            device=device, cuda=cuda.value if cuda else None, progress=progress,
         )  # fmt: skip
     for note in result.engine.notes:
         err.print(note)
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
     out.print(percent(result, "f1", "precision", "recall", "iou", "accuracy"))
     official = "" if result.official_tiles is None else f" (official split: {result.official_tiles})"
-    out.print(f"{result.tiles} tiles of {result.tile}{official}, label: {result.label_rule}, change: probability > 0.5")
+    out.print(f"{result.tiles} tiles of {result.tile}{official}, {result.tiling}")
+    out.print(f"label: {result.label_rule}, change: probability > 0.5")
     if result.official_tiles is not None and result.tiles != result.official_tiles:
         err.print(
             f"warning: the official test split has {result.official_tiles} tiles; this score is not comparable.",

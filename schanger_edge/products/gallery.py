@@ -69,6 +69,7 @@ class Gallery:
         label: NDArray[np.bool_],
         probability: NDArray[np.float32],
         change: NDArray[np.bool_],
+        valid: NDArray[np.bool_] | None = None,
     ) -> None:
         """Take the owned pixels of one tile of the image `scene`; its tiles come one after another.
 
@@ -79,11 +80,14 @@ class Gallery:
             label: (h, w), as the following.
             probability: 0-1.
             change: what was predicted.
+            valid: which pixels count; None for all.
         """
         if self._scene is None:
             self._scene, shape = scene, _size_on_page(scene)
             self._panels = {name: np.zeros((*shape, 3), np.uint8) for name in PANELS}
-        self._counts += Counts.of(change, label)
+        self._counts += Counts.of(change, label, valid)
+        if valid is not None:
+            change, label = change & valid, label & valid
         before, after = (image.transpose(1, 2, 0) for image in images)
         pictures = (before, after, _gray(label * 255.0), _gray(probability * 255.0), _errors(after, label, change))
         for name, picture in zip(PANELS, pictures, strict=True):

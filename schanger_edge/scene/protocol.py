@@ -36,6 +36,7 @@ class LabelledTile:
         images: uint8 RGB (3, h, w) of each date.
         label: (h, w) of the owned pixels.
         last: the sample ends with this tile.
+        valid: (h, w) of the owned pixels, those that count; None where all do.
     """
 
     files: LabelledFiles
@@ -45,6 +46,7 @@ class LabelledTile:
     images: tuple[NDArray[np.uint8], ...]
     label: NDArray[np.bool_]
     last: bool
+    valid: NDArray[np.bool_] | None = None
 
     @property
     def owned_images(self) -> tuple[NDArray[np.uint8], ...]:
