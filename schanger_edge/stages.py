@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -41,6 +44,7 @@ class Laps:
         """The stage has ended now; it began where the one before ended."""
         now = time.perf_counter()
         self.seconds[stage], self._last = now - self._last, now
+        _give_memory_back()
         done = sum(name in self.seconds for name in FINISHING)
         if self._progress and (done or stage == "predict"):
             self._progress("finish", done, len(FINISHING))
@@ -49,6 +53,13 @@ class Laps:
     def total(self) -> float:
         """Seconds from the beginning."""
         return time.perf_counter() - self._began
+
+
+def _give_memory_back() -> None:
+    """What was freed goes back to the system: glibc keeps what ended threads freed, a quarter of the peak of a run."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def make_maps(
