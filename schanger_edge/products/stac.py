@@ -10,7 +10,17 @@ from typing import Any
 
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Grid
-from schanger_edge.products import CHANGE, FLATGEOBUF, GEOPARQUET, POLYGONS, PREVIEW, PROBABILITY, STAC_ITEM, SUMMARY
+from schanger_edge.products import (
+    CHANGE,
+    FLATGEOBUF,
+    GEOPARQUET,
+    POLYGONS,
+    PREVIEW,
+    PROBABILITY,
+    REPORT,
+    STAC_ITEM,
+    SUMMARY,
+)
 from schanger_edge.products.footprint import footprint
 from schanger_edge.products.rasters import NODATA, SCALE
 from schanger_edge.products.summary import write_summary
@@ -22,6 +32,7 @@ _ASSETS = {
     POLYGONS: ("polygons", "Changed areas as polygons", "application/geopackage+sqlite3", "data"),
     GEOPARQUET: ("polygons_geoparquet", "Changed areas as polygons", _PARQUET, "data"),
     FLATGEOBUF: ("polygons_flatgeobuf", "Changed areas as polygons", "application/vnd.flatgeobuf", "data"),
+    REPORT: ("report", "Both dates and the changes, to look through in a browser", "text/html", "overview"),
     PREVIEW: ("preview", "Both dates, the change outlined", "image/png", "overview"),
     SUMMARY: ("summary", "Account of the run", "application/json", "metadata"),
 }
