@@ -152,19 +152,19 @@ class RasterSink:
         self._section = None
 
     def finish(self, probability: Path, change: Path) -> RasterCounts:
-        """Join all sections to the two maps at the same time, with overviews, and check that the files are whole."""
+        """Join all sections to the two maps, with overviews, and check that the files are whole.
+
+        One map after the other: both at once save a seventh of the time, and hold twice the rows of a wide scene.
+        """
         sections, counts = self._journal.sections(), RasterCounts()
         for folder in sections.values():
             counts += RasterCounts(**json.loads((folder / _COUNTS).read_text()))
         if counts.total != self._grid.width * self._grid.height:
             raise RuntimeError(f"{counts.total} of {self._grid.width * self._grid.height} pixels came before the end.")
-        with quiet(), ThreadPoolExecutor(2) as pool:
-            joins = []
-            for name, target in (("probability", probability), ("change", change)):
-                parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
-                joins.append(pool.submit(_join, parts, self._grid, name, target))
-        for joined in joins:
-            joined.result()
+        for name, target in (("probability", probability), ("change", change)):
+            parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
+            with quiet():
+                _join(parts, self._grid, name, target)
         return counts
 
 
