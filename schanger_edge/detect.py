@@ -228,6 +228,7 @@ def _identity(pair: Pair, session: Session, threshold: float, batch: int) -> dic
         **pair.identity(),
         "model": session.model_sha256,
         "device": session.device,
+        "plan": session.plan_sha256,
         "threshold": threshold,
         "batch": min(batch, session.max_batch or batch),
     }

@@ -86,7 +86,12 @@ class Background(Generic[T]):
             _put(self._queue, _END, self._stop)
         else:
             self._stop.set()
-        self._thread.join()
+        try:
+            self._thread.join()
+        except BaseException:  # Ctrl-C while it waits
+            self._stop.set()
+            self._thread.join()
+            raise
         if kind is None and self._error is not None:
             raise self._error
 

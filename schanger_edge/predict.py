@@ -51,10 +51,11 @@ class Sink(Protocol):
 
 @dataclasses.dataclass
 class Flow:
-    """What a stream did: tiles by fate, valid pixels handed over, seconds in all and of each stage at work."""
+    """What a stream did: tiles by fate, pixels handed over and the valid of them, seconds in all and of each stage."""
 
     tiles_run: int = 0
     tiles_skipped: int = 0
+    pixels: int = 0
     valid: int = 0
     seconds: float = 0.0
     read_seconds: float = 0.0
@@ -136,7 +137,9 @@ def predict(
         probability = None if result is None else result()
         flow.infer_seconds += time.perf_counter() - waited
         writer.put((items, probability))
-        done += sum(item.valid.size for item in items)
+        pixels = sum(item.valid.size for item in items)
+        flow.pixels += pixels
+        done += pixels
         if progress:
             progress(done)
 

@@ -78,6 +78,6 @@ def summarize(
         },
         "polygons": polygons,
         "seconds": {stage: round(lasted, 3) for stage, lasted in seconds.items()},
-        "megapixels_per_second": counts.total / 1e6 / total,
+        "megapixels_per_second": flow.pixels / 1e6 / total,
         "warnings": list(warnings),
     }

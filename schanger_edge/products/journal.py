@@ -100,8 +100,9 @@ class Journal:
             flush_folder(self._root)
 
     def discard(self) -> None:
-        """The results are published: the sections are not needed any more."""
-        self._clear()
+        """The results are published: the sections are not needed any more. What cannot be removed does no harm."""
+        with contextlib.suppress(ProductError):
+            self._clear()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -123,6 +124,10 @@ class Journal:
         """Whether what an earlier run left, if anything, may be gone on with."""
         path = self._root / _IDENTITY
         if not path.exists():
+            return
+        if not self.sections():  # it had finished nothing, so there is nothing to go on with
+            with writing(self.folder):
+                path.unlink()
             return
         with reading(path):
             text = path.read_text(encoding="utf-8")

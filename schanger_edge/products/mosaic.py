@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from rasterio.crs import CRS
+
 from schanger_edge.grid import Grid, Window
 
 
@@ -39,7 +41,8 @@ def mosaic(parts: Mapping[Window, Path], grid: Grid, band: Band, block: int) -> 
     lines = [f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">']
     if grid.crs is not None:
         epsg = grid.crs.to_epsg()
-        text = f"EPSG:{epsg}" if epsg else grid.crs.to_wkt(version="WKT2_2019")
+        same = epsg is not None and CRS.from_epsg(epsg) == grid.crs  # a code may only be near it
+        text = f"EPSG:{epsg}" if same else grid.crs.to_wkt(version="WKT2_2019")
         lines.append(f'<SRS dataAxisToSRSAxisMapping="2,1">{escape(text)}</SRS>')
     if grid.georeferenced:
         t = grid.transform

@@ -46,7 +46,6 @@ _BANDS = {
         "description": f"probability * {SCALE}",
     },
 }
-_DAY = len("2021-06-03")
 
 
 def parse_date(text: str, *, end: bool = False) -> datetime:
@@ -59,7 +58,7 @@ def parse_date(text: str, *, end: bool = False) -> datetime:
         date = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
     except ValueError:
         raise ProductError(f"--dates needs dates such as 2021-06-03 or 2021-06-03T10:20:30, not {text!r}.") from None
-    if end and len(text) == _DAY:
+    if end and "T" not in text and " " not in text:
         date = datetime.combine(date, time.min) + timedelta(days=1, seconds=-1)
     return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
 

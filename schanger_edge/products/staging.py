@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import socket
@@ -58,6 +59,7 @@ class Staging:
     def __enter__(self) -> Staging:
         with writing(self.folder):
             try:
+                str(self.folder.absolute()).encode()  # GDAL takes no other names
                 self._created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
                 self.folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale(self.folder)
@@ -83,7 +85,7 @@ class Staging:
         """Move every product that was written to its name, `summary.json` last.
 
         A folder with a `summary.json` is therefore complete. Results of an earlier run go, also those that this run
-        did not make; where a move fails, they are put back.
+        did not make, unless the folder's `summary.json` is none of ours; where a move fails, they are put back.
 
         Args:
             products: every name that a run may write.
@@ -98,7 +100,7 @@ class Staging:
         for name in made:
             with writing(self.folder / name):
                 flush(self._temporary / name)
-        old = self._earlier([*products, *made])
+        old = self._earlier([*(products if _is_ours(self.folder / SUMMARY) else ()), *made])
         with writing(self.folder):
             self._refuse_folders([*old, *made])
             self._swap(old, made)
@@ -114,7 +116,8 @@ class Staging:
 
     def _earlier(self, names: list[str]) -> list[str]:
         """What stands in the folder under these names, or as a sidecar of them; the summary first."""
-        wanted = dict.fromkeys([SUMMARY, *names, *(name + sidecar for name in names for sidecar in _SIDECARS)])
+        names = sorted(names, key=lambda name: name != SUMMARY)
+        wanted = dict.fromkeys([*names, *(name + sidecar for name in names for sidecar in _SIDECARS)])
         return [name for name in wanted if os.path.lexists(self.folder / name)]
 
     def _refuse_folders(self, names: Iterable[str]) -> None:
@@ -156,6 +159,8 @@ def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
     """Turn the system's, GDAL's and the given errors inside the block into one `ProductError` about `path`."""
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise ProductError(f"{path!a} has a name that is no text: choose another output folder.") from error
     except (OSError, RasterioError, CPLE_BaseError, *errors) as error:
         raise ProductError(_sentence(path, error)) from error
 
@@ -217,11 +222,29 @@ def flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def _is_ours(summary: Path) -> bool:
+    """Whether an earlier run of this tool wrote it."""
+    try:
+        content = json.loads(summary.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "schanger_edge" in content
+
+
+def _put_back(temporary: Path, folder: Path) -> None:
+    """Give earlier results their names again that a run had moved aside when it was killed."""
+    if not any(path.is_file() for path in temporary.iterdir()):
+        return  # all of the new results had been moved
+    for path in temporary.glob("old.*/*"):
+        os.replace(path, folder / path.name)
+
+
 def _remove_stale(folder: Path) -> None:
     """Remove what killed runs of this computer left behind."""
     for path in folder.glob(f"{PREFIX}*.*.*"):
         host, pid, _ = path.name[len(PREFIX) :].rsplit(".", 2)
         if host == socket.gethostname() and pid.isdigit() and _is_dead(int(pid)):
+            _put_back(path, folder)
             shutil.rmtree(path, ignore_errors=True)
 
 

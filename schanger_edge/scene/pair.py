@@ -198,7 +198,7 @@ class Pair:
 
     def identity(self) -> dict[str, Any]:
         """What decides about the pixels: grid, area of interest, the files with their times, and how they are read."""
-        result: dict[str, Any] = {"alignment": list(self._motion)[:6]}
+        result: dict[str, Any] = {"alignment": list(self._motion)[:6], "grid of": self._owner}
         result["grid"] = {"transform": list(self.grid.transform)[:6]}
         result["grid"] |= {"crs": self.grid.crs.to_wkt() if self.grid.crs else None}
         result["grid"] |= {"width": self.grid.width, "height": self.grid.height}

@@ -31,6 +31,7 @@ class Session(Protocol):
         chosen: why this device, in a few words.
         typing: TensorRT's, `strong` or `weak`; None for other engines.
         flags: TensorRT's builder flags.
+        plan_sha256: of the plan, which decides about the bytes of the probability; None for other engines.
     """
 
     card: ModelCard
@@ -42,6 +43,7 @@ class Session(Protocol):
     chosen: str
     typing: str | None
     flags: tuple[str, ...]
+    plan_sha256: str | None
 
     @property
     def timings(self) -> Iterable[tuple[str, float]]:

@@ -28,6 +28,7 @@ class OnnxRuntimeSession:
     max_batch = None
     typing: str | None = None
     flags: tuple[str, ...] = ()
+    plan_sha256: str | None = None
     timings: Sequence[tuple[str, float]] = ()
     chosen = ""
 

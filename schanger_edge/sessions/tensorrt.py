@@ -82,6 +82,7 @@ class TensorRTSession:
             self.model_sha256 = self._plan_card.model_sha256
             self.typing: str | None = self._plan_card.typing
             self.flags, self.chosen = self._plan_card.flags, ""
+            self.plan_sha256: str | None = self._plan_card.plan_sha256
             self.notes: list[str] = []
             self.timings: deque[tuple[str, float]] = deque(maxlen=TIMINGS_KEPT)
             self._cuda, self._trt, self._log = cuda, flavour.module, error_log(flavour.module)

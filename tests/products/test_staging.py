@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import subprocess
@@ -19,12 +20,17 @@ from schanger_edge.products.staging import Staging, reading, writing
 def run(folder: Path, text: str, names=PRODUCTS) -> None:
     with Staging(folder) as staging:
         for name in names:
-            staging.path(name).write_text(text)
+            staging.path(name).write_text(summary(text) if name == SUMMARY else text)
         staging.publish()
 
 
+def summary(text: str) -> str:
+    return json.dumps({"schanger_edge": text})
+
+
 def content(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir()}
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    return {name: json.loads(text)["schanger_edge"] if name == SUMMARY else text for name, text in texts.items()}
 
 
 def test_publish_gives_the_names_and_leaves_nothing_else(tmp_path):
@@ -83,10 +89,10 @@ def test_two_runs_do_not_mix(tmp_path):
 
 
 def test_names_of_a_run_can_be_given(tmp_path):
-    (tmp_path / "report.html").write_text("old")
+    run(tmp_path, "old", ("more.txt", SUMMARY))
     with Staging(tmp_path) as staging:
-        staging.path(SUMMARY).write_text("new")
-        staging.publish((*PRODUCTS, "report.html"))
+        staging.path(SUMMARY).write_text(summary("new"))
+        staging.publish((*PRODUCTS, "more.txt"))
     assert content(tmp_path) == {SUMMARY: "new"}
 
 
@@ -119,6 +125,27 @@ def dead_pid() -> int:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere it cannot be told whether a process lives")
+def test_files_that_no_run_of_ours_wrote_stay(tmp_path):
+    (tmp_path / PREVIEW).write_text("mine")
+    run(tmp_path, "new", (CHANGE, SUMMARY))
+    assert content(tmp_path) == {PREVIEW: "mine", CHANGE: "new", SUMMARY: "new"}
+    run(tmp_path, "newer", (CHANGE, SUMMARY))
+    assert PREVIEW not in content(tmp_path)  # now the folder is one of results
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_results_that_a_killed_run_had_moved_aside_come_back(tmp_path, complete):
+    dead = tmp_path / f".schanger-edge.{socket.gethostname()}.{dead_pid()}.abc"
+    (dead / "old.x").mkdir(parents=True)
+    (dead / "old.x" / CHANGE).write_text("old")
+    (tmp_path / CHANGE).write_text("new")
+    if not complete:
+        (dead / SUMMARY).write_text(summary("new"))
+    with Staging(tmp_path):
+        assert (tmp_path / CHANGE).read_text() == ("new" if complete else "old")
+        assert not dead.exists()
+
+
 def test_folders_of_dead_runs_go_and_others_stay(tmp_path):
     host = socket.gethostname()
     dead = tmp_path / f".schanger-edge.{host}.{dead_pid()}.abc"
