@@ -194,6 +194,17 @@ def test_nan_beside_a_declared_value(make_tiff: Tiff, ground: Ground, transform:
 
 
 @pytest.mark.parametrize("transform", [ORIGIN, HALF])
+def test_nan_and_the_declared_value_in_one_pixel(make_tiff: Tiff, ground: Ground, transform: Affine) -> None:
+    raw = ground(60, 60).astype(np.float32)
+    raw[0, 5:15], raw[1:, 5:15] = -9999, np.nan
+    after = make_tiff("b.tif", raw, nodata=-9999, transform=transform)
+    with open_pair(make_tiff("a.tif", ground(60, 60), transform=ORIGIN), after) as pair:
+        valid = pair.read(pair.grid.window).valid
+    assert not valid[6:14].any()
+    assert valid[17:58, 2:58].all()
+
+
+@pytest.mark.parametrize("transform", [ORIGIN, HALF])
 @pytest.mark.parametrize("order", ["RGBA", "ARGB"])
 @pytest.mark.parametrize("nodata", [None, 0])
 def test_alpha_and_nodata_both_count(
