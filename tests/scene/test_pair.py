@@ -255,6 +255,15 @@ def test_band_subset_of_a_name_with_blanks(make_tiff: Tiff, ground: Ground, monk
             assert pair.read(pair.grid.window).valid[1:, 1:].all()
 
 
+def test_a_resampled_vrt_connection_keeps_its_bands(make_tiff: Tiff, ground: Ground) -> None:
+    image = ground(50, 50)
+    before, turned = make_tiff("a.tif", image, transform=ORIGIN), make_tiff("b.tif", image[::-1], transform=HALF)
+    straight = make_tiff("c.tif", image, transform=HALF)
+    swapped, bands = f"vrt://{turned}?bands=3,2,1", (1, 2, 3)
+    with open_pair(before, swapped, bands=bands) as one, open_pair(before, straight, bands=bands) as other:
+        assert (one.read(one.grid.window).after == other.read(other.grid.window).after).all()
+
+
 @pytest.mark.parametrize(
     "crs", ['LOCAL_CS["Arbitrary",UNIT["metre",1]]', "+proj=longlat +R=1737400 +no_defs", "+proj=eqc +R=1737400"]
 )
