@@ -93,7 +93,7 @@ def register(pair: Pair, *, max_offset: float = MAX_OFFSET, align: bool = False)
             pair.align(Affine.identity())
             applied, residual = None, None
             warnings.append("--align moved nothing: the dates agreed no better with the offset taken away.")
-    warnings += _warnings(residual or estimate, max_offset, applied is not None)
+    warnings += _warnings(residual or estimate, max_offset, asked=align, aligned=applied is not None)
     return Registered(estimate, applied, residual, _note(estimate, residual), tuple(warnings), max_offset)
 
 
@@ -102,11 +102,11 @@ def _is_worth_it(estimate: Registration) -> bool:
     return estimate.largest >= (WORTH_IT_ROUGHLY if rough else WORTH_IT)
 
 
-def _warnings(found: Registration, max_offset: float, aligned: bool) -> list[str]:
+def _warnings(found: Registration, max_offset: float, *, asked: bool, aligned: bool) -> list[str]:
     warnings = []
     if found.consensus is not None and found.largest > max_offset:
         still = "still lie" if aligned else "lie"
-        mend = "" if aligned or not _is_worth_it(found) else "; --align takes it away"
+        mend = "" if asked or not _is_worth_it(found) else "; --align takes it away"
         warnings.append(
             f"the dates {still} {_length(found)} apart, more than {max_offset:g} pixels: expect false alarms along "
             f"edges{mend}."

@@ -132,6 +132,8 @@ def test_an_alignment_that_is_no_better_is_taken_back(make_tiff: Tiff, monkeypat
     assert found is not None
     assert found.applied is None
     assert "agreed no better" in found.warnings[0]
+    assert "more than 2 pixels" in found.warnings[1]
+    assert not any("takes it away" in warning for warning in found.warnings)
     assert (after.after == before.after).all()
     assert after.valid.all()
 

@@ -195,6 +195,8 @@ def test_names() -> None:
     assert [is_remote(path) for path in remote] == [True] * len(remote)
     assert [is_remote(path) for path in local] == [False] * len(local)
     assert public_name("https://me:secret@x.org/a.tif?key=hidden") == "https://x.org/a.tif"
+    assert public_name("HTTPS://me:s@cret@x.org/a.tif?key=hidden") == "HTTPS://x.org/a.tif"
+    assert public_name("vrt://https://me:secret@x.org/a.tif") == "vrt://https://x.org/a.tif"
     assert public_name("/data/why?.tif") == "/data/why?.tif"
 
 

@@ -134,7 +134,7 @@ class SceneImage:
         if not samples.shape[1]:
             mend = "check its valid mask" if self._masks else "check its nodata value or pass --nodata none"
             raise SceneError(f"{self.path} has no valid pixel: {mend}.")
-        return Stretch.from_samples(samples, self.scaling.scales)
+        return Stretch.from_samples(samples, self.scaling.scales, self.rule.value)
 
     def clipped_share(self) -> float:
         """Share of the sampled values that are no numbers from 0 to 255."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,6 +24,7 @@ from schanger_edge.scene.remote import fetching, is_plain, is_remote
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+_CONNECTION = re.compile(r"<|vrt://|[A-Za-z]\w+:(?!//)")  # XML, a VRT's URL, a driver's prefix
 GDAL_TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32",
               "int32": "Int32", "float32": "Float32", "float64": "Float64"}  # fmt: skip
 
@@ -115,7 +117,10 @@ def palette_band(dataset: Any, bands: Sequence[int], path: str) -> int | None:
 
 
 def source_name(dataset: Any) -> str:
-    """What a VRT calls an open file."""
+    """What a VRT calls an open file: GDAL's own connection string, where it says more than a file's name."""
+    opened: str = dataset.name
+    if _CONNECTION.match(opened) and not os.path.exists(opened):
+        return opened
     name: str = dataset.files[0] if dataset.files else dataset.name
     return name if name.startswith("/vsi") or not os.path.exists(name) else os.path.abspath(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -136,8 +137,9 @@ class Pair:
     def align(self, motion: Affine) -> Affine:
         """Read from now on with the after image moved, or, where it owns the grid, the before image the other way.
 
-        The motion becomes part of the reprojection, so that pixels are interpolated once. A shift within `WHOLE` of
-        whole pixels is rounded to them where that spares interpolation altogether. The files stay as they are.
+        The motion becomes part of the reprojection, so that pixels are interpolated once. A motion that is
+        a shift by whole pixels to within `WHOLE`, all over the grid, is rounded to them where that spares
+        interpolation altogether. The files stay as they are.
 
         Args:
             motion: from (column, row) of a point in the after image to the same point in the before image, both as
@@ -151,7 +153,7 @@ class Pair:
         """
         moved = self._after if self._owner == "before" else self._before
         whole = Affine.translation(round(motion.c), round(motion.f))
-        for candidate in (whole, motion) if motion.almost_equals(whole, WHOLE) else (motion,):
+        for candidate in (whole, motion) if _within(WHOLE, motion, whole, self.grid) else (motion,):
             back = ~candidate if moved is self._after else candidate
             place = dataclasses.replace(self.grid, transform=self.grid.transform @ back)
             moved.place_on(place)
@@ -221,6 +223,12 @@ class Pair:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _within(pixels: float, one: Affine, other: Affine, grid: Grid) -> bool:
+    """True where two motions differ by no more than so many pixels anywhere on the grid, which its corners decide."""
+    corners = itertools.product((0, grid.width), (0, grid.height))
+    return max(math.dist(one @ corner, other @ corner) for corner in corners) <= pixels
 
 
 def _read_quietly(image: SceneImage, window: Window, threads: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

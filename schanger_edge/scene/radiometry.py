@@ -47,11 +47,13 @@ class Stretch:
     high: tuple[float, ...]
 
     @classmethod
-    def from_samples(cls, samples: NDArray[Any], scales: Sequence[float] = (1.0, 1.0, 1.0)) -> Stretch:
-        """Percentiles 1 and 99 of valid pixels: (3, n) stored values; NaN and infinity are left out."""
+    def from_samples(
+        cls, samples: NDArray[Any], scales: Sequence[float] = (1.0, 1.0, 1.0), nodata: float | None = None
+    ) -> Stretch:
+        """Percentiles 1 and 99 of valid pixels: (3, n) stored values; nodata, NaN and infinity are left out."""
         low, high = [], []
         for channel, scale in zip(samples, scales, strict=True):
-            values = channel[np.isfinite(channel)]
+            values = channel[np.isfinite(channel) & (channel != nodata)]
             lower, upper = np.percentile(values.astype(np.float64), PERCENTILES) if values.size else (0.0, 0.0)
             upper = upper if upper > lower else lower + max(1.0, abs(lower))  # one value all over
             darkest, brightest = (lower, upper) if scale > 0 else (upper, lower)

@@ -21,13 +21,13 @@ SETTINGS = {
 }
 """GDAL's options while remote files are opened and read; those set in the environment stay as they are."""
 
-_SCHEMES = re.compile(r"^([a-z]+\+)?(https?|ftp|s3|gs|az|oss)://")
+_SCHEMES = re.compile(r"(?<![a-z])(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE)
 _FILE_SYSTEMS = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?[/?]")
 
 
 def is_remote(path: str) -> bool:
     """True for paths that GDAL and rasterio fetch over a network, also those within an archive or a VRT."""
-    return bool(_SCHEMES.match(path) or _FILE_SYSTEMS.search(path))
+    return bool(_SCHEMES.search(path) or _FILE_SYSTEMS.search(path))
 
 
 def is_plain(path: str) -> bool:
@@ -49,4 +49,4 @@ def public_name(path: str) -> str:
     """The path without what gives access to it: user, password and query of a URL."""
     if not is_remote(path):
         return path
-    return re.sub(r"://[^/@]*@", "://", path).partition("?")[0]
+    return re.sub(r"://[^/?]*@", "://", path).partition("?")[0]

@@ -57,9 +57,9 @@ class ValidityRule:
         return self.value is not None or self.nan
 
     def of_values(self, data: NDArray[Any]) -> NDArray[np.bool_]:
-        """(3, h, w) raw -> (h, w): False only where every band says nodata."""
+        """(bands, h, w) raw -> (h, w): False only where every band says nodata."""
         empty = ~np.isfinite(data) if self.nan else np.zeros(data.shape, np.bool_)
         if self.value is not None:
             empty |= data == self.value
-        valid: NDArray[np.bool_] = ~(empty[0] & empty[1] & empty[2])
+        valid: NDArray[np.bool_] = np.logical_not(empty.all(0))
         return valid

@@ -92,7 +92,7 @@ class WarpedImage:
         if self._values is not None:
             valid &= self._values.read(_alpha_of(self._values), window=view) > 0
         if self._rule.nan:  # GDAL knows one nodata value; NaN and infinity beside it pass through
-            valid &= np.isfinite(values).any(0)
+            valid &= self._rule.of_values(values)
         return values, valid
 
     def close(self) -> None:

@@ -174,6 +174,14 @@ def test_whole_pixels_are_moved_without_resampling(make_tiff: Tiff) -> None:
     assert (tile.after[:, tile.valid] == tile.before[:, tile.valid]).all()
 
 
+def test_a_small_rotation_is_not_rounded_to_whole_pixels(make_tiff: Tiff) -> None:
+    """Its numbers are near those of the identity, and at the far corner it moves by two pixels."""
+    motion = Affine(1.004, 0.003, 0.05, -0.003, 1.004, 0.02)
+    with open_pair(make_tiff("a.tif", terrain(SIDE, SIDE)), make_tiff("b.tif", terrain(SIDE, SIDE))) as pair:
+        assert pair.align(motion) == motion
+        assert pair.info()["after"].resampling == "bilinear"
+
+
 def test_two_reference_systems_are_aligned(make_tiff: Tiff, tmp_path: Path) -> None:
     """The after image in degrees, its georeference false by a few pixels."""
     from rasterio.enums import Resampling

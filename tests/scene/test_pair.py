@@ -194,6 +194,17 @@ def test_nan_beside_a_declared_value(make_tiff: Tiff, ground: Ground, transform:
 
 
 @pytest.mark.parametrize("transform", [ORIGIN, HALF])
+def test_nan_and_the_declared_value_in_one_pixel(make_tiff: Tiff, ground: Ground, transform: Affine) -> None:
+    raw = ground(60, 60).astype(np.float32)
+    raw[0, 5:15], raw[1:, 5:15] = -9999, np.nan
+    after = make_tiff("b.tif", raw, nodata=-9999, transform=transform)
+    with open_pair(make_tiff("a.tif", ground(60, 60), transform=ORIGIN), after) as pair:
+        valid = pair.read(pair.grid.window).valid
+    assert not valid[6:14].any()
+    assert valid[17:58, 2:58].all()
+
+
+@pytest.mark.parametrize("transform", [ORIGIN, HALF])
 @pytest.mark.parametrize("order", ["RGBA", "ARGB"])
 @pytest.mark.parametrize("nodata", [None, 0])
 def test_alpha_and_nodata_both_count(
@@ -242,6 +253,15 @@ def test_band_subset_of_a_name_with_blanks(make_tiff: Tiff, ground: Ground, monk
     for name in (after.name, f"file://{after}"):
         with open_pair(before, name) as pair:
             assert pair.read(pair.grid.window).valid[1:, 1:].all()
+
+
+def test_a_resampled_vrt_connection_keeps_its_bands(make_tiff: Tiff, ground: Ground) -> None:
+    image = ground(50, 50)
+    before, turned = make_tiff("a.tif", image, transform=ORIGIN), make_tiff("b.tif", image[::-1], transform=HALF)
+    straight = make_tiff("c.tif", image, transform=HALF)
+    swapped, bands = f"vrt://{turned}?bands=3,2,1", (1, 2, 3)
+    with open_pair(before, swapped, bands=bands) as one, open_pair(before, straight, bands=bands) as other:
+        assert (one.read(one.grid.window).after == other.read(other.grid.window).after).all()
 
 
 @pytest.mark.parametrize(

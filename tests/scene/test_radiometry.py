@@ -203,6 +203,15 @@ def test_scale_and_offset_change_nothing_but_limits(make_tiff: Tiff) -> None:
     assert info["after"].scaling == Scaling((0.05,) * 3, (-10.0,) * 3)
 
 
+def test_nodata_in_one_band_has_no_say_in_its_percentiles() -> None:
+    samples = np.tile(np.arange(100, 1100, dtype=np.int16), (3, 1))
+    holed = samples.copy()
+    holed[0, :300] = -9999
+    stretch = Stretch.from_samples(holed, nodata=-9999)
+    assert stretch.low[0] > 400
+    assert stretch.low[1:] == Stretch.from_samples(samples).low[1:]
+
+
 def test_tags_that_cannot_be_are_silence(make_tiff: Tiff) -> None:
     path = stored("int16", 20, 200)(make_tiff, "a.tif")
     with rasterio.open(path, "r+") as dataset:
