@@ -118,6 +118,16 @@ def test_two_reference_systems(make_tiff: Tiff, ground: Ground, tmp_path: Path, 
     assert np.percentile(difference, 99) < 10
 
 
+def test_points_that_cannot_be_projected_do_not_reject_a_pair(make_tiff: Tiff, ground: Ground) -> None:
+    """The corners of a square about the Earth's disc lie beside it."""
+    disc = "+proj=ortho +lat_0=42 +lon_0=3 +datum=WGS84"
+    before = make_tiff("a.tif", ground(70, 70), crs=disc, transform=Affine(2e5, 0, -7e6, 0, -2e5, 7e6))
+    after = make_tiff("b.tif", ground(40, 40, 2), crs="EPSG:4326", transform=Affine(0.5, 0, -7, 0, -0.5, 52))
+    with open_pair(before, after) as pair:
+        assert 0 < pair.overlap < 0.1
+        assert pair.read(pair.grid.window).valid.any()
+
+
 def test_grid_after_swaps_who_is_resampled(make_tiff: Tiff, ground: Ground) -> None:
     after = make_tiff("b.tif", ground(60, 70, 2), transform=shifted(3.4, 0))
     with open_pair(make_tiff("a.tif", ground(50, 50), transform=ORIGIN), after, grid="after") as pair:
