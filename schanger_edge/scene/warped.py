@@ -81,6 +81,7 @@ class WarpedImage:
             self._bands = bands
             if rule.value is not None:
                 self._values = warp(plain(), nodata)
+                self._bands = tuple(chosen.index(band) + 1 for band in bands)
         else:
             self._vrt = warp(plain(), nodata)
             self._bands = tuple(chosen.index(band) + 1 for band in bands)
@@ -88,10 +89,11 @@ class WarpedImage:
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Raw values (bands, h, w) and validity (h, w) of a window of the target grid."""
         view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        data = self._vrt.read([*self._bands, _alpha_of(self._vrt)], window=view)
+        vrt = self._values or self._vrt
+        data = vrt.read([*self._bands, _alpha_of(vrt)], window=view)
         values, valid = data[:-1], data[-1] > 0
-        if self._values is not None:
-            valid &= self._values.read(_alpha_of(self._values), window=view) > 0
+        if vrt is not self._vrt:
+            valid &= self._vrt.read(_alpha_of(self._vrt), window=view) > 0
         if self._rule.nan:  # GDAL knows one nodata value; NaN and infinity beside it pass through
             valid &= self._rule.of_values(values)
         return values, valid

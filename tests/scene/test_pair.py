@@ -236,6 +236,17 @@ def test_alpha_and_nodata_both_count(
         assert pair.read(pair.grid.window).valid[2:58, 2:58].all()
 
 
+def test_nodata_is_not_blended_into_what_an_alpha_band_shows(make_tiff: Tiff) -> None:
+    data = np.full((4, 60, 60), 200, np.uint8)
+    data[:3, :30], data[3] = 0, 255
+    rgba = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    after = make_tiff("b.tif", data, nodata=0, alpha=True, colors=rgba, transform=HALF)
+    with open_pair(make_tiff("a.tif", data[:3] + 1, transform=ORIGIN), after) as pair:
+        tile = pair.read(pair.grid.window)
+    assert tile.valid[32:, 2:].all()
+    assert (tile.after[:, tile.valid] == 200).all()
+
+
 def test_a_large_scene_with_little_data_is_found(make_tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("schanger_edge.scene.image.LARGE", 1000)
     raw = np.zeros((3, 900, 900), np.uint16)
