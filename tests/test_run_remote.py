@@ -200,6 +200,13 @@ def test_names() -> None:
     assert public_name("/data/why?.tif") == "/data/why?.tif"
 
 
+def test_what_cannot_be_fetched_is_told_without_keys() -> None:
+    address = "/vsicurl/http://me:secret@127.0.0.1:9/a.tif"
+    with rasterio.Env(GDAL_HTTP_MAX_RETRY="0"), pytest.raises(SceneError, match="cannot be fetched") as caught:
+        open_pair(address, address)
+    assert "secret" not in str(caught.value)
+
+
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "9")
     with fetching("https://x.org/a.tif"):

@@ -19,7 +19,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid
-from schanger_edge.scene.remote import fetching, is_plain, is_remote
+from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
@@ -162,8 +162,9 @@ def damaged(path: str, error: Exception) -> SceneError:
 
 
 def _not_fetched(path: str, error: Exception) -> SceneError:
-    reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
-    return SceneError(f"{path} cannot be fetched as an image ({reason}): check the address and the network.")
+    name = public_name(path)
+    reason = str(error.__cause__ or error).splitlines()[0].rstrip(".").replace(path, name)
+    return SceneError(f"{name} cannot be fetched as an image ({reason}): check the address and the network.")
 
 
 def dtype_of(dataset: Any, bands: Sequence[int]) -> np.dtype[Any]:

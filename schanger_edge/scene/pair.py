@@ -15,14 +15,12 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.warp import transform as transform_points
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Grid, Window
+from schanger_edge.grid import Grid, Window, horizontal_crs
 from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
-from schanger_edge.scene.opening import GDAL_ERRORS
 from schanger_edge.scene.radiometry import StretchChoice, check_stretch
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.scene.vectors import Polygons
@@ -367,7 +365,8 @@ def _overlap(grid: Grid, other: SceneImage) -> float:
     if grid.crs is not None and other.grid.crs is not None and grid.crs != other.grid.crs:
         x, y = _transformed(grid, other, x, y)
     inverse = ~other.grid.transform
-    col, row = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
+    with np.errstate(invalid="ignore"):  # of points that cannot be projected
+        col, row = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
     inside = (col >= 0) & (row >= 0) & (col <= other.grid.width) & (row <= other.grid.height)
     if not inside.any() and not _boxes_touch(col, row, other.grid):
         raise SceneError(
@@ -378,11 +377,15 @@ def _overlap(grid: Grid, other: SceneImage) -> float:
 
 
 def _transformed(grid: Grid, other: SceneImage, x: Any, y: Any) -> tuple[Any, Any]:
+    """The points in the other image's CRS; infinity where one cannot be projected."""
+    from pyproj import Transformer
+    from pyproj.exceptions import ProjError
+
     try:
-        xs, ys = transform_points(grid.crs, other.grid.crs, x.ravel(), y.ravel())
-    except GDAL_ERRORS as error:
+        to_other = Transformer.from_crs(horizontal_crs(grid), horizontal_crs(other.grid), always_xy=True)
+    except ProjError as error:
         raise SceneError(f"{other.path} cannot be reprojected onto the other image's CRS: {error}") from error
-    return np.reshape(xs, x.shape), np.reshape(ys, y.shape)
+    return to_other.transform(x, y)
 
 
 def _boxes_touch(col: NDArray[np.float64], row: NDArray[np.float64], other: Grid) -> bool:

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform
 from rasterio.windows import Window as RasterioWindow
 
-from schanger_edge.grid import Grid, Window
+from schanger_edge.grid import Grid, Window, horizontal_crs
 from schanger_edge.scene.opening import band_subset
 from schanger_edge.scene.validity import ValidityRule
 
 WARP_TOLERANCE = 0.02  # pixels of error allowed in the approximated reprojection
+QUARTERS = np.array([0.25, 0.5, 0.75])  # of a side: where the scale is taken
+MOST_UNLIKE = 1.5  # times that it may vary over a scene and still be one
 PLANE = CRS.from_epsg(3857)  # stands for the unknown plane of two images that have a transform and no CRS
 
 
@@ -80,6 +81,7 @@ class WarpedImage:
             self._bands = bands
             if rule.value is not None:
                 self._values = warp(plain(), nodata)
+                self._bands = tuple(chosen.index(band) + 1 for band in bands)
         else:
             self._vrt = warp(plain(), nodata)
             self._bands = tuple(chosen.index(band) + 1 for band in bands)
@@ -87,10 +89,11 @@ class WarpedImage:
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Raw values (bands, h, w) and validity (h, w) of a window of the target grid."""
         view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        data = self._vrt.read([*self._bands, _alpha_of(self._vrt)], window=view)
+        vrt = self._values or self._vrt
+        data = vrt.read([*self._bands, _alpha_of(vrt)], window=view)
         values, valid = data[:-1], data[-1] > 0
-        if self._values is not None:
-            valid &= self._values.read(_alpha_of(self._values), window=view) > 0
+        if vrt is not self._vrt:
+            valid &= self._vrt.read(_alpha_of(self._vrt), window=view) > 0
         if self._rule.nan:  # GDAL knows one nodata value; NaN and infinity beside it pass through
             valid &= self._rule.of_values(values)
         return values, valid
@@ -102,19 +105,33 @@ class WarpedImage:
 
 
 def _scale(source: Grid, target: Grid) -> dict[str, float]:
-    """Target pixels per source pixel along the source's columns and rows, in the middle of the target.
+    """Target pixels per source pixel along the source's columns and rows; empty where it is not one for the scene.
 
     GDAL would judge it anew for each block it warps, from the boxes about it: where the grids are turned against each
     other, a box is larger than what it holds, and the image is blurred, by windows, at twice the cost.
     """
-    col, row = target.width / 2, target.height / 2
-    points = [target.transform @ (col + dx, row + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
-    xs, ys = transform(target.crs or PLANE, source.crs or PLANE, *zip(*points, strict=True))
-    (c0, r0), (c1, r1), (c2, r2) = (~source.transform @ point for point in zip(xs, ys, strict=True))
-    steps = math.hypot(c1 - c0, c2 - c0), math.hypot(r1 - r0, r2 - r0)
-    if not all(0 < step < math.inf for step in steps):
+    from pyproj import Transformer
+    from pyproj.exceptions import ProjError
+
+    cols, rows = np.meshgrid(target.width * QUARTERS, target.height * QUARTERS)
+    t = target.transform
+    points = [(cols + dx, rows + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
+    xs, ys = (np.array(part) for part in zip(*[t @ point for point in points], strict=True))
+    if source.crs != target.crs:
+        try:
+            to_source = Transformer.from_crs(horizontal_crs(target), horizontal_crs(source), always_xy=True)
+        except ProjError:
+            return {}
+        xs, ys = to_source.transform(xs, ys)  # infinity where a point cannot be projected
+    with np.errstate(invalid="ignore"):
+        dx, dy = xs[1:] - xs[0], ys[1:] - ys[0]
+        if source.crs is not None and source.crs.is_geographic:
+            dx = (dx + 180) % 360 - 180  # across the antimeridian
+        inverse = ~source.transform
+        steps = [np.hypot(*(a * dx + b * dy)) for a, b in ((inverse.a, inverse.b), (inverse.d, inverse.e))]
+    if not all(np.isfinite(step).all() and 0 < step.max() <= MOST_UNLIKE * step.min() for step in steps):
         return {}
-    return {"XSCALE": 1 / steps[0], "YSCALE": 1 / steps[1]}
+    return {"XSCALE": 1 / float(np.median(steps[0])), "YSCALE": 1 / float(np.median(steps[1]))}
 
 
 def _alpha_of(vrt: WarpedVRT) -> int:

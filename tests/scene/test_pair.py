@@ -118,6 +118,16 @@ def test_two_reference_systems(make_tiff: Tiff, ground: Ground, tmp_path: Path, 
     assert np.percentile(difference, 99) < 10
 
 
+def test_points_that_cannot_be_projected_do_not_reject_a_pair(make_tiff: Tiff, ground: Ground) -> None:
+    """The corners of a square about the Earth's disc lie beside it."""
+    disc = "+proj=ortho +lat_0=42 +lon_0=3 +datum=WGS84"
+    before = make_tiff("a.tif", ground(70, 70), crs=disc, transform=Affine(2e5, 0, -7e6, 0, -2e5, 7e6))
+    after = make_tiff("b.tif", ground(40, 40, 2), crs="EPSG:4326", transform=Affine(0.5, 0, -7, 0, -0.5, 52))
+    with open_pair(before, after) as pair:
+        assert 0 < pair.overlap < 0.1
+        assert pair.read(pair.grid.window).valid.any()
+
+
 def test_grid_after_swaps_who_is_resampled(make_tiff: Tiff, ground: Ground) -> None:
     after = make_tiff("b.tif", ground(60, 70, 2), transform=shifted(3.4, 0))
     with open_pair(make_tiff("a.tif", ground(50, 50), transform=ORIGIN), after, grid="after") as pair:
@@ -224,6 +234,17 @@ def test_alpha_and_nodata_both_count(
     assert tile.valid[17:28, 2:58].all()
     with open_pair(make_tiff("c.tif", ground(60, 60), transform=ORIGIN), after, nodata=None) as pair:
         assert pair.read(pair.grid.window).valid[2:58, 2:58].all()
+
+
+def test_nodata_is_not_blended_into_what_an_alpha_band_shows(make_tiff: Tiff) -> None:
+    data = np.full((4, 60, 60), 200, np.uint8)
+    data[:3, :30], data[3] = 0, 255
+    rgba = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    after = make_tiff("b.tif", data, nodata=0, alpha=True, colors=rgba, transform=HALF)
+    with open_pair(make_tiff("a.tif", data[:3] + 1, transform=ORIGIN), after) as pair:
+        tile = pair.read(pair.grid.window)
+    assert tile.valid[32:, 2:].all()
+    assert (tile.after[:, tile.valid] == 200).all()
 
 
 def test_a_large_scene_with_little_data_is_found(make_tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:
