@@ -40,6 +40,14 @@ def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
     return make_tiff("a.tif", a, nodata=0), make_tiff("b.tif", ground(700, 500, 2))
 
 
+def wait_for_a_section(output: Path) -> None:
+    """Until the writer, which has a thread of its own, has finished one."""
+    deadline = time.monotonic() + 60
+    while not any((output / FOLDER).glob("*-*-*-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def stopped(pair: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The output folder of a run whose engine failed when about half of it was done."""
@@ -49,6 +57,7 @@ def stopped(pair: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def failing(self: Any, *tiles: Any) -> Any:
         calls.append(1)
         if len(calls) == 70:
+            wait_for_a_section(tmp_path / "out")
             raise SessionError("the engine failed")
         return run(self, *tiles)
 
@@ -187,7 +196,7 @@ def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_pat
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "inside\n"
-        time.sleep(0.5)
+        wait_for_a_section(tmp_path / "out")
         process.send_signal(number)
         try:
             _, text = process.communicate(timeout=30)
