@@ -26,6 +26,7 @@ from schanger_edge.scene.pair import GridChoice, Paths
 from schanger_edge.scene.radiometry import StretchChoice
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.sessions import Session, open_session
+from schanger_edge.sessions.account import batch_taken
 from schanger_edge.sessions.gpu import Binding
 from schanger_edge.stages import Laps, Progress, begin_report, make_maps, make_polygons, make_preview
 from schanger_edge.warn import model_warnings
@@ -230,5 +231,5 @@ def _identity(pair: Pair, session: Session, threshold: float, batch: int) -> dic
         "device": session.device,
         "plan": session.plan_sha256,
         "threshold": threshold,
-        "batch": min(batch, session.max_batch or batch),
+        "batch": batch_taken(session, batch),
     }

@@ -21,6 +21,7 @@ from schanger_edge.grid import Window
 from schanger_edge.pipeline import Background, Prefetch
 from schanger_edge.scene import Pair, PairTile, RowReader
 from schanger_edge.sessions import Session
+from schanger_edge.sessions.account import batch_taken
 from schanger_edge.tiling import Section, Tile, TilePlan, fill_invalid, pad_to_tile
 
 AHEAD = 2  # batches read ahead of inference, and batches waiting to be written, at least
@@ -128,7 +129,7 @@ def predict(
     todo = sum(section.window.width * section.window.height for section in sections)
     flow, done = Flow(), plan.width * plan.height - todo
     under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
-    batch = min(batch, session.max_batch or batch)
+    batch = batch_taken(session, batch)
 
     def hand_over() -> None:
         nonlocal done

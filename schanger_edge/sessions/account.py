@@ -49,8 +49,13 @@ def account(session: Session, batch: int = 1) -> Account:
     """
     return Account(
         session.device, session.chosen, session.card.precision, session.typing, session.flags,
-        min(batch, session.max_batch or batch), _stages(session.timings), tuple(session.notes),
+        batch_taken(session, batch), _stages(session.timings), tuple(session.notes),
     )  # fmt: skip
+
+
+def batch_taken(session: Session, batch: int) -> int:
+    """How many pairs of tiles of a batch the session takes at once."""
+    return min(batch, session.max_batch or batch)
 
 
 def _stages(timings: Iterable[tuple[str, float]]) -> dict[str, dict[str, float]]:
