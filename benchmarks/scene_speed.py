@@ -22,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,11 @@ from common import repeat_scene, save
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
+from schanger_edge.blending import Blender
 from schanger_edge.bundled import model_path
 from schanger_edge.detect import READ_THREADS
 from schanger_edge.grid import Window
-from schanger_edge.predict import SECTION, predict
+from schanger_edge.predict import COLUMN, SECTION, predict
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
 from schanger_edge.products.staging import Staging
@@ -46,7 +47,7 @@ from schanger_edge.sessions.ort import read_card
 from schanger_edge.stages import Laps, begin_report, make_maps, make_polygons, make_preview
 from schanger_edge.synthetic import write_pair
 from schanger_edge.synthetic.files import Dtype, SyntheticPair
-from schanger_edge.tiling import TilePlan
+from schanger_edge.tiling import TilePlan, blend_of
 
 BATCH = 8
 OTHER_CRS = "EPSG:32632"
@@ -81,16 +82,23 @@ class WaitingSession:
 
 
 class NullSink:
-    """See `predict.Sink`: drops all."""
+    """See `predict.Sink`: drops all but the edges that are asked for."""
+
+    def __init__(self) -> None:
+        self._section: Window | None = None
+        self._edges: dict[tuple[Window | None, str], Any] = {}
 
     def begin(self, section: Window) -> None:
-        """Nothing."""
+        self._section = section
 
     def write(self, window: Window, probability: Any, valid: Any) -> None:
         """Nothing."""
 
-    def end(self) -> None:
-        """Nothing."""
+    def end(self, edges: Mapping[str, Any]) -> None:
+        self._edges |= {(self._section, name): edge for name, edge in edges.items()}
+
+    def edge(self, section: Window, name: str) -> Any:
+        return self._edges.pop((section, name), None)
 
 
 def probability_tiles(count: int, side: int) -> NDArray[np.float32]:
@@ -144,18 +152,21 @@ def read_alone(pair: Pair, session: Any) -> None:
 
 
 def write_alone(pair: Pair, folder: Path) -> None:
-    """Sections of both maps, of the same tiles."""
+    """Sections of both maps and their edges, of the same tiles."""
     grid, tiles = pair.grid, probability_tiles(BATCH, CARD.tile)[:, 0]
     folder.mkdir()
     with Journal(folder, {}, grid.width * grid.height) as journal:
         sink = RasterSink(grid, threshold=0.5, journal=journal)
-        for section in TilePlan(grid.width, grid.height, CARD.tile, CARD.halo).sections(SECTION, 8192):
+        plan = TilePlan(grid.width, grid.height, CARD.tile, CARD.halo, blend_of(CARD.tile, CARD.halo))
+        for section in plan.sections(SECTION, COLUMN):
+            above = section.above and sink.edge(section.above, "below")
+            left = section.left and sink.edge(section.left, "beside")
+            blender = Blender(section, above, left)
             sink.begin(section.window)
             for number, tile in enumerate(itertools.chain.from_iterable(section.strips())):
-                at = tile.owned.slices_in(tile.window)
                 valid = np.ones((tile.owned.height, tile.owned.width), np.bool_)
-                sink.write(tile.owned, tiles[number % BATCH][at], valid)
-            sink.end()
+                sink.write(tile.owned, blender.add(tile, tiles[number % BATCH]), valid)
+            sink.end(blender.edges())
         journal.discard()
 
 

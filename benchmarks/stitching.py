@@ -1,4 +1,7 @@
-"""One scene through a model, tile by tile: each tile's core kept, or overlapping tiles blended; and what seams show."""
+"""One scene through a model, tile by tile: each tile's core kept, or overlapping tiles blended; and what seams show.
+
+It says in few lines, over whole arrays, what `run` does section by section; a test holds them together.
+"""
 
 from __future__ import annotations
 
@@ -44,44 +47,41 @@ class Inference:
         return self._session.run(before, after)[0, 0, : shape[0], : shape[1]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Stitched:
-    """Probability (H, W) by both ways of joining the same tiles."""
-
-    kept: NDArray[np.float32]
-    blended: NDArray[np.float32]
-
-
-def stitch(infer: Inference, plan: TilePlan) -> Stitched:
-    """Join the tiles of a plan in both ways.
-
-    Kept: a pixel takes what its owner says, as in `run`. Blended: the mean over all tiles that see it, weighted by
-    `blend_weights`; the weights are divided by their sum, so that they sum to one on every pixel.
-    """
-    whole = Window(0, 0, plan.width, plan.height)
-    kept, total, weights = (np.zeros((plan.height, plan.width), np.float32) for _ in range(3))
-    weight = blend_weights(plan.tile, plan.halo)
-    for strip in plan.strips():
+def keep_cores(infer: Inference, plan: TilePlan) -> NDArray[np.float32]:
+    """Probability (H, W): each pixel takes what the tile says in whose core it lies."""
+    whole, kept = Window(0, 0, plan.width, plan.height), np.zeros((plan.height, plan.width), np.float32)
+    for strip in dataclasses.replace(plan, blend=0).strips():
         for tile in strip:
-            at, probability = tile.window.slices_in(whole), infer(tile.window)
-            kept[tile.owned.slices_in(whole)] = probability[tile.owned.slices_in(tile.window)]
-            own = weight[: tile.window.height, : tile.window.width]
-            total[at] += own * probability
-            weights[at] += own
-    return Stitched(kept, total / weights)
+            kept[tile.owned.slices_in(whole)] = infer(tile.window)[tile.owned.slices_in(tile.window)]
+    return kept
 
 
-def blend_weights(tile: int, halo: int) -> NDArray[np.float32]:
-    """(T, T) of 0-1: rises linearly over the overlap of two neighbours (twice the halo), and is 1 inside."""
-    inside = np.minimum(np.arange(tile), np.arange(tile)[::-1]) + 0.5
-    ramp = np.minimum(inside / max(2 * halo, 0.5), 1).astype(np.float32)
-    return np.outer(ramp, ramp)
+def blend(infer: Inference, plan: TilePlan) -> NDArray[np.float32]:
+    """Probability (H, W): the sum over all tiles, each times its `axis_weights` along both axes."""
+    total = np.zeros((plan.height, plan.width), np.float32)
+    for row, down in axis_weights(plan.height, plan):
+        for col, across in axis_weights(plan.width, plan):
+            window = Window(col, row, across.size, down.size)
+            total[row : row + down.size, col : col + across.size] += np.outer(down, across) * infer(window)
+    return total
+
+
+def axis_weights(length: int, plan: TilePlan) -> list[tuple[int, NDArray[np.float32]]]:
+    """Of each tile along an axis: offset, and weights (T,): a ramp of 2 * blend pixels over each border of cores."""
+    cores = axis_spans(length, plan.tile, plan.halo)
+    found = []
+    for offset, size, start, end in cores:
+        centres, wide = np.arange(offset, offset + size) + 0.5, max(2 * plan.blend, 1e-6)
+        rise = np.clip((centres - start) / wide + 0.5, 0, 1) if start else np.ones(size)
+        fall = np.clip((end - centres) / wide + 0.5, 0, 1) if end < length else np.ones(size)
+        found.append((offset, (rise * fall).astype(np.float32)))
+    return found
 
 
 def jumps(
     probability: NDArray[np.float32], valid: NDArray[np.bool_], plan: TilePlan
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """|p(x + 1) - p(x)| along both axes between valid neighbours: across the borders of owned pixels, and elsewhere."""
+    """|p(x + 1) - p(x)| along both axes between valid neighbours: across the borders of cores, and elsewhere."""
     across, elsewhere = [], []
     for axis, length in enumerate(probability.shape):
         values, data = np.moveaxis(probability, axis, 0), np.moveaxis(valid, axis, 0)

@@ -2,36 +2,37 @@
 
 `python benchmarks/tiling.py levir/val=ROOT:val --pair NAME=BEFORE,AFTER ...`
 
-Every image is cut as `run` cuts it, for each tile and halo. The same tiles are joined in two ways: each tile's core is
-kept (as `run` does), or overlapping tiles are blended with weights that fall linearly over the overlap. Labelled images
-are those of the data sets given and rendered scenes that no training saw (seeds from --seed, 0.5 m, at least 1 %
-change); one confusion matrix per data set, change = probability > 0.5. For each tile size the same weights are exported
-anew.
+Every image is cut as `run` cuts it, for each tile and halo. The same tiles are joined in three ways: each tile's core
+is kept; neighbours are blended over half a halo on either side of the border of their cores (as `run` does); or wide,
+over a whole halo, to the very edge of the tiles. Labelled images are those of the data sets given and rendered scenes
+that no training saw (seeds from --seed, 0.5 m, at least 1 % change); one confusion matrix per data set, change =
+probability > 0.5. For each tile size the same weights are exported anew.
 
 Cost: pixels that enter the network per pixel of these images, where the last tile shifts in, and of a large scene,
 (tile / (tile - 2 halo))^2; CPU seconds of inference per megapixel of these images: tiles times the seconds of one, the
 median of interleaved runs of the three sizes with one thread.
 
 Seams, on the labelled data and, at tile 256 and halos 0, 32 and 64, on the pairs: jumps |p(x + 1) - p(x)| between
-neighbours along both axes, across the borders of the cores and elsewhere, mean and 99th percentile; beside them those
-across the same borders in the blended map, which tells how much of a jump is what lies there.
+neighbours along both axes, of each way's map, across the borders of the cores and elsewhere, mean and 99th percentile.
+Where the ways differ nowhere but along the borders, jumps elsewhere are those of the kept map, which has no ramps.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import save
 from numpy.typing import NDArray
-from stitching import Inference, Scene, jumps, stitch
+from stitching import Inference, Scene, blend, jumps, keep_cores
 
 from schanger_edge.grid import Window
 from schanger_edge.model_card import ModelCard
@@ -41,7 +42,7 @@ from schanger_edge.scene.samples import LabelRule, Sample
 from schanger_edge.scores import Counts
 from schanger_edge.sessions import open_session
 from schanger_edge.synthetic import SyntheticScene
-from schanger_edge.tiling import TilePlan, fill_invalid
+from schanger_edge.tiling import TilePlan, blend_of, fill_invalid
 from schanger_export import to_onnx
 from schanger_export.checkpoints import weights_sha256
 from schanger_export.weights import resolve
@@ -54,6 +55,14 @@ THRESHOLD, SIDE, LEAST_CHANGE = 0.5, 1024, 0.01
 WEIGHTS = "schanger-small"
 
 Images = Sequence[tuple[Scene, Inference]]
+Join = Callable[[Inference, TilePlan], NDArray[np.float32]]
+WAYS: dict[str, Join] = {
+    "kept": keep_cores,
+    "blended": blend,
+    "wide": lambda infer, plan: blend(
+        infer, dataclasses.replace(plan, blend=min(plan.halo, plan.tile // 2 - plan.halo))
+    ),
+}
 
 
 def main() -> None:
@@ -119,8 +128,8 @@ def row(data: Mapping[str, Images], tile: int, halo: int, seconds: float) -> dic
     result: dict[str, Any] = {"tile": tile, "halo": halo}
     tiles = pixels = 0
     for name, images in data.items():
-        for way in ("kept", "blended"):
-            maps = [getattr(stitch(infer, plan_of(scene, tile, halo)), way) for scene, infer in images]
+        for way, join in WAYS.items():
+            maps = [join(infer, plan_of(scene, tile, halo)) for scene, infer in images]
             counts = [Counts.of(p > THRESHOLD, scene.label) for p, (scene, _) in zip(maps, images, strict=True)]
             result[f"{name} f1 {way}"] = round(sum(counts, Counts()).f1, 4)
             result[f"{name} f1 {way} by image"] = [round(own.f1, 4) for own in counts]
@@ -134,20 +143,21 @@ def row(data: Mapping[str, Images], tile: int, halo: int, seconds: float) -> dic
 
 
 def plan_of(scene: Scene, tile: int, halo: int) -> TilePlan:
-    return TilePlan(scene.valid.shape[1], scene.valid.shape[0], tile, halo)
+    return TilePlan(scene.valid.shape[1], scene.valid.shape[0], tile, halo, blend_of(tile, halo))
 
 
 def seam(name: str, images: Images, tile: int, halo: int) -> dict[str, Any]:
-    """Mean and 99th percentile of the jumps across the borders of cores, elsewhere, and there in the blended map."""
-    found: dict[str, list[NDArray[np.float32]]] = {"across": [], "elsewhere": [], "blended_across": []}
+    """Mean and 99th percentile of the jumps across the borders of cores, by way of joining, and elsewhere."""
+    found: dict[str, list[NDArray[np.float32]]] = {way: [] for way in [*WAYS, "elsewhere"]}
     for scene, infer in images:
         plan = plan_of(scene, tile, halo)
-        joined = stitch(infer, plan)
-        three = (*jumps(joined.kept, scene.valid, plan), jumps(joined.blended, scene.valid, plan)[0])
-        for values, all_of in zip(three, found.values(), strict=True):
-            all_of.append(values)
+        for way, join in WAYS.items():
+            across, elsewhere = jumps(join(infer, plan), scene.valid, plan)
+            found[way].append(across)
+            if way == "kept":
+                found["elsewhere"].append(elsewhere)
     together = {kind: np.concatenate(parts) for kind, parts in found.items()}
-    result = {"data": name, "tile": tile, "halo": halo, "neighbours_across": together["across"].size}
+    result = {"data": name, "tile": tile, "halo": halo, "neighbours_across": together["kept"].size}
     for kind, values in together.items():
         result[f"{kind}_mean"] = round(float(values.mean()), 5)
         result[f"{kind}_p99"] = round(float(np.percentile(values, 99)), 4)

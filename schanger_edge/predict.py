@@ -10,19 +10,20 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.blending import Blender
 from schanger_edge.errors import SchangerError
 from schanger_edge.grid import Window
 from schanger_edge.pipeline import Background, Prefetch
 from schanger_edge.scene import Pair, PairTile, RowReader
 from schanger_edge.sessions import Session
 from schanger_edge.sessions.account import batch_taken
-from schanger_edge.tiling import Section, Tile, TilePlan, fill_invalid, pad_to_tile
+from schanger_edge.tiling import Section, Tile, TilePlan, blend_of, fill_invalid, pad_to_tile
 
 AHEAD = 2  # batches read ahead of inference, and batches waiting to be written, at least
 AHEAD_BYTES = 24 << 20  # of each: 256 rows are read at a time and a section is compressed at a time, both in bursts
@@ -45,8 +46,12 @@ class Sink(Protocol):
         """Take one tile's owned pixels (h, w); probability is None where no pixel is valid."""
         ...
 
-    def end(self) -> None:
-        """All pixels of the section have been taken."""
+    def end(self, edges: Mapping[str, NDArray[np.float32]]) -> None:
+        """All pixels of the section have been taken; `edges` is what its neighbours will ask for."""
+        ...
+
+    def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
+        """An edge that a section left, now or in an earlier run; None if it left none. Asked once, by a neighbour."""
         ...
 
 
@@ -71,8 +76,8 @@ class _Read:
     tile: Tile
     valid: NDArray[np.bool_]
     run: bool
-    """Whether it goes through the network: some owned pixel is valid."""
-    begins: Window | None
+    """Whether it goes through the network: some pixel in its reach is valid."""
+    begins: Section | None
     """The section of which it is the first."""
     ends: bool
     """Whether it is the last of its section."""
@@ -102,18 +107,19 @@ def predict(
     progress: Callable[[int], None] | None = None,
     observe: Callable[[Window, PairTile], None] | None = None,
 ) -> Flow:
-    """Predict every valid pixel of a pair exactly once.
+    """Predict every valid pixel of a pair, and hand it over exactly once.
 
-    No batch holds tiles of two sections, so that the pixels of a section don't depend on where a run began. Where the
-    pair has an area of interest, valid means inside it too; tiles that own none of it are not run, and where a section
-    has none the files are not read.
+    Tiles that overlap are blended by weights that sum to one on every valid pixel (see `tiling`). No batch holds tiles
+    of two sections, so that the pixels of a section don't depend on where a run began. Where the pair has an area of
+    interest, valid means inside it too; tiles with none of it in their reach are not run, and where a section has none
+    the files are not read.
 
     Args:
         pair: two dates on one grid.
         session: the model; its card gives tile, halo and the colours of invalid pixels.
         sink: takes the owned pixels of each tile, in order.
         batch: tiles per inference; the last one of a section may be smaller.
-        halo: context on each side of a tile, less than half of it; None takes the card's.
+        halo: context on each side of a tile's core, less than half the tile; None takes the card's.
         finished: windows of sections that an earlier run has finished; they are left out.
         progress: called with the number of scene pixels done so far, after each batch.
         observe: called in the reading thread with each window that is read and its pixels.
@@ -123,7 +129,8 @@ def predict(
     """
     began = time.perf_counter()
     halo = session.card.halo if halo is None else halo
-    plan = TilePlan(pair.grid.width, pair.grid.height, session.card.tile, halo)
+    tile = session.card.tile
+    plan = TilePlan(pair.grid.width, pair.grid.height, tile, halo, blend_of(tile, halo))
     column = COLUMN if pair.has_columns(COLUMN) else plan.width
     sections = [section for section in plan.sections(SECTION, column) if section.window not in finished]
     todo = sum(section.window.width * section.window.height for section in sections)
@@ -144,13 +151,10 @@ def predict(
         if progress:
             progress(done)
 
-    def write(results: tuple[tuple[_Read, ...], NDArray[np.float32] | None]) -> None:
-        _write(sink, *results)
-
     # Batches are put together by the reader, so that the network need not wait for that.
     reads = _batches(_read(pair, plan.tile, sections, session, observe), batch)
     reader = Prefetch(reads, _ahead(batch * plan.tile**2 * 6))
-    writer = Background(write, _ahead(batch * plan.tile**2 * 4))
+    writer = Background(_Joiner(sink).take, _ahead(batch * plan.tile**2 * 4))
     try:
         with reader, writer:
             for gathered in reader:
@@ -195,8 +199,8 @@ def _read(
     rows = RowReader(pair, arrived)
     with pair.environment(max((section.window.width for section in sections), default=0) + 2 * tile_side):
         for section in sections:
-            begins: Window | None = section.window
-            strips = [[(tile, pair.wanted(tile.owned)) for tile in strip] for strip in section.strips()]
+            begins: Section | None = section
+            strips = [[(tile, pair.wanted(tile.reach)) for tile in strip] for strip in section.strips()]
             columns = _columns(tile for strip in strips for tile, wanted in strip if _any(wanted))
             for strip in strips:
                 window, pixels = Window(0, 0, 0, 0), None
@@ -234,18 +238,18 @@ def _cut(
     tile: Tile,
     wanted: NDArray[np.bool_] | None,
     side: int,
-    begins: Window | None,
+    begins: Section | None,
     ends: bool,
 ) -> tuple[_Read, _Inputs | None]:
-    """One tile of a strip, whose pixels lie in `window`."""
-    rows, cols = tile.owned.slices_in(window)
+    """One tile of a strip, whose pixels lie in `window`; `wanted` is of its reach."""
+    rows, cols = tile.reach.slices_in(window)
     valid, inputs = pixels.valid[rows, cols], None
     if wanted is not None:
         valid = valid & wanted
     if valid.any():
         rows, cols = tile.window.slices_in(window)
         inputs = (pad_to_tile(pixels.before[:, rows, cols], side), pad_to_tile(pixels.after[:, rows, cols], side))
-    return _Read(tile, valid, inputs is not None, begins, ends), inputs
+    return _Read(tile, valid[tile.owned.slices_in(tile.reach)], inputs is not None, begins, ends), inputs
 
 
 def _batches(reads: Generator[tuple[_Read, _Inputs | None], None, None], batch: int) -> Iterator[_Batch]:
@@ -278,16 +282,38 @@ def _submit(session: Session, batch: _Batch, flow: Flow) -> _Result | None:
     return result
 
 
-def _write(sink: Sink, items: tuple[_Read, ...], probability: NDArray[np.float32] | None) -> None:
-    index = 0
-    for item in items:
-        owned = None
-        if item.run:
-            assert probability is not None
-            owned = probability[index, 0][item.tile.owned.slices_in(item.tile.window)]
-            index += 1
+class _Joiner:
+    """Hands what each tile settles to the sink."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._blender: Blender | None = None
+
+    def take(self, results: tuple[tuple[_Read, ...], NDArray[np.float32] | None]) -> None:
+        """Tiles in their order, and (n, 1, T, T) of those that were run."""
+        items, probability = results
+        index = 0
+        for item in items:
+            own = None
+            if item.run:
+                assert probability is not None
+                own = probability[index, 0, : item.tile.window.height, : item.tile.window.width]
+                index += 1
+            self._join(item, own)
+
+    def _join(self, item: _Read, probability: NDArray[np.float32] | None) -> None:
         if item.begins is not None:
-            sink.begin(item.begins)
-        sink.write(item.tile.owned, owned, item.valid)
+            self._blender = self._begin(item.begins)
+        assert self._blender is not None
+        owned = self._blender.add(item.tile, probability)
+        self._sink.write(item.tile.owned, owned if item.run else None, item.valid)
         if item.ends:
-            sink.end()
+            self._sink.end(self._blender.edges())
+
+    def _begin(self, section: Section) -> Blender:
+        above, left = (
+            self._sink.edge(neighbour, name) if neighbour and section.blend else None
+            for neighbour, name in ((section.above, "below"), (section.left, "beside"))
+        )
+        self._sink.begin(section.window)
+        return Blender(section, above, left)

@@ -1,13 +1,12 @@
 """Whole labelled images through the stream of `run`, handed on as the protocol hands on its tiles.
 
-So the scores of `evaluate` can be taken of what `run` gives: the same reading, the same tiles with their halo, and from
-each the pixels it owns.
+So the scores of `evaluate` can be taken of what `run` gives: the same reading, the same tiles, blended alike.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from schanger_edge.scene.layouts import LabelledFiles
 from schanger_edge.scene.protocol import LabelledTile
 from schanger_edge.scene.samples import LabelRule, Sample
 from schanger_edge.sessions import Session
-from schanger_edge.tiling import TilePlan
+from schanger_edge.tiling import TilePlan, blend_of
 
 
 def stitched_tiles(
@@ -28,13 +27,13 @@ def stitched_tiles(
 ) -> Iterator[tuple[LabelledTile, NDArray[np.float32]]]:
     """Every tile of all images with the probability (h, w) of its owned pixels, 0 where they are not valid.
 
-    An image is predicted as a whole before its first tile comes; memory is that of one image, five bytes a pixel.
+    An image is predicted as a whole before its first tile comes; memory is that of one image, a few bytes a pixel.
 
     Args:
         files: the images of both dates, which may lie on two grids, and labels on the grid of the first.
         rule: which label values count.
         session: the model.
-        halo: context on each side of a tile, less than half of it.
+        halo: context on each side of a tile's core, less than half the tile.
 
     Raises:
         SchangerError: a file is missing, damaged, or does not fit its partners.
@@ -45,7 +44,8 @@ def stitched_tiles(
             _check_size(pair.grid, label)
             image = _WholeImage(pair.grid)
             predict(pair, session, image, batch=session.best_batch, halo=halo)
-            plan = TilePlan(pair.grid.width, pair.grid.height, session.card.tile, halo)
+            tile_side = session.card.tile
+            plan = TilePlan(pair.grid.width, pair.grid.height, tile_side, halo, blend_of(tile_side, halo))
             for strip in plan.strips():
                 for tile in strip:
                     yield _labelled(entry, pair, label, tile.owned, image), image.probability[image.at(tile.owned)]
@@ -76,18 +76,23 @@ class _WholeImage:
         self._window = grid.window
         self.probability = np.zeros((grid.height, grid.width), np.float32)
         self.valid = np.zeros((grid.height, grid.width), np.bool_)
+        self._section = self._window
+        self._edges: dict[Window, dict[str, NDArray[np.float32]]] = {}
 
     def at(self, window: Window) -> tuple[slice, slice]:
         """Where a window lies in the arrays."""
         return window.slices_in(self._window)
 
     def begin(self, section: Window) -> None:
-        """Nothing is kept of sections."""
+        self._section = section
 
     def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
         if probability is not None:
             self.probability[self.at(window)] = np.where(valid, probability, 0)
             self.valid[self.at(window)] = valid
 
-    def end(self) -> None:
-        """Nothing is kept of sections."""
+    def end(self, edges: Mapping[str, NDArray[np.float32]]) -> None:
+        self._edges[self._section] = dict(edges)
+
+    def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
+        return self._edges[section].pop(name, None)

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,7 +80,7 @@ def put_rows(sink: Any, row: int, probability: NDArray[np.float32], valid: NDArr
     height, width = probability.shape
     sink.begin(Window(0, row, width, height))
     sink.write(Window(0, row, width, height), probability, valid)
-    sink.end()
+    sink.end({})
 
 
 @contextlib.contextmanager
@@ -114,6 +114,7 @@ class ArraySink:
         self.valid = np.zeros((height, width), bool)
         self.times = np.zeros((height, width), int)
         self.sections: list[Window] = []
+        self.edges: dict[Window, dict[str, NDArray[np.float32]]] = {}
 
     def begin(self, section: Window) -> None:
         assert not self.times[self._at(section)].any()
@@ -122,14 +123,18 @@ class ArraySink:
     def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
         assert window.intersection(self.sections[-1]) == window
         at = self._at(window)
-        assert (probability is None) == (not valid.any())
+        assert probability is not None or not valid.any()
         if probability is not None:
             self.probability[at] = probability
         self.valid[at] = valid
         self.times[at] += 1
 
-    def end(self) -> None:
+    def end(self, edges: Mapping[str, NDArray[np.float32]]) -> None:
         assert (self.times[self._at(self.sections[-1])] == 1).all()
+        self.edges[self.sections[-1]] = dict(edges)
+
+    def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
+        return self.edges[section].pop(name, None)  # asked once
 
     def _at(self, window: Window) -> tuple[slice, slice]:
         return window.slices_in(Window(0, 0, self.valid.shape[1], self.valid.shape[0]))

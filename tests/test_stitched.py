@@ -21,7 +21,7 @@ from schanger_edge.errors import DatasetError, ModelError, SchangerError
 from schanger_edge.evaluate import evaluate
 from schanger_edge.scores import Counts
 from schanger_edge.sessions import open_session
-from schanger_edge.tiling import TilePlan
+from schanger_edge.tiling import TilePlan, blend_of
 
 SIZES = {"a": (150, 211), "b": (64, 64), "c": (40, 90)}
 FOLDERS = ("A", "B", "label")
@@ -81,11 +81,13 @@ def test_equals_what_run_gives(root: Path, model: Path, tmp_path: Path) -> None:
 
 
 def test_halo_decides(root: Path, model: Path) -> None:
-    """A network that sees six pixels far is as if in one piece with a halo of six, and not with one of five."""
-    counts = {halo: evaluate(root, split="val", model=model, stitched=True, halo=halo).counts for halo in (0, 5, 6, 20)}
-    assert counts[6] == counts[20]
-    assert counts[0] != counts[6]
-    assert counts[5] != counts[6]
+    """A network that sees six pixels far is as if in one piece with a halo of twelve, and not with one of six."""
+    counts = {
+        halo: evaluate(root, split="val", model=model, stitched=True, halo=halo).counts for halo in (0, 6, 12, 20)
+    }
+    assert counts[12] == counts[20]
+    assert counts[0] != counts[12]
+    assert counts[6] != counts[12]
 
 
 def test_without_halo_it_is_the_protocol(root: Path, model: Path, tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
 
 
 def test_the_benchmark_measures_the_same(root: Path, model: Path) -> None:
-    """benchmarks/stitching.py keeps cores as `evaluate --stitched` does, for every halo."""
+    """benchmarks/stitching.py blends as `evaluate --stitched` does, for every halo."""
     stitching = load_benchmark("stitching")
     for halo in (0, 3, 8):
         counts = Counts()
@@ -150,6 +152,6 @@ def test_the_benchmark_measures_the_same(root: Path, model: Path) -> None:
             for name, (height, width) in SIZES.items():
                 arrays = [rasterio.open(root / "val" / folder / f"{name}.tif").read() for folder in FOLDERS]
                 scene = stitching.Scene(name, arrays[0], arrays[1], np.ones((height, width), bool), arrays[2][0] > 0)
-                kept = stitching.stitch(stitching.Inference(session, scene), TilePlan(width, height, 64, halo)).kept
-                counts += Counts.of(kept > 0.5, scene.label)
+                plan = TilePlan(width, height, 64, halo, blend_of(64, halo))
+                counts += Counts.of(stitching.blend(stitching.Inference(session, scene), plan) > 0.5, scene.label)
         assert counts == evaluate(root, split="val", model=model, stitched=True, halo=halo).counts

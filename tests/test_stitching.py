@@ -28,24 +28,24 @@ class Answers:
 
 
 @pytest.mark.parametrize("size", [(40, 33), (16, 16), (9, 50)])
-@pytest.mark.parametrize("halo", [0, 1, 3, 7])
-def test_weights_sum_to_one(stitching: ModuleType, size: tuple[int, int], halo: int) -> None:
-    joined = stitching.stitch(Answers(lambda col, row: 0.7), TilePlan(*size, 16, halo))
-    assert joined.blended == pytest.approx(np.full(size[::-1], 0.7), abs=1e-6)
-    assert (joined.kept == np.float32(0.7)).all()
+@pytest.mark.parametrize(("halo", "blend"), [(0, 0), (1, 1), (3, 1), (3, 3), (7, 1)])
+def test_weights_sum_to_one(stitching: ModuleType, size: tuple[int, int], halo: int, blend: int) -> None:
+    answers, plan = Answers(lambda col, row: 0.7), TilePlan(*size, 16, halo, blend)
+    assert stitching.blend(answers, plan) == pytest.approx(np.full(size[::-1], 0.7), abs=1e-6)
+    assert (stitching.keep_cores(answers, plan) == np.float32(0.7)).all()
 
 
-def test_blending_ramps_over_the_overlap(stitching: ModuleType) -> None:
-    """Two tiles that disagree: kept, all of it at one border; blended, in steps of equal height over the overlap."""
-    plan = TilePlan(24, 16, 16, 4)
-    joined = stitching.stitch(Answers(lambda col, row: col / 8), plan)
-    assert (joined.kept == np.repeat([0, 1], 12)).all()
-    assert joined.blended[3] == pytest.approx(np.r_[np.zeros(8), (np.arange(8) + 0.5) / 8, np.ones(8)], abs=1e-6)
+def test_blending_ramps_over_the_borders(stitching: ModuleType) -> None:
+    """Two tiles that disagree: kept, all of it at one border; blended, in steps of equal height on its two sides."""
+    answers, plan = Answers(lambda col, row: col / 8), TilePlan(24, 16, 16, 4, 2)
+    assert (stitching.keep_cores(answers, plan) == np.repeat([0, 1], 12)).all()
+    expected = np.r_[np.zeros(10), (np.arange(4) + 0.5) / 4, np.ones(10)]
+    assert stitching.blend(answers, plan)[3] == pytest.approx(expected, abs=1e-6)
 
 
 def test_jumps_are_told_apart_by_place(stitching: ModuleType) -> None:
     plan, valid = TilePlan(24, 24, 16, 4), np.ones((24, 24), bool)
-    kept = stitching.stitch(Answers(lambda col, row: (col + row) / 16), plan).kept
+    kept = stitching.keep_cores(Answers(lambda col, row: (col + row) / 16), plan)
     across, elsewhere = stitching.jumps(kept, valid, plan)
     assert (across == 0.5).all()
     assert across.size == 2 * 24

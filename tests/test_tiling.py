@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from schanger_edge.grid import Window
-from schanger_edge.tiling import TilePlan, axis_spans, fill_invalid, pad_to_tile
+from schanger_edge.tiling import TilePlan, axis_spans, blend_of, fill_invalid, pad_to_tile
 
 
 @pytest.mark.parametrize("tile", [16, 17, 64])
@@ -64,12 +64,56 @@ def test_sections_cover_the_scene_column_by_column(columns: int, tiles: int) -> 
         inside[section.window.slices_in(Window(0, 0, 400, 300))] = 1
         assert (in_section == inside).all()
         assert section.window.width <= columns + 64
-        last = section.window.row_end == 300
+        last = section.window.row_end == 300 or section.window.col_end == 400
         assert last or sum(map(len, section.strips())) >= tiles
         owned += in_section
     assert (owned == 1).all()
     tops = [(section.window.col_off, section.window.row_off) for section in sections]
     assert tops == sorted(tops)
+
+
+def test_sections_know_their_neighbours() -> None:
+    """Also where the last column is narrower: the sections of two columns hold the same strips."""
+    sections = {section.window: section for section in TilePlan(400, 300, 64, 8, 4).sections(5, 100)}
+    assert len({(window.row_off, window.row_end) for window in sections}) * 3 == len(sections)
+    for window, section in sections.items():
+        assert (section.above is None) == (window.row_off == 0)
+        assert (section.left is None) == (window.col_off == 0)
+        if section.above:
+            assert (section.above.row_end, section.above.col_off, section.above.col_end) == (
+                window.row_off, window.col_off, window.col_end
+            )  # fmt: skip
+            assert section.above in sections
+        if section.left:
+            assert (section.left.col_end, section.left.row_off, section.left.row_end) == (
+                window.col_off, window.row_off, window.row_end
+            )  # fmt: skip
+            assert section.left in sections
+
+
+@pytest.mark.parametrize(("tile", "halo"), [(64, 0), (64, 1), (64, 7), (64, 16), (64, 25), (64, 31), (17, 8)])
+def test_blended_tiles_reach_over_their_borders(tile: int, halo: int) -> None:
+    """Along an axis one tile or two reach a pixel, and what of a tile counts lies well inside it."""
+    blend = blend_of(tile, halo)
+    assert blend <= halo / 2
+    for length in (tile, tile + 1, 3 * tile, 5 * tile - 2 * halo, 331):
+        (section,) = TilePlan(length, 1, tile, halo, blend).sections(1, 10_000)
+        times, owned = np.zeros(length, int), np.zeros(length, int)
+        for part in next(section.strips()):
+            times[part.reach.col_off : part.reach.col_end] += 1
+            owned[part.owned.col_off : part.owned.col_end] += 1
+            assert part.reach.col_off == part.owned.col_off
+            assert part.reach.col_off in (0, *range(part.window.col_off + halo - blend, length))
+            assert part.reach.col_end <= part.window.col_end - (halo - blend) or part.reach.col_end == length
+        assert (owned == 1).all()
+        assert set(times) <= {1, 2}
+        assert (times == 2).sum() == 2 * blend * (len(section.across) - 1)
+
+
+@pytest.mark.parametrize("blend", [-1, 3, 5])
+def test_plan_refuses_to_blend_over_more_than_there_is(blend: int) -> None:
+    with pytest.raises(ValueError, match="cannot be blended"):
+        TilePlan(50, 50, tile=16, halo=6 if blend == 3 else 4, blend=blend)
 
 
 @pytest.mark.parametrize(("width", "height", "halo"), [(0, 5, 0), (5, 0, 0), (5, 5, 8), (5, 5, -1)])

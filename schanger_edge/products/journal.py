@@ -77,6 +77,11 @@ class Journal:
         """The folder of each finished section, in the order of rows, then columns."""
         return {_window(path): path for path in sorted(self._root.glob("*-*-*-*"))}
 
+    def path(self, section: Window) -> Path:
+        """The folder that a section has when it is finished."""
+        numbers = (section.row_off, section.col_off, section.height, section.width)
+        return self._root / "-".join(f"{number:08d}" for number in numbers)
+
     @contextlib.contextmanager
     def adding(self, section: Window) -> Iterator[Path]:
         """A folder for the files of one section, which counts as finished when the block succeeds.
@@ -84,16 +89,15 @@ class Journal:
         Raises:
             ProductError: the disk is full, or the files could not be written.
         """
-        numbers = (section.row_off, section.col_off, section.height, section.width)
-        name = "-".join(f"{number:08d}" for number in numbers)
-        with writing(self._root / name):
+        path = self.path(section)
+        with writing(path):
             folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._root))
             try:
                 yield folder
-                for path in folder.iterdir():
-                    flush(path)
+                for file in folder.iterdir():
+                    flush(file)
                 flush_folder(folder)
-                os.rename(folder, self._root / name)
+                os.rename(folder, path)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise

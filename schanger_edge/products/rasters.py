@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from schanger_edge.grid import Grid, Window
 from schanger_edge.products.cog import to_cog
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.mosaic import Band, mosaic
-from schanger_edge.products.staging import writing
+from schanger_edge.products.staging import reading, writing
 
 SCALE = 254
 """Probability 1.0 in probability.tif; 255 is left for nodata."""
@@ -94,6 +94,7 @@ class RasterSink:
         self._grid, self._threshold = grid, np.float32(threshold)
         self._journal, self._on_section = journal, on_section
         self._section: Window | None = None
+        self._asked: list[Path] = []
         self._pixels: dict[str, NDArray[np.uint8]] = {}
         self._counts = RasterCounts()
 
@@ -133,8 +134,21 @@ class RasterSink:
         np.bitwise_or(scaled, nodata, out=self._pixels["probability"][at])
         np.bitwise_or(is_change.view(np.uint8), nodata, out=self._pixels["change"][at])
 
-    def end(self) -> None:
-        """All pixels of the section have been taken: it becomes durable."""
+    def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
+        """An edge that a finished section left, see `end`; None where none of its tiles was run.
+
+        It is dropped when the section that begins next has become durable: nothing else needs it.
+        """
+        folder = self._journal.path(section)
+        if not _read_counts(folder).tiles_run:
+            return None
+        path = folder / f"{name}.npy"
+        self._asked.append(path)
+        with reading(path):
+            return np.asarray(np.load(path), np.float32)
+
+    def end(self, edges: Mapping[str, NDArray[np.float32]]) -> None:
+        """All pixels of the section have been taken: it becomes durable, with the edges that its neighbours ask for."""
         section = self._section
         if section is None or self._counts.total != section.width * section.height:
             raise RuntimeError(f"{self._counts.total} pixels came for {section}.")
@@ -146,10 +160,14 @@ class RasterSink:
                 ]
             for written in writes:
                 written.result()
+            for name, edge in edges.items():
+                np.save(folder / f"{name}.npy", edge)
             (folder / _COUNTS).write_text(json.dumps(dataclasses.asdict(self._counts)))
             if self._on_section:
                 self._on_section(folder, section)
         self._section = None
+        while self._asked:
+            self._asked.pop().unlink()
 
     def finish(self, probability: Path, change: Path) -> RasterCounts:
         """Join all sections to the two maps, with overviews, and check that the files are whole.
@@ -158,7 +176,7 @@ class RasterSink:
         """
         sections, counts = self._journal.sections(), RasterCounts()
         for folder in sections.values():
-            counts += RasterCounts(**json.loads((folder / _COUNTS).read_text()))
+            counts += _read_counts(folder)
         if counts.total != self._grid.width * self._grid.height:
             raise RuntimeError(f"{counts.total} of {self._grid.width * self._grid.height} pixels came before the end.")
         for name, target in (("probability", probability), ("change", change)):
@@ -166,6 +184,10 @@ class RasterSink:
             with quiet():
                 _join(parts, self._grid, name, target)
         return counts
+
+
+def _read_counts(folder: Path) -> RasterCounts:
+    return RasterCounts(**json.loads((folder / _COUNTS).read_text()))
 
 
 def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:

@@ -170,10 +170,10 @@ def test_every_pixel_of_a_section_comes_in_it(tmp_path):
                 sink.write(outside, probability[:10], valid[:10])
         sink.write(Window(0, 10, 12, 20), probability[10:, :12], valid[10:, :12])
         with pytest.raises(RuntimeError, match="240 pixels came for Window"):
-            sink.end()
+            sink.end({})
         sink.write(Window(11, 10, 9, 20), probability[10:, 11:], valid[10:, 11:])  # one column twice
         with pytest.raises(RuntimeError, match="420 pixels came for Window"):
-            sink.end()
+            sink.end({})
 
 
 @pytest.mark.parametrize("wrong", ["narrow", "double", "uint8"])
@@ -206,7 +206,7 @@ def test_tiles_land_in_their_places(tmp_path, height, bottom):
                 part = (slice(top, end), slice(left, right))
                 window = Window(left, top, right - left, end - top)
                 sink.write(window, probability[part] if valid[part].any() else None, valid[part])
-            sink.end()
+            sink.end({})
         sink.finish(tmp_path / "p.tif", tmp_path / "c.tif")
     with np.errstate(invalid="ignore"):
         expected = np.where(valid, np.rint(probability * np.float32(254)), 255)
@@ -257,7 +257,7 @@ for limit in map(int, sys.argv[2:]):
             sink = RasterSink(grid, threshold=0.5, journal=journal)
             sink.begin(grid.window)
             sink.write(grid.window, probability, np.ones((900, 900), bool))
-            sink.end()
+            sink.end({})
             sink.finish(folder / "probability.tif", folder / "change.tif")
         print("whole")
     except ProductError as error:
