@@ -58,7 +58,7 @@ class ModelCard:
         size: the network, `small` or `base`; other words for networks that are not SChanger.
         dataset: what the weights were trained on, in words or a dataset's name.
         tile: T, height and width of the input in pixels, a multiple of 16.
-        halo: pixels on each side of a tile that are read as context and dropped.
+        halo: context in pixels on each side of a core; tiles are blended over half of it, the rest is dropped.
         threshold: a pixel is change where its probability is greater.
         gsd: ground sample distance of the training images, metres per pixel; None where unknown.
         normalization: colour statistics of the two dates, as built into the graph.

@@ -44,7 +44,7 @@ def export(
     ] = None,
     normalization: Annotated[Path | None, typer.Option(help="JSON file with colour statistics instead.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of the input, a multiple of 16. Default: 256.")] = None,
-    halo: Annotated[int | None, typer.Option(help="Context dropped on each side of a tile. Default: 32.")] = None,
+    halo: Annotated[int | None, typer.Option(help="Context on each side of a core, in pixels. Default: 32.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Default threshold of the model. Default: 0.5.")] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel of the training images.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
