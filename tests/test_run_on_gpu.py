@@ -92,7 +92,7 @@ def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
     return make_tiff("a.tif", ground(200, 330)), make_tiff("b.tif", hole, nodata=0)
 
 
-@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize("batch", [1, 4, 8])
 @pytest.mark.parametrize("slots", [1, 2, 4])
 def test_the_files_of_the_cpu(
     batch: int, slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
