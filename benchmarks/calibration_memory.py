@@ -1,7 +1,7 @@
 """Peak memory of `schanger-edge calibrate` against the number of samples.
 
 `python benchmarks/calibration_memory.py MODEL --pairs SOURCE`: calibrates with 32 and with 512 samples, each in a fresh
-process, and reads the process's peak resident memory (ru_maxrss). Needs Linux and the `quantize` extra.
+process, and reads the process's peak resident memory (VmHWM). Needs Linux and the `quantize` extra.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `python benchmarks/memory.py` renders a scene of 2048 x 2048, all valid, repeats it to GeoTIFFs of the first size asked
 for, and these by VRTs to all sizes, so that 65536 x 65536 needs no disk for its inputs. Each size runs in a fresh
-process with all products, whose peak resident memory (ru_maxrss) is read. The network is one convolution, so that the
+process with all products, whose peak resident memory (VmHWM) is read. The network is one convolution, so that the
 largest takes minutes, not an hour. Needs Linux and the `quantize` extra.
 """
 
