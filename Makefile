@@ -1,6 +1,7 @@
 # Two commands: `make demo` and `make test`. Each sets up its own virtual environment, with uv where there is one.
 PYTHON ?= python3
 TORCH := torch==2.13.0
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .PHONY: demo test test-all lint clean help
@@ -16,11 +17,11 @@ demo: .venv-demo/.ready
 	@.venv-demo/bin/schanger-edge demo -o demo
 
 test: .venv/.ready
-	@.venv/bin/python -m pytest -m "not slow"
+	@.venv/bin/python -m pytest $(PARALLEL) -m "not slow"
 	@echo "all passed; the slow ones run with: make test-all"
 
 test-all: .venv/.ready
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest $(PARALLEL)
 
 lint: .venv/.ready
 	@.venv/bin/ruff check .
