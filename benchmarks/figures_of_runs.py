@@ -116,7 +116,7 @@ def roofline() -> str:
         stand, and {fused} with inverted residuals fused, whose squeeze-excite needs two passes over a block's input.
         [Floors projected for GPUs](docs/engines.md#floors)."""
     if found["load"][0] > QUIET:
-        return paragraph(f"{intro} The share of it that sessions reach is not measured on a quiet machine yet.")
+        return paragraph(f"{intro} The share of the floor that sessions reach is not measured on a quiet machine yet.")
     measured = f"""Measured on {machines("roofline")}: copy {fixed(machine["bandwidth_gb_per_second"], 1)} GB/s, float32
         matrix product {fixed(machine["fp32_gops"]["median"])} GFLOP/s; medians of {machine["fp32_gops"]["n"]}
         interleaved rounds."""

@@ -122,6 +122,20 @@ def test_a_new_result_reaches_the_page(figures: ModuleType, tmp_path: Path) -> N
     assert "| 99 | 12.3 |" in (tmp_path / "README.md").read_text()
 
 
+def test_shares_of_the_floor_are_shown_from_a_quiet_machine_only(
+    figures: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = figures.figures_of_runs
+    found = runs.result("roofline")
+    for load, shown in ((0.4, True), (0.6, False)):
+        monkeypatch.setattr(runs, "result", lambda name, load=load: {**found, "load": [load, load]})
+        text = runs.roofline()
+        assert ("not measured on a quiet machine" in text) == (not shown)
+        rows = [line for line in text.splitlines() if "| fp32 |" in line]
+        assert len(rows) == shown
+        assert all(f" {runs.percent(found['sessions'][0]['layers']['share'], 0)} % of " in row for row in rows)
+
+
 def test_a_block_without_a_function_is_an_error(figures: ModuleType) -> None:
     with pytest.raises(SystemExit, match="no function writes latency"):
         figures.fill("<!-- figures: latency -->\n<!-- /figures -->", figures.BLOCKS)
