@@ -4,13 +4,14 @@ TORCH := torch==2.13.0
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo test test-all lint clean help
+.PHONY: demo test test-all lint figures clean help
 
 help:
 	@echo "make demo      render a pair, find what changed, score it (no torch; a minute or two)"
 	@echo "make test      all tests but the slow ones"
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff, mypy, import-linter"
+	@echo "make figures   write the figures of README and docs from benchmarks/results/"
 	@echo "make clean     remove environments and results"
 
 demo: .venv-demo/.ready
@@ -28,6 +29,9 @@ lint: .venv/.ready
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+figures:
+	@$(PYTHON) benchmarks/figures.py
 
 clean:
 	rm -rf .venv .venv-demo demo

@@ -44,6 +44,7 @@ def main() -> None:
     card["scores"] = official_scores(options.score, model)
     write()
     figures = {"largest_difference_from_torch": difference, "scores": card["scores"]}
+    figures |= {"parameters": sum(p.numel() for p in network.parameters()), "bytes": model.stat().st_size}
     save(f"{options.name}-accuracy", {"method": __doc__, "trained_on": options.dataset, **figures})
 
 

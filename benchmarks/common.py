@@ -66,14 +66,17 @@ def peak_memory(*arguments: str | Path) -> tuple[float, float]:
 
 
 def official_scores(data: Sequence[str], model: Path) -> dict[str, dict[str, float]]:
-    """Scores by the official protocol on each NAME=ROOT:SPLIT, for a model's card."""
+    """Scores by the official protocol on each NAME=ROOT:SPLIT, for a model's card; `label_share` is that of change."""
     scores: dict[str, dict[str, float]] = {}
     for text in data:
         name, place = text.split("=", 1)
         root, split = place.rsplit(":", 1)
         result = schanger_edge.evaluate(root, split=split, model=model)
         keys = ("f1", "precision", "recall", "iou")
-        scores[name] = {**{key: round(getattr(result, key), 4) for key in keys}, "tiles": result.tiles}
+        counts = result.counts
+        share = (counts.true_positive + counts.false_negative) / counts.total
+        scores[name] = {key: round(getattr(result, key), 4) for key in keys}
+        scores[name] |= {"tiles": result.tiles, "label_share": round(share, 4)}
     return scores
 
 

@@ -39,6 +39,9 @@ class Convolution:
         weight: its weight tensor.
         depthwise: each channel by itself.
         macs: multiply-adds on one pair of tiles.
+        input_shape: (N, C, H, W) of its input, for one pair of tiles.
+        output_shape: the same of its output.
+        weight_shape: (outputs, inputs of a group, rows, columns).
     """
 
     name: str
@@ -47,6 +50,9 @@ class Convolution:
     weight: str
     depthwise: bool
     macs: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, ModelCard, str]:
@@ -110,18 +116,26 @@ def with_shapes(model: onnx.ModelProto, batch: int | None = None) -> onnx.ModelP
 
 
 def convolutions(model: onnx.ModelProto) -> list[Convolution]:
-    """All convolutions, in the order of the graph; their work is that of one pair of tiles."""
-    shaped = with_shapes(model, batch=1)
-    shapes = {info.name: [d.dim_value for d in info.type.tensor_type.shape.dim] for info in shaped.graph.value_info}
-    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    """All convolutions, in the order of the graph; their work and shapes are those of one pair of tiles.
+
+    Weights may be floating-point numbers or stand behind Q/DQ.
+    """
+    shaped = with_shapes(model, batch=1).graph
+    infos = (*shaped.input, *shaped.value_info, *shaped.output)
+    shapes = {info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim) for info in infos}
+    shapes |= {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     found = []
     for node in model.graph.node:
         if node.op_type == "Conv":
-            dims = weights[node.input[1]]
-            macs = math.prod(shapes.get(node.output[0], [0])) * math.prod(dims[1:])
+            inputs, weights, outputs = (shapes[name] for name in (*node.input[:2], node.output[0]))
             groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-            depthwise = groups > 1 and dims[1] == 1
-            found.append(Convolution(node.name, part_of(node.name), node.input[0], node.input[1], depthwise, macs))
+            found.append(
+                Convolution(
+                    node.name, part_of(node.name), node.input[0], node.input[1],
+                    depthwise=groups > 1 and weights[1] == 1, macs=math.prod(outputs) * math.prod(weights[1:]),
+                    input_shape=inputs, output_shape=outputs, weight_shape=weights,
+                )
+            )  # fmt: skip
     return found
 
 

@@ -1,0 +1,196 @@
+"""Blocks of figures on models and training: values from `benchmarks/results/*.json` in, Markdown out.
+
+Every measured number comes from a JSON. `tests/test_figures.py` looks at the literal text here too: a number in it must
+be on that test's list, with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from figure_text import fixed, paragraph, percent, result, significant, table
+
+
+def scores() -> str:
+    """The bundled model by the official protocol, its false alarms, and the demo."""
+    found = result("schanger-small-accuracy")
+    share = found["scores"]["egy_bcd"]["label_share"]
+    words = {
+        "levir/val": "two tiles of LEVIR-CD it did not see (`levir/val`)",
+        "synthetic": "rendered scenes it did not see",
+        "egy_bcd": f'EGY-BCD samples, never trained on; {percent(share, 0)} % is change, so "all changed" scores F1 '
+        f"{percent(2 * share / (1 + share))}",
+        "sztaki": "SZTAKI AirChange, 1.5 m, changes of all kinds",
+    }
+    rows = [
+        [text, str(own["tiles"]), *(percent(own[key]) for key in ("f1", "precision", "recall"))]
+        for name, text in words.items()
+        for own in [found["scores"][name]]
+    ]
+    intro = f"""Bundled model `schanger-small` ({found["parameters"]:,} parameters, {fixed(found["bytes"] / 1e6, 1)} MB,
+        FP32), by the official protocol: tiles of 256, threshold 0.5, pixels of the change class. It was trained on two
+        CPU cores in a few hours ([how](docs/models.md)), far from the published scores; none of these is an official
+        benchmark score."""
+    head = ["data", "tiles", "F1", "precision", "recall"]
+    return "\n\n".join((paragraph(intro), table(head, rows), paragraph(_false_alarms())))
+
+
+def _false_alarms() -> str:
+    pairs = [pair for pair in result("real-scenes")["pairs"] if pair["before"].startswith("sjer/")]
+    own, at_gsd = ([pair for pair in pairs if ("gsd" in pair) == resampled] for resampled in (False, True))
+    gsd, coarse = own[0]["grid_gsd"], at_gsd[0]["gsd"]
+    fine_shares, coarse_shares = (
+        " and ".join(f"{percent(pair['changed_share_of_valid'])} %" for pair in found) for found in (own, at_gsd)
+    )
+    demo = {key: percent(value) for key, value in result("demo")["scores"].items()}
+    return f"""On two pairs of flights at {gsd} m per pixel, in different seasons, between which nothing was built
+        (NEON, SJER), {fine_shares} of the area is called change at {gsd} m (with a warning), and {coarse_shares} with
+        `--gsd {coarse}`, the scale of the training data, at which each of the two scenes is smaller than a tile: all
+        false alarms. Dry grass and open woodland are not in its training data. SZTAKI says from the other side that
+        this model needs about {coarse} m. The demo's pair scores F1 {demo["f1"]} (precision {demo["precision"]}, recall
+        {demo["recall"]}) against its exact truth."""
+
+
+def int8() -> str:
+    """The bundled INT8 model."""
+    found = result("schanger-small-int8")
+    calibration, own, parent = found["calibration"], found["scores"], found["scores_of_the_parent"]
+    f1 = [percent(scores[data]["f1"]) for scores in (own, parent) for data in ("levir/val", "synthetic")]
+    agreement = calibration["agreement"]
+    return paragraph(
+        f"""The bundled INT8 model, `--model schanger-small-int8`, has {percent(calibration["int8_share_of_macs"], 0)} %
+        of the multiply-adds in INT8 ({len(calibration["kept_high_precision"])} parts were put back) and scores F1
+        {f1[0]} on `levir/val` and {f1[1]} on the rendered scenes, where its parent has {f1[2]} and {f1[3]}; on
+        {agreement["tiles"]} tiles held aside probability differs by {significant(agreement["mean_difference"])} on
+        average. On a CPU it is no faster than its parent (`schanger-edge compare` tells): it is meant for GPUs
+        (`benchmarks/bundle_int8.py`)."""
+    )
+
+
+def precision() -> str:
+    """What each precision loses, and the memory of calibrate."""
+    found, memory = result("precision"), result("calibration_memory")
+    words = {
+        "fp16": "FP16",
+        "int8": "INT8",
+        "int8+fp16": "INT8+FP16",
+        "per tensor": "INT8 with one scale per weight tensor",
+        "per date": "INT8 with a scale per date",
+    }
+    rows = [
+        [text, fixed(row["f1_loss"], 2), significant(row["mean_difference"])]
+        for name, text in words.items()
+        for row in [found["rows"][name]]
+    ]
+    intro = f"""What each precision loses on `{found["scored"]}`, calibrated on {found["samples"]} tiles of LEVIR-CD
+        (`benchmarks/precision.py`), in points of F1 against the labels; a negative loss is a gain:"""
+    samples = " and with ".join(str(run["samples"]) for run in memory["runs"])
+    peak = fixed(max(run["peak_mb"] for run in memory["runs"]) / 1000, 1)
+    after = f"""`calibrate` takes {peak} GB at its peak with {samples} samples (ratio {memory["ratio"]},
+        `benchmarks/calibration_memory.py`)."""
+    head = ["model", "F1 lost", "mean difference of probability"]
+    return "\n\n".join((paragraph(intro), table(head, rows), paragraph(after)))
+
+
+TILINGS = ((256, 0), (256, 16), (256, 32), (256, 64), (384, 32), (512, 64))
+DEFAULT, WIDER, PAIR = (256, 32), (384, 32), "joplin/pre_337-9136"
+
+
+def tiling() -> str:
+    """Tile, halo and joining."""
+    found = result("tiling")
+    by_tiling = {(row["tile"], row["halo"]): row for row in found["rows"]}
+    seams = {(seam["data"], seam["tile"], seam["halo"]): seam for seam in found["seams"]}
+    head = ["tile", "halo", "cost", "F1, `levir/val`", "F1, two rendered scenes", "jumps across borders"]
+    rows = [_tiling_row(by_tiling[key], seams[("levir/val", *key)]) for key in TILINGS]
+    intro = """Tiles overlap in `run`, which those of the official protocol don't. F1 of whole images, stitched as `run`
+        does (`evaluate --stitched`) and, in brackets, with overlapping tiles blended by linear weights; cost is pixels
+        through the network per pixel of a large scene; the last column is the mean jump of probability between
+        neighbours across the borders of tiles on `levir/val`, as a ratio to that elsewhere, again with blending in
+        brackets (`benchmarks/tiling.py`):"""
+    return "\n\n".join((paragraph(intro), table(head, rows), paragraph(_seams(by_tiling, seams, found.get("missing")))))
+
+
+def _tiling_row(row: Mapping[str, Any], seam: Mapping[str, Any]) -> list[str]:
+    f1 = [
+        f"{percent(row[f'{data} f1 kept'])} ({percent(row[f'{data} f1 blended'])})"
+        if f"{data} f1 kept" in row
+        else "not measured"
+        for data in ("levir/val", "rendered")
+    ]
+    kept, blended = (fixed(seam[f"{way}_mean"] / seam["elsewhere_mean"], 1) for way in ("across", "blended_across"))
+    default = ", the default" if (row["tile"], row["halo"]) == DEFAULT else ""
+    cost = fixed(row["network_pixels_per_pixel_large_scene"], 2)
+    return [str(row["tile"]), f"{row['halo']}{default}", cost, *f1, f"{kept} ({blended})"]
+
+
+def _seams(by_tiling: Mapping[Any, Any], seams: Mapping[Any, Any], missing: str | None) -> str:
+    images = zip(*(by_tiling[key]["levir/val f1 kept by image"] for key in (DEFAULT, WIDER)), strict=True)
+    changes = " and ".join(f"{100 * (wider - own):+.1f}" for own, wider in images)
+    own, without = seams[(PAIR, *DEFAULT)], seams[PAIR, DEFAULT[0], 0]
+    return f"""The two images of `levir/val` disagree: from tile {DEFAULT[0]} to {WIDER[0]} their F1 changes by
+        {changes} points. So tile and halo stay as they are, and blending brings no clear gain in F1. It would hide the
+        seams, which can be seen: with the default, jumps across borders on a real pair without labels (Joplin) have a
+        mean of
+        {fixed(own["across_mean"], 3)} and a 99th percentile of {fixed(own["across_p99"], 2)}, elsewhere
+        {fixed(own["elsewhere_mean"], 3)} and {fixed(own["elsewhere_p99"], 2)}, without a halo
+        {fixed(without["across_mean"], 3)} and {fixed(without["across_p99"], 2)}. A wider halo helps less than it costs;
+        the network also looks at the mean of each whole tile (squeeze-excite), which no halo makes equal.
+        {f"Not measured yet: {missing}." if missing else ""}"""
+
+
+def ablation() -> str:
+    """What each part of the training recipe brings."""
+    found = result("ablation")
+    words = {
+        "pre-trained": "pre-trained on single dates, as published",
+        "from scratch": "from scratch",
+        "pre-trained, without side losses": "pre-trained, without side losses",
+        "pre-trained, without temporal swap": "pre-trained, without temporal swap",
+    }
+    first = found["arms"]["pre-trained"]["mean"]
+    rows = [
+        [text, f"{fixed(arm['mean'], 2)} ± {fixed(arm['spread'], 2)}", f"{fixed(arm['mean'] / first, 2)} x"]
+        for name, text in words.items()
+        for arm in [found["arms"][name]]
+    ]
+    settings, held = found["settings"], " and ".join(f"`{name}`" for name in found["holdout"])
+    intro = f"""On one small budget, {found["steps"]} steps of {settings["batch"]} crops of {settings["tile"]} pixels,
+        with {len(found["seeds"])} seeds (`benchmarks/ablation.py`): trained on tiles of LEVIR-CD, scored on {held},
+        which no other tile touches, F1 with its standard deviation."""
+    return f"{paragraph(intro)}\n\n{table(['training', 'F1', 'against the first'], rows)}"
+
+
+def cpu_training() -> str:
+    """What makes a training step on a CPU faster, and that bfloat16 does not."""
+    found, parts = result("cpu-training"), result("bf16")["parts"]
+    words = {
+        "default allocator": "large blocks kept by the allocator",
+        "contiguous instead of channels_last": "channels_last",
+        "gradient of squeeze-excite's mean as a whole tensor": "squeeze-excite's mean as a sum, of small gradient",
+        "dilated convolution as it is": "the dilated convolution as nine interleaved ones",
+    }
+    variants = found["variants"]
+    rows = [[text, fixed(variants[name]["ratio"], 2)] for name, text in words.items()]
+    slower = [part["time_ratio"] for name, part in parts.items() if "convolution" in name or "depthwise" in name]
+    intro = f"""Time of a training step without each remedy, as a ratio to all of them together: two pairs of 128
+        pixels, {found["threads"]} threads of an {found["environment"]["device"]}, medians of {found["rounds"]}
+        interleaved rounds (`benchmarks/cpu_training.py`). With all of them a pair takes
+        {fixed(variants["all remedies"]["seconds_per_pair"], 2)} s."""
+    finite = "every gradient is finite" if all(part["finite"] for part in parts.values()) else "gradients are infinite"
+    after = f"""Frozen BatchNorm, which becomes part of its convolution, makes it
+        {fixed(variants["all remedies, BatchNorm frozen"]["ratio"], 2)}. bfloat16 does not pay: {finite}, but plain
+        convolutions are {fixed(min(slower))} to {fixed(max(slower))} times slower than in float32 on a CPU without
+        instructions for it (`benchmarks/bf16.py`)."""
+    return "\n\n".join((paragraph(intro), table(["without", "ratio"], rows), paragraph(after)))
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "scores": scores,
+    "int8": int8,
+    "precision": precision,
+    "tiling": tiling,
+    "ablation": ablation,
+    "cpu-training": cpu_training,
+}

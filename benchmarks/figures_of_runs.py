@@ -1,0 +1,168 @@
+"""Blocks of figures on runs and engines, as those of `figures_of_models.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from figure_text import fixed, machines, paragraph, percent, result, significant, table
+
+SPECIAL = {
+    "joplin/pre_337-9136": "two CRSs, half the ground in common",
+    "joplin/pre_337-10160": "two CRSs, another neighbour",
+    "cartosat/t1_nov_3_3": "float32 reflectance",
+    "naip/2009-08-18": "grids off by a row",
+    "sjer/2017_003": "declared nodata is data; nothing built",
+    "sjer/2017_062": "declared nodata is data; nothing built",
+}
+
+
+def real_scenes() -> str:
+    """What runs on real pairs without labels give."""
+    rows = []
+    for pair in result("real-scenes")["pairs"]:
+        options = [f"`--{name} {pair[name]}`" for name in ("grid", "gsd") if name in pair]
+        special = ", ".join([SPECIAL[pair["before"]], *options])
+        shares = (f"{percent(pair[key])} %" for key in ("valid_share", "changed_share_of_valid"))
+        rows.append([pair["before"], f"{fixed(pair['grid_gsd'], 1)} m", special, *shares])
+    intro = "Without labels, but with all the trouble of real pairs (`benchmarks/real_scenes.py`):"
+    return f"{intro}\n\n{table(['pair', 'GSD', 'what is special', 'valid', 'called change'], rows)}"
+
+
+def around() -> str:
+    """Speed, memory and durability of what lies around the network."""
+    rows = [
+        [*_overhead(), "`benchmarks/overhead.py`"],
+        [*_memory(), "`benchmarks/memory.py`"],
+        [*_scene_speed(), "`benchmarks/scene_speed.py`"],
+        [*_kill_resume(), "`benchmarks/kill_resume.py`"],
+        [
+            "bytes read from the two files against their size: how often a block is decoded; tiled and strips, same "
+            "grid and turned",
+            "at most 1.1, tested",
+            "`tests/scene/test_rows.py`",
+        ],
+        [
+            "tiled against one pass, exact integer network, halo at least its radius",
+            "equal on every valid pixel",
+            "`tests/test_predict.py`",
+        ],
+    ]
+    where = machines("overhead", "memory", "scene_speed", "kill_resume")
+    intro = f"Around the network, with a small stand-in network on {where}:"
+    return f"{paragraph(intro)}\n\n{table(['what', 'figure', 'method'], rows)}"
+
+
+def _overhead() -> tuple[str, str]:
+    found = result("overhead")
+    low, high = (fixed(value, 2) for value in found["cpu_ratio_range"])
+    what = (
+        f"CPU time of read + infer + write, {found['side']} x {found['side']} pixels, against a bare rasterio + ONNX "
+        "Runtime loop"
+    )
+    return what, f"{fixed(found['cpu_ratio_median'], 2)} x ({low} to {high}, {found['runs']} interleaved runs)"
+
+
+def _memory() -> tuple[str, str]:
+    found = result("memory")
+    sizes = " and ".join(f"{run['side']} x {run['side']}" for run in found["runs"])
+    peaks = " and ".join(f"{fixed(run['peak_mb'])} MB" for run in found["runs"])
+    return (
+        f"peak memory of a whole run, {sizes} pixels, with a network of one convolution",
+        f"{peaks} ({fixed(found['ratio'], 2)} x)",
+    )
+
+
+def _scene_speed() -> tuple[str, str]:
+    found = result("scene_speed")
+    runs = [(name, case["decoded"], run) for name, case in found["cases"].items() for run in case["runs"]]
+    waits = sorted({fixed(run["session"]) for _, _, run in runs})
+    what = (
+        f"a run whose network only waits ({', '.join(waits)} s), {found['side']} x {found['side']}, against the larger "
+        "of network and (read + write CPU) / cores; how often each block is decoded"
+    )
+    each = [f"{_kind(name)}: {fixed(run['ratio'], 2)} x, {fixed(decoded, 2)} times" for name, decoded, run in runs]
+    missing = SPEED_CASES - len(found["cases"])
+    return what, "; ".join([*each, f"{missing} other kinds of pairs not measured yet"] if missing else each)
+
+
+def _kind(case: str) -> str:
+    layout, dtype, grid = case.split("-")
+    return f"{layout} {dtype}, {grid} grid"
+
+
+SPEED_CASES = 8  # two layouts, two data types, two grids
+
+
+def _kill_resume() -> tuple[str, str]:
+    found = result("kill_resume")
+    what = (
+        f"runs killed with SIGKILL and resumed, {found['side']} x {found['side']} pixels, {found['kills']} kills in "
+        f"{found['rounds']} runs"
+    )
+    differing, again = len(found["differing"]), len(found["computed_again"])
+    return what, (f"{differing or 'no'} maps that differ by a byte, {again or 'no'} finished sections computed again")
+
+
+QUIET = 0.5  # load average above which shares of the floor mean little
+
+
+def roofline() -> str:
+    """What a pair of tiles costs at least, and the share of the floor that sessions reach."""
+    found = result("roofline")
+    layers, fused = (_cost(found["costs"]["fp32"][form]) for form in ("layers", "fused"))
+    machine = found["machine"]
+    intro = f"""Where the floor lies (`benchmarks/roofline.py`): in FP32 a pair of tiles takes {layers} as the layers
+        stand, and {fused} with inverted residuals fused, whose squeeze-excite needs two passes over a block's input.
+        [Floors projected for GPUs](docs/engines.md#floors)."""
+    if found["load"][0] > QUIET:
+        return paragraph(f"{intro} The share of the floor that sessions reach is not measured on a quiet machine yet.")
+    measured = f"""Measured on {machines("roofline")}: copy {fixed(machine["bandwidth_gb_per_second"], 1)} GB/s, float32
+        matrix product {fixed(machine["fp32_gops"]["median"])} GFLOP/s; medians of {machine["fp32_gops"]["n"]}
+        interleaved rounds."""
+    rows = [
+        [row["session"], row["precision"], fixed(row["milliseconds"]["median"]), *(_share(row[form]) for form in FORMS)]
+        for row in found["sessions"]
+    ]
+    head = ["session", "model", "ms a pair", "share of the layers' floor", "of the fused floor"]
+    return f"{paragraph(f'{intro} {measured}')}\n\n{table(head, rows)}"
+
+
+FORMS = ("layers", "fused")
+
+
+def _cost(cost: Mapping[str, Any]) -> str:
+    return (
+        f"{fixed(cost['macs']['total'] / 1e9, 2)} G multiply-adds and moves at least {fixed(cost['bytes'] / 1e9, 2)} GB"
+    )
+
+
+def _share(floor: Mapping[str, Any]) -> str:
+    return f"{percent(floor['share'], 0)} % of {fixed(floor['floor_ms'])} ms ({floor['bound']})"
+
+
+def projections() -> str:
+    """Floors of GPUs by their datasheets."""
+    found = result("roofline")["projections"]
+    kinds = [(precision, form) for precision in found["devices"][0]["floors"] for form in FORMS]
+    rows = [
+        [
+            device["name"],
+            f"{device['bandwidth']:g}",
+            *(significant(device["floors"][precision][form]["floor_ms"]) for precision, form in kinds),
+        ]
+        for device in found["devices"]
+    ]
+    intro = f"""Least milliseconds of a pair of tiles, {found["note"]}: the counted bytes and multiply-adds
+        (`benchmarks/roofline.py`) divided by memory bandwidth and dense matrix rate, the larger of both. Real engines
+        take longer; batches small enough for a cache may take less."""
+    head = ["device", "GB/s", *(f"{precision.upper()}, {form}" for precision, form in kinds)]
+    return f"{paragraph(intro)}\n\n{table(head, rows)}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "real-scenes": real_scenes,
+    "around": around,
+    "roofline": roofline,
+    "projections": projections,
+}
