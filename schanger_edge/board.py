@@ -5,6 +5,7 @@ Every function takes the folder that stands for `/`, and answers in words; what 
 
 from __future__ import annotations
 
+import platform
 import re
 import subprocess
 from pathlib import Path
@@ -75,6 +76,12 @@ def sees_nvidia_card(root: Path) -> bool:
         text_of(folder / "vendor").strip() == NVIDIA_VENDOR and text_of(folder / "class").startswith(DISPLAY_CLASS)
         for folder in (root / "sys/bus/pci/devices").glob("*")
     )
+
+
+def processor(root: Path) -> str:
+    """The CPU's name as Linux tells it; elsewhere what Python knows, which may be nothing."""
+    found = re.search(r"^model name\s*: (.+)$", text_of(root / "proc/cpuinfo"), re.M)
+    return found[1].strip() if found else platform.processor()
 
 
 def memory(root: Path) -> str:

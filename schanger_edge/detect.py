@@ -142,7 +142,7 @@ def detect(
         also: further formats of the polygons: `geoparquet` (changes.parquet), `flatgeobuf` (changes.fgb).
         stac: also write item.json, a STAC item; where CRS or dates are unknown a warning says so instead.
         dates: when the two images were taken, such as `2021-06-03`; None takes what their files say.
-        device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
+        device: `cpu`, `cpu:openvino`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         threads: CPU threads of the engine; None takes all.
         resume: go on with what an unfinished run left in `output`; where nothing is left, begin.

@@ -16,14 +16,16 @@ from schanger_edge import board
 from schanger_edge._version import __version__
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import plans
-from schanger_edge.sessions.devices import usable_engine
+from schanger_edge.sessions.devices import openvino_installed, usable_engine
 from schanger_edge.sessions.flavour import INSTALL, MODULES, WORDS, load_flavour
 from schanger_edge.sessions.gpu import driver_present, find_gpu
 from schanger_edge.sessions.ort import available_cores
+from schanger_edge.sessions.ov import has_bf16, load_openvino, version_of
 
 EXTRAS = {
     "tensorrt": ("tensorrt", "cuda.bindings or pycuda"),
     "rtx": ("tensorrt_rtx",),
+    "openvino": ("openvino",),
     "products": ("rio_cogeo", "pystac", "pyarrow"),
     "station": ("watchdog", "distributed"),
     "quantize": ("onnx", "onnxconverter_common", "matplotlib"),
@@ -63,7 +65,7 @@ def doctor(root: Path = Path("/")) -> Report:
         "schanger-edge": __version__,
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         **board.board(root),
-        "processor": f"{available_cores()} cores",
+        "processor": ", ".join(filter(None, (board.processor(root), f"{available_cores()} cores"))),
         "memory": board.memory(root),
         "Python": platform.python_version(),
         "GDAL": rasterio.__gdal_version__,
@@ -72,6 +74,7 @@ def doctor(root: Path = Path("/")) -> Report:
     missing: dict[str, str] = {}
     _look_at_gpu(root, facts, missing)
     _look_at_tensorrt(facts, missing)
+    _look_at_openvino(facts, missing)
     for extra, packages in EXTRAS.items():
         if absent := [names for names in packages if not any(map(_is_installed, names.split(" or ")))]:
             missing[f"extra {extra}"] = f"{', '.join(absent)}: {INSTALL.get(extra, _pip(extra))}"
@@ -116,6 +119,19 @@ def _look_at_tensorrt(facts: dict[str, str], missing: dict[str, str]) -> None:
         except SessionError as error:
             if _is_installed(package):
                 missing[WORDS[name]] = str(error)
+
+
+def _look_at_openvino(facts: dict[str, str], missing: dict[str, str]) -> None:
+    """Version, and whether it can use bfloat16 here; of what is installed and does not work, why."""
+    if not openvino_installed():
+        return
+    try:
+        openvino = load_openvino()
+        bf16 = has_bf16(openvino.Core())
+    except (SessionError, RuntimeError) as error:
+        missing["OpenVINO"] = str(error)
+        return
+    facts["OpenVINO"] = f"{version_of(openvino)} (FP32{' and bfloat16' if bf16 else '; this CPU has no bfloat16'})"
 
 
 def _is_installed(package: str) -> bool:

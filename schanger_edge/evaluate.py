@@ -113,7 +113,7 @@ def evaluate(
         split: `test`, `val`, `train`; "." where the root itself holds the folders.
         model: an .onnx file or the name of a bundled model.
         json_file: where to write the result as JSON.
-        device: `cpu`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
+        device: `cpu`, `cpu:openvino`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
         label_rule: which label values mean change, see `LabelRule.for_files`.
         gallery: where to write an HTML page of the images with most wrong pixels.

@@ -27,6 +27,12 @@ def standin() -> ModuleType:
     return load_benchmark("standin")
 
 
+@pytest.fixture(autouse=True)
+def _auto_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--device auto` tries nothing and keeps ONNX Runtime, whatever extra is installed here."""
+    monkeypatch.setattr("schanger_edge.sessions.devices.openvino_installed", lambda: False)
+
+
 @pytest.fixture
 def make_tiff(tmp_path: Path) -> Callable[..., Path]:
     """make_tiff(name, data (C, H, W), transform=, crs=, nodata=, mask=, alpha=, **creation options)."""

@@ -35,6 +35,7 @@ from schanger_edge.model_card import (
 )
 from schanger_export.cards import PRODUCER, compose_card
 from schanger_export.checkpoints import load_network, read_card, weights_sha256
+from schanger_export.folded import fold
 from schanger_export.network import SChanger, Size
 from schanger_export.parity import image_like_tiles, largest_difference
 
@@ -133,7 +134,7 @@ def export_model(network: SChanger, target: Path, card: ModelCard) -> ExportRepo
     module = ProbabilityModule(network, card.normalization)
     tiles = image_like_tiles(PARITY_TILES, card.tile)
     with replacing(target, ModelError) as temporary:
-        model = _traced(module, card.tile)
+        model = _traced(ProbabilityModule(network, card.normalization, folded=True), card.tile)
         _finish(model, card)
         onnx.save_model(model, str(temporary))
         _check_graph(temporary)
@@ -161,6 +162,7 @@ class ProbabilityModule(nn.Module):
     Args:
         network: copied, so that the caller's stays in its mode and on its device.
         normalization: colour statistics of both dates.
+        folded: see `folded`.
     """
 
     before_mean: Tensor
@@ -168,9 +170,11 @@ class ProbabilityModule(nn.Module):
     after_mean: Tensor
     after_scale: Tensor
 
-    def __init__(self, network: SChanger, normalization: Normalization) -> None:
+    def __init__(self, network: SChanger, normalization: Normalization, folded: bool = False) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).cpu().float()
+        if folded:
+            fold(self.network.eval())
         for date, statistics in zip(INPUT_NAMES, (normalization.before, normalization.after), strict=True):
             mean, scale = _mean_and_scale(statistics)
             self.register_buffer(f"{date}_mean", mean)

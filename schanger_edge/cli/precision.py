@@ -108,7 +108,9 @@ def compare(
     second: Annotated[str, typer.Argument(help="The same.")],
     pairs: Pairs = None,
     tiles: Annotated[int, typer.Option(help="How many tiles.")] = 32,
-    device: Annotated[str, typer.Option(help="Where .onnx files run: cpu, cuda, cuda:onnxruntime, auto.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Where .onnx files run: cpu, cpu:openvino, cuda, cuda:onnxruntime, auto.")
+    ] = "cpu",
     cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
     worst: Annotated[Path | None, typer.Option(help="Also write a PNG of the tiles that differ most.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,

@@ -77,7 +77,8 @@ def run(
         str | None, _further(help="When the images were taken, for STAC: 2019-05-01,2021-06-03 (from the files).")
     ] = None,
     device: Annotated[
-        str, _engine(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto: the best of them that is there.")
+        str,
+        _engine(help="cpu, cpu:openvino[:bf16], cuda (TensorRT), cuda:onnxruntime, or auto: the best that is there."),
     ] = "auto",
     cuda: Annotated[BindingOption | None, _engine(help="Package that reaches CUDA (what is installed).")] = None,
     threads: Annotated[int | None, _engine(help="CPU threads (all).")] = None,

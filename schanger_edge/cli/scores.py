@@ -24,7 +24,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Which split; . where ROOT itself holds A, B, label.")] = "test",
     model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
-    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda, cuda:onnxruntime, auto.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where it runs: as of `run`.")] = "cpu",
     cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
     label_rule: Annotated[

@@ -105,8 +105,9 @@ def open_session(
 
     Args:
         model: an .onnx file that keeps the contract of `model_card`, or a TensorRT plan with its sidecar.
-        device: `cpu` (ONNX Runtime), `cuda` (TensorRT or TensorRT-RTX; a plan is built into the user's cache first),
-            `cuda:onnxruntime` (its CUDA provider), or `auto`: TensorRT, else that provider, else the CPU.
+        device: `cpu` (ONNX Runtime), `cpu:openvino` (FP32; `cpu:openvino:bf16` where the CPU has it), `cuda` (TensorRT
+            or TensorRT-RTX; a plan is built into the user's cache first), `cuda:onnxruntime` (its CUDA provider), or
+            `auto`: TensorRT, else that provider, else the CPU, by OpenVINO where a trial finds it exact and faster.
         threads: threads of a CPU engine; None takes all cores this process may use.
         binding: by whom CUDA is reached, `cuda-python` or `pycuda`; None takes what imports.
         progress: told (phase, done, total) while a plan is built.

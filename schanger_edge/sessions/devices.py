@@ -1,7 +1,8 @@
-"""Which engine a device's name stands for: `cpu`, `cuda` (TensorRT), `cuda:onnxruntime`, `auto`."""
+"""Which engine a device's name stands for: `cpu`, `cpu:openvino`, `cuda` (TensorRT), `cuda:onnxruntime`, `auto`."""
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +17,14 @@ from schanger_edge.sessions.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.flavour import load_flavour
 from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
 from schanger_edge.sessions.ort import CUDA_PROVIDER, OnnxRuntimeSession
+from schanger_edge.sessions.ov import OpenVinoSession
 from schanger_edge.sessions.plans import SUFFIX, PlanCard, Target, read_plan_card
 from schanger_edge.sessions.tensorrt import SLOTS, TensorRTSession
+from schanger_edge.sessions.trial import verdict
 
 AUTO, CPU, CUDA, CUDA_ONNXRUNTIME = "auto", "cpu", "cuda", "cuda:onnxruntime"
-DEVICES = (AUTO, CPU, CUDA, CUDA_ONNXRUNTIME)
+CPU_OPENVINO, CPU_OPENVINO_BF16 = "cpu:openvino", "cpu:openvino:bf16"
+DEVICES = (AUTO, CPU, CPU_OPENVINO, CPU_OPENVINO_BF16, CUDA, CUDA_ONNXRUNTIME)
 
 
 class Wish(NamedTuple):
@@ -43,7 +47,10 @@ def open_on(model: Path, device: str, wish: Wish) -> Session:
     elif device == AUTO:
         session, chosen = _automatic(model, wish)
     else:
-        openers = {CPU: _onnxruntime, CUDA: _tensorrt, CUDA_ONNXRUNTIME: _onnxruntime_on_cuda}
+        openers = {
+            CPU: _onnxruntime, CPU_OPENVINO: _openvino, CPU_OPENVINO_BF16: _openvino_in_bf16,
+            CUDA: _tensorrt, CUDA_ONNXRUNTIME: _onnxruntime_on_cuda,
+        }  # fmt: skip
         session, chosen = openers[device](model, wish), f"device {device}, as asked"
     session.chosen = chosen
     return session
@@ -63,23 +70,49 @@ def _automatic(model: Path, wish: Wish) -> tuple[Session, str]:
                 continue
             session.notes[:0] = reasons
             return session, f"auto: {' '.join(reasons) or 'the first choice is here'}"
-    session = _onnxruntime(model, wish)
+    session, compared = _faster_on_cpu(model, wish)
+    reasons += [f"{compared}."] if compared else []
     session.notes.append(f"on the CPU ({session.card.precision}): {' '.join(reasons)}")
     return session, f"auto: {' '.join(reasons)}"
+
+
+def _faster_on_cpu(model: Path, wish: Wish) -> tuple[Session, str]:
+    """OpenVINO where it is installed, exact enough and faster, else ONNX Runtime; and what the trial found."""
+    reference = _onnxruntime(model, wish)
+    if not openvino_installed():
+        return reference, ""
+    try:
+        candidate = _openvino(model, wish)
+        found = verdict(reference, candidate)
+    except SchangerError as error:
+        return reference, str(error).removesuffix(".")
+    taken, other = (candidate, reference) if found.taken else (reference, candidate)
+    other.close()
+    return taken, found.words
+
+
+def openvino_installed() -> bool:
+    """Whether the package is there; it is not imported."""
+    return importlib.util.find_spec("openvino") is not None
 
 
 def usable_engine() -> str:
     """What `auto` would take, in words, without opening or building anything."""
     if not driver_present():
-        return f"ONNX Runtime on the CPU: {NO_DRIVER}"
+        return f"{_usable_on_cpu()}: {NO_DRIVER}"
     try:
         trt, device = load_flavour(), find_gpu()
         check_capability(trt, device.capability)
     except SessionError as error:
         if CUDA_PROVIDER in onnxruntime.get_available_providers():
             return f"ONNX Runtime on the GPU: {error}"
-        return f"ONNX Runtime on the CPU: {error} {_no_provider()}"
+        return f"{_usable_on_cpu()}: {error} {_no_provider()}"
     return f"{trt.words} on {device.name}"
+
+
+def _usable_on_cpu() -> str:
+    either = "ONNX Runtime or OpenVINO" if openvino_installed() else "ONNX Runtime"
+    return f"{either} on the CPU{', whichever a short trial finds faster' if openvino_installed() else ''}"
 
 
 def _tensorrt(model: Path, wish: Wish) -> Session:
@@ -139,6 +172,14 @@ def _careful() -> _How:
 
 def _onnxruntime(model: Path, wish: Wish) -> Session:
     return OnnxRuntimeSession(model, wish.threads)
+
+
+def _openvino(model: Path, wish: Wish) -> Session:
+    return OpenVinoSession(model, wish.threads)
+
+
+def _openvino_in_bf16(model: Path, wish: Wish) -> Session:
+    return OpenVinoSession(model, wish.threads, "bf16")
 
 
 def _onnxruntime_on_cuda(model: Path, wish: Wish) -> Session:

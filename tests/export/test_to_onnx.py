@@ -92,7 +92,7 @@ def test_graph_is_clean(graph: Any) -> None:
     counts = collections.Counter(node.op_type for node in graph.graph.node)
     clutter = {"Shape", "Gather", "Range", "Slice", "Constant", "ConstantOfShape", "Unsqueeze", "Identity", "Reshape"}
     assert not clutter & counts.keys()
-    assert counts["BatchNormalization"] == 10  # two in each attention block, with no convolution before them
+    assert not counts["BatchNormalization"]
     assert counts["Resize"] == 8
     assert counts["Split"] == 10  # one per temporal fusion
     assert len({i.name for i in graph.graph.initializer}) == len(graph.graph.initializer)

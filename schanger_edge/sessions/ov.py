@@ -1,0 +1,129 @@
+"""OpenVINO on the CPU: reads the model file itself and runs beside ONNX Runtime, which stays the reference.
+
+The package is `openvino`, not ONNX Runtime's plug-in for it (`onnxruntime-ep-openvino`): the plug-in has the same
+library inside, but offers no device on processors that are not Intel's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.model_card import INPUT_NAMES
+from schanger_edge.sessions import check_probability
+from schanger_edge.sessions.ort import available_cores, read_card
+
+CPU = "CPU"
+INSTALL = "pip install 'schanger-edge[openvino]'"
+
+Precision = Literal["f32", "bf16"]
+
+
+class OpenVinoSession:
+    """See `sessions.Session`.
+
+    Args:
+        model: an .onnx file.
+        threads: None takes all cores this process may use.
+        precision: of the arithmetic; `bf16` rounds every product's factors to 8 bits of mantissa.
+    """
+
+    max_batch = None
+    best_batch, slots = 1, 1  # on a CPU more at once cost more per tile
+    typing: str | None = None
+    flags: tuple[str, ...] = ()
+    plan_sha256: str | None = None
+    timings: Sequence[tuple[str, float]] = ()
+    chosen = ""
+
+    def __init__(self, model: Path, threads: int | None = None, precision: Precision = "f32") -> None:
+        openvino = load_openvino()
+        threads = threads or available_cores()
+        self.model, self.notes = model, list[str]()
+        self.card, self.model_sha256 = read_card(model)
+        self._core = openvino.Core()
+        if precision == "bf16" and not has_bf16(self._core):
+            raise SessionError("this CPU has no bfloat16 (AVX-512 BF16 or AMX): use --device cpu:openvino.")
+        # Threads are not tied to cores: reading and writing need them meanwhile.
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
+        self._options = {**hints, "INFERENCE_NUM_THREADS": threads}
+        plural = "" if threads == 1 else "s"
+        self.device = f"OpenVINO {version_of(openvino)} (CPU, {threads} thread{plural}, {precision})"
+        self._requests: dict[int, Any] | None = {}
+        self._request(1)
+
+    def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        try:
+            results = self._request(len(before)).infer(dict(zip(INPUT_NAMES, (before, after), strict=True)))
+        except RuntimeError as error:
+            raise SessionError(f"OpenVINO failed on {self.model.name}: {_last_line(error)}") from error
+        probability: NDArray[np.float32] = results[0]
+        check_probability(probability, (before.shape[0], 1, *before.shape[2:]))
+        return probability
+
+    def _request(self, pairs: int) -> Any:
+        """What runs batches of this size; fixed shapes are faster than a dynamic batch."""
+        if self._requests is None:
+            raise SessionError("the session is closed.")
+        if pairs not in self._requests:
+            shape = [pairs, 3, self.card.tile, self.card.tile]
+            try:
+                network = self._core.read_model(self.model)
+                network.reshape(dict.fromkeys(INPUT_NAMES, shape))
+                compiled = self._core.compile_model(network, CPU, self._options)
+            except RuntimeError as error:
+                raise ModelError(f"OpenVINO cannot load {self.model}: {_last_line(error)}") from error
+            self._requests[pairs] = compiled.create_infer_request()
+        return self._requests[pairs]
+
+    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        probability = self.run(before, after)
+        return lambda: probability
+
+    def close(self) -> None:
+        self._requests = None
+
+    def __enter__(self) -> OpenVinoSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load_openvino() -> Any:
+    """The package.
+
+    Raises:
+        SessionError: it is not installed or does not load.
+    """
+    try:
+        return importlib.import_module("openvino")
+    except ModuleNotFoundError as error:
+        raise SessionError(f"OpenVINO is not installed: {INSTALL}.") from error
+    except (ImportError, OSError) as error:  # a library of it is missing
+        raise SessionError(f"OpenVINO does not load ({_last_line(error)}): install it again, {INSTALL}.") from error
+
+
+def version_of(openvino: Any) -> str:
+    """`2026.4.1`, without the build."""
+    return str(openvino.__version__).split("-", 1)[0]
+
+
+def has_bf16(core: Any) -> bool:
+    """Whether the CPU computes with bfloat16."""
+    return "BF16" in core.get_property(CPU, "OPTIMIZATION_CAPABILITIES")
+
+
+def _last_line(error: Exception) -> str:
+    """The last that says something; OpenVINO begins with places in its own source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

@@ -1,0 +1,115 @@
+"""Whether OpenVINO shall run a model on this CPU: exact enough and faster than ONNX Runtime, tried once and remembered.
+
+Which of the two is faster depends on the processor and the network, so `--device auto` measures: a few runs of each on
+one made-up pair of tiles. The verdict lies in the engine cache, by all it depends on; it takes seconds otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge import board
+from schanger_edge.errors import SessionError
+from schanger_edge.files import replacing
+from schanger_edge.sessions import Session
+from schanger_edge.sessions.plans import engine_cache
+
+PARITY = 1e-3
+WORTH = 0.9  # of ONNX Runtime's time; nearer to it, the choice would hang on chance
+RUNS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a trial found.
+
+    Attributes:
+        difference: largest absolute difference in probability to ONNX Runtime, 0-1.
+        ratio: OpenVINO's time as a share of ONNX Runtime's, medians of interleaved runs of one pair of tiles.
+    """
+
+    difference: float
+    ratio: float
+
+    @property
+    def taken(self) -> bool:
+        """Exact enough and worth it."""
+        return self.difference <= PARITY and self.ratio <= WORTH  # false for NaN
+
+    @property
+    def words(self) -> str:
+        """Such as `OpenVINO takes 0.60 of ONNX Runtime's time here and differs by up to 2e-06 in probability`."""
+        return (
+            f"OpenVINO takes {self.ratio:.2f} of ONNX Runtime's time here and differs by up to {self.difference:.1g} "
+            "in probability"
+        )
+
+
+def verdict(reference: Session, candidate: Session) -> Verdict:
+    """The verdict on two open sessions of one model, remembered or found now.
+
+    Args:
+        reference: ONNX Runtime's.
+        candidate: OpenVINO's.
+    """
+    place = _place(reference, candidate)
+    remembered = _read(place) if place else None
+    if remembered:
+        return remembered
+    found = _compare(reference, candidate)
+    if place:
+        with contextlib.suppress(OSError, SessionError):  # a cache that cannot be written costs the next run seconds
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(place, SessionError) as temporary:
+                temporary.write_text(json.dumps(dataclasses.asdict(found)))
+    return found
+
+
+def _place(reference: Session, candidate: Session) -> Path | None:
+    """Where the verdict lies; the devices' words hold versions, threads and precision."""
+    facts = (reference.model_sha256, reference.device, candidate.device, board.processor(Path("/")))
+    digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    try:
+        return engine_cache() / f"openvino-{digest[:16]}.json"
+    except SessionError:  # this user has no home folder
+        return None
+
+
+def _read(place: Path) -> Verdict | None:
+    try:
+        values = json.loads(place.read_text())
+        return Verdict(float(values["difference"]), float(values["ratio"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _compare(reference: Session, candidate: Session) -> Verdict:
+    tiles = _tiles(reference.card.tile)
+    wanted, got = reference.run(*tiles), candidate.run(*tiles)  # the first run of each warms it
+    seconds = [(_seconds(reference, tiles), _seconds(candidate, tiles)) for _ in range(RUNS)]
+    first, second = (statistics.median(times) for times in zip(*seconds, strict=True))
+    return Verdict(float(np.abs(wanted - got).max()), second / first)
+
+
+def _seconds(session: Session, tiles: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> float:
+    began = time.perf_counter()
+    session.run(*tiles)
+    return time.perf_counter() - began
+
+
+def _tiles(tile: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A pair of tiles with patches and edges, some of which change, in muted colours; the same on every machine."""
+    rng = np.random.default_rng(36)
+    patches = rng.integers(46, 174, (2, 1, 3, -(-tile // 16), -(-tile // 16)), np.uint8)
+    patches[1][:, :, ::2] = patches[0][:, :, ::2]
+    before, after = patches.repeat(16, -1).repeat(16, -2)[..., :tile, :tile]
+    return np.ascontiguousarray(before), np.ascontiguousarray(after)
