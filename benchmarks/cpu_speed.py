@@ -77,10 +77,12 @@ def write_models(size: Any, folder: Path) -> None:
 
     from schanger_edge.bundled import model_path
     from schanger_edge.sessions.ort import read_card
+    from schanger_export.allocator import keep_large_blocks
     from schanger_export.checkpoints import load_network
     from schanger_export.network import SChanger
     from schanger_export.weights import resolve
 
+    keep_large_blocks()  # tracing takes a third of the time; workers don't inherit it
     torch.manual_seed(0)
     network = load_network(resolve("schanger-small"), "small") if size == "small" else SChanger(size).eval()
     card, _ = read_card(model_path("schanger-small"))

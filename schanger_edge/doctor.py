@@ -16,7 +16,7 @@ from schanger_edge import board
 from schanger_edge._version import __version__
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import plans
-from schanger_edge.sessions.devices import openvino_installed, usable_engine
+from schanger_edge.sessions.devices import usable_engine
 from schanger_edge.sessions.flavour import INSTALL, MODULES, WORDS, load_flavour
 from schanger_edge.sessions.gpu import driver_present, find_gpu
 from schanger_edge.sessions.ort import available_cores
@@ -123,7 +123,7 @@ def _look_at_tensorrt(facts: dict[str, str], missing: dict[str, str]) -> None:
 
 def _look_at_openvino(facts: dict[str, str], missing: dict[str, str]) -> None:
     """Version, and whether it can use bfloat16 here; of what is installed and does not work, why."""
-    if not openvino_installed():
+    if not _is_installed("openvino"):
         return
     try:
         openvino = load_openvino()

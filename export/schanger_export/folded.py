@@ -10,7 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from schanger_export.network import SCAM, ChannelLayerNorm, SChanger, TemporalFusion
+from schanger_export.network import SCAM, ChannelLayerNorm, SChanger, SpatialAttention, TemporalFusion
+
+
+class FoldedAttention(nn.Module):
+    """A SpatialAttention that leaves its shortcut to the SCAM around it."""
+
+    def __init__(self, attention: SpatialAttention) -> None:
+        super().__init__()
+        self.proj_1, self.proj_2 = attention.proj_1, attention.proj_2
+        self.spatial_gating_unit = attention.spatial_gating_unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj_2(self.spatial_gating_unit(F.gelu(self.proj_1(x))))  # type: ignore[no-any-return]
 
 
 class FoldedSCAM(nn.Module):
@@ -24,7 +36,7 @@ class FoldedSCAM(nn.Module):
 
     def __init__(self, scam: SCAM) -> None:
         super().__init__()
-        self.attn, self.mlp = scam.attn, scam.mlp
+        self.attn, self.mlp = FoldedAttention(scam.attn), scam.mlp
         scale, shift = _fold_before(scam.norm1, self.attn.proj_1)
         _fold_after(self.attn.proj_2, scam.layer_scale_1)
         # The shortcut is the normalized input y = scale x + shift: x + layer_scale (... + y) = kept x + ...
@@ -34,8 +46,7 @@ class FoldedSCAM(nn.Module):
         _fold_after(self.mlp.fc2, scam.layer_scale_2)
 
     def forward(self, x: Tensor) -> Tensor:  # (2N, C, H, W) -> the same
-        attn = self.attn
-        x = self.kept * x + attn.proj_2(attn.spatial_gating_unit(F.gelu(attn.proj_1(x))))
+        x = self.kept * x + self.attn(x)
         return x + self.mlp(x)  # type: ignore[no-any-return]
 
 
