@@ -44,9 +44,8 @@ _Case = TypeVar("_Case")
 
 def order(cases: Sequence[_Case], number: int) -> list[_Case]:
     """The cases in the order of one round: each begins elsewhere, every other goes backwards."""
-    start = number * max(1, len(cases) // ROUNDS) % max(1, len(cases))
-    turned = [*cases[start:], *cases[:start]]
-    return turned[::-1] if number % 2 else turned
+    start, step = number * len(cases) // ROUNDS, -1 if number % 2 else 1
+    return [cases[(start + step * k) % len(cases)] for k in range(len(cases))]
 
 
 def settled(times: Sequence[float]) -> bool:

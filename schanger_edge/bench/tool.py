@@ -102,7 +102,7 @@ def bench(
     engines = {(device, model.name): open_once(device, model, batches, progress)
                for device in devices for model in chosen}  # fmt: skip
     plan = Benchmark(
-        chosen, labelled, images, devices, tuple(batches), repetitions, pair_runs, gsd, engines, _machine()
+        chosen, labelled, images, devices, tuple(batches), repetitions, pair_runs, gsd, engines, _machine(devices)
     )
     state = State(folder, plan.identity(), restart=restart)
     if on_start:
@@ -125,13 +125,16 @@ def bench(
     return result
 
 
-def _machine() -> dict[str, Any]:
-    """Name, cores, and versions of what decides about speed."""
+def _machine(devices: Sequence[str]) -> dict[str, Any]:
+    """The hardware of each device, and versions of what decides about speed."""
     facts = {name: words for name, words in doctor().facts.items() if not name.startswith(LEFT_OUT)}
     clocks = ("CPU clock", "GPU clock", "memory clock")
     facts = {name: words for name, words in facts.items() if name not in clocks}  # they move; see the conditions
-    name = processor() or platform.machine()
-    return {"name": name, "cores": available_cores(), "facts": facts | {"NumPy": np.__version__}}
+    board = facts["board"] if "JetPack" in facts else None
+    cpu = board or f"{processor() or platform.machine()}, {_count(range(available_cores()), 'core')}"
+    gpu = board or facts.get("GPU", cpu).split(",")[0]
+    names = {device: cpu if device == "cpu" else gpu for device in devices}
+    return {"devices": names, "facts": facts | {"NumPy": np.__version__}}
 
 
 def _words(plan: Benchmark) -> str:

@@ -66,6 +66,8 @@ def bench(
         if (output / UNFINISHED).exists():
             err.print(Text(f"what is finished is kept in {output}: the same command goes on."))
         raise
+    if not out.is_terminal:
+        out.width = FILE_WIDTH
     for table in tables(result):
         _print_table(table)
     for text in result["doubts"]:
@@ -88,11 +90,11 @@ def _print_table(table: Table) -> None:
     from rich import box
     from rich.table import Table as RichTable
 
-    drawn = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in table.head:
         drawn.add_column(Text(name), overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    out.print(drawn, width=None if out.is_terminal else FILE_WIDTH)
+    out.print(drawn)
     if table.note:
         out.print(Text(table.note), style="dim")

@@ -99,8 +99,7 @@ def html(document: Mapping[str, Any], picture: bytes | None) -> str:
 
 def title(document: Mapping[str, Any]) -> str:
     """One line."""
-    machine = document["machine"]
-    return f"Benchmark on {machine['name']}, {machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
+    return f"Benchmark on {'; '.join(dict.fromkeys(document['machine']['devices'].values()))}"
 
 
 def subtitle(document: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from schanger_edge.products.bench_tables import device_name
+
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of devices; told apart with every kind of colour blindness."""
 MARKERS = {"fp32": "o", "fp16": "s", "int8": "^", "int8+fp16": "D"}
@@ -66,7 +68,7 @@ def points(document: Mapping[str, Any]) -> dict[str, list[Point]]:
                 continue
             spread = speed["latency_ms"]["p50_of_rounds"]
             found.setdefault(f"{row['dataset']} {row['split']}, n {row['tiles']:,} tiles", []).append(Point(
-                f"{run['machine']['name']} ({row['device']})", row["model"], precision[row["model"]],
+                device_name(run, row["device"]), row["model"], precision[row["model"]],
                 speed["latency_ms"]["p50"], spread["low"], spread["high"], 100 * row["f1"],
             ))  # fmt: skip
     return found
