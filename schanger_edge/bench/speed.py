@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,9 +26,15 @@ Tiles = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 def tiles_for(tile: int, batch: int) -> Tiles:
     """Both dates of one rendered tile, `batch` times: uint8 (N, 3, T, T)."""
-    scene, window = SyntheticScene(SCENE, max(SIDE, tile), max(SIDE, tile)), Window(0, 0, tile, tile)
-    before, after = scene.render("before", window), scene.render("after", window)
+    before, after = _rendered(tile)
     return np.stack([before] * batch), np.stack([after] * batch)
+
+
+@functools.cache
+def _rendered(tile: int) -> Tiles:
+    """Uint8 RGB (3, T, T) of both dates."""
+    scene, window = SyntheticScene(SCENE, max(SIDE, tile), max(SIDE, tile)), Window(0, 0, tile, tile)
+    return scene.render("before", window), scene.render("after", window)
 
 
 def warm_up(session: Session, tiles: Tiles) -> dict[str, Any]:

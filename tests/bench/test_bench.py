@@ -26,6 +26,7 @@ from schanger_edge.bench.tool import bench
 from schanger_edge.cli import app
 from schanger_edge.errors import SchangerError
 from schanger_edge.evaluate import evaluate
+from schanger_edge.products import bench_report
 from schanger_edge.sessions import open_session
 
 MADE_UP_RUN = {
@@ -65,9 +66,10 @@ def pair(make_tiff: Callable[..., Path], ground: Callable[..., np.ndarray]) -> t
 
 
 @pytest.fixture
-def quick_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A made-up peak instead of a process, where memory is not what is tested."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up peak instead of a process, and no plot, where these are not what is tested."""
     monkeypatch.setattr(measure, "peak_memory", lambda *_: {"host_bytes": 1_000_000, "device_bytes": None})
+    monkeypatch.setattr(bench_report, "draw_pareto", lambda path, _: bool(path.write_bytes(b"plot")))
 
 
 def run(output: Path, model: Path, root: Path, **options: Any) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def test_a_block_counts_what_tiles_own(model: Path) -> None:
     assert found["joules"] is None
 
 
-def test_models_and_batches_take_turns(model: Path, root: Path, quick_memory: None, tmp_path: Path,
+def test_models_and_batches_take_turns(model: Path, root: Path, quick: None, tmp_path: Path,
                                        monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     other = tmp_path / "other.onnx"
     other.write_bytes(model.read_bytes())
@@ -140,7 +142,7 @@ def test_models_and_batches_take_turns(model: Path, root: Path, quick_memory: No
 
 @pytest.mark.parametrize("stage", ["block", "run_pair", "evaluate"])
 def test_an_interrupted_benchmark_goes_on(
-    model: Path, root: Path, pair: tuple[str, str], quick_memory: None, tmp_path: Path,
+    model: Path, root: Path, pair: tuple[str, str], quick: None, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, stage: str,
 ) -> None:  # fmt: skip
     """Whatever stage is stopped, what is finished before is neither measured again nor changed."""
@@ -175,7 +177,7 @@ def test_an_interrupted_benchmark_goes_on(
 
 
 def test_another_benchmark_is_not_gone_on_with(
-    model: Path, root: Path, quick_memory: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, root: Path, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -200,7 +202,7 @@ def test_another_benchmark_is_not_gone_on_with(
 
 
 def test_a_case_without_room_is_told_and_left_out(
-    model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, root: Path, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def peak(path: Path, device: str, batch: int) -> dict[str, Any]:
         return {"failed": "no room"} if batch == 2 else {"host_bytes": 10, "device_bytes": None}
@@ -334,7 +336,7 @@ def test_models_of_one_name_are_told_apart(model: Path, tmp_path: Path) -> None:
 
 
 def test_products_of_a_run_are_removed(
-    model: Path, root: Path, pair: tuple[str, str], quick_memory: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, root: Path, pair: tuple[str, str], quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders: list[Path] = []
     real = end_to_end.detect
@@ -351,7 +353,7 @@ def test_products_of_a_run_are_removed(
     assert not any(folder.exists() for folder in folders)
 
 
-def test_the_command(model: Path, root: Path, quick_memory: None, tmp_path: Path) -> None:
+def test_the_command(model: Path, root: Path, quick: None, tmp_path: Path) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(model.read_bytes())
     out = tmp_path / "out"
@@ -369,7 +371,7 @@ def test_the_command(model: Path, root: Path, quick_memory: None, tmp_path: Path
 
 
 def test_the_command_says_how_to_go_on(
-    model: Path, quick_memory: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: Any) -> Any:
         raise KeyboardInterrupt
