@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from schanger_edge.bench.tool import Preview
     from schanger_edge.products.bench_tables import Table
 
+WHOLE = ("dataset", "model")
+"""Columns that are never broken."""
 FILE_WIDTH = 200
 """Columns where no terminal says how wide it is."""
 
@@ -92,7 +94,7 @@ def _print_table(table: Table) -> None:
 
     drawn = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in table.head:
-        drawn.add_column(Text(name), overflow="fold")
+        drawn.add_column(Text(name), overflow="fold", no_wrap=name in WHOLE)
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
     out.print(drawn)

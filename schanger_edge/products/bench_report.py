@@ -106,7 +106,7 @@ def subtitle(document: Mapping[str, Any]) -> str:
     """When, with what options."""
     options = document["options"]
     return (
-        f"schanger-edge {document['schanger_edge']}, ended {document['ended'].replace('T', ' ')}; device "
+        f"schanger-edge {document['schanger_edge']}, ended {_clock(document['ended'])}; device "
         f"{', '.join(options['devices'])}; {options['rounds']} rounds, at least {options['repetitions']} timed calls "
         "of each case."
     )
@@ -117,9 +117,14 @@ def condition_lines(document: Mapping[str, Any]) -> list[str]:
     lines = []
     for sitting in document["conditions"]:
         for when, time in (("before", sitting["began"]), ("after", sitting["ended"])):
-            lines.append(f"{when} ({time.replace('T', ' ')}): {_state(sitting[when])}")
+            lines.append(f"{when} ({_clock(time)}): {_state(sitting[when])}")
         lines += [f"idle power, {covers}: {watts:.2f} W" for covers, watts in sitting["idle_watts"].items()]
     return lines
+
+
+def _clock(time: str) -> str:
+    """`2020-01-02 03:04:05 UTC`."""
+    return time.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _state(state: Mapping[str, Any]) -> str:

@@ -34,8 +34,22 @@ def tables(document: Row) -> list[Table]:
     """All tables that have rows. A figure stands beside its n; a range is from the lowest to the highest."""
     runs = [document, *document.get("others", ())]
     where = _Where(runs, several=sum(len(run["options"]["devices"]) for run in runs) > 1)
-    makers = (_accuracy, _published, _latency, _throughput, _whole_runs, _models)
-    return [table for maker in makers if (table := maker(where)).rows]
+    makers = (_accuracy, _latency, _throughput, _whole_runs, _models, _published)
+    return [_without_unmeasured(table) for maker in makers if (table := maker(where)).rows]
+
+
+def _without_unmeasured(table: Table) -> Table:
+    """Columns in which nothing was measured become a note."""
+    dropped = [index for index, cells in enumerate(zip(*table.rows, strict=True)) if set(cells) == {NOT_MEASURED}]
+    if not dropped:
+        return table
+    names = ", ".join(table.head[index] for index in dropped)
+
+    def kept(cells: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cell for index, cell in enumerate(cells) if index not in dropped)
+
+    note = f"{table.note} {NOT_MEASURED.capitalize()}, for want of a sensor: {names}.".strip()
+    return Table(table.title, kept(table.head), [kept(row) for row in table.rows], note)
 
 
 def device_name(run: Row, device: str) -> str:
@@ -67,11 +81,11 @@ def _accuracy(where: _Where) -> Table:
         size = sizes[where.runs.index(run)][row["model"]]
         rows.append((
             *first, f"{row['dataset']} {row['split']}", row["model"], *(_percent(row[key]) for key in
-            ("f1", "precision", "recall", "iou")), f"{row['tiles']:,}", *_published_f1(run, row["dataset"], size),
+            ("f1", "precision", "recall", "iou")), f"{row['tiles']:,}", _published_f1(run, row["dataset"], size),
             {True: "yes", False: "no"}[_is_official(row)] if row["dataset"] in DATASETS else NONE,
         ))  # fmt: skip
     head = where.head(
-        "dataset", "model", "F1", "precision", "recall", "IoU", "n tiles", "paper F1", "checkpoint F1", "official split"
+        "dataset", "model", "F1", "precision", "recall", "IoU", "n tiles", "paper / checkpoint F1", "official split"
     )
     return Table("Accuracy, in percent", head, rows, (
         "Paper and checkpoint: published F1 of the authors' weights of that size, of the whole official test split. "
@@ -100,11 +114,11 @@ def _published(where: _Where) -> Table:
     ))  # fmt: skip
 
 
-def _published_f1(run: Row, dataset: str, size: str) -> tuple[str, str]:
+def _published_f1(run: Row, dataset: str, size: str) -> str:
     for entry in run["published"]:
         if (entry["dataset"], entry["size"]) == (dataset, size):
-            return f"{entry['paper_f1']:.2f}", f"{entry['checkpoint_f1']:.2f}"
-    return NONE, NONE
+            return f"{entry['paper_f1']:.2f} / {entry['checkpoint_f1']:.2f}"
+    return NONE
 
 
 def _is_official(row: Row) -> bool:
@@ -122,7 +136,7 @@ def _latency(where: _Where) -> Table:
             continue
         spread = latency["p50_of_rounds"]
         rows.append((
-            *cells, _number(latency["p50"]), f"{_number(spread['low'])} to {_number(spread['high'])}",
+            *cells, _number(latency["p50"]), f"{_number(spread['low'])}-{_number(spread['high'])}",
             _number(latency["p95"]), _number(latency["p99"]), f"{latency['n']:,}",
         ))  # fmt: skip
     head = where.head("model", "precision", "tile", "batch", "p50", "rounds", "p95", "p99", "n calls")
@@ -203,7 +217,7 @@ def _number(value: float | None) -> str:
 def _spread(value: Row | None) -> str:
     if value is None:
         return NONE
-    return f"{_number(value['median'])} ({_number(value['low'])} to {_number(value['high'])})"
+    return f"{_number(value['median'])} ({_number(value['low'])}-{_number(value['high'])})"
 
 
 def _middle(value: Row | None) -> str:
