@@ -141,7 +141,7 @@ def _words(plan: Benchmark) -> str:
     """`3 models x 3 batches on cpu, 2 datasets, a pair of 4.2 megapixels`."""
     devices = ", ".join(plan.devices)
     words = [f"{_count(plan.models, 'model')} x {_count(plan.batches, 'batch', 'batches')} on {devices}"]
-    words.append(_count(plan.datasets, "dataset"))
+    words.append(_count(plan.datasets, "dataset") if plan.datasets else "no dataset")
     if plan.pair is not None:
         words.append(f"a pair of {plan.pair.width * plan.pair.height / 1e6:.1f} megapixels")
     return ", ".join(words)
