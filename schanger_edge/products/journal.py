@@ -140,12 +140,11 @@ class Journal:
                 f"{self.folder} holds an unfinished run ({unfinished(self.folder)}): go on with --resume, or drop it "
                 "with --restart."
             )
-        differences = list(_differences(json.loads(text), self._identity))
-        if differences:
-            more = f" and {len(differences) - _LISTED} more" if len(differences) > _LISTED else ""
+        different = differences(json.loads(text), self._identity)
+        if different:
             raise ProductError(
-                f"the unfinished run in {self.folder} is another one ({'; '.join(differences[:_LISTED])}{more}): give "
-                "the same again, or drop it with --restart."
+                f"the unfinished run in {self.folder} is another one ({different}): give the same again, or drop it "
+                "with --restart."
             )
 
     def _clear(self) -> None:
@@ -166,6 +165,13 @@ def unfinished(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError):
         return None
     return f"{sum(w.width * w.height for w in windows) / pixels:.0%} of it is done" if windows else None
+
+
+def differences(was: Any, now: Any) -> str:
+    """In what two JSON values differ, the first few leaves by name; empty where in nothing."""
+    found = list(_differences(was, now))
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return "; ".join(found[:_LISTED]) + more
 
 
 def _window(path: Path) -> Window:

@@ -1,0 +1,147 @@
+"""Energy since some moment, by whatever meters a machine has: RAPL, the INA3221 of Jetson boards, NVML."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from schanger_edge.bench.nvml import Nvml
+from schanger_edge.board import text_of
+
+SAMPLE_SECONDS = 0.02
+BOARD_RAILS = (("VDD_IN",), ("VIN",), ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"))
+"""Rails that add up to a whole Jetson: Orin Nano and NX, others with one input rail, AGX Orin."""
+
+
+class Rapl:
+    """Counters of the processor packages under /sys/class/powercap; most systems let root alone read them."""
+
+    name = "CPU package (RAPL)"
+
+    def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
+        self._last = [_number(folder / "energy_uj") or 0.0 for folder in folders]
+        self._sum = 0.0
+
+    @classmethod
+    def find(cls, root: Path) -> Rapl | None:
+        """None where there are no packages or they cannot be read."""
+        zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
+        folders = [zone for zone in zones if text_of(zone / "name").startswith("package")]
+        readable = folders and all(_number(folder / "energy_uj") is not None for folder in folders)
+        return cls(folders) if readable else None
+
+    def joules(self) -> float:
+        """Since this object was made; must be asked at least once while a counter goes round (minutes)."""
+        for index, folder in enumerate(self._folders):
+            now = _number(folder / "energy_uj")
+            if now is None:
+                continue
+            step = now - self._last[index]
+            if step < 0:  # the counter went round
+                step += _number(folder / "max_energy_range_uj") or 0.0
+            self._sum, self._last[index] = self._sum + max(0.0, step) * 1e-6, now
+        return self._sum
+
+
+class Sampled:
+    """Power read many times a second in a thread, summed to energy."""
+
+    def __init__(self, name: str, watts: Callable[[], float | None]) -> None:
+        self.name, self._watts = name, watts
+        self._sum, self._last = 0.0, (time.monotonic(), watts() or 0.0)
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="power", daemon=True)
+        self._thread.start()
+
+    def joules(self) -> float:
+        """Since this object was made."""
+        with self._lock:
+            (then, before), now, watts = self._last, time.monotonic(), self._watts()
+            watts = before if watts is None else watts
+            self._sum += (now - then) * (before + watts) / 2
+            self._last = (now, watts)
+            return self._sum
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            self.joules()
+
+
+def ina3221(root: Path) -> tuple[str, Callable[[], float]] | None:
+    """What to call it and how to read the power of a whole Jetson board; None where there is no such sensor."""
+    rails: dict[str, tuple[Path, Path]] = {}
+    for label in sorted((root / "sys/bus/i2c/drivers/ina3221").glob("*/hwmon/hwmon*/in*_label")):
+        number = label.name[len("in") : -len("_label")]
+        rails[text_of(label).strip()] = (label.with_name(f"in{number}_input"), label.with_name(f"curr{number}_input"))
+    for names in BOARD_RAILS:
+        chosen = [rails[name] for name in names if name in rails]
+        if len(chosen) == len(names) and all(_number(path) is not None for pair in chosen for path in pair):
+            return f"board (INA3221 {' + '.join(names)})", partial(_watts, chosen)
+    return None
+
+
+def _watts(rails: list[tuple[Path, Path]]) -> float:
+    """Millivolts times milliamperes of each rail, added up."""
+    return sum((_number(volts) or 0.0) * (_number(amperes) or 0.0) * 1e-6 for volts, amperes in rails)
+
+
+class Meters:
+    """All meters of a machine that matter for its devices. Use it as a context manager.
+
+    Attributes:
+        covers: what the energy is of, in words; empty where nothing is measured.
+    """
+
+    def __init__(self, root: Path = Path("/"), nvml: Nvml | None = None) -> None:
+        self._read: dict[str, Callable[[], float | None]] = {}
+        self._sampled: list[Sampled] = []
+        board = ina3221(root)
+        if board is not None:  # has everything in it
+            self._sample(*board)
+        else:
+            rapl = Rapl.find(root)
+            if rapl is not None:
+                self._read[rapl.name] = rapl.joules
+            if nvml is not None and nvml.joules() is not None:
+                self._read["GPU (NVML)"] = nvml.joules
+            elif nvml is not None and nvml.watts() is not None:
+                self._sample("GPU (NVML, sampled)", nvml.watts)
+        self.covers = " + ".join(self._read)
+
+    def joules(self) -> float | None:
+        """Of all meters together, counted from some moment; None where there is none or one has failed."""
+        told = [read() for read in self._read.values()]
+        return sum(value for value in told if value is not None) if told and None not in told else None
+
+    def _sample(self, name: str, watts: Callable[[], float | None]) -> None:
+        meter = Sampled(name, watts)
+        self._sampled.append(meter)
+        self._read[name] = meter.joules
+
+    def __enter__(self) -> Meters:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for meter in self._sampled:
+            meter.close()
+
+
+def used(before: float | None, after: float | None) -> float | None:
+    """Joules between two readings; None where they were not measured."""
+    return None if before is None or after is None else after - before
+
+
+def _number(path: Path) -> float | None:
+    text = text_of(path).strip()
+    return float(text) if text.isdigit() else None

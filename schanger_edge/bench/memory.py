@@ -1,0 +1,73 @@
+"""Peak memory of a model at a batch, in a process of its own; else it would be the peak of all that came before.
+
+`python -m schanger_edge.bench.memory MODEL DEVICE BATCH` is that process and prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from schanger_edge.bench.nvml import Nvml
+from schanger_edge.bench.speed import tiles_for
+from schanger_edge.board import text_of
+from schanger_edge.sessions import open_session
+
+RUNS = 3
+
+
+def peak_memory(model: Path, device: str, batch: int) -> dict[str, Any]:
+    """Measure in a fresh process.
+
+    Returns:
+        `host_bytes` and `device_bytes`, None where not measured; or `failed`, why the process ended.
+    """
+    command = [sys.executable, "-m", "schanger_edge.bench.memory", str(model.absolute()), device, str(batch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        return {"failed": f"its process was ended by signal {-done.returncode}, most likely for want of memory"}
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return {"failed": lines[-1] if lines else f"its process ended with code {done.returncode}"}
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def measure(model: Path, device: str, batch: int) -> dict[str, int | None]:
+    """Load and run in this process, which must have done nothing else."""
+    nvml = None if device == "cpu" else Nvml.open()
+    used = [] if nvml is None else [nvml.used_bytes()]
+    with open_session(model, device) as session:
+        tiles = tiles_for(session.card.tile, batch)
+        for _ in range(RUNS):
+            session.run(*tiles)
+            if nvml is not None:
+                used.append(nvml.used_bytes())
+    known = [value for value in used if value is not None]
+    grown = max(known) - known[0] if len(known) > 1 else None
+    return {"host_bytes": _peak_host_bytes(), "device_bytes": grown}
+
+
+def _peak_host_bytes() -> int | None:
+    """VmHWM on Linux: ru_maxrss would hold the parent's peak too. None on Windows."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", text_of(Path("/proc/self/status")))
+    if found:
+        return int(found[1]) * 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main(model: str, device: str, batch: str) -> None:
+    sys.stdout.write(json.dumps(measure(Path(model), device, int(batch))) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

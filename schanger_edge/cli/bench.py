@@ -1,0 +1,102 @@
+"""`schanger-edge bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.printing import progress_bars
+
+if TYPE_CHECKING:
+    from schanger_edge.bench.tool import Preview
+    from schanger_edge.products.bench_tables import Table
+
+WHOLE = ("dataset", "model")
+"""Columns that are never broken."""
+FILE_WIDTH = 200
+"""Columns where no terminal says how wide it is."""
+
+
+@app.command()
+def bench(
+    more_models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Further models, as after --models.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL...", help="Files, plans or names of bundled models (all bundled ones)."),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ROOT[,split=SPLIT]", help="Labelled data for F1 (split test); may be repeated."),
+    ] = None,
+    pair: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="BEFORE AFTER", help="Two images, for whole runs.")
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="cpu, cuda, cuda:onnxruntime or auto (cpu); may be repeated.")
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Tiles per call.")] = "1,4,8",
+    repetitions: Annotated[int, typer.Option(help="Timed calls of each model and batch; p99 needs 100.")] = 100,
+    pair_runs: Annotated[int, typer.Option(help="Whole runs of each model on the pair.")] = 3,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, for km2 (the model's own).")] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="bench.json of another machine, shown beside; may be repeated.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("bench"),
+    restart: Annotated[bool, typer.Option("--restart", help="Drop what an interrupted benchmark left.")] = False,
+) -> None:
+    """Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra)."""
+    from schanger_edge.bench.request import parse_batches
+    from schanger_edge.bench.state import UNFINISHED
+    from schanger_edge.bench.tool import bench as bench_tool
+    from schanger_edge.products.bench_tables import tables
+
+    try:
+        with progress_bars() as progress:
+            result = bench_tool(
+                output, models=[*(models or ()), *(more_models or ())], datasets=dataset or (), pair=pair,
+                devices=device or ("cpu",), batches=parse_batches(batch), repetitions=repetitions,
+                pair_runs=pair_runs, gsd=gsd, beside=beside or (), restart=restart, on_start=_print_preview,
+                progress=progress,
+            )  # fmt: skip
+    except (KeyboardInterrupt, SystemExit):
+        if (output / UNFINISHED).exists():
+            err.print(Text(f"what is finished is kept in {output}: the same command goes on."))
+        raise
+    if not out.is_terminal:
+        out.width = FILE_WIDTH
+    for table in tables(result):
+        _print_table(table)
+    for text in result["doubts"]:
+        err.print(Text(f"doubtful: {text}"), style="yellow")
+    for text in result["advice"]:
+        out.print(Text(text))
+    out.print(f"results: {output}; open {output / 'bench.html'} in a browser")
+
+
+def _print_preview(preview: Preview) -> None:
+    for note in preview.notes:
+        err.print(Text(note))
+    minutes = f"{preview.minutes:.0f} minutes" if preview.minutes >= 2 else f"{60 * preview.minutes:.0f} seconds"
+    err.print(Text(f"measuring {preview.words}: about {minutes}"))
+    if preview.finished:
+        err.print(Text(f"going on with an interrupted benchmark, {preview.finished} parts are there already"))
+
+
+def _print_table(table: Table) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in table.head:
+        drawn.add_column(Text(name), overflow="fold", no_wrap=name in WHOLE)
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    out.print(drawn)
+    if table.note:
+        out.print(Text(table.note), style="dim")
