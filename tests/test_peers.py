@@ -103,8 +103,8 @@ def test_tables(facts: ModuleType) -> None:
     assert "| 1.50 x |" in costs[5]
     behaviour = facts.behaviour_table(result).splitlines()
     assert behaviour[0] == "|  | other | ours |"
-    assert behaviour[2] == "| six bands | refused: Wrong: 3 \\| 4 bands | - |"
-    assert behaviour[3] == "| two CRSs | takes one image | 0 % differ |"
+    assert behaviour[3] == "| six bands | refused: Wrong: 3 \\| 4 bands | - |"
+    assert behaviour[2] == "| two CRSs | takes one image | 0 % differ |"
     assert behaviour[-1] == "Not installed: paddlers (no matching distribution)"
 
 

@@ -23,6 +23,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,8 @@ class Run:
 def measure(command: Sequence[str]) -> Run:
     """Run a driver by measure.py."""
     launcher = [sys.executable, "-I", "-S", str(HERE / "measure.py")]
-    done = subprocess.run([*launcher, *command], capture_output=True, text=True, check=True, cwd=HERE)
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([*launcher, *command], capture_output=True, text=True, check=True, cwd=HERE, env=alone)
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     cost = said.pop()
     start = said[0] if said else {}

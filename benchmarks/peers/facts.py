@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,7 @@ def told(fact: Mapping[str, Any] | None) -> str:
     if fact is None:
         return "takes one image"
     if "refused" in fact:
-        return f"refused: {fact['refused']}"
+        return textwrap.shorten(f"refused: {fact['refused']}", 130, placeholder=" ...")
     if "hole_nodata" in fact:
         parts = [(fact[f"hole_{word.replace(' ', '_')}"], word) for word in ("nodata", "change", "no change")]
         hole = ", ".join(f"{percent(share)} {word}" for share, word in parts if share)
@@ -101,7 +102,7 @@ def cost_table(result: Mapping[str, Any]) -> str:
 def behaviour_table(result: Mapping[str, Any]) -> str:
     """Markdown: what each tool makes of one pass, two dates, 16 bits, two CRSs and nodata; what is not installed."""
     tools = {name: tool["behaviour"] for name, tool in result["tools"].items() if "behaviour" in tool}
-    cases = dict.fromkeys(case for behaviour in tools.values() for case in behaviour)
+    cases = dict.fromkeys(case for behaviour in reversed(tools.values()) for case in behaviour)  # two dates first
     rows = [_row(["", *tools]), _row(["---"] * (len(tools) + 1), "")]
     for case in cases:
         words = [told(behaviour[case]) if case in behaviour else "-" for behaviour in tools.values()]

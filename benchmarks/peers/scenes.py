@@ -80,7 +80,7 @@ def on_one_grid(pair: Pair) -> tuple[Pixels, Pixels, NDArray[np.bool_]]:
     """Both dates (3, H, W) on the grid of the first, by GDAL's warper, and where both have data (H, W)."""
     with rasterio.open(pair.before) as first, rasterio.open(pair.after) as second:
         grid = {"crs": first.crs, "transform": first.transform, "width": first.width, "height": first.height}
-        with WarpedVRT(second, **grid, resampling=Resampling.bilinear, tolerance=0) as warped:
+        with WarpedVRT(second, **grid, resampling=Resampling.bilinear, tolerance=0.001) as warped:
             return first.read(), warped.read(), (first.dataset_mask() > 0) & (warped.dataset_mask() > 0)
 
 
