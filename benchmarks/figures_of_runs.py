@@ -43,7 +43,7 @@ def around() -> str:
             "`tests/scene/test_rows.py`",
         ],
         [
-            "tiled against one pass, exact integer network, halo at least its radius",
+            "tiled against one pass, exact integer network, halo at least twice its radius",
             "equal on every valid pixel",
             "`tests/test_predict.py`",
         ],

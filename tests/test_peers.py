@@ -20,6 +20,11 @@ def facts() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    return load_benchmark("peers/tables")
+
+
+@pytest.fixture(scope="module")
 def models() -> ModuleType:
     return load_benchmark("peers/models")
 
@@ -44,11 +49,11 @@ def test_pixels_whose_window_is_valid(facts: ModuleType) -> None:
     assert (facts.away_from(invalid, 1) == map_of("000111", "000111", "000111")).all()
 
 
-def test_what_becomes_of_a_hole(facts: ModuleType) -> None:
+def test_what_becomes_of_a_hole(facts: ModuleType, tables: ModuleType) -> None:
     hole = map_of("1111", "0000")
     found = facts.nodata_facts(change=map_of("0010", "0010"), nodata=map_of("1100", "1000"), hole=hole)
     assert found == {"hole_nodata": 0.5, "hole_change": 0.25, "hole_no_change": 0.25, "rest_nodata": 0.25}
-    words = facts.told(found)
+    words = tables.told(found)
     assert words == "hole: 50.00 % nodata, 25.00 % change, 25.00 % no change; 25.00 % of the rest reads as nodata"
 
 
@@ -67,18 +72,18 @@ def test_the_sentence_of_a_refusal(facts: ModuleType, stderr: str, sentence: str
     assert facts.refusal(stderr) == sentence
 
 
-def test_a_map_of_nothing_is_told(facts: ModuleType) -> None:
+def test_a_map_of_nothing_is_told(tables: ModuleType) -> None:
     fact = {"differ": 0.25, "changed": 0.0, "changed_reference": 0.25}
-    assert facts.told(fact) == "25.00 % differ (nothing is change, exit code 0)"
-    assert facts.told({**fact, "changed": 0.2}) == "25.00 % differ"
-    assert facts.told(None) == "takes one image"
+    assert tables.told(fact) == "25.00 % differ (nothing is change, exit code 0)"
+    assert tables.told({**fact, "changed": 0.2}) == "25.00 % differ"
+    assert tables.told(None) == "takes one image"
 
 
 @pytest.mark.parametrize(
     ("share", "words"), [(0, "0 %"), (1, "100 %"), (1e-6, "< 0.01 %"), (0.999999, "> 99.99 %"), (0.0196, "1.96 %")]
 )
-def test_a_share_in_words_is_0_only_where_it_is_0(facts: ModuleType, share: float, words: str) -> None:
-    assert facts.percent(share) == words
+def test_a_share_in_words_is_0_only_where_it_is_0(tables: ModuleType, share: float, words: str) -> None:
+    assert tables.percent(share) == words
 
 
 def tool(dates: int, cpu: float, **more: object) -> dict[str, object]:
@@ -89,7 +94,7 @@ def tool(dates: int, cpu: float, **more: object) -> dict[str, object]:
     return {**row, "differ_from_one_pass": 0, **more}
 
 
-def test_tables(facts: ModuleType) -> None:
+def test_tables(tables: ModuleType) -> None:
     refused = {"refused": "Wrong: 3 | 4 bands"}
     tools = {
         "bare": tool(1, 5),
@@ -98,10 +103,10 @@ def test_tables(facts: ModuleType) -> None:
         "ours": tool(2, 4, behaviour={"two CRSs": {"differ": 0.0, "changed": 0.1, "changed_reference": 0.1}}),
     }
     result = {"tools": tools, "not_installed": {"paddlers": "no matching distribution"}}
-    costs = facts.cost_table(result).splitlines()
+    costs = tables.cost_table(result).splitlines()
     assert costs[4] == "| other | 1 | one map | 9.0 (8.0 to 10.0) | 1.0 | 2.00 x | 9.0 (8.0 to 10.0) | 9 | 90 | 0 % |"
     assert "| 1.50 x |" in costs[5]
-    behaviour = facts.behaviour_table(result).splitlines()
+    behaviour = tables.behaviour_table(result).splitlines()
     assert behaviour[0] == "|  | other | ours |"
     assert behaviour[3] == "| six bands | refused: Wrong: 3 \\| 4 bands | - |"
     assert behaviour[2] == "| two CRSs | takes one image | 0 % differ |"

@@ -40,6 +40,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import facts  # noqa: E402
 import models  # noqa: E402
 import scenes  # noqa: E402
+import tables  # noqa: E402
 from common import RESULTS, repeat_scene, save  # noqa: E402
 from driver import HALO, TILE  # noqa: E402
 
@@ -236,7 +237,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.table:
         result = json.loads((RESULTS / "peers.json").read_text())
-        print(facts.cost_table(result), facts.behaviour_table(result), sep="\n\n")
+        print(tables.cost_table(result), tables.behaviour_table(result), sep="\n\n")
         return
     tools, missing = installed()
     with tempfile.TemporaryDirectory() as name:
