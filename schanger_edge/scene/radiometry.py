@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -75,6 +76,19 @@ class Stretch:
 
     def apply(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         """(3, h, w) stored values -> uint8 of the same shape; NaN becomes 0."""
+        if raw.dtype != np.uint16:
+            return self._computed(raw)
+        out = np.empty(raw.shape, np.uint8)
+        for channel, target, table in zip(raw, out, self._table, strict=True):
+            np.take(table, channel, out=target, mode="clip")  # without "clip" numpy copies first
+        return out
+
+    @functools.cached_property
+    def _table(self) -> NDArray[np.uint8]:
+        """(3, 65536): looking up takes a third of the time of computing, and uint16 is what satellites send."""
+        return self._computed(np.broadcast_to(np.arange(1 << 16, dtype=np.uint16), (3, 1 << 16)))
+
+    def _computed(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         out = np.empty(raw.shape, np.uint8)
         working = np.float32 if raw.dtype.name in SMALL_TYPES else np.float64
         for channel, target, low, high in zip(raw, out, self.low, self.high, strict=True):

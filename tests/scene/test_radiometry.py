@@ -261,3 +261,11 @@ def test_the_user_says_which_index_of_a_palette_is_no_data(make_tiff: Tiff, noda
 def dtype_of(path: Path) -> str:
     with rasterio.open(path) as dataset:
         return str(dataset.dtypes[0])
+
+
+def test_looked_up_values_are_the_computed_ones() -> None:
+    """uint16 goes through a table: every value of it as float32, which does not."""
+    stretch = Stretch("limits", (100.0, 4000.0, 65535.0), (3000.5, 4001.0, 0.0))
+    values = np.tile(np.arange(1 << 16), (3, 1)).reshape(3, 256, 256)
+    assert (stretch.apply(values.astype(np.uint16)) == stretch.apply(values.astype(np.float32))).all()
+    assert np.unique(stretch.apply(values.astype(np.uint16))[0]).size == 256
