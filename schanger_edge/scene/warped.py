@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
@@ -16,6 +17,9 @@ from schanger_edge.grid import Grid, Window, horizontal_crs
 from schanger_edge.scene.opening import band_subset
 from schanger_edge.scene.validity import ValidityRule
 
+SHARED = {"WARP_THREAD_CHUNK_SIZE": 16384}
+"""Pixels for which GDAL takes one more thread to warp. Its own figure is 65,536: as many as the blocks it warps have, so
+that there would never be a second thread."""
 WARP_TOLERANCE = 0.02  # pixels of error allowed in the approximated reprojection
 QUARTERS = np.array([0.25, 0.5, 0.75])  # of a side: where the scale is taken
 MOST_UNLIKE = 1.5  # times that it may vary over a scene and still be one
@@ -90,10 +94,11 @@ class WarpedImage:
         """Raw values (bands, h, w) and validity (h, w) of a window of the target grid."""
         view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         vrt = self._values or self._vrt
-        data = vrt.read([*self._bands, _alpha_of(vrt)], window=view)
-        values, valid = data[:-1], data[-1] > 0
-        if vrt is not self._vrt:
-            valid &= self._vrt.read(_alpha_of(self._vrt), window=view) > 0
+        with rasterio.Env(**SHARED):
+            data = vrt.read([*self._bands, _alpha_of(vrt)], window=view)
+            values, valid = data[:-1], data[-1] > 0
+            if vrt is not self._vrt:
+                valid &= self._vrt.read(_alpha_of(self._vrt), window=view) > 0
         if self._rule.nan:  # GDAL knows one nodata value; NaN and infinity beside it pass through
             valid &= self._rule.of_values(values)
         return values, valid

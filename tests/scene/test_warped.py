@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
 from schanger_edge.grid import Grid
+from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.warped import _scale
 
 DEGREES, POLAR, PACIFIC = (CRS.from_epsg(code) for code in (4326, 3413, 3832))
@@ -28,3 +34,23 @@ def test_the_antimeridian_does_not_count_as_a_step() -> None:
     scale = _scale(source, target)
     assert scale["XSCALE"] == pytest.approx(1, rel=0.01)
     assert scale["YSCALE"] == pytest.approx(1, rel=0.02)
+
+
+def test_threads_change_no_pixel(make_tiff: Callable[..., Path], ground: Callable[..., np.ndarray]) -> None:
+    """Warped in one thread and in two, which GDAL takes only where it is told to share small blocks."""
+    image = ground(600, 700, 1)
+    image[:, 200:240, 300:380] = 0
+    path = make_tiff("a.tif", image, nodata=0)
+    with rasterio.open(path) as dataset:
+        source = Grid(dataset.crs, dataset.transform, dataset.width, dataset.height)
+    target = Grid(source.crs, source.transform @ Affine.rotation(7) @ Affine.translation(20.3, -11.8), 640, 560)
+    reads = []
+    for threads in (1, 2, 4):
+        scene = SceneImage(str(path), threads=threads)
+        scene.place_on(target)
+        reads.append(scene.read(target.window))
+        scene.close()
+    assert 0.5 < reads[0][1].mean() < 1
+    for values, valid in reads[1:]:
+        assert (values == reads[0][0]).all()
+        assert (valid == reads[0][1]).all()
