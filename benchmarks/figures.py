@@ -1,8 +1,8 @@
 """Figures in the pages, written from `benchmarks/results/*.json`: `make figures`, or `python benchmarks/figures.py`.
 
 A page holds what stands between `<!-- figures: NAME -->` and `<!-- /figures -->`; it is written by the function of that
-name, never by hand. For a new block put the two comments into a page, and a function into `figures_of_models.py` or
-`figures_of_runs.py` and its BLOCKS; it may return a picture as well as a table. Needs the standard library alone.
+name, never by hand. For a new block put the two comments into a page, and a function into one of `figures_of_*.py`
+and its BLOCKS; it may return a picture as well as a table. Needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import figures_of_models
 import figures_of_runs
+import figures_of_speed
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/models.md", "docs/engines.md")
-BLOCKS = {**figures_of_models.BLOCKS, **figures_of_runs.BLOCKS}
+BLOCKS = {**figures_of_models.BLOCKS, **figures_of_runs.BLOCKS, **figures_of_speed.BLOCKS}
 BLOCK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 

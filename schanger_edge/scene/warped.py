@@ -18,8 +18,8 @@ from schanger_edge.scene.opening import band_subset
 from schanger_edge.scene.validity import ValidityRule
 
 SHARED = {"WARP_THREAD_CHUNK_SIZE": 16384}
-"""Pixels for which GDAL takes one more thread to warp. Its own figure is 65,536: as many as the blocks it warps have, so
-that there would never be a second thread."""
+"""Pixels for which GDAL takes one more thread to warp. Its own figure is 65,536, all that a block of its warped images
+holds, so that there would never be a second thread."""
 WARP_TOLERANCE = 0.02  # pixels of error allowed in the approximated reprojection
 QUARTERS = np.array([0.25, 0.5, 0.75])  # of a side: where the scale is taken
 MOST_UNLIKE = 1.5  # times that it may vary over a scene and still be one
