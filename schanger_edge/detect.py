@@ -202,7 +202,7 @@ def detect(
             report = begin_report(pair, staging, thumbnail)
             laps("report")
             options: dict[str, Any] = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd}
-            options |= {"clip": clip and str(clip), "clip_layer": clip_layer} | polygon_options
+            options |= {"clip": pair.clip, "clip_layer": clip_layer} | polygon_options
             options |= {"stretch": stretch, "match": match}
             options |= {"also": list(also), "stac": stac, "dates": dates and list(dates)}
             summary = summarize(

@@ -28,6 +28,7 @@ from schanger_edge.scene.opening import (
     open_dataset,
     palette_band,
     pick_bands,
+    reason,
 )
 from schanger_edge.scene.palette import expand, transparent_entries
 from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice
@@ -54,6 +55,8 @@ class SceneImage:
         valid_masks: files that say where it is usable, see `ValidMask`; all of them must.
 
     Attributes:
+        path: as given.
+        name: the same without what gives access to a URL; sentences and summaries call the image so.
         stretch: from stored values to uint8; None leaves them as they are.
         matching: what is done to uint8 values after that.
     """
@@ -66,7 +69,7 @@ class SceneImage:
         threads: int = 1,
         valid_masks: Sequence[str] = (),
     ) -> None:
-        self.path, self._threads = path, threads
+        self.path, self.name, self._threads = path, public_name(path), threads
         self.stretch: Stretch | None = None
         self.matching: Matching | None = None
         self._warped: WarpedImage | None = None
@@ -76,7 +79,7 @@ class SceneImage:
         with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
             self._file = self._dataset = open_dataset(path)
         try:
-            self.grid = self._target = grid_of(self._file, path)
+            self.grid = self._target = grid_of(self._file, self.name)
             self._choose(bands, nodata)
             for name in valid_masks:
                 self._masks.append(ValidMask(name, self.grid))
@@ -86,9 +89,9 @@ class SceneImage:
 
     def _choose(self, bands: Sequence[int] | None, nodata: Nodata) -> None:
         """Which values are read, and how it is known where there are any."""
-        self.bands = self._stated_bands = pick_bands(self._file, bands, self.path)
+        self.bands = self._stated_bands = pick_bands(self._file, bands, self.name)
         self.dtype, self.scaling = dtype_of(self._file, self.bands), Scaling.of(self._file, self.bands)
-        palette = palette_band(self._file, self.bands, self.path)
+        palette = palette_band(self._file, self.bands, self.name)
         self._palette_nodata: tuple[int, ...] | None = None
         if palette is None:
             self.rule = ValidityRule.of(self._file, self.bands, nodata)
@@ -111,7 +114,7 @@ class SceneImage:
         try:
             self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid, threads=self._threads)
         except GDAL_ERRORS as error:
-            raise SceneError(f"{self.path} cannot be brought onto the other image's grid: {error}") from error
+            raise SceneError(f"{self.name} cannot be brought onto the other image's grid: {reason(error)}") from error
 
     @property
     def resampled(self) -> bool:
@@ -133,7 +136,7 @@ class SceneImage:
         samples = self.samples()
         if not samples.shape[1]:
             mend = "check its valid mask" if self._masks else "check its nodata value or pass --nodata none"
-            raise SceneError(f"{self.path} has no valid pixel: {mend}.")
+            raise SceneError(f"{self.name} has no valid pixel: {mend}.")
         return Stretch.from_samples(samples, self.scaling.scales, self.rule.value)
 
     def clipped_share(self) -> float:
@@ -189,7 +192,7 @@ class SceneImage:
                 try:
                     raw, valid = self._warped.read(window)
                 except GDAL_ERRORS as error:
-                    raise damaged(self.path, error) from error
+                    raise damaged(self.name, error) from error
             else:
                 raw, valid = self._read_shifted(window)
         if self._masks:
@@ -205,9 +208,9 @@ class SceneImage:
         """For the summary."""
         crs = self.grid.crs.to_string() if self.grid.crs else None
         return ImageInfo(
-            public_name(self.path), self._file.driver, self.grid.width, self.grid.height, crs, self.grid.gsd,
+            self.name, self._file.driver, self.grid.width, self.grid.height, crs, self.grid.gsd,
             str(self.dtype), self._stated_bands, self._palette_nodata, self.rule,
-            tuple(public_name(mask.path) for mask in self._masks), self.scaling,
+            tuple(mask.name for mask in self._masks), self.scaling,
             "bilinear" if self.resampled else "none", self.stretch,
             None if self.matching is None else self.matching.summary(), date_of(self._file),
         )  # fmt: skip
@@ -274,7 +277,7 @@ class SceneImage:
             elif self.rule.mask:
                 valid = self._dataset.read_masks(self.bands[0], window=view, out_shape=shape) > 0
         except GDAL_ERRORS as error:
-            raise damaged(self.path, error) from error
+            raise damaged(self.name, error) from error
         if self.rule.by_values:
             by_values = self.rule.of_values(data)
             valid = by_values if valid is None else valid & by_values
