@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +17,10 @@ from typing import Any
 
 import pytest
 from helpers import load_benchmark
+from typer.testing import CliRunner
 
 from schanger_edge import detect
+from schanger_edge.cli import app
 from schanger_edge.cli.interrupt import ORDERLY
 from schanger_edge.errors import ProductError, SessionError
 from schanger_edge.grid import Window
@@ -205,3 +209,34 @@ def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_pat
     assert process.returncode == 128 + number
     assert "of it is done: the same command with --resume goes on" in text
     assert detect(*pair, tmp_path / "out", model=model, device="cpu", resume=True).summary["tiles"]["taken_over"] >= 64
+
+
+@pytest.mark.parametrize(
+    ("moment", "sentence"),
+    [
+        ("stages.write_polygons", r"the run is kept, 100% of it is done: the same command with --resume goes on\."),
+        ("products.staging.Staging._swap", r"the run is kept, 100% of it is done"),
+        ("products.staging.Staging._clean", r"all results are complete in .*out\."),
+        ("products.journal.Journal.discard", r"all results are complete in .*out\."),
+        ("scene.pair.Pair.statistics", r"no result was written\."),
+    ],
+)
+def test_an_interruption_tells_what_there_is(
+    make_tiff: Tiff, ground: Ground, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, moment: str,
+    sentence: str,
+) -> None:  # fmt: skip
+    """Beside results of an earlier run, which are not taken for those of this one."""
+    pair, out = [make_tiff(f"{seed}.tif", ground(120, 120, seed)) for seed in (1, 2)], tmp_path / "out"
+    detect(*pair, out, model=model, threshold=0.75)
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"schanger_edge.{moment}", interrupted)
+    arguments = ["run", *map(str, pair), "-o", str(out), "--model", str(model), "--device", "cpu"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 128 + signal.SIGINT
+    assert re.search(f"^interrupted.* {sentence}", done.stderr, re.MULTILINE)
+    assert done.stderr.count("interrupted") == 1
+    threshold = json.loads((out / "summary.json").read_text())["options"]["threshold"]
+    assert threshold == (0.5 if "complete" in sentence else 0.75)
