@@ -22,10 +22,11 @@ from typer.testing import CliRunner
 from schanger_edge import detect
 from schanger_edge.cli import app
 from schanger_edge.cli.interrupt import ORDERLY
-from schanger_edge.errors import ProductError, SessionError
+from schanger_edge.errors import ProductError, SceneError, SessionError
 from schanger_edge.grid import Window
 from schanger_edge.products import STANDARD
 from schanger_edge.products.journal import FOLDER, Journal, unfinished
+from schanger_edge.products.staging import Staging
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., Any]
@@ -121,33 +122,61 @@ def test_resume_without_an_unfinished_run_begins(pair: Any, model: Path, tmp_pat
 
 
 def test_two_runs_of_one_folder(pair: Any, model: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
     code = (
-        "import sys; from pathlib import Path; from schanger_edge.products.journal import Journal\n"
-        "with Journal(Path(sys.argv[1]), {}, 5): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from schanger_edge.products.staging import Staging\n"
+        "with Staging(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "out")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
+        waiting = set((tmp_path / "out").iterdir())
         with pytest.raises(ProductError, match=r"another run writes to .*out: wait for it"):
             detect(*pair, tmp_path / "out", model=model, restart=True)
+        assert set((tmp_path / "out").iterdir()) == waiting
         other.communicate(b"")
-    detect(*pair, tmp_path / "out", model=model)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_refused_opens_nothing(
+    stopped: Path, pair: Any, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*args: Any, **options: Any) -> None:
+        raise AssertionError("images are read and a plan may be built before the refusal")
+
+    for name in ("open_pair", "open_session"):
+        monkeypatch.setattr(sys.modules["schanger_edge.detect"], name, opened)
+    with pytest.raises(ProductError, match="holds an unfinished run"):
+        detect(*pair, stopped, model=model)
+    with pytest.raises(ProductError, match="exclude each other"):
+        detect(*pair, stopped, model=model, resume=True, restart=True)
+    with Staging(stopped), pytest.raises(ProductError, match="another run writes"):
+        detect(*pair, stopped, model=model, resume=True)
+
+
+def test_a_run_that_begins_anew_and_fails_early_drops_nothing(stopped: Path, pair: Any, model: Path) -> None:
+    kept = unfinished(stopped)
+    with pytest.raises(SceneError, match="does not exist"):
+        detect(pair[0], "none.tif", stopped, model=model, restart=True)
+    assert unfinished(stopped) == kept is not None
 
 
 def test_sections_that_nothing_speaks_for_are_dropped(tmp_path: Path) -> None:
     """As a run leaves them that was killed while it removed its journal."""
-    with Journal(tmp_path, {}, 10) as journal, journal.adding(Window(0, 0, 1, 4)) as folder:
-        (folder / "x").write_text("x")
+    with Journal(tmp_path) as journal:
+        journal.begin({}, 10)
+        with journal.adding(Window(0, 0, 1, 4)) as folder:
+            (folder / "x").write_text("x")
     (tmp_path / FOLDER / "run.json").unlink()
-    with Journal(tmp_path, {}, 10) as journal:
+    with Journal(tmp_path) as journal:
+        journal.begin({}, 10)
         assert journal.sections() == {}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_section_that_fails_leaves_no_trace(tmp_path: Path) -> None:
-    with Journal(tmp_path, {"a": 1}, 10) as journal:
+    with Journal(tmp_path) as journal:
+        journal.begin({"a": 1}, 10)
         with journal.adding(Window(0, 0, 1, 4)) as folder:
             (folder / "x").write_text("x")
         with pytest.raises(KeyboardInterrupt), journal.adding(Window(0, 4, 1, 4)) as folder:
@@ -155,7 +184,8 @@ def test_a_section_that_fails_leaves_no_trace(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         assert list(journal.sections()) == [Window(0, 0, 1, 4)]
     assert unfinished(tmp_path) == "40% of it is done"
-    with Journal(tmp_path, {"a": 1}, 10, resume=True) as journal:
+    with Journal(tmp_path, resume=True) as journal:
+        journal.begin({"a": 1}, 10)
         assert list(journal.sections()) == [Window(0, 0, 1, 4)]
 
 
