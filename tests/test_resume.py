@@ -106,6 +106,8 @@ def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, 
         detect(*pair, stopped, model=model, threshold=0.25, resume=True)
     with pytest.raises(ProductError, match=r"batch was 1, now 2"):
         detect(*pair, stopped, model=model, batch=2, resume=True)
+    with pytest.raises(ProductError, match=r"device was .* threads?\)\", now .*, 9 threads"):
+        detect(*pair, stopped, model=model, threads=9, resume=True)
     with pytest.raises(ProductError, match=r"before, validity, value was 0\.0, now null"):
         detect(*pair, stopped, model=model, nodata=None, resume=True)
     os.utime(pair[1], ns=(1, 1))
@@ -115,6 +117,18 @@ def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, 
     with pytest.raises(ProductError, match=r"model differs"):
         detect(*pair, stopped, model=model, resume=True)
     assert unfinished(stopped) == kept
+
+
+def test_the_same_images_by_another_path(
+    stopped: Path, pair: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link.tif").symlink_to(pair[1])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed = detect("../a.tif", "../link.tif", "../out", model="../m.onnx", resume=True)
+    assert resumed.folder.resolve() == stopped
+    assert resumed.summary["tiles"]["taken_over"] >= 64
+    assert resumed.summary["inputs"]["before"]["path"] == "../a.tif"  # as it was typed
 
 
 def test_resume_without_an_unfinished_run_begins(pair: Any, model: Path, tmp_path: Path) -> None:

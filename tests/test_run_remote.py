@@ -23,7 +23,7 @@ from range_server import Store, serving
 from schanger_edge import detect
 from schanger_edge.errors import SceneError
 from schanger_edge.scene import open_pair
-from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_name, public_text
+from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_name, public_text, resolved_name
 
 Ground = Callable[..., np.ndarray]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
@@ -268,6 +268,7 @@ def test_names() -> None:
     assert public_name("HTTPS://me:s@cret@x.org/a.tif?key=hidden") == "HTTPS://x.org/a.tif"
     assert public_name("vrt://https://me:secret@x.org/a.tif") == "vrt://https://x.org/a.tif"
     assert public_name("/data/why?.tif") == "/data/why?.tif"
+    assert resolved_name("https://me:secret@x.org/a.tif?key=hidden") == "https://x.org/a.tif"
     said = "'/vsicurl/https://me:secret@x.org/a.zip?key=hidden/a.tif' is none. Why? (s3://b/k?key=hidden)."
     assert public_text(said) == "'/vsicurl/https://x.org/a.zip' is none. Why? (s3://b/k)."
 

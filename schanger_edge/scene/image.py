@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import os
@@ -32,7 +33,7 @@ from schanger_edge.scene.opening import (
 )
 from schanger_edge.scene.palette import expand, transparent_entries
 from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice
-from schanger_edge.scene.remote import fetching, is_plain, public_name
+from schanger_edge.scene.remote import fetching, is_plain, public_name, resolved_name
 from schanger_edge.scene.sampling import sample
 from schanger_edge.scene.valid_mask import ValidMask
 from schanger_edge.scene.validity import Nodata, ValidityRule
@@ -215,6 +216,12 @@ class SceneImage:
             None if self.matching is None else self.matching.summary(), date_of(self._file),
         )  # fmt: skip
 
+    def identity(self) -> dict[str, Any]:
+        """What decides about its pixels: its files and how they are read."""
+        masks = [resolved_name(mask.path) for mask in self._masks]
+        names = {"path": resolved_name(self.path), "valid_masks": masks}
+        return {"files": self.files(), **dataclasses.asdict(self.info()), **names}
+
     def files(self) -> dict[str, Any]:
         """What tells this image from another one: size in bytes and time of change (ns) of its local files, by name.
 
@@ -227,7 +234,7 @@ class SceneImage:
             if not name.endswith(".aux.xml"):
                 with contextlib.suppress(OSError):  # no file of this machine
                     stat = os.stat(name)
-                    stats[os.path.abspath(name)] = (stat.st_size, stat.st_mtime_ns)
+                    stats[os.path.realpath(name)] = (stat.st_size, stat.st_mtime_ns)
         if not names or not all(map(is_plain, names)):
             stats["sampled pixels"] = hashlib.sha256(self.samples().tobytes()).hexdigest()
         return stats

@@ -205,7 +205,7 @@ class Pair:
         result["grid"] |= {"width": self.grid.width, "height": self.grid.height}
         result["area of interest"] = None if self._clip is None else self._clip.sha256()
         for name, image in (("before", self._before), ("after", self._after)):
-            result[name] = {"files": image.files(), **dataclasses.asdict(image.info())}
+            result[name] = image.identity()
         return result
 
     def close(self) -> None:

@@ -53,6 +53,11 @@ def public_name(path: str) -> str:
     return re.sub(r"://[^/?]*@", "://", path).partition("?")[0]
 
 
+def resolved_name(path: str) -> str:
+    """The same for one image however it was typed, and from which folder: without keys, its links followed."""
+    return os.path.realpath(path) if is_plain(path) and os.path.exists(path) else public_name(path)
+
+
 def public_text(text: str) -> str:
     """What GDAL says, each address in it by its `public_name`."""
     return _WORDS.sub(lambda word: public_name(word[1]) + word[2], text)
