@@ -127,20 +127,35 @@ def source_name(dataset: Any) -> str:
     return name if name.startswith("/vsi") or not os.path.exists(name) else os.path.abspath(name)
 
 
-def band_subset(dataset: Any, bands: Sequence[int]) -> Any:
+def band_subset(dataset: Any, bands: Sequence[int], hiding: str | None = None, nodata: float | None = None) -> Any:
     """Some bands of a file as a dataset of their own, without alpha, mask and georeference.
 
     GDAL's VRT as XML: https://gdal.org/drivers/raster/vrt.html
+
+    Args:
+        dataset: an open rasterio dataset.
+        bands: their numbers.
+        hiding: the band whose zeros hide pixels, as a VRT calls it: a number, or `mask,1`.
+        nodata: what hidden pixels hold in all bands.
     """
-    name = source_name(dataset)
-    parts = [f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">']
-    for band in bands:
-        parts.append(
-            f'<VRTRasterBand dataType="{GDAL_TYPES[dataset.dtypes[band - 1]]}"><SimpleSource>'
-            f'<SourceFilename relativeToVRT="0">{escape(name)}</SourceFilename>'
-            f"<SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
+    name = f'<SourceFilename relativeToVRT="0">{escape(source_name(dataset))}</SourceFilename>'
+    size = f'rasterXSize="{dataset.width}" rasterYSize="{dataset.height}"'
+    hidden = ""
+    if hiding is not None:
+        mask = f"{name}<SourceBand>{hiding}</SourceBand><LUT>0:0,1:255</LUT>"  # of 0 and 255, also where alpha is soft
+        mask = f'<VRTRasterBand dataType="Byte"><ComplexSource>{mask}</ComplexSource></VRTRasterBand>'
+        mask = escape(f"<VRTDataset {size}>{mask}</VRTDataset>")
+        # what is 255 in the mask is passed over, so only its zeros are laid over the band, as 0 * 0 + nodata
+        hidden = (
+            f'<ComplexSource><SourceFilename relativeToVRT="0">{mask}</SourceFilename><SourceBand>1</SourceBand>'
+            f"<NODATA>255</NODATA><ScaleOffset>{nodata!r}</ScaleOffset><ScaleRatio>0</ScaleRatio></ComplexSource>"
         )
-    return open_dataset("".join(parts) + "</VRTDataset>")
+    parts = [
+        f'<VRTRasterBand dataType="{GDAL_TYPES[dataset.dtypes[band - 1]]}"><SimpleSource>{name}'
+        f"<SourceBand>{band}</SourceBand></SimpleSource>{hidden}</VRTRasterBand>"
+        for band in bands
+    ]
+    return open_dataset(f"<VRTDataset {size}>{''.join(parts)}</VRTDataset>")
 
 
 def date_of(dataset: Any) -> str | None:
