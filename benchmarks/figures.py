@@ -13,11 +13,10 @@ from pathlib import Path
 
 import figures_of_models
 import figures_of_runs
-import figures_of_speed
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/models.md", "docs/engines.md")
-BLOCKS = {**figures_of_models.BLOCKS, **figures_of_runs.BLOCKS, **figures_of_speed.BLOCKS}
+BLOCKS = {**figures_of_models.BLOCKS, **figures_of_runs.BLOCKS}
 BLOCK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 
