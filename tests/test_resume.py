@@ -33,12 +33,6 @@ Ground = Callable[..., Any]
 
 
 @pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=64, halo=4)
-    return tmp_path / "m.onnx"
-
-
-@pytest.fixture
 def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
     a = ground(700, 500, 1)
     a[:, 100:300, 60:200] = 0

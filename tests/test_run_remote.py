@@ -8,7 +8,6 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,6 @@ from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_nam
 Ground = Callable[..., np.ndarray]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 HALF = ORIGIN @ Affine.translation(3.5, 2.5)
-
-
-@pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=1, tile=64, halo=4)
-    return tmp_path / "m.onnx"
 
 
 @pytest.fixture

@@ -86,6 +86,12 @@ class Pair:
         """File of the area of interest, without keys."""
         return None if self._clip is None else self._clip.name
 
+    @property
+    def area(self) -> Window:
+        """The smallest window that holds the area of interest; the whole grid where there is none."""
+        inside = None if self._clip is None else self._clip.bounds().intersection(self.grid.window)
+        return inside or self.grid.window
+
     def wanted(self, window: Window) -> NDArray[np.bool_] | None:
         """(h, w) True where a pixel's centre lies in the area of interest; None where all do. Reads no image.
 

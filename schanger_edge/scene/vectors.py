@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from typing import Any
 
@@ -63,6 +64,14 @@ class Polygons:
         place = Affine.translation(window.col_off, window.row_off)
         burnt = rasterio.features.rasterize(list(parts), shape, transform=place, dtype="uint8")
         return np.asarray(burnt, np.bool_)
+
+    def bounds(self) -> Window:
+        """The smallest window that holds all of them; it may reach beyond the grid."""
+        import shapely
+
+        left, top, right, bottom = shapely.total_bounds(self._shapes)
+        col, row = math.floor(left), math.floor(top)
+        return Window(col, row, math.ceil(right) - col, math.ceil(bottom) - row)
 
     def sha256(self) -> str:
         """Of the polygons as they lie on the grid."""
