@@ -1,0 +1,82 @@
+"""A watch from its beginning to its end: `schanger-edge watch`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from schanger_edge.bundled import model_path
+from schanger_edge.errors import ProductError
+from schanger_edge.products.staging import writing
+from schanger_edge.sessions import Session, open_session
+from schanger_edge.watch.ledger import Ledger
+from schanger_edge.watch.loop import Loop
+from schanger_edge.watch.settings import Settings
+from schanger_edge.watch.status import Status, status
+from schanger_edge.watch.wakeup import Wakeup, ringing
+
+
+def watch(
+    settings: Settings,
+    *,
+    model: str | Path | None = None,
+    wakeup: Wakeup | None = None,
+    say: Callable[[str], None] = print,
+    **engine: Any,
+) -> Status:
+    """Run pairs as their scenes arrive, until `wakeup.stop()` is called, or with `once` until all is done.
+
+    Args:
+        settings: what to watch, and how.
+        model: an .onnx file, a plan, or the name of a bundled model; None takes `schanger-small`.
+        wakeup: by which the watch is asked to stop.
+        say: told in a sentence what happens.
+        engine: `device`, `threads` and `binding` of `open_session`.
+
+    Returns:
+        How things stand at the end.
+
+    Raises:
+        SchangerError: an option cannot be meant, another watch works on the folder, the engine failed, or, with
+            `once`, something is left undone.
+    """
+    settings.check()
+    wakeup = wakeup or Wakeup()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone(settings.output))
+        ledger = Ledger(settings.output)
+        stack.callback(ledger.close)
+        opened: list[Session] = []
+
+        def session() -> Session:
+            if not opened:
+                opened.append(stack.enter_context(open_session(model_path(model), **engine)))
+                say(f"{opened[0].device}, model {opened[0].card.name}")
+            return opened[0]
+
+        if not settings.once:
+            session()
+            if settings.poll is None:
+                stack.enter_context(ringing(wakeup, settings.inbox))
+        Loop(settings, ledger, session, wakeup, say).run()
+    return status(settings.output)
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """The output folder, made where it is absent, held by this process alone until it ends."""
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(output / "watch.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ProductError(f"another watch works on {output}: let it, or choose another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
