@@ -174,9 +174,11 @@ def detect(
             stretch=stretch, match=match, valid_masks_before=valid_masks_before,
             valid_masks_after=valid_masks_after, threads=READ_THREADS,
         ) as pair,
-        contextlib.nullcontext(session)
-        if session is not None
-        else open_session(model_path(model), device, threads, binding=cuda, progress=progress) as session,
+        (
+            contextlib.nullcontext(session)
+            if session is not None
+            else open_session(model_path(model), device, threads, binding=cuda, progress=progress)
+        ) as session,  # noqa: PLR1704
         Staging(Path(output)) as staging,
     ):  # fmt: skip
         batch = session.best_batch if batch is None else batch

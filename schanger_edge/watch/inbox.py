@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".img", 
 UNFINISHED = (".part", ".partial", ".filepart", ".crdownload", ".tmp")
 """What programs append to a name while they copy."""
 _BESIDE = frozenset(
-    ".tfw .tifw .tiffw .pgw .pngw .jgw .jpgw .jpegw .j2w .wld .prj .ovr .msk .aux".split()  # endings of sidecars
+    {".tfw", ".tifw", ".tiffw", ".pgw", ".pngw", ".jgw", ".jpgw", ".jpegw", ".j2w", ".wld"}  # world files
+    | {".prj", ".ovr", ".msk", ".aux"}
 )
 _LATER = (".ovr", ".aux.xml")
 """Sidecars that viewers add to a scene which stays the same."""
@@ -110,7 +112,8 @@ class Settling:
         self._since = {arrival: self._since.get(arrival, now) for arrival in arrivals}
         return [arrival for arrival, since in self._since.items() if now - since >= self._seconds]
 
-    def remaining(self, now: float) -> float | None:
-        """Seconds until the next arrival may have settled; None where none is waited for."""
-        left = [since + self._seconds - now for since in self._since.values() if now - since < self._seconds]
+    def remaining(self, now: float, until: float = math.inf) -> float | None:
+        """Seconds until the next of the arrivals seen `until` then may have settled; None where there is none."""
+        sinces = [since for since in self._since.values() if since <= until and now - since < self._seconds]
+        left = [since + self._seconds - now for since in sinces]
         return min(left) if left else None

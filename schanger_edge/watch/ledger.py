@@ -228,7 +228,7 @@ class Ledger:
 
     def counts(self) -> dict[str, int]:
         """Number of scenes and pairs in each state, and of those `waiting` for a partner."""
-        counts = dict.fromkeys((LOOKING, QUARANTINED, DUPLICATE, EXPIRED, QUEUED, DONE, FAILED), 0)
+        counts = dict.fromkeys((LOOKING, READY, QUARANTINED, DUPLICATE, EXPIRED, QUEUED, DONE, FAILED), 0)
         with self._errors():
             for table in ("scenes", "pairs"):
                 counts |= dict(self._db.execute(f"SELECT state, count(*) FROM {table} GROUP BY state").fetchall())

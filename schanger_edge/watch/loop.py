@@ -59,7 +59,8 @@ class Loop:
         self._looked = -math.inf  # when it was listed
         self._due: dict[object, float] = {}  # when what failed is tried again, by arrival or by a pair's name
         self._put_aside: set[int] = set()  # bad scenes that this process has tried to move
-        self._compared: set[int] = set()  # good scenes among which each unpaired one has looked for a partner
+        self._candidates: set[int] = set()  # good scenes, when pairs were last made
+        self._alone: set[int] = set()  # those of them for which there was no earlier one
         self._said: dict[str, str] = {}
         self._paused = False
         self._noted = self._measured = -math.inf
@@ -72,7 +73,7 @@ class Loop:
             SchangerError: the engine or the ledger failed; with `once` also that the disk is full, or what is left.
         """
         notify("READY=1")
-        last = time.monotonic() + self._settings.settle
+        first = math.inf
         while not self._wakeup.stopping:
             try:
                 did = self._round()
@@ -84,14 +85,13 @@ class Loop:
                     raise
                 self._pause(error)
                 continue
-            wait = self._until_next()
-            if self._settings.once and not did:
-                wait = min(wait, last - time.monotonic())
-                if wait <= 0 or self._settling.remaining(time.monotonic()) is None:
-                    break
-            if not did:
-                self._note("waiting for scenes")
-                self._wait(wait)
+            first = min(first, time.monotonic())
+            if did:
+                continue
+            if self._settings.once and self._settling.remaining(self._looked, first) is None:
+                break  # what has come or changed since the first look is for the next time
+            self._note("waiting for scenes")
+            self._wait(self._until_next())
         notify("STOPPING=1")
         self._end()
 
@@ -102,6 +102,7 @@ class Loop:
             return False
         self._finish_halves()
         took = self._take_in()
+        self._drop_gone()
         self._pair()
         job = self._next_job()
         if job is not None:
@@ -138,6 +139,7 @@ class Loop:
         """Whether anything new had settled."""
         new = self._ledger.unknown(self._listing.values())
         settled = [arrival for arrival in self._settling.settled(new, time.monotonic()) if self._is_due(arrival)]
+        settled.sort(key=lambda arrival: (arrival.main.mtime_ns, arrival.name))  # a copy is younger
         for arrival in settled:
             self._note(f"looking at {arrival.name}")
             if not self._intake.take(arrival, self._listing):
@@ -146,19 +148,19 @@ class Loop:
 
     def _pair(self) -> None:
         """Queue each good scene that has no partner, if by now there is an earlier one of its place."""
-        unpaired = {scene.id for scene in self._ledger.unpaired() if scene.is_in(self._listing)}
-        if unpaired <= self._compared:
-            return
-        ready = {scene.id: scene for scene in self._ledger.scenes(READY) if scene.is_in(self._listing)}
-        all_of_them = [candidate(scene) for scene in ready.values()]
-        new = [other for other in all_of_them if other.id not in self._compared]
-        for after in all_of_them:
-            if after.id in unpaired:
-                among = new if after.id in self._compared else all_of_them
-                before = earlier_one(after, among, self._settings.min_overlap)
-                if before is not None:
-                    self._queue(ready[before.id], ready[after.id])
-        self._compared = set(ready)
+        ready = {scene.id: scene for scene in self._ledger.scenes(READY) if not self._is_gone(scene)}
+        unpaired = {scene.id for scene in self._ledger.unpaired()} & ready.keys()
+        new = ready.keys() - self._candidates
+        if new or unpaired - self._alone:
+            candidates = [candidate(scene) for scene in ready.values()]
+            for after in candidates:
+                if after.id in unpaired:
+                    among = [other for other in candidates if other.id in new or after.id not in self._alone]
+                    before = earlier_one(after, among, self._settings.min_overlap)
+                    if before is not None:
+                        self._queue(ready[before.id], ready[after.id])
+                        unpaired.discard(after.id)
+        self._candidates, self._alone = set(ready), unpaired
 
     def _queue(self, before: Scene, after: Scene) -> None:
         taken = self._ledger.has_name(plain_name(before, after))
@@ -166,16 +168,27 @@ class Loop:
         self._ledger.queue(after, before, name)
         self._say(f"queued {name}")
 
+    def _drop_gone(self) -> None:
+        """Take pairs from the queue one of whose files has gone."""
+        if self._listing:  # an empty inbox may be a share that is away
+            for job in self._ledger.queued():
+                if self._is_gone(job.before) or self._is_gone(job.after):
+                    self._ledger.unqueue(job)
+
     def _next_job(self) -> Job | None:
-        """The oldest pair that can be run now; one of whose files has gone is taken from the queue."""
+        """The oldest pair that can be run now."""
         for job in self._ledger.queued():
-            if all(scene.is_in(self._listing) for scene in (job.before, job.after)):
-                if self._is_due(job.name):
-                    return job
-            elif self._listing:  # an empty inbox may be a share that is away
-                self._ledger.unqueue(job)
-                self._compared.discard(job.after.id)
+            if job.before.is_in(self._listing) and job.after.is_in(self._listing) and self._is_due(job.name):
+                return job
         return None
+
+    def _is_gone(self, scene: Scene) -> bool:
+        """Whether a good scene is no longer in the inbox; one that is just being sent again is not gone."""
+        arrival = self._listing.get(scene.name)
+        if arrival is None or scene.is_in(self._listing):
+            return arrival is None
+        other = self._ledger.scene_of(arrival)
+        return other is not None and other.state != LOOKING
 
     def _run(self, job: Job) -> None:
         free, wanted = self._worker.free(), self._settings.min_free
@@ -188,7 +201,6 @@ class Loop:
         self._note(f"running {job.name}")
         if not self._worker.run(job, self._listing):
             self._due[job.name] = time.monotonic() + RETRY
-        self._compared.discard(job.after.id)  # it may have been taken from the queue
 
     def _after_results(self, job: Job | None) -> None:
         for published in self._ledger.jobs("WHERE hook = ?", (HOOK_DUE,)):
@@ -226,7 +238,8 @@ class Loop:
         """Say what is left; with `once` it is an error that something is that could have been done."""
         queued = len(self._ledger.queued())
         stuck = [job.reason for job in self._ledger.queued()] + [scene.reason for scene in self._ledger.scenes(LOOKING)]
-        self._ledger.note(state=f"stopped, {queued} queued")
+        with contextlib.suppress(DiskFullError):
+            self._ledger.note(state=f"stopped, {queued} queued")
         self._measure(force=True)
         if self._settings.once and stuck and not self._wakeup.stopping:
             reason = next((reason for reason in stuck if reason), "the inbox is empty, is its share mounted?")

@@ -26,9 +26,10 @@ def metrics(ledger: Ledger, *, paused: bool, free: int) -> str:
     """
     counts, totals = ledger.counts(), ledger.totals()
     hooks = len(ledger.jobs("WHERE hook = ?", (HOOK_FAILED,)))
-    scenes = {state: number for state, number in counts.items() if state not in _PAIRS}
+    scenes = {state: number for state, number in counts.items() if state not in (*_PAIRS, "waiting")}
     lines = [
         *_metric("scenes", "gauge", "Scenes by state.", {f'{{state="{state}"}}': scenes[state] for state in scenes}),
+        *_metric("scenes_waiting", "gauge", "Good scenes without an earlier one of their place.", counts["waiting"]),
         *_metric("queue", "gauge", "Pairs that are to be run.", counts[QUEUED]),
         *_metric("results_total", "counter", "Pairs that were published.", totals["results"]),
         *_metric("failed_pairs_total", "counter", "Pairs that failed for good.", counts[FAILED]),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from schanger_edge.bundled import model_path
-from schanger_edge.errors import ProductError
+from schanger_edge.errors import DiskFullError, ProductError
 from schanger_edge.products.staging import writing
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.watch.ledger import Ledger
-from schanger_edge.watch.loop import Loop
+from schanger_edge.watch.loop import PAUSE, Loop
 from schanger_edge.watch.settings import Settings
 from schanger_edge.watch.status import Status, status
 from schanger_edge.watch.wakeup import Wakeup, ringing
@@ -46,6 +46,23 @@ def watch(
     """
     settings.check()
     wakeup = wakeup or Wakeup()
+    paused = False
+    while True:
+        try:
+            _watch(settings, model, wakeup, say, engine)
+            return status(settings.output)
+        except DiskFullError as error:  # before the loop, which pauses by itself
+            if settings.once or wakeup.stopping:
+                raise
+            if not paused:
+                say(f"paused: {error}")
+            paused = True
+            wakeup.wait(PAUSE)
+
+
+def _watch(
+    settings: Settings, model: str | Path | None, wakeup: Wakeup, say: Callable[[str], None], engine: Mapping[str, Any]
+) -> None:  # fmt: skip
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(settings.output))
         ledger = Ledger(settings.output)
@@ -58,12 +75,12 @@ def watch(
                 say(f"{opened[0].device}, model {opened[0].card.name}")
             return opened[0]
 
+        loop = Loop(settings, ledger, session, wakeup, say)
         if not settings.once:
-            session()
+            session()  # what is wrong with the model shows now, not when the first pair has come
             if settings.poll is None:
                 stack.enter_context(ringing(wakeup, settings.inbox))
-        Loop(settings, ledger, session, wakeup, say).run()
-    return status(settings.output)
+        loop.run()
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
     except ImportError as error:
         raise missing_extra(error, "station") from error
 
-    class Handler(FileSystemEventHandler):
+    class Handler(FileSystemEventHandler):  # type: ignore[misc, unused-ignore]
         def on_any_event(self, event: FileSystemEvent) -> None:
             if event.event_type not in ("opened", "closed_no_write"):  # the watch itself reads
                 wakeup.ring()

@@ -112,9 +112,10 @@ class Worker:
         told |= {"model": session.model_sha256, "device": session.device}
         folder = self._results.prepare(job.name, told, afresh=job.attempts > 0)
         if not self._results.is_made(job.name):
-            paths = [listing[scene.name].main.path for scene in inputs.values()]
+            before, after = (listing[scene.name].main.path for scene in inputs.values())
             detect(
-                *paths, folder, session=session, resume=True, progress=self._progress, stop=self._stop, **options
+                before, after, folder, session=session, resume=True, progress=self._progress, stop=self._stop,
+                **options,
             )  # fmt: skip
 
     def _finish(self, job: Job) -> None:
