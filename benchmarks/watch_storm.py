@@ -288,12 +288,16 @@ def _fill_until_paused(service: Service, output: Path) -> float:
 
 
 def _wait_for_all(service: Service, output: Path, pairs: int, dropper: Dropper) -> None:
+    from schanger_edge.errors import SchangerError
     from schanger_edge.watch import status
 
     began = time.monotonic()
     while True:
         service.check()
-        counts = status(output).counts
+        try:
+            counts = status(output).counts
+        except SchangerError:  # it has not begun its ledger yet
+            counts = dict.fromkeys(("queued", "looking", "done", "quarantined", "duplicate"), 0)
         busy = counts["queued"] or counts["looking"] or counts["done"] < pairs
         if not busy and counts["quarantined"] >= len(dropper.bad) and counts["duplicate"] >= len(dropper.copies):
             return

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
-from schanger_edge.errors import SceneError, SchangerError, StoppedError
+from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, StoppedError
 from schanger_edge.products.footprint import footprint
 from schanger_edge.scene.checking import Look, look_through
 from schanger_edge.watch.inbox import Arrival
@@ -80,12 +80,20 @@ class Intake:
         name = self._quarantine.free_name(arrival)
         self._ledger.set_scene(scene, state=QUARANTINED, reason=reason, put_at=name)
         self._say(f"quarantined {scene.name}: {reason}")
-        self._quarantine.put(arrival, name, reason)
+        self._put_aside(scene, arrival, name, reason)
 
     def reject_again(self, scene: Scene, arrival: Arrival) -> None:
-        """Finish what a power cut, or a full disk, left half done."""
+        """Finish what a power cut or a full disk left half done."""
         if scene.put_at and scene.reason:
-            self._quarantine.put(arrival, scene.put_at, scene.reason)
+            self._put_aside(scene, arrival, scene.put_at, scene.reason)
+
+    def _put_aside(self, scene: Scene, arrival: Arrival, name: str, reason: str) -> None:
+        try:
+            self._quarantine.put(arrival, name, reason)
+        except DiskFullError:
+            raise
+        except ProductError as error:  # such as an inbox that may only be read
+            self._say(f"{scene.name} stays where it is: {error}")
 
     def _try_again(self, scene: Scene, arrival: Arrival, error: Exception) -> bool:
         reason = f"{arrival.main.path} cannot be read ({error or type(error).__name__})"
@@ -99,7 +107,8 @@ class Intake:
     def _look(self, scene: Scene, arrival: Arrival, listing: dict[str, Arrival]) -> None:
         sha256 = self._digest(arrival)
         twin = self._ledger.twin(sha256)
-        if twin is not None and (twin.state != READY or twin.is_in(listing)):
+        moved = twin is not None and (twin.name == arrival.name or self._ledger.is_gone(twin, listing))
+        if twin is not None and (twin.state != READY or not moved):
             reason = f"the same as {twin.name}"
             self._ledger.set_scene(scene, state=DUPLICATE, sha256=sha256, reason=reason, starts=0)
             self._say(f"{scene.name} is {reason}: left alone.")

@@ -117,9 +117,16 @@ class Ledger:
                 self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
             else:
                 self._db = sqlite3.connect(self.path, timeout=10)
-                self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" + _SCHEMA)
             self._db.row_factory = sqlite3.Row
-            self._db.execute("SELECT count(*) FROM pairs").fetchone()
+        try:
+            with self._errors():
+                if not read_only:
+                    pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                    self._db.executescript(f"{pragmas} BEGIN; {_SCHEMA} COMMIT;")
+                self._db.execute("SELECT count(*) FROM pairs").fetchone()
+        except BaseException:
+            self._db.close()
+            raise
 
     def scene_of(self, arrival: Arrival) -> Scene | None:
         """The row of a file that has not changed since; None for a new one."""
@@ -138,6 +145,14 @@ class Ledger:
         """A scene of the same content that was good."""
         found = self._scenes("WHERE sha256 = ? AND state IN (?, ?)", (sha256, READY, EXPIRED))
         return found[0] if found else None
+
+    def is_gone(self, scene: Scene, listing: dict[str, Arrival]) -> bool:
+        """Whether a good scene is no longer in the inbox; one that is just being sent again is not gone."""
+        arrival = listing.get(scene.name)
+        if arrival is None or scene.is_in(listing):
+            return arrival is None
+        other = self.scene_of(arrival)
+        return other is not None and other.state != LOOKING
 
     def scenes(self, *states: str) -> list[Scene]:
         """All scenes in these states."""

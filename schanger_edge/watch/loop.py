@@ -132,8 +132,13 @@ class Loop:
                 self._intake.reject_again(scene, self._listing[scene.name])
                 self._put_aside.add(scene.id)
         if self._settings.keep is not None:
-            for name in remove_expired(self._ledger, self._results, self._listing):
-                self._say(f"removed {name}: its place has {self._settings.keep} newer ones.")
+            try:
+                for name in remove_expired(self._ledger, self._results, self._listing):
+                    self._say(f"removed {name}: its place has {self._settings.keep} newer ones.")
+            except DiskFullError:
+                raise
+            except ProductError as error:
+                self._say_once("keep", str(error))
 
     def _take_in(self) -> bool:
         """Whether anything new had settled."""
@@ -148,7 +153,9 @@ class Loop:
 
     def _pair(self) -> None:
         """Queue each good scene that has no partner, if by now there is an earlier one of its place."""
-        ready = {scene.id: scene for scene in self._ledger.scenes(READY) if not self._is_gone(scene)}
+        ready = {
+            scene.id: scene for scene in self._ledger.scenes(READY) if not self._ledger.is_gone(scene, self._listing)
+        }
         unpaired = {scene.id for scene in self._ledger.unpaired()} & ready.keys()
         new = ready.keys() - self._candidates
         if new or unpaired - self._alone:
@@ -169,11 +176,16 @@ class Loop:
         self._say(f"queued {name}")
 
     def _drop_gone(self) -> None:
-        """Take pairs from the queue one of whose files has gone."""
-        if self._listing:  # an empty inbox may be a share that is away
-            for job in self._ledger.queued():
-                if self._is_gone(job.before) or self._is_gone(job.after):
-                    self._ledger.unqueue(job)
+        """Take pairs from the queue one of whose files has gone, and forget files that went while they were read."""
+        if not self._listing:  # it may be a share that is away
+            return
+        for job in self._ledger.queued():
+            if any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after)):
+                self._ledger.unqueue(job)
+                self._results.remove(job.name)
+        for scene in self._ledger.scenes(LOOKING):
+            if not scene.is_in(self._listing):
+                self._ledger.forget(scene)
 
     def _next_job(self) -> Job | None:
         """The oldest pair that can be run now."""
@@ -181,14 +193,6 @@ class Loop:
             if job.before.is_in(self._listing) and job.after.is_in(self._listing) and self._is_due(job.name):
                 return job
         return None
-
-    def _is_gone(self, scene: Scene) -> bool:
-        """Whether a good scene is no longer in the inbox; one that is just being sent again is not gone."""
-        arrival = self._listing.get(scene.name)
-        if arrival is None or scene.is_in(self._listing):
-            return arrival is None
-        other = self._ledger.scene_of(arrival)
-        return other is not None and other.state != LOOKING
 
     def _run(self, job: Job) -> None:
         free, wanted = self._worker.free(), self._settings.min_free

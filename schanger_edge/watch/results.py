@@ -21,7 +21,7 @@ from schanger_edge.watch.ledger import Scene
 
 PAIR = "pair.json"
 _LONGEST = 100
-"""Characters of a scene's name that a result's name takes."""
+"""Bytes of a scene's name that a result's name takes."""
 _REMOVED = ".removed"
 
 
@@ -109,7 +109,11 @@ class Results:
 
 def plain_name(before: Scene, after: Scene) -> str:
     """AFTER__BEFORE, by the scenes' files without folders and suffixes."""
-    return "__".join(PurePosixPath(scene.name).stem[:_LONGEST] for scene in (after, before))
+    return "__".join(_short(PurePosixPath(scene.name).stem) for scene in (after, before))
+
+
+def _short(stem: str) -> str:
+    return stem.encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _told(folder: Path) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from schanger_edge.bundled import model_path
 from schanger_edge.errors import DiskFullError, ProductError
 from schanger_edge.products.staging import writing
+from schanger_edge.run_options import check_engine
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.watch.ledger import Ledger
 from schanger_edge.watch.loop import PAUSE, Loop
@@ -45,6 +46,7 @@ def watch(
             `once`, something is left undone.
     """
     settings.check()
+    check_engine(None, None, engine.get("threads"))
     wakeup = wakeup or Wakeup()
     paused = False
     while True:
