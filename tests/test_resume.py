@@ -22,11 +22,12 @@ from typer.testing import CliRunner
 from schanger_edge import detect
 from schanger_edge.cli import app
 from schanger_edge.cli.interrupt import ORDERLY
-from schanger_edge.errors import ProductError, SceneError, SessionError
+from schanger_edge.errors import ProductError, SceneError, SessionError, StoppedError
 from schanger_edge.grid import Window
 from schanger_edge.products import STANDARD
 from schanger_edge.products.journal import FOLDER, Journal, unfinished
 from schanger_edge.products.staging import Staging
+from schanger_edge.sessions import open_session
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., Any]
@@ -84,6 +85,25 @@ def test_a_resumed_run_gives_the_same_bytes(stopped: Path, pair: Any, model: Pat
     assert all_tiles["taken_over"] == 0
     assert seen[0] > 64 * 56 * 56  # what was done counts
     assert resumed.summary["pixels"] == whole.summary["pixels"]
+
+
+def test_a_run_that_is_asked_to_stop_ends_after_a_section(pair: Any, model: Path, tmp_path: Path) -> None:
+    storm = load_benchmark("kill_resume")
+    whole = detect(*pair, tmp_path / "whole", model=model)
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 1
+
+    out = tmp_path / "out"
+    with open_session(model) as session:
+        with pytest.raises(StoppedError, match="asked to stop"):
+            detect(*pair, out, session=session, stop=stop)
+        assert len(list((out / FOLDER).glob("*-*-*-*"))) == 1  # the one that was begun, whole
+        resumed = detect(*pair, out, session=session, resume=True, stop=lambda: False)
+    assert resumed.summary["tiles"]["taken_over"] >= 64
+    assert storm.content(out) == storm.content(whole.folder)
 
 
 def test_nothing_is_lost_without_a_word(stopped: Path, pair: Any, model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from schanger_edge.errors import SchangerError
@@ -35,3 +36,19 @@ def parse_nodata(text: str) -> float | str | None:
         return float(text)
     except ValueError:
         raise SchangerError(f"--nodata needs auto, none or a number, not {text!r}.") from None
+
+
+def parse_seconds(text: str, option: str) -> float:
+    """Seconds of `10`, `10s`, `500ms`, `2m` or `1h`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
+    if found is None:
+        raise SchangerError(f"{option} needs a time such as 10s, 500ms or 2m, not {text!r}.")
+    return float(found[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(found[2], 1.0)
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes of `1000000`, `500MB` or `2GB`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(kB|MB|GB)?", text)
+    if found is None:
+        raise SchangerError(f"{option} needs a size such as 500MB, not {text!r}.")
+    return round(float(found[1]) * {"kB": 1e3, "MB": 1e6, "GB": 1e9}.get(found[2], 1.0))

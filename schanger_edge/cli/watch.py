@@ -1,0 +1,153 @@
+"""`schanger-edge watch` and `schanger-edge status`."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.engines import BindingOption
+from schanger_edge.cli.parsing import parse_bands, parse_nodata, parse_seconds, parse_size, parse_stretch
+from schanger_edge.cli.run import FormatOption, GridOption
+
+if TYPE_CHECKING:
+    from schanger_edge.watch import Status, Wakeup
+
+_pairing, _service, _hook, _run, _engine = (
+    partial(typer.Option, rich_help_panel=title)
+    for title in ("Which scenes are compared", "Service", "Who is told", "Each run, see `run --help`", "Engine")
+)
+
+
+class PairByOption(str, Enum):
+    """How it is known that two scenes show the same place."""
+
+    footprint = "footprint"
+    name = "name"
+
+
+@app.command()
+def watch(
+    inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive, with all folders in it.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results, quarantine and ledger.")],
+    pair_by: Annotated[
+        PairByOption, _pairing(help="The same place: footprints overlap, or names are equal but for the date.")
+    ] = PairByOption.footprint,
+    min_overlap: Annotated[float, _pairing(help="Share of the smaller footprint that must be common.")] = 0.5,
+    name_pattern: Annotated[
+        str | None, _pairing(help="Regular expression with groups (?P<place>...) and maybe (?P<date>...).")
+    ] = None,
+    settle: Annotated[str, _service(help="A file has arrived when it has not changed for so long.")] = "10s",
+    poll: Annotated[
+        str | None, _service(help="Look into the inbox so often, such as 30s: for network shares (system events).")
+    ] = None,
+    once: Annotated[bool, _service("--once", help="Do what there is to do and end, for cron.")] = False,
+    keep: Annotated[
+        int | None, _service(help="Delete scenes and results of which a place has so many newer ones (keep all).")
+    ] = None,
+    min_free: Annotated[str, _service(help="Pause while less room than this is free.")] = "100MB",
+    hook: Annotated[str | None, _hook(help="Program to run on each result; never through a shell.")] = None,
+    hook_arg: Annotated[
+        list[str] | None,
+        _hook(help="One argument of it; may be repeated. {result} {before} {after} {name} are replaced."),
+    ] = None,
+    hook_timeout: Annotated[str, _hook(help="The hook is killed after so long.")] = "60s",
+    metrics: Annotated[Path | None, _hook(help="File (.prom) for Prometheus' textfile collector.")] = None,
+    model: Annotated[str | None, _engine(help="An .onnx file or a bundled model's name.")] = None,
+    device: Annotated[str, _engine(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto.")] = "auto",
+    cuda: Annotated[BindingOption | None, _engine(help="Package that reaches CUDA (what is installed).")] = None,
+    threads: Annotated[int | None, _engine(help="CPU threads (all).")] = None,
+    batch: Annotated[int | None, _engine(help="Tiles per inference (what the engine is fastest at).")] = None,
+    threshold: Annotated[float | None, _run(help="Change where probability is greater (the model's own).")] = None,
+    grid: Annotated[GridOption, _run(help="Whose grid the products take.")] = GridOption.before,
+    gsd: Annotated[float | None, _run(help="Resample to this many metres per pixel on reading.")] = None,
+    bands: Annotated[str | None, _run(help="Bands of red, green, blue, such as 1,2,3.")] = None,
+    nodata: Annotated[str, _run(help="auto, none or a value.")] = "auto",
+    stretch: Annotated[str, _run(help="percentiles, none, or MIN,MAX.")] = "percentiles",
+    match: Annotated[bool, _run("--match", help="Match the later image's histograms to the earlier one's.")] = False,
+    align: Annotated[bool, _run("--align", help="Take the offset between the dates away.")] = False,
+    min_area: Annotated[float, _run(help="Leave out smaller polygons, square metres.")] = 0.0,
+    simplify: Annotated[float, _run(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
+    fill_holes: Annotated[float, _run(help="Fill smaller holes in polygons, square metres.")] = 0.0,
+    also: Annotated[list[FormatOption] | None, _run(help="A further format of the polygons; may be repeated.")] = None,
+) -> None:
+    """Run each scene that arrives against the newest earlier one of its place."""
+    from schanger_edge.watch import Settings, Wakeup
+    from schanger_edge.watch import watch as watch_tool
+
+    detection = {
+        "threshold": threshold, "batch": batch, "grid": grid.value, "gsd": gsd, "bands": parse_bands(bands),
+        "nodata": parse_nodata(nodata), "stretch": parse_stretch(stretch), "match": match, "align": align,
+        "min_area": min_area, "simplify": simplify, "fill_holes": fill_holes,
+        "also": [form.value for form in also or ()],
+    }  # fmt: skip
+    settings = Settings(
+        inbox=inbox, output=output, pair_by=pair_by.value, name_pattern=name_pattern, min_overlap=min_overlap,
+        settle=parse_seconds(settle, "--settle"), keep=keep,
+        poll=None if poll is None else parse_seconds(poll, "--poll"), once=once,
+        min_free=parse_size(min_free, "--min-free"), hook=() if hook is None else (hook, *(hook_arg or ())),
+        hook_timeout=parse_seconds(hook_timeout, "--hook-timeout"), metrics=metrics, detection=detection,
+    )  # fmt: skip
+    wakeup = Wakeup()
+    received = _stop_on_signals(wakeup)
+    watch_tool(
+        settings, model=model, wakeup=wakeup, say=lambda text: err.print(Text(text)), device=device,
+        binding=cuda.value if cuda else None, threads=threads,
+    )  # fmt: skip
+    if signal.SIGINT in received:
+        sys.exit(130)
+
+
+@app.command()
+def status(
+    output: Annotated[Path, typer.Argument(help="The folder that `watch` got as --out.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """How a watch is doing: queue, throughput, last errors."""
+    from schanger_edge.products.summary import to_json
+    from schanger_edge.watch import status as status_tool
+
+    found = status_tool(output)
+    if json:
+        out.print(to_json(dataclasses.asdict(found)))
+    else:
+        _print_status(found)
+
+
+def _stop_on_signals(wakeup: Wakeup) -> list[int]:
+    """SIGTERM and a first Ctrl-C end a watch after the section it is at; a second Ctrl-C ends it now."""
+    received: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        wakeup.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return received
+
+
+def _print_status(found: Status) -> None:
+    heard = "never heard of" if found.heard is None else f"said {found.heard:.0f} s ago"
+    out.print(f"{found.state} ({heard})")
+    counts = found.counts
+    next_ones = f", next {', '.join(found.queue)}" if found.queue else ""
+    out.print(f"queue: {counts['queued']} pairs{next_ones}; {counts['waiting']} scenes without an earlier one")
+    speed = found.megapixels_per_second
+    rate = "" if speed is None else f", {speed:.2f} megapixels per second"
+    out.print(f"results: {found.results}, {found.results_lately} in the last 24 hours{rate}")
+    out.print(
+        f"failed pairs: {counts['failed']}; scenes in quarantine: {counts['quarantined']}, seen twice: "
+        f"{counts['duplicate']}, removed: {counts['expired']}"
+    )
+    for error in found.errors:
+        out.print(f"{error['when']} {error['what']}: {error['reason']}")

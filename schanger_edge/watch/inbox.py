@@ -1,0 +1,119 @@
+"""What lies in the inbox, and what of it has arrived whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".img", ".ntf"})
+"""Of files that are scenes; all others are left alone."""
+UNFINISHED = (".part", ".partial", ".filepart", ".crdownload", ".tmp")
+"""What programs append to a name while they copy."""
+_BESIDE = frozenset(
+    {".tfw", ".tifw", ".tiffw", ".pgw", ".pngw", ".jgw", ".jpgw", ".jpegw", ".j2w", ".wld"}  # world files
+    | {".prj", ".ovr", ".msk", ".aux"}
+)
+_LATER = (".ovr", ".aux.xml")
+"""Sidecars that viewers add to a scene which stays the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file as it was listed: size in bytes, time of change in nanoseconds."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrival:
+    """A scene in the inbox.
+
+    Attributes:
+        name: path below the inbox, as text.
+        main: the image.
+        sidecars: files that belong to it, such as a world file.
+    """
+
+    name: str
+    main: File
+    sidecars: tuple[File, ...] = ()
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The image, then its sidecars."""
+        return (self.main, *self.sidecars)
+
+    @property
+    def telling(self) -> tuple[File, ...]:
+        """The files whose content decides which scene it is."""
+        return (self.main, *(file for file in self.sidecars if not file.path.name.lower().endswith(_LATER)))
+
+
+def scan(inbox: Path) -> list[Arrival]:
+    """All scenes below the inbox that are not being copied under another name; hidden ones are none.
+
+    Raises:
+        OSError: a folder cannot be listed, such as a network share that is away.
+    """
+    return sorted(_walk(inbox, inbox), key=lambda arrival: arrival.name)
+
+
+def _walk(folder: Path, inbox: Path) -> Iterator[Arrival]:
+    files: dict[str, File] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _walk(Path(entry.path), inbox)
+                elif entry.is_file():
+                    stat = entry.stat()
+                    files[entry.name] = File(Path(entry.path), stat.st_size, stat.st_mtime_ns)
+            except FileNotFoundError:  # gone since it was listed
+                continue
+    for name, file in files.items():
+        if file.path.suffix.lower() in SUFFIXES and not any(name + suffix in files for suffix in UNFINISHED):
+            sidecars = (files[other] for other in sorted(files) if _belongs(other, name))
+            yield Arrival(_as_text(file.path.relative_to(inbox)), file, tuple(sidecars))
+
+
+def _belongs(other: str, scene: str) -> bool:
+    """Whether a file is a sidecar of a scene beside it: `a.tif.aux.xml` or `a.tfw` of `a.tif`."""
+    if other == scene or other.lower().endswith(UNFINISHED):
+        return False
+    stem, suffix = os.path.splitext(other)
+    return other.startswith(f"{scene}.") or (suffix.lower() in _BESIDE and stem == os.path.splitext(scene)[0])
+
+
+def _as_text(path: Path) -> str:
+    """A path that can be printed and stored, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class Settling:
+    """Which arrivals have not changed for some time.
+
+    Args:
+        seconds: that size and time of change of all files of a scene must have stayed the same.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: dict[Arrival, float] = {}
+
+    def settled(self, arrivals: Iterable[Arrival], now: float) -> list[Arrival]:
+        """Those of the arrivals that have settled; `now` is in seconds of a clock that never jumps."""
+        self._since = {arrival: self._since.get(arrival, now) for arrival in arrivals}
+        return [arrival for arrival, since in self._since.items() if now - since >= self._seconds]
+
+    def remaining(self, now: float, until: float = math.inf) -> float | None:
+        """Seconds until the next of the arrivals seen `until` then may have settled; None where there is none."""
+        sinces = [since for since in self._since.values() if since <= until and now - since < self._seconds]
+        left = [since + self._seconds - now for since in sinces]
+        return min(left) if left else None

@@ -1,0 +1,101 @@
+"""A watch from its beginning to its end: `schanger-edge watch`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from schanger_edge.bundled import model_path
+from schanger_edge.errors import DiskFullError, ProductError
+from schanger_edge.products.staging import writing
+from schanger_edge.run_options import check_engine
+from schanger_edge.sessions import Session, open_session
+from schanger_edge.watch.ledger import Ledger
+from schanger_edge.watch.loop import PAUSE, Loop
+from schanger_edge.watch.settings import Settings
+from schanger_edge.watch.status import Status, status
+from schanger_edge.watch.wakeup import Wakeup, ringing
+
+
+def watch(
+    settings: Settings,
+    *,
+    model: str | Path | None = None,
+    wakeup: Wakeup | None = None,
+    say: Callable[[str], None] = print,
+    **engine: Any,
+) -> Status:
+    """Run pairs as their scenes arrive, until `wakeup.stop()` is called, or with `once` until all is done.
+
+    Args:
+        settings: what to watch, and how.
+        model: an .onnx file, a plan, or the name of a bundled model; None takes `schanger-small`.
+        wakeup: by which the watch is asked to stop.
+        say: told in a sentence what happens.
+        engine: `device`, `threads` and `binding` of `open_session`.
+
+    Returns:
+        How things stand at the end.
+
+    Raises:
+        SchangerError: an option cannot be meant, another watch works on the folder, the engine failed, or, with
+            `once`, something is left undone.
+    """
+    settings.check()
+    check_engine(None, None, engine.get("threads"))
+    wakeup = wakeup or Wakeup()
+    paused = False
+    while True:
+        try:
+            _watch(settings, model, wakeup, say, engine)
+            return status(settings.output)
+        except DiskFullError as error:  # before the loop, which pauses by itself
+            if settings.once or wakeup.stopping:
+                raise
+            if not paused:
+                say(f"paused: {error}")
+            paused = True
+            wakeup.wait(PAUSE)
+
+
+def _watch(
+    settings: Settings, model: str | Path | None, wakeup: Wakeup, say: Callable[[str], None], engine: Mapping[str, Any]
+) -> None:  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone(settings.output))
+        ledger = Ledger(settings.output)
+        stack.callback(ledger.close)
+        opened: list[Session] = []
+
+        def session() -> Session:
+            if not opened:
+                opened.append(stack.enter_context(open_session(model_path(model), **engine)))
+                say(f"{opened[0].device}, model {opened[0].card.name}")
+            return opened[0]
+
+        loop = Loop(settings, ledger, session, wakeup, say)
+        if not settings.once:
+            session()  # what is wrong with the model shows now, not when the first pair has come
+            if settings.poll is None:
+                stack.enter_context(ringing(wakeup, settings.inbox))
+        loop.run()
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """The output folder, made where it is absent, held by this process alone until it ends."""
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(output / "watch.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ProductError(f"another watch works on {output}: let it, or choose another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,77 @@
+"""What ends a watch's waiting: a file that arrives, or a request to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schanger_edge.errors import SchangerError, missing_extra
+
+if TYPE_CHECKING:
+    from watchdog.events import FileSystemEvent
+
+
+class Wakeup:
+    """A bell that threads and signal handlers may ring: unlike threading.Event it takes no lock.
+
+    Attributes:
+        stopping: whether the watch was asked to stop.
+    """
+
+    def __init__(self) -> None:
+        self._hears, self._rings = socket.socketpair()
+        self._hears.setblocking(False)
+        self._rings.setblocking(False)
+        self.stopping = False
+
+    def ring(self) -> None:
+        """End the waiting, now or when it begins."""
+        with contextlib.suppress(BlockingIOError):  # it has been rung often enough
+            self._rings.send(b"\0")
+
+    def stop(self) -> None:
+        """Ask the watch to stop."""
+        self.stopping = True
+        self.ring()
+
+    def wait(self, seconds: float) -> None:
+        """Until it is rung, at most so long."""
+        if select.select([self._hears], [], [], max(seconds, 0))[0]:
+            with contextlib.suppress(BlockingIOError):
+                while self._hears.recv(4096):
+                    pass
+
+
+@contextlib.contextmanager
+def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
+    """Ring whenever something changes below the inbox, by the system's own events.
+
+    Raises:
+        SchangerError: watchdog is not installed.
+    """
+    try:
+        from watchdog.events import FileSystemEventHandler
+        from watchdog.observers import Observer
+    except ImportError as error:
+        raise missing_extra(error, "station") from error
+
+    class Handler(FileSystemEventHandler):  # type: ignore[misc, unused-ignore]
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            if event.event_type not in ("opened", "closed_no_write"):  # the watch itself reads
+                wakeup.ring()
+
+    observer = Observer()
+    try:
+        observer.schedule(Handler(), str(inbox), recursive=True)
+        observer.start()
+    except OSError as error:
+        raise SchangerError(f"{inbox} cannot be watched by events ({error}): give --poll 30.") from error
+    try:
+        yield
+    finally:
+        observer.stop()
+        observer.join()

@@ -1,0 +1,195 @@
+"""Who is told of results: the hook, Prometheus, systemd, and whoever asks for the status."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schanger_edge.errors import SchangerError
+from schanger_edge.watch import Wakeup, status
+from schanger_edge.watch.wakeup import ringing
+
+Drop = Callable[..., Path]
+
+
+@pytest.fixture
+def pair(drop: Drop) -> str:
+    drop("a_20240501.tif")
+    drop("a_20240502.tif")
+    return "a_20240502__a_20240501"
+
+
+def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "schanger_edge", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def hook_of(code: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code, *arguments)
+
+
+def test_the_hook_gets_arguments_and_no_shell(station: Any, pair: str, tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    code = f"import json, sys; json.dump(sys.argv[1:], open({str(told)!r}, 'w'))"
+    station.once(hook=hook_of(code, "{result}", "{before}|{after}", "$(touch {name}); {unknown}"))
+    assert json.loads(told.read_text()) == [
+        str(station.output / "results" / pair),
+        f"{station.inbox / 'a_20240501.tif'}|{station.inbox / 'a_20240502.tif'}",
+        f"$(touch {pair}); {{unknown}}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("raise SystemExit(3)", "ended with exit code 3"), ("import time; time.sleep(60)", "took longer than 0.3 s")],
+)
+def test_a_hook_that_fails_is_recorded(station: Any, pair: str, code: str, reason: str) -> None:
+    found = station.once(hook=hook_of(code), hook_timeout=0.3)
+    assert (found.results, found.counts["failed"]) == (1, 0)
+    assert [(error["what"], reason in error["reason"]) for error in found.errors] == [(pair, True)]
+
+
+def test_a_hook_that_was_cut_short_runs_again(
+    station: Any, pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    worker = importlib.import_module("schanger_edge.watch.worker")
+    hook = hook_of(f"open({str(tmp_path / 'told')!r}, 'a').write('x')")
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "run_hook", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            station.once(hook=hook)
+    station.once(hook=hook)
+    station.once(hook=hook)
+    assert (tmp_path / "told").read_text() == "x"
+
+
+def test_metrics_for_prometheus(station: Any, pair: str, tmp_path: Path) -> None:
+    (station.inbox / "bad.tif").write_text("hello")
+    path = tmp_path / "watch.prom"
+    station.once(metrics=path)
+    text = path.read_text()
+    assert text.endswith("\n")
+    values = {}
+    for line in text.splitlines():
+        assert re.fullmatch(r'# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{state="[a-z]+"\})? [-+.e\d]+', line), line
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            assert f"# TYPE {name.split('{')[0]} " in text
+            values[name.removeprefix("schanger_edge_watch_")] = float(value)
+    assert values['scenes{state="quarantined"}'] == 1
+    assert (values["queue"], values["results_total"], values["pixels_total"]) == (0, 1, 64 * 64)
+    assert (values["scenes_waiting"], values["paused"]) == (1, 0)
+    assert values["last_result_timestamp_seconds"] > 1.7e9
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [other.name for other in tmp_path.glob("*watch*")] == ["watch.prom"]
+
+
+def test_metrics_that_cannot_be_written_stop_nothing(station: Any, pair: str, tmp_path: Path) -> None:
+    assert station.once(metrics=tmp_path / "none" / "watch.prom").results == 1
+    assert sum("watch.prom cannot be written" in text for text in station.said) == 1
+
+
+def test_status_on_the_command_line(station: Any, pair: str) -> None:
+    (station.inbox / "bad.tif").write_text("hello")
+    done = cli("watch", station.inbox, "--out", station.output, "--once", "--settle", "50ms", "--min-free", "0",
+               "--model", station.model, "--device", "cpu")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"published {pair}" in done.stderr
+    text = cli("status", station.output)
+    assert text.returncode == 0, text.stderr
+    lines = text.stdout.splitlines()
+    assert lines[0].startswith("stopped, 0 queued (said ")
+    assert lines[1] == "queue: 0 pairs; 1 scenes without an earlier one"
+    assert re.fullmatch(r"results: 1, 1 in the last 24 hours, \d+\.\d\d megapixels per second", lines[2])
+    assert lines[3] == "failed pairs: 0; scenes in quarantine: 1, seen twice: 0, removed: 0"
+    assert "bad.tif cannot be opened as an image" in lines[4]
+    told = json.loads(cli("status", station.output, "--json").stdout)
+    assert told["counts"]["quarantined"] == 1
+    assert told["errors"][0]["what"] == "bad.tif"
+
+
+def test_status_of_a_folder_without_a_watch(tmp_path: Path) -> None:
+    with pytest.raises(SchangerError, match=r"holds no watch\.sqlite: give the folder"):
+        status(tmp_path)
+
+
+def test_systemd_is_told(station: Any, pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
+        hears.bind(str(tmp_path / "s"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "s"))
+        hears.settimeout(5)
+        station.once()
+        told = []
+        while not told or told[-1] != "STOPPING=1":
+            told.append(hears.recv(4096).decode())
+    assert told[0] == "READY=1"
+    assert f"STATUS=running {pair}" in told
+    assert told.count("WATCHDOG=1") > 5
+
+
+def test_sigterm_finishes_the_pair_and_ends_well(station: Any, pair: str) -> None:
+    (station.inbox / "a_20240503.tif").write_bytes((station.inbox / "a_20240501.tif").read_bytes())
+    command = [sys.executable, "-m", "schanger_edge", "watch", station.inbox, "--out", station.output, "--poll", "1s",
+               "--settle", "50ms", "--min-free", "0", "--model", station.model, "--device", "cpu"]  # fmt: skip
+    with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        while not lines or not lines[-1].startswith("published"):
+            lines.append(process.stderr.readline())
+            assert process.poll() is None, lines
+        process.send_signal(signal.SIGTERM)
+        _, rest = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (0, "stopped: no pair is queued.\n")
+    assert status(station.output).state == "stopped, 0 queued"
+
+
+def test_events_of_the_system_wake_the_watch(tmp_path: Path) -> None:
+    pytest.importorskip("watchdog")
+    wakeup = Wakeup()
+    with ringing(wakeup, tmp_path):
+        began = time.monotonic()
+        wakeup.wait(0.2)  # nothing happens
+        assert time.monotonic() - began >= 0.2
+        (tmp_path / "a.tif").write_bytes(b"x")
+        began = time.monotonic()
+        wakeup.wait(60)
+        assert time.monotonic() - began < 60
+
+
+def test_watchdog_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchdog.events", None)
+    with pytest.raises(SchangerError, match=r"pip install 'schanger-edge\[station\]'"), ringing(Wakeup(), tmp_path):
+        pass
+
+
+def test_a_bell_that_is_rung_too_often() -> None:
+    wakeup = Wakeup()
+    for _ in range(100_000):
+        wakeup.ring()
+    wakeup.wait(60)
+    began = time.monotonic()
+    wakeup.wait(0.05)
+    assert time.monotonic() - began >= 0.05  # all of it was heard at once
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process group")
+def test_a_hook_that_is_killed_takes_its_children_along(station: Any, pair: str, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    child = f"import time; time.sleep(1.5); open({str(told)!r}, 'w')"
+    station.once(
+        hook=hook_of(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"), hook_timeout=0.3
+    )
+    time.sleep(2)
+    assert not told.exists()
