@@ -181,7 +181,8 @@ class Loop:
         if not self._listing:  # it may be a share that is away
             return
         for job in self._ledger.queued():
-            if any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after)):
+            gone = any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after))
+            if gone and not self._is_published(job):
                 self._ledger.unqueue(job)
                 self._results.remove(job.name)
         for scene in self._ledger.scenes(LOOKING):
@@ -191,9 +192,14 @@ class Loop:
     def _next_job(self) -> Job | None:
         """The oldest pair that can be run now."""
         for job in self._ledger.queued():
-            if job.before.is_in(self._listing) and job.after.is_in(self._listing) and self._is_due(job.name):
+            present = job.before.is_in(self._listing) and job.after.is_in(self._listing)
+            if self._is_due(job.name) and (present or self._is_published(job)):
                 return job
         return None
+
+    def _is_published(self, job: Job) -> bool:
+        """Whether the watch was killed before its ledger knew."""
+        return self._results.is_of(job.name, job.before, job.after)
 
     def _run(self, job: Job) -> None:
         free, wanted = self._worker.free(), self._settings.min_free
