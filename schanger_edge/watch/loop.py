@@ -14,7 +14,7 @@ from schanger_edge.watch.intake import Intake
 from schanger_edge.watch.keep import candidate, expire, remove_expired
 from schanger_edge.watch.ledger import HOOK_DUE, LOOKING, QUARANTINED, READY, Job, Ledger, Scene
 from schanger_edge.watch.metrics import metrics, write_metrics
-from schanger_edge.watch.notify import notify
+from schanger_edge.watch.notify import Pulse, notify
 from schanger_edge.watch.pairing import earlier_one
 from schanger_edge.watch.quarantine import Quarantine
 from schanger_edge.watch.results import Results, plain_name
@@ -62,6 +62,7 @@ class Loop:
         self._candidates: set[int] = set()  # good scenes, when pairs were last made
         self._alone: set[int] = set()  # those of them for which there was no earlier one
         self._said: dict[str, str] = {}
+        self._pulse = Pulse()
         self._paused = False
         self._noted = self._measured = -math.inf
         self._running = ""
@@ -143,7 +144,7 @@ class Loop:
     def _take_in(self) -> bool:
         """Whether anything new had settled."""
         new = self._ledger.unknown(self._listing.values())
-        settled = [arrival for arrival in self._settling.settled(new, time.monotonic()) if self._is_due(arrival)]
+        settled = [arrival for arrival in self._settling.settled(new, self._looked) if self._is_due(arrival)]
         settled.sort(key=lambda arrival: (arrival.main.mtime_ns, arrival.name))  # a copy is younger
         for arrival in settled:
             self._note(f"looking at {arrival.name}")
@@ -180,7 +181,8 @@ class Loop:
         if not self._listing:  # it may be a share that is away
             return
         for job in self._ledger.queued():
-            if any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after)):
+            gone = any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after))
+            if gone and not self._is_published(job):
                 self._ledger.unqueue(job)
                 self._results.remove(job.name)
         for scene in self._ledger.scenes(LOOKING):
@@ -190,9 +192,14 @@ class Loop:
     def _next_job(self) -> Job | None:
         """The oldest pair that can be run now."""
         for job in self._ledger.queued():
-            if job.before.is_in(self._listing) and job.after.is_in(self._listing) and self._is_due(job.name):
+            present = job.before.is_in(self._listing) and job.after.is_in(self._listing)
+            if self._is_due(job.name) and (present or self._is_published(job)):
                 return job
         return None
+
+    def _is_published(self, job: Job) -> bool:
+        """Whether the watch was killed before its ledger knew."""
+        return self._results.is_of(job.name, job.before, job.after)
 
     def _run(self, job: Job) -> None:
         free, wanted = self._worker.free(), self._settings.min_free
@@ -220,8 +227,8 @@ class Loop:
         """Seconds until there may be something to do."""
         now = time.monotonic()
         waits = [self._settings.poll or RESCAN, *(due - now for due in self._due.values() if due > now)]
-        settles = self._settling.remaining(now)
-        return min(waits if settles is None else [*waits, settles])
+        settles = self._settling.remaining(self._looked)
+        return min(waits if settles is None else [*waits, settles - (now - self._looked)])
 
     def _wait(self, seconds: float) -> None:
         self._wakeup.wait(seconds)
@@ -235,7 +242,7 @@ class Loop:
         with contextlib.suppress(DiskFullError):  # the ledger may lie on that disk
             self._note(f"paused: {error}")
         self._measure(force=False)
-        notify("WATCHDOG=1")
+        self._pulse.beat()
         self._wakeup.wait(PAUSE)
 
     def _end(self) -> None:
@@ -251,12 +258,12 @@ class Loop:
         self._say(f"stopped: {queued} pairs are queued, and kept." if queued else "stopped: no pair is queued.")
 
     def _alive(self) -> None:
-        notify("WATCHDOG=1")
+        self._pulse.beat()
         if self._wakeup.stopping:
             raise StoppedError("the watch was asked to stop: what is known is kept.")
 
     def _progress(self, stage: str, done: int, total: int) -> None:
-        notify("WATCHDOG=1")
+        self._pulse.beat()
         if stage == "predict" and time.monotonic() - self._noted > BEAT:
             self._note(f"running {self._running}, {done / total:.0%}")
 

@@ -124,6 +124,20 @@ def test_killed_around_publishing(
     assert station.results == runs
 
 
+def test_killed_after_publishing_and_then_a_file_goes(
+    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    for day in (1, 2, 3):
+        drop(f"a_2024050{day}.tif")
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.Worker, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            station.once()
+    (station.inbox / "a_20240501.tif").unlink()
+    assert station.once().results == 2
+    assert station.results == ["a_20240502__a_20240501", "a_20240503__a_20240502"]
+
+
 def test_a_scene_that_comes_late(station: Any, drop: Drop) -> None:
     drop("a_20240502.tif")
     assert station.once().counts["waiting"] == 1
