@@ -66,17 +66,16 @@ def ours(before: Path, after: Path, model: Path, folder: Path) -> None:
     with (
         open_pair(before, after) as pair,
         open_session(model) as session,
-        Journal(folder, {}, pair.grid.width * pair.grid.height) as journal,
+        Journal(folder) as journal,
     ):
+        journal.begin({}, pair.grid.width * pair.grid.height)
         predict(pair, session, RasterSink(pair.grid, threshold=0.5, journal=journal), batch=BATCH)
 
 
 def join(before: Path, after: Path, model: Path, folder: Path) -> None:
     """The sections that `ours` left to two maps."""
-    with (
-        open_pair(before, after) as pair,
-        Journal(folder, {}, pair.grid.width * pair.grid.height, resume=True) as journal,
-    ):
+    with open_pair(before, after) as pair, Journal(folder, resume=True) as journal:
+        journal.begin({}, pair.grid.width * pair.grid.height)
         sink = RasterSink(pair.grid, threshold=0.5, journal=journal)
         sink.finish(folder / "probability.tif", folder / "change.tif")
 

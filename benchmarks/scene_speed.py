@@ -155,7 +155,8 @@ def write_alone(pair: Pair, folder: Path) -> None:
     """Sections of both maps and their edges, of the same tiles."""
     grid, tiles = pair.grid, probability_tiles(BATCH, CARD.tile)[:, 0]
     folder.mkdir()
-    with Journal(folder, {}, grid.width * grid.height) as journal:
+    with Journal(folder) as journal:
+        journal.begin({}, grid.width * grid.height)
         sink = RasterSink(grid, threshold=0.5, journal=journal)
         plan = TilePlan(grid.width, grid.height, CARD.tile, CARD.halo, blend_of(CARD.tile, CARD.halo))
         for section in plan.sections(SECTION, COLUMN):
@@ -172,7 +173,8 @@ def write_alone(pair: Pair, folder: Path) -> None:
 
 def together(pair: Pair, session: Any, folder: Path) -> dict[str, dict[str, float]]:
     """A run without opening: seconds of each stage, `predict` first."""
-    with Staging(folder) as staging, Journal(folder, {}, pair.grid.width * pair.grid.height) as journal:
+    with Staging(folder) as staging, Journal(folder) as journal:
+        journal.begin({}, pair.grid.width * pair.grid.height)
         thumbnail, laps = Thumbnail(pair.grid), CpuLaps()
         make_maps(pair, session, staging, journal, thumbnail, 0.5, BATCH, None, laps)
         make_polygons(staging, pair.grid, {"min_area": 0.0, "simplify": 0.0, "fill_holes": 0.0}, ())

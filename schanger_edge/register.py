@@ -50,6 +50,7 @@ class Registered:
         """For summary.json: everything in pixels of the common grid unless its name says otherwise."""
         return {
             "note": self.note,
+            "area": dataclasses.asdict(self.estimate.area),
             **_account(self.estimate, self.max_offset),
             "max_offset": self.max_offset if math.isfinite(self.max_offset) else None,
             "aligned": self.applied is not None,

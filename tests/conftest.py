@@ -34,6 +34,13 @@ def _auto_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def model(standin: ModuleType, tmp_path: Path) -> Path:
+    """A small model whose probability depends on pixels up to three away, within its halo."""
+    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=64, halo=4)
+    return tmp_path / "m.onnx"
+
+
+@pytest.fixture
 def make_tiff(tmp_path: Path) -> Callable[..., Path]:
     """make_tiff(name, data (C, H, W), transform=, crs=, nodata=, mask=, alpha=, **creation options)."""
 

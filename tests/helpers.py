@@ -89,7 +89,8 @@ def raster_sink(folder: Path, grid: Grid, threshold: float = 0.5) -> Iterator[An
     from schanger_edge.products.journal import Journal
     from schanger_edge.products.rasters import RasterSink
 
-    with Journal(folder, {}, grid.width * grid.height) as journal:
+    with Journal(folder) as journal:
+        journal.begin({}, grid.width * grid.height)
         sink: Any = RasterSink(grid, threshold=threshold, journal=journal)
         try:
             yield sink

@@ -153,7 +153,8 @@ def test_edges_wait_on_the_disk_until_they_were_used(tmp_path: Path) -> None:
         sink.end(edges)
 
     for stop in (True, False):
-        with Journal(tmp_path, {}, 64, resume=True) as journal:
+        with Journal(tmp_path, resume=True) as journal:
+            journal.begin({}, 64)
             sink = RasterSink(GRID, threshold=0.5, journal=journal)
             if stop:
                 put(sink, first, {"below": edge})
@@ -169,7 +170,8 @@ def test_edges_wait_on_the_disk_until_they_were_used(tmp_path: Path) -> None:
 
 def test_a_section_without_a_tile_that_was_run_has_no_edge(tmp_path: Path) -> None:
     section, none = Window(0, 0, 8, 4), np.zeros((4, 8), bool)
-    with Journal(tmp_path, {}, 64) as journal:
+    with Journal(tmp_path) as journal:
+        journal.begin({}, 64)
         sink = RasterSink(GRID, threshold=0.5, journal=journal)
         sink.begin(section)
         sink.write(section, None, none)
@@ -180,7 +182,8 @@ def test_a_section_without_a_tile_that_was_run_has_no_edge(tmp_path: Path) -> No
 
 def test_an_edge_that_was_lost_is_told(tmp_path: Path) -> None:
     section = Window(0, 0, 8, 4)
-    with Journal(tmp_path, {}, 64) as journal:
+    with Journal(tmp_path) as journal:
+        journal.begin({}, 64)
         sink = RasterSink(GRID, threshold=0.5, journal=journal)
         sink.begin(section)
         sink.write(section, np.zeros((4, 8), np.float32), np.ones((4, 8), bool))

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -23,12 +22,6 @@ Ground = Callable[..., np.ndarray]
 def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "schanger_edge", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=1, tile=64, halo=4)
-    return tmp_path / "m.onnx"
 
 
 def test_run_ends_with_three_lines(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:

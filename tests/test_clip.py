@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,12 +31,6 @@ ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 HEIGHT, WIDTH = 260, 330
 ISLAND = shapely.Point(100, 90).buffer(40).difference(shapely.box(90, 80, 110, 95))
 CORNER = shapely.box(300, 240, 400, 300)  # reaches beyond the scene
-
-
-@pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=64, halo=4)
-    return tmp_path / "m.onnx"
 
 
 @pytest.fixture

@@ -32,12 +32,6 @@ ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 
 
 @pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=64, halo=4)
-    return tmp_path / "m.onnx"
-
-
-@pytest.fixture
 def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
     a, b = ground(150, 190, 1), ground(150, 190, 2)
     a[:, :30, :40] = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -22,12 +21,6 @@ from schanger_edge.scene.protocol import predicted_tiles
 from schanger_edge.scene.samples import LabelRule
 from schanger_edge.sessions import open_session
 from schanger_edge.sweep import THRESHOLDS, SweepCounter, false_alarm_objects
-
-
-@pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=1, tile=64, halo=4)
-    return tmp_path / "m.onnx"
 
 
 @pytest.fixture

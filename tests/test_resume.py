@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,22 +17,19 @@ from typing import Any
 
 import pytest
 from helpers import load_benchmark
+from typer.testing import CliRunner
 
 from schanger_edge import detect
+from schanger_edge.cli import app
 from schanger_edge.cli.interrupt import ORDERLY
-from schanger_edge.errors import ProductError, SessionError
+from schanger_edge.errors import ProductError, SceneError, SessionError
 from schanger_edge.grid import Window
 from schanger_edge.products import STANDARD
 from schanger_edge.products.journal import FOLDER, Journal, unfinished
+from schanger_edge.products.staging import Staging
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., Any]
-
-
-@pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=64, halo=4)
-    return tmp_path / "m.onnx"
 
 
 @pytest.fixture
@@ -101,6 +100,8 @@ def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, 
         detect(*pair, stopped, model=model, threshold=0.25, resume=True)
     with pytest.raises(ProductError, match=r"batch was 1, now 2"):
         detect(*pair, stopped, model=model, batch=2, resume=True)
+    with pytest.raises(ProductError, match=r"device was .* threads?\)\", now .*, 9 threads"):
+        detect(*pair, stopped, model=model, threads=9, resume=True)
     with pytest.raises(ProductError, match=r"before, validity, value was 0\.0, now null"):
         detect(*pair, stopped, model=model, nodata=None, resume=True)
     os.utime(pair[1], ns=(1, 1))
@@ -112,38 +113,78 @@ def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, 
     assert unfinished(stopped) == kept
 
 
+def test_the_same_images_by_another_path(
+    stopped: Path, pair: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link.tif").symlink_to(pair[1])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed = detect("../a.tif", "../link.tif", "../out", model="../m.onnx", resume=True)
+    assert resumed.folder.resolve() == stopped
+    assert resumed.summary["tiles"]["taken_over"] >= 64
+    assert resumed.summary["inputs"]["before"]["path"] == "../a.tif"  # as it was typed
+
+
 def test_resume_without_an_unfinished_run_begins(pair: Any, model: Path, tmp_path: Path) -> None:
     assert detect(*pair, tmp_path / "out", model=model, resume=True).polygons > 0
 
 
 def test_two_runs_of_one_folder(pair: Any, model: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
     code = (
-        "import sys; from pathlib import Path; from schanger_edge.products.journal import Journal\n"
-        "with Journal(Path(sys.argv[1]), {}, 5): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from schanger_edge.products.staging import Staging\n"
+        "with Staging(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "out")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
+        waiting = set((tmp_path / "out").iterdir())
         with pytest.raises(ProductError, match=r"another run writes to .*out: wait for it"):
             detect(*pair, tmp_path / "out", model=model, restart=True)
+        assert set((tmp_path / "out").iterdir()) == waiting
         other.communicate(b"")
-    detect(*pair, tmp_path / "out", model=model)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_refused_opens_nothing(
+    stopped: Path, pair: Any, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*args: Any, **options: Any) -> None:
+        raise AssertionError("images are read and a plan may be built before the refusal")
+
+    for name in ("open_pair", "open_session"):
+        monkeypatch.setattr(sys.modules["schanger_edge.detect"], name, opened)
+    with pytest.raises(ProductError, match="holds an unfinished run"):
+        detect(*pair, stopped, model=model)
+    with pytest.raises(ProductError, match="exclude each other"):
+        detect(*pair, stopped, model=model, resume=True, restart=True)
+    with Staging(stopped), pytest.raises(ProductError, match="another run writes"):
+        detect(*pair, stopped, model=model, resume=True)
+
+
+def test_a_run_that_begins_anew_and_fails_early_drops_nothing(stopped: Path, pair: Any, model: Path) -> None:
+    kept = unfinished(stopped)
+    with pytest.raises(SceneError, match="does not exist"):
+        detect(pair[0], "none.tif", stopped, model=model, restart=True)
+    assert unfinished(stopped) == kept is not None
 
 
 def test_sections_that_nothing_speaks_for_are_dropped(tmp_path: Path) -> None:
     """As a run leaves them that was killed while it removed its journal."""
-    with Journal(tmp_path, {}, 10) as journal, journal.adding(Window(0, 0, 1, 4)) as folder:
-        (folder / "x").write_text("x")
+    with Journal(tmp_path) as journal:
+        journal.begin({}, 10)
+        with journal.adding(Window(0, 0, 1, 4)) as folder:
+            (folder / "x").write_text("x")
     (tmp_path / FOLDER / "run.json").unlink()
-    with Journal(tmp_path, {}, 10) as journal:
+    with Journal(tmp_path) as journal:
+        journal.begin({}, 10)
         assert journal.sections() == {}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_section_that_fails_leaves_no_trace(tmp_path: Path) -> None:
-    with Journal(tmp_path, {"a": 1}, 10) as journal:
+    with Journal(tmp_path) as journal:
+        journal.begin({"a": 1}, 10)
         with journal.adding(Window(0, 0, 1, 4)) as folder:
             (folder / "x").write_text("x")
         with pytest.raises(KeyboardInterrupt), journal.adding(Window(0, 4, 1, 4)) as folder:
@@ -151,7 +192,8 @@ def test_a_section_that_fails_leaves_no_trace(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         assert list(journal.sections()) == [Window(0, 0, 1, 4)]
     assert unfinished(tmp_path) == "40% of it is done"
-    with Journal(tmp_path, {"a": 1}, 10, resume=True) as journal:
+    with Journal(tmp_path, resume=True) as journal:
+        journal.begin({"a": 1}, 10)
         assert list(journal.sections()) == [Window(0, 0, 1, 4)]
 
 
@@ -205,3 +247,34 @@ def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_pat
     assert process.returncode == 128 + number
     assert "of it is done: the same command with --resume goes on" in text
     assert detect(*pair, tmp_path / "out", model=model, device="cpu", resume=True).summary["tiles"]["taken_over"] >= 64
+
+
+@pytest.mark.parametrize(
+    ("moment", "sentence"),
+    [
+        ("stages.write_polygons", r"the run is kept, 100% of it is done: the same command with --resume goes on\."),
+        ("products.staging.Staging._swap", r"the run is kept, 100% of it is done"),
+        ("products.staging.Staging._clean", r"all results are complete in .*out\."),
+        ("products.journal.Journal.discard", r"all results are complete in .*out\."),
+        ("scene.pair.Pair.statistics", r"no result was written\."),
+    ],
+)
+def test_an_interruption_tells_what_there_is(
+    make_tiff: Tiff, ground: Ground, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, moment: str,
+    sentence: str,
+) -> None:  # fmt: skip
+    """Beside results of an earlier run, which are not taken for those of this one."""
+    pair, out = [make_tiff(f"{seed}.tif", ground(120, 120, seed)) for seed in (1, 2)], tmp_path / "out"
+    detect(*pair, out, model=model, threshold=0.75)
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"schanger_edge.{moment}", interrupted)
+    arguments = ["run", *map(str, pair), "-o", str(out), "--model", str(model), "--device", "cpu"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 128 + signal.SIGINT
+    assert re.search(f"^interrupted.* {sentence}", done.stderr, re.MULTILINE)
+    assert done.stderr.count("interrupted") == 1
+    threshold = json.loads((out / "summary.json").read_text())["options"]["threshold"]
+    assert threshold == (0.5 if "complete" in sentence else 0.75)

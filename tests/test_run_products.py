@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,6 @@ from schanger_edge.products import PRODUCTS, STANDARD
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]
-
-
-@pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=1, tile=64, halo=4)
-    return tmp_path / "m.onnx"
 
 
 @pytest.fixture

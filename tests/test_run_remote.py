@@ -8,13 +8,13 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pyogrio.raw
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 from affine import Affine
 from range_server import Store, serving
@@ -22,17 +22,11 @@ from range_server import Store, serving
 from schanger_edge import detect
 from schanger_edge.errors import SceneError
 from schanger_edge.scene import open_pair
-from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_name
+from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_name, public_text, resolved_name
 
 Ground = Callable[..., np.ndarray]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 HALF = ORIGIN @ Affine.translation(3.5, 2.5)
-
-
-@pytest.fixture
-def model(standin: ModuleType, tmp_path: Path) -> Path:
-    standin.integer_model(tmp_path / "m.onnx", radius=1, tile=64, halo=4)
-    return tmp_path / "m.onnx"
 
 
 @pytest.fixture
@@ -83,14 +77,86 @@ def test_the_same_results_as_from_the_disk(store: Store, pair: Any, model: Path,
     assert store.sent("b.tif.msk") > 0
 
 
+def area(path: Path, *boxes: tuple[float, float, float, float]) -> Path:
+    """A vector file of boxes in the pixels of `ORIGIN`: (left, top, right, bottom)."""
+    shapes = [shapely.box(*(ORIGIN @ box[:2]), *(ORIGIN @ box[2:])) for box in boxes]
+    pyogrio.raw.write(path, shapely.to_wkb(np.array(shapes)), [], [], geometry_type="Polygon", crs="EPSG:32631")
+    return path
+
+
+def with_keys(url: str) -> str:
+    return url.replace("://", "://me:s3cret@") + "?sig=s3cret"
+
+
 def test_keys_in_an_address_are_not_passed_on(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
-    urls = [f"{store.url(path.name)}?key=s3cret" for path in pair]
-    options: dict[str, Any] = {"stac": True, "dates": ["2019-05-01", "2021-06-03"], "valid_masks_before": urls[:1]}
-    result = detect(*urls, tmp_path / "out", model=model, **options)
-    assert result.summary["inputs"]["before"]["path"] == store.url("a.tif")
-    assert result.summary["inputs"]["before"]["valid_masks"] == (store.url("a.tif"),)
-    for path in result.folder.iterdir():
+    urls = [with_keys(store.url(path.name)) for path in pair]
+    clip = with_keys(store.url(area(store.folder / "aoi.fgb", (20, 20, 380, 380)).name))
+    options: list[Any] = ["--stac", "--dates", "2019-05-01,2021-06-03", "--valid-mask-before", urls[0], "--clip", clip]
+    done = run(*urls, "-o", tmp_path / "out", "--model", model, "--stretch", "none", "--also", "geoparquet", *options)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["inputs"]["before"]["path"] == store.url("a.tif")
+    assert summary["inputs"]["before"]["valid_masks"] == [store.url("a.tif")]
+    assert summary["options"]["clip"] == store.url("aoi.fgb")
+    assert f"{store.url('b.tif')} has uint16 values" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+    for path in (tmp_path / "out").iterdir():
         assert b"s3cret" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "clip", "sentence"),
+    [
+        ("a.tif", "none.tif", None, "cannot be fetched as an image"),
+        ("a.tif", "notes.txt", None, "cannot be fetched as an image"),
+        ("zip+none.zip", "a.tif", None, "cannot be fetched as an image"),
+        ("a.tif", "bare.tif", None, "has no georeference"),
+        ("a.tif", "far.tif", None, "do not overlap"),
+        ("a.tif", "complex.tif", None, "has pixels of type complex64"),
+        ("empty.tif", "a.tif", None, "has no valid pixel"),
+        ("a.tif", "a.tif", "none.fgb", "cannot be read as a vector file"),
+        ("a.tif", "a.tif", "notes.txt", "cannot be read as a vector file"),
+        ("a.tif", "a.tif", "nothing.geojson", "holds no polygon"),
+        ("a.tif", "a.tif", "far.fgb", "has no polygon on the images"),
+        ("bare.tif", "bare.tif", "far.fgb", "cannot be laid on images"),
+    ],
+)
+def test_no_sentence_holds_a_key(store: Store, before: str, after: str, clip: str | None, sentence: str) -> None:
+    image = np.full((3, 40, 40), 9, np.uint8)
+    save(store.folder / "a.tif", image)
+    save(store.folder / "bare.tif", image, Affine.identity(), driver="PNG", crs=None)
+    save(store.folder / "far.tif", image, ORIGIN @ Affine.translation(900, 0))
+    save(store.folder / "complex.tif", image.astype(np.complex64), driver="GTiff")
+    save(store.folder / "empty.tif", np.zeros((3, 40, 40), np.uint16), driver="GTiff", nodata=0)
+    area(store.folder / "far.fgb", (900, 900, 950, 950))
+    (store.folder / "notes.txt").write_text("no image, no polygons")
+    (store.folder / "nothing.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+
+    def url(name: str) -> str:
+        in_archive, _, file = name.rpartition("+")
+        return f"{in_archive}+{with_keys(store.url(file))}!a.tif" if in_archive else with_keys(store.url(file))
+
+    with pytest.raises(SceneError, match=sentence) as caught:
+        open_pair(url(before), url(after), clip=None if clip is None else url(clip))
+    assert "s3cret" not in str(caught.value)
+    assert str(store.port) in str(caught.value)  # it is still told which one
+
+
+def test_no_sentence_on_a_valid_mask_holds_a_key(store: Store, pair: Any) -> None:
+    save(store.folder / "other.tif", np.ones((1, 9, 9), np.uint8), Affine.identity(), driver="PNG", crs=None)
+    with pytest.raises(SceneError, match=r"the valid mask other\.tif has no georeference") as caught:
+        open_pair(*pair, valid_masks_before=with_keys(store.url("other.tif")))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_image_that_names_an_address_with_keys(store: Store, pair: Any, tmp_path: Path) -> None:
+    """A VRT on the disk whose source lies behind a URL."""
+    rasterio.shutil.copy(pair[0], tmp_path / "a.vrt", driver="VRT")
+    text = (tmp_path / "a.vrt").read_text().replace('relativeToVRT="1"', 'relativeToVRT="0"')
+    (tmp_path / "a.vrt").write_text(text.replace("store/a.tif", "/vsicurl/" + with_keys(store.url("none.tif"))))
+    with open_pair(tmp_path / "a.vrt", pair[1]) as opened, pytest.raises(SceneError, match="cannot be read") as caught:
+        opened.read(opened.grid.window)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_clipped_run_fetches_what_it_needs(
@@ -103,10 +169,7 @@ def test_a_clipped_run_fetches_what_it_needs(
         save(store.folder / f"{name}.tif", np.roll(image, 9 * n), compress="none", blocksize=128)
         for n, name in enumerate("ab")
     ]
-    box = shapely.box(500_000 + side / 4, 4_650_000 - side / 4 - 60, 500_000 + side / 4 + 60, 4_650_000 - side / 4)
-    pyogrio.raw.write(
-        tmp_path / "aoi.gpkg", shapely.to_wkb(np.array([box])), [], [], geometry_type="Polygon", crs="EPSG:32631"
-    )
+    area(tmp_path / "aoi.gpkg", (side / 2, side / 2, side / 2 + 120, side / 2 + 120))
     options: dict[str, Any] = {"model": model, "clip": tmp_path / "aoi.gpkg", "max_offset": np.inf}
     local = detect(*paths, tmp_path / "local", **options)
     remote = detect(*[store.url(path.name) for path in paths], tmp_path / "remote", **options)
@@ -198,6 +261,9 @@ def test_names() -> None:
     assert public_name("HTTPS://me:s@cret@x.org/a.tif?key=hidden") == "HTTPS://x.org/a.tif"
     assert public_name("vrt://https://me:secret@x.org/a.tif") == "vrt://https://x.org/a.tif"
     assert public_name("/data/why?.tif") == "/data/why?.tif"
+    assert resolved_name("https://me:secret@x.org/a.tif?key=hidden") == "https://x.org/a.tif"
+    said = "'/vsicurl/https://me:secret@x.org/a.zip?key=hidden/a.tif' is none. Why? (s3://b/k?key=hidden)."
+    assert public_text(said) == "'/vsicurl/https://x.org/a.zip' is none. Why? (s3://b/k)."
 
 
 def test_what_cannot_be_fetched_is_told_without_keys() -> None:

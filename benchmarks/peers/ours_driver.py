@@ -28,8 +28,9 @@ def maps(job: Task) -> None:
     with (
         open_pair(job.before, job.after, threads=READ_THREADS) as pair,
         open_session(job.model) as session,
-        Journal(folder, {}, pair.grid.width * pair.grid.height) as journal,
+        Journal(folder) as journal,
     ):
+        journal.begin({}, pair.grid.width * pair.grid.height)
         sink = RasterSink(pair.grid, threshold=0.5, journal=journal)
         predict(pair, session, sink, batch=session.best_batch)
         sink.finish(folder / PROBABILITY, folder / CHANGE)

@@ -33,7 +33,7 @@ def main() -> None:
         err.print(Text(f"error: {error}"), style="bold red")
         sys.exit(2)
     except KeyboardInterrupt:
-        err.print("interrupted: no result was written")
+        err.print("interrupted")
         sys.exit(130)
 
 

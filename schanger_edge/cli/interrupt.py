@@ -1,4 +1,4 @@
-"""Ctrl-C ends a run within two seconds, whatever it is doing, and says how to go on."""
+"""Ctrl-C ends a run within two seconds, whatever it is doing, and says what there is and how to go on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pathlib import Path
 
 from schanger_edge.cli.app import err
 from schanger_edge.errors import SchangerError
+from schanger_edge.products import SUMMARY
 
 ORDERLY = 1.5
 """Seconds that an orderly end may take."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C."""
 
 
 @contextlib.contextmanager
@@ -29,12 +32,20 @@ def interruptible(output: Path) -> Iterator[None]:
     told.setblocking(False)
     before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     ended = threading.Event()
-    threading.Thread(target=_watch, args=(hears, ended, output), name="interrupt", daemon=True).start()
+    outcome = Outcome(output)
+    threading.Thread(target=_watch, args=(hears, ended, outcome), name="interrupt", daemon=True).start()
     try:
         yield
-    except (KeyboardInterrupt, SystemExit, SchangerError):
+    except (KeyboardInterrupt, SystemExit) as error:
         ended.set()
-        _say_how_to_go_on(output)
+        err.print(outcome.interrupted())
+        if isinstance(error, SystemExit):
+            raise
+        raise SystemExit(INTERRUPTED) from None
+    except SchangerError:
+        ended.set()
+        if kept := outcome.kept():
+            err.print(kept)
         raise
     finally:
         ended.set()
@@ -42,19 +53,44 @@ def interruptible(output: Path) -> Iterator[None]:
         told.close()
 
 
-def _watch(hears: socket.socket, ended: threading.Event, output: Path) -> None:
+class Outcome:
+    """What a run leaves in its output folder, as the disk tells it, whenever it is stopped.
+
+    Args:
+        output: the folder, before the run.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._before = self._summary()
+
+    def interrupted(self) -> str:
+        """The sentence after an interruption."""
+        now = self._summary()
+        if now is not None and now != self._before:  # it gets its name last
+            return f"interrupted, but all results are complete in {self._output}."
+        return f"interrupted: {self.kept() or 'no result was written.'}"
+
+    def kept(self) -> str | None:
+        """How to go on with what is finished; None where nothing is."""
+        from schanger_edge.products.journal import unfinished
+
+        state = unfinished(self._output)
+        return None if state is None else f"the run is kept, {state}: the same command with --resume goes on."
+
+    def _summary(self) -> tuple[int, int] | None:
+        """What tells the summary of one run from that of another."""
+        try:
+            stat = (self._output / SUMMARY).stat()
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns
+
+
+def _watch(hears: socket.socket, ended: threading.Event, outcome: Outcome) -> None:
     with hears:
         while number := hears.recv(1):
             if number[0] in (signal.SIGINT, signal.SIGTERM) and not ended.wait(ORDERLY):
                 err.show_cursor(True)
-                err.print("\ninterrupted")
-                _say_how_to_go_on(output)
+                err.print(f"\n{outcome.interrupted()}")
                 os._exit(128 + number[0])
-
-
-def _say_how_to_go_on(output: Path) -> None:
-    from schanger_edge.products.journal import unfinished
-
-    state = unfinished(output)
-    if state:
-        err.print(f"the run is kept, {state}: the same command with --resume goes on.")

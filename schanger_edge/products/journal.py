@@ -12,66 +12,70 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Window
 from schanger_edge.products.staging import PREFIX, flush, flush_folder, reading, writing
 from schanger_edge.products.summary import to_json
 
 FOLDER = f"{PREFIX}unfinished"
-_IDENTITY, _LOCK, _TEMPORARY = "run.json", "lock", "new."
+_IDENTITY, _TEMPORARY = "run.json", "new."
 _LISTED = 4
 """A sentence names so many differences."""
 
 
 class Journal:
-    """Sections of a run, each durable as soon as it has its name. Use it as a context manager.
+    """Sections of a run, each durable as soon as it has its name. Use it as a context manager, then `begin`.
 
     A section is a folder ROW-COLUMN-HEIGHT-WIDTH inside `.schanger-edge.unfinished` in the output folder. It is
     written under another name, flushed to the disk and renamed, so that a section that has its name is whole. Leaving
     the context keeps the sections, unless there are none or `discard` was called.
 
     Args:
-        folder: the output folder, which exists.
-        identity: all that decides about the bytes of a section: inputs, model, options. JSON.
-        pixels: of the scene.
+        folder: the output folder, held by a `Staging` that is open longer.
         resume: go on with what an earlier run left; where nothing is left, begin.
         restart: drop what an earlier run left.
 
     Raises:
-        ProductError: another run writes to the folder; an earlier run is left and neither `resume` nor `restart` is
-            given; it was another run than this one; or the folder cannot be written.
+        ProductError: an earlier run is left and neither `resume` nor `restart` is given, or both are.
     """
 
-    def __init__(
-        self, folder: Path, identity: Mapping[str, Any], pixels: int, *, resume: bool = False, restart: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, *, resume: bool = False, restart: bool = False) -> None:
         if resume and restart:
             raise ProductError("--resume and --restart exclude each other: give one of them.")
         self.folder = Path(folder)
         self._root = self.folder / FOLDER
-        self._identity = json.loads(to_json({"pixels": pixels, **identity}))
         self._resume, self._restart = resume, restart
-        self._lock: FileLock | None = None
 
     def __enter__(self) -> Journal:
-        with writing(self.folder):
-            self._lock = _locked(self.folder)
-        try:
-            if self._restart:
-                self._clear()
-            self._check()
-            with writing(self.folder):
-                for left in self._root.glob(f"{_TEMPORARY}*"):
-                    shutil.rmtree(left)
-            if not (self._root / _IDENTITY).exists():
-                self._clear()  # sections that nothing speaks for
-                self._begin()
-        except BaseException:
-            self._lock.release()
-            raise
+        """Refuses at once what needs no knowledge of this run."""
+        state = unfinished(self.folder)
+        if state and not (self._resume or self._restart):
+            raise ProductError(
+                f"{self.folder} holds an unfinished run ({state}): go on with --resume, or drop it with --restart."
+            )
         return self
+
+    def begin(self, identity: Mapping[str, Any], pixels: int) -> None:
+        """Go on with the sections of an earlier run, or without any.
+
+        Args:
+            identity: all that decides about the bytes of a section: inputs, model, options. JSON.
+            pixels: of the scene.
+
+        Raises:
+            ProductError: the earlier run was another one than this, or the folder cannot be written.
+        """
+        now = json.loads(to_json({"pixels": pixels, **identity}))
+        with writing(self.folder):
+            self._root.mkdir(exist_ok=True)
+            for left in self._root.glob(f"{_TEMPORARY}*"):
+                shutil.rmtree(left)
+        path = self._root / _IDENTITY
+        if self._resume and path.exists() and self.sections():
+            self._check_same(path, now)
+        else:  # sections that nothing speaks for go, too
+            self._clear()
+            self._sign(now)
 
     def sections(self) -> dict[Window, Path]:
         """The folder of each finished section, in the order of rows, then columns."""
@@ -111,36 +115,21 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._lock is not None
         if not self.sections():
             shutil.rmtree(self._root, ignore_errors=True)
-        self._lock.release()
 
-    def _begin(self) -> None:
+    def _sign(self, identity: Any) -> None:
         temporary = self._root / f"{_IDENTITY}.part"
         with writing(self.folder):
-            temporary.write_text(json.dumps(self._identity), encoding="utf-8")
+            temporary.write_text(json.dumps(identity), encoding="utf-8")
             flush(temporary)
             os.replace(temporary, self._root / _IDENTITY)
             flush_folder(self._root)
 
-    def _check(self) -> None:
-        """Whether what an earlier run left, if anything, may be gone on with."""
-        path = self._root / _IDENTITY
-        if not path.exists():
-            return
-        if not self.sections():  # it had finished nothing, so there is nothing to go on with
-            with writing(self.folder):
-                path.unlink()
-            return
+    def _check_same(self, path: Path, now: Any) -> None:
         with reading(path):
             text = path.read_text(encoding="utf-8")
-        if not self._resume:
-            raise ProductError(
-                f"{self.folder} holds an unfinished run ({unfinished(self.folder)}): go on with --resume, or drop it "
-                "with --restart."
-            )
-        different = differences(json.loads(text), self._identity)
+        different = differences(json.loads(text), now)
         if different:
             raise ProductError(
                 f"the unfinished run in {self.folder} is another one ({different}): give the same again, or drop it "
@@ -148,7 +137,7 @@ class Journal:
             )
 
     def _clear(self) -> None:
-        """Remove all but the lock; what says whose the sections are goes first."""
+        """Remove all sections; what says whose they are goes first."""
         with writing(self.folder):
             (self._root / _IDENTITY).unlink(missing_ok=True)
             for path in self._root.iterdir():
@@ -177,23 +166,6 @@ def differences(was: Any, now: Any) -> str:
 def _window(path: Path) -> Window:
     row, col, height, width = map(int, path.name.split("-"))
     return Window(col, row, width, height)
-
-
-def _locked(folder: Path) -> FileLock:
-    """The journal's folder, made where it is absent, held by this process alone until it ends."""
-    root = folder / FOLDER
-    while True:
-        root.mkdir(exist_ok=True)
-        lock = FileLock(root / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ProductError(f"another run writes to {folder}: wait for it, or choose another folder.") from error
-        except FileNotFoundError:  # the run that held it has just ended and removed the folder
-            continue
-        if (root / _LOCK).exists():
-            return lock
-        lock.release()
 
 
 def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:

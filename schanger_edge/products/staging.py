@@ -7,12 +7,12 @@ import errno
 import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from filelock import FileLock, Timeout
 from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
 from rasterio.errors import RasterioError
 
@@ -20,7 +20,8 @@ from schanger_edge.errors import ProductError
 from schanger_edge.products import PRODUCTS, SUMMARY
 
 PREFIX = ".schanger-edge."
-"""Of the hidden folders in which results wait."""
+"""Of all hidden names in an output folder."""
+_TEMPORARY, _LOCK = f"{PREFIX}new.", f"{PREFIX}lock"
 _SIDECARS = (".aux.xml", ".ovr", "-wal", "-shm", "-journal")
 """Files that viewers and SQLite leave beside a product; beside a new product they would be wrong, or damage it."""
 
@@ -38,22 +39,24 @@ _ADVICE = {
 
 
 class Staging:
-    """A hidden folder inside the output folder, where a run's results wait until all of them are whole.
+    """Holds the output folder for one run, whose results wait in a hidden folder inside until all of them are whole.
 
-    Leaving the context without `publish` (an error, Ctrl-C) removes what the run wrote, and what it created; results
-    of an earlier run stay as they were.
+    While it is held, no other process can enter it. Leaving the context without `publish` (an error, Ctrl-C) removes
+    what the run wrote, and what it created; results of an earlier run stay as they were.
 
     Args:
         folder: the output folder; it is made where it is absent.
 
     Raises:
-        ProductError: the folder cannot be made or written, or a folder stands under a product's name.
+        ProductError: another run holds the folder, it cannot be made or written, or a folder stands under a product's
+            name.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self._names: list[str] = []
         self._created: list[Path] = []
+        self._lock: FileLock | None = None
         self._temporary: Path | None = None
 
     def __enter__(self) -> Staging:
@@ -62,12 +65,12 @@ class Staging:
                 str(self.folder.absolute()).encode()  # GDAL takes no other names
                 self._created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
                 self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock = _locked(self.folder)
                 _remove_stale(self.folder)
                 self._refuse_folders(PRODUCTS)
-                prefix = f"{PREFIX}{socket.gethostname()}.{os.getpid()}."
-                self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder))
+                self._temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.folder))
             except BaseException:
-                self._clean()
+                self._leave()
                 raise
         return self
 
@@ -111,8 +114,7 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._temporary is not None:
-            self._clean()
+        self._leave()
 
     def _earlier(self, names: list[str]) -> list[str]:
         """What stands in the folder under these names, or as a sidecar of them; the summary first."""
@@ -146,6 +148,14 @@ class Staging:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+
+    def _leave(self) -> None:
+        self._clean()
+        if self._lock is not None:
+            with contextlib.suppress(OSError):  # Windows removes it when it is released
+                (self.folder / _LOCK).unlink()
+            self._lock.release()
+            self._lock = None
         for folder in self._created:
             try:
                 folder.rmdir()
@@ -240,21 +250,20 @@ def _put_back(temporary: Path, folder: Path) -> None:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what killed runs of this computer left behind."""
-    for path in folder.glob(f"{PREFIX}*.*.*"):
-        host, pid, _ = path.name[len(PREFIX) :].rsplit(".", 2)
-        if host == socket.gethostname() and pid.isdigit() and _is_dead(int(pid)):
-            _put_back(path, folder)
-            shutil.rmtree(path, ignore_errors=True)
+    """Remove what killed runs left behind: while the folder is held, nobody else's can be in use."""
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        _put_back(path, folder)
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_dead(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 would end the process
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        pass
-    return False
+def _locked(folder: Path) -> FileLock:
+    """A lock on the folder, held by this process alone until it ends."""
+    while True:
+        lock = FileLock(folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ProductError(f"another run writes to {folder}: wait for it, or choose another folder.") from error
+        if (folder / _LOCK).exists():
+            return lock
+        lock.release()  # the run that held it has just ended and removed the file

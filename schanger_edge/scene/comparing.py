@@ -31,7 +31,7 @@ def check_comparable(target: SceneImage, other: SceneImage) -> None:
         (other, b.crs is not None or a.crs is None, "CRS"),
     ):
         if not has:
-            raise SceneError(f"{image.path} has no {what} but the other image has one: set it with gdal_edit -a_srs.")
+            raise SceneError(f"{image.name} has no {what} but the other image has one: set it with gdal_edit -a_srs.")
 
 
 def overlap_share(grid: Grid, other: SceneImage) -> float:
@@ -51,7 +51,7 @@ def overlap_share(grid: Grid, other: SceneImage) -> float:
     inside = (col >= 0) & (row >= 0) & (col <= other.grid.width) & (row <= other.grid.height)
     if not inside.any() and not _boxes_touch(col, row, other.grid):
         raise SceneError(
-            f"the images do not overlap: {other.path} lies elsewhere. Check that both show one place and that "
+            f"the images do not overlap: {other.name} lies elsewhere. Check that both show one place and that "
             "their CRSs are right."
         )
     return float(inside.mean())
@@ -65,7 +65,7 @@ def _transformed(grid: Grid, other: SceneImage, x: Any, y: Any) -> tuple[Any, An
     try:
         to_other = Transformer.from_crs(horizontal_crs(grid), horizontal_crs(other.grid), always_xy=True)
     except ProjError as error:
-        raise SceneError(f"{other.path} cannot be reprojected onto the other image's CRS: {error}") from error
+        raise SceneError(f"{other.name} cannot be reprojected onto the other image's CRS: {error}") from error
     return to_other.transform(x, y)
 
 

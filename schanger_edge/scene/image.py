@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import os
@@ -28,10 +29,11 @@ from schanger_edge.scene.opening import (
     open_dataset,
     palette_band,
     pick_bands,
+    reason,
 )
 from schanger_edge.scene.palette import expand, transparent_entries
 from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice
-from schanger_edge.scene.remote import fetching, is_plain, public_name
+from schanger_edge.scene.remote import fetching, is_plain, public_name, resolved_name
 from schanger_edge.scene.sampling import sample
 from schanger_edge.scene.valid_mask import ValidMask
 from schanger_edge.scene.validity import Nodata, ValidityRule
@@ -54,6 +56,8 @@ class SceneImage:
         valid_masks: files that say where it is usable, see `ValidMask`; all of them must.
 
     Attributes:
+        path: as given.
+        name: the same without what gives access to a URL; sentences and summaries call the image so.
         stretch: from stored values to uint8; None leaves them as they are.
         matching: what is done to uint8 values after that.
     """
@@ -66,7 +70,7 @@ class SceneImage:
         threads: int = 1,
         valid_masks: Sequence[str] = (),
     ) -> None:
-        self.path, self._threads = path, threads
+        self.path, self.name, self._threads = path, public_name(path), threads
         self.stretch: Stretch | None = None
         self.matching: Matching | None = None
         self._warped: WarpedImage | None = None
@@ -76,7 +80,7 @@ class SceneImage:
         with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
             self._file = self._dataset = open_dataset(path)
         try:
-            self.grid = self._target = grid_of(self._file, path)
+            self.grid = self._target = grid_of(self._file, self.name)
             self._choose(bands, nodata)
             for name in valid_masks:
                 self._masks.append(ValidMask(name, self.grid))
@@ -86,9 +90,9 @@ class SceneImage:
 
     def _choose(self, bands: Sequence[int] | None, nodata: Nodata) -> None:
         """Which values are read, and how it is known where there are any."""
-        self.bands = self._stated_bands = pick_bands(self._file, bands, self.path)
+        self.bands = self._stated_bands = pick_bands(self._file, bands, self.name)
         self.dtype, self.scaling = dtype_of(self._file, self.bands), Scaling.of(self._file, self.bands)
-        palette = palette_band(self._file, self.bands, self.path)
+        palette = palette_band(self._file, self.bands, self.name)
         self._palette_nodata: tuple[int, ...] | None = None
         if palette is None:
             self.rule = ValidityRule.of(self._file, self.bands, nodata)
@@ -111,7 +115,7 @@ class SceneImage:
         try:
             self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid, threads=self._threads)
         except GDAL_ERRORS as error:
-            raise SceneError(f"{self.path} cannot be brought onto the other image's grid: {error}") from error
+            raise SceneError(f"{self.name} cannot be brought onto the other image's grid: {reason(error)}") from error
 
     @property
     def resampled(self) -> bool:
@@ -133,7 +137,7 @@ class SceneImage:
         samples = self.samples()
         if not samples.shape[1]:
             mend = "check its valid mask" if self._masks else "check its nodata value or pass --nodata none"
-            raise SceneError(f"{self.path} has no valid pixel: {mend}.")
+            raise SceneError(f"{self.name} has no valid pixel: {mend}.")
         return Stretch.from_samples(samples, self.scaling.scales, self.rule.value)
 
     def clipped_share(self) -> float:
@@ -189,7 +193,7 @@ class SceneImage:
                 try:
                     raw, valid = self._warped.read(window)
                 except GDAL_ERRORS as error:
-                    raise damaged(self.path, error) from error
+                    raise damaged(self.name, error) from error
             else:
                 raw, valid = self._read_shifted(window)
         if self._masks:
@@ -205,12 +209,18 @@ class SceneImage:
         """For the summary."""
         crs = self.grid.crs.to_string() if self.grid.crs else None
         return ImageInfo(
-            public_name(self.path), self._file.driver, self.grid.width, self.grid.height, crs, self.grid.gsd,
+            self.name, self._file.driver, self.grid.width, self.grid.height, crs, self.grid.gsd,
             str(self.dtype), self._stated_bands, self._palette_nodata, self.rule,
-            tuple(public_name(mask.path) for mask in self._masks), self.scaling,
+            tuple(mask.name for mask in self._masks), self.scaling,
             "bilinear" if self.resampled else "none", self.stretch,
             None if self.matching is None else self.matching.summary(), date_of(self._file),
         )  # fmt: skip
+
+    def identity(self) -> dict[str, Any]:
+        """What decides about its pixels: its files and how they are read."""
+        masks = [resolved_name(mask.path) for mask in self._masks]
+        names = {"path": resolved_name(self.path), "valid_masks": masks}
+        return {"files": self.files(), **dataclasses.asdict(self.info()), **names}
 
     def files(self) -> dict[str, Any]:
         """What tells this image from another one: size in bytes and time of change (ns) of its local files, by name.
@@ -224,7 +234,7 @@ class SceneImage:
             if not name.endswith(".aux.xml"):
                 with contextlib.suppress(OSError):  # no file of this machine
                     stat = os.stat(name)
-                    stats[os.path.abspath(name)] = (stat.st_size, stat.st_mtime_ns)
+                    stats[os.path.realpath(name)] = (stat.st_size, stat.st_mtime_ns)
         if not names or not all(map(is_plain, names)):
             stats["sampled pixels"] = hashlib.sha256(self.samples().tobytes()).hexdigest()
         return stats
@@ -274,7 +284,7 @@ class SceneImage:
             elif self.rule.mask:
                 valid = self._dataset.read_masks(self.bands[0], window=view, out_shape=shape) > 0
         except GDAL_ERRORS as error:
-            raise damaged(self.path, error) from error
+            raise damaged(self.name, error) from error
         if self.rule.by_values:
             by_values = self.rule.of_values(data)
             valid = by_values if valid is None else valid & by_values

@@ -13,7 +13,8 @@ from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window
-from schanger_edge.scene.opening import GDAL_ERRORS, damaged, grid_of, open_dataset
+from schanger_edge.scene.opening import GDAL_ERRORS, damaged, grid_of, open_dataset, reason
+from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.vectors import Polygons, is_vector
 
 _BOUND_POINTS = 64
@@ -52,7 +53,8 @@ def open_label(path: str, grid: Grid, layer: str | None = None) -> Label:
     if is_vector(path):
         return PolygonLabel(path, grid, layer)
     if layer is not None:
-        raise SceneError(f"{path} is read as a raster, which has no layers: leave layer empty or give a GPKG.")
+        name = public_name(path)
+        raise SceneError(f"{name} is read as a raster, which has no layers: leave layer empty or give a GPKG.")
     return RasterLabel(path, grid)
 
 
@@ -61,11 +63,12 @@ class PolygonLabel:
 
     def __init__(self, path: str, grid: Grid, layer: str | None = None) -> None:
         self._polygons = Polygons(path, grid, layer)
+        name = self._polygons.name
         if self._polygons.count and not self._polygons.meets:
             raise SceneError(
-                f"{path} has {self._polygons.count} shapes but none on the images: check its CRS and place."
+                f"{name} has {self._polygons.count} shapes but none on the images: check its CRS and place."
             )
-        self.note = "" if self._polygons.count else f"{path} holds no polygon: all of its pair is labelled no change."
+        self.note = "" if self._polygons.count else f"{name} holds no polygon: all of its pair is labelled no change."
 
     def read(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """See `Label`."""
@@ -82,15 +85,15 @@ class RasterLabel:
     """
 
     def __init__(self, path: str, grid: Grid) -> None:
-        self._path, self.note = path, ""
+        self._name, self.note = public_name(path), ""
         self._dataset = open_dataset(path)
         try:
-            own = grid_of(self._dataset, path)
+            own = grid_of(self._dataset, self._name)
             colors = enumerate(self._dataset.colorinterp, 1)
             self._bands = [band for band, color in colors if color != ColorInterp.alpha][:3] or [1]
             nodata = self._dataset.nodatavals[self._bands[0] - 1]
             self._nodata = nodata or None  # 0 is "no change" even where a file declares it as nodata
-            self._vrt = self._on(grid, _placed(path, own, grid))
+            self._vrt = self._on(grid, _placed(self._name, own, grid))
         except BaseException:
             self._dataset.close()
             raise
@@ -105,7 +108,7 @@ class RasterLabel:
         try:
             values = self._vrt.read([*self._bands, self._vrt.count], window=view)
         except GDAL_ERRORS as error:
-            raise damaged(self._path, error) from error
+            raise damaged(self._name, error) from error
         known: NDArray[np.bool_] = values[-1] > 0
         unknown = np.isnan(values[:-1])
         if self._nodata is not None and not np.isnan(self._nodata):
@@ -121,7 +124,7 @@ class RasterLabel:
     def _on(self, grid: Grid, own: Grid) -> Any:
         """The raster on the pair's grid, its last band telling where it has data."""
         try:
-            _check_meets(self._path, own, grid)
+            _check_meets(self._name, own, grid)
             has_alpha = ColorInterp.alpha in self._dataset.colorinterp
             vrt = WarpedVRT(
                 self._dataset, src_crs=own.crs, src_transform=own.transform, crs=grid.crs, transform=grid.transform,
@@ -129,27 +132,27 @@ class RasterLabel:
                 tolerance=0.02, src_nodata=None, nodata=None,
             )  # fmt: skip
         except GDAL_ERRORS as error:
-            raise SceneError(f"{self._path} cannot be brought onto the grid of the images: {error}") from error
+            raise SceneError(f"{self._name} cannot be brought onto the grid of the images: {reason(error)}") from error
         return vrt
 
 
-def _placed(path: str, own: Grid, grid: Grid) -> Grid:
+def _placed(name: str, own: Grid, grid: Grid) -> Grid:
     """The grid of a raster; that of the pair where it has the same size and no place of its own."""
     if own.crs is not None:
         return own
     if not own.georeferenced and (own.width, own.height) == (grid.width, grid.height):
         return grid
     raise SceneError(
-        f"{path} has no CRS: set it with gdal_edit -a_srs, or give a label of just {grid.width} x {grid.height} pixels."
+        f"{name} has no CRS: set it with gdal_edit -a_srs, or give a label of just {grid.width} x {grid.height} pixels."
     )
 
 
-def _check_meets(path: str, own: Grid, grid: Grid) -> None:
+def _check_meets(name: str, own: Grid, grid: Grid) -> None:
     """By bounds, on the plane of the label's own pixels."""
     box = transform_bounds(grid.crs, own.crs, *_bounds(grid), densify_pts=_BOUND_POINTS)
     left, bottom, right, top = _bounds(own)
     if max(left, box[0]) >= min(right, box[2]) or max(bottom, box[1]) >= min(top, box[3]):
-        raise SceneError(f"{path} does not overlap the images: check its CRS and place.")
+        raise SceneError(f"{name} does not overlap the images: check its CRS and place.")
 
 
 def _bounds(grid: Grid) -> tuple[float, float, float, float]:

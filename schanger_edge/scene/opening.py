@@ -19,7 +19,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid
-from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name
+from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name, public_text
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
@@ -35,20 +35,22 @@ def open_dataset(path: str) -> Any:
     Raises:
         SceneError: there is no such file, it cannot be fetched, or it is no image.
     """
+    name = public_name(path)
     with warnings.catch_warnings(), fetching(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         if _is_cut_png(path):
-            raise SceneError(f"{path} is incomplete, its end is missing: get a fresh copy.")
+            raise SceneError(f"{name} is incomplete, its end is missing: get a fresh copy.")
         try:
             return rasterio.open(path)
         except GDAL_ERRORS as error:
             if is_remote(path):
-                raise _not_fetched(path, error) from error
+                raise _not_fetched(name, error) from error
             if is_plain(path) and not os.path.exists(path):
                 raise SceneError(f"{path or 'an empty path'} does not exist: check the path.") from error
             if is_plain(path) and os.path.isdir(path):
                 raise SceneError(f"{path} is a folder: give the image file in it.") from error
-            raise SceneError(f"{path} cannot be opened as an image ({error}): give GeoTIFF, PNG, JPEG.") from error
+            why = reason(error)
+            raise SceneError(f"{name} cannot be opened as an image ({why}): give GeoTIFF, PNG, JPEG.") from error
 
 
 def _is_cut_png(path: str) -> bool:
@@ -64,46 +66,46 @@ def _is_cut_png(path: str) -> bool:
         return False
 
 
-def grid_of(dataset: Any, path: str) -> Grid:
+def grid_of(dataset: Any, name: str) -> Grid:
     """The grid of a dataset.
 
     Raises:
         SceneError: it has no usable georeference of the kind it claims.
     """
     if not dataset.count:
-        parts = ", ".join(dataset.subdatasets) or "none"
-        raise SceneError(f"{path} is a container without bands of its own: give one of its parts ({parts}).")
+        parts = public_text(", ".join(dataset.subdatasets)) or "none"
+        raise SceneError(f"{name} is a container without bands of its own: give one of its parts ({parts}).")
     grid = Grid(dataset.crs, dataset.transform, dataset.width, dataset.height)
     if not grid.georeferenced and (dataset.gcps[0] or dataset.rpcs):
-        raise SceneError(f"{path} has only ground control points or RPCs: make it a map first with gdalwarp.")
+        raise SceneError(f"{name} has only ground control points or RPCs: make it a map first with gdalwarp.")
     if grid.transform.is_degenerate:
-        raise SceneError(f"{path} has a transform without area: mend its georeference with gdal_edit.")
+        raise SceneError(f"{name} has a transform without area: mend its georeference with gdal_edit.")
     return grid
 
 
-def pick_bands(dataset: Any, bands: Sequence[int] | None, path: str) -> tuple[int, ...]:
+def pick_bands(dataset: Any, bands: Sequence[int] | None, name: str) -> tuple[int, ...]:
     """Red, green, blue: as asked for, else by colour interpretation, else the first three, or one band thrice."""
     count, colors = dataset.count, dataset.colorinterp
     if bands is not None:
         if len(bands) != 3 or not all(1 <= band <= count for band in bands):
-            raise SceneError(f"--bands needs three numbers between 1 and {count} for {path}, such as 1,2,3.")
+            raise SceneError(f"--bands needs three numbers between 1 and {count} for {name}, such as 1,2,3.")
         chosen = tuple(bands)
     elif all(color in colors for color in RGB):
         chosen = tuple(colors.index(color) + 1 for color in RGB)
     else:
         chosen = (1, 2, 3) if count > 2 else (1, 1, 1)
-    check_types(dataset, chosen, path)
+    check_types(dataset, chosen, name)
     return chosen
 
 
-def check_types(dataset: Any, bands: Sequence[int], path: str) -> None:
+def check_types(dataset: Any, bands: Sequence[int], name: str) -> None:
     """Raise a SceneError where the bands differ in type, or it is not one of `GDAL_TYPES`."""
     types = {dataset.dtypes[band - 1] for band in bands}
     if len(types) > 1 or not types <= GDAL_TYPES.keys():
-        raise SceneError(f"{path} has pixels of type {', '.join(sorted(types))}: convert it to one real type.")
+        raise SceneError(f"{name} has pixels of type {', '.join(sorted(types))}: convert it to one real type.")
 
 
-def palette_band(dataset: Any, bands: Sequence[int], path: str) -> int | None:
+def palette_band(dataset: Any, bands: Sequence[int], name: str) -> int | None:
     """The one band with a palette that these are; None where none has one.
 
     Raises:
@@ -112,7 +114,7 @@ def palette_band(dataset: Any, bands: Sequence[int], path: str) -> int | None:
     if not any(dataset.colorinterp[band - 1] == ColorInterp.palette for band in bands):
         return None
     if len(set(bands)) > 1 or dataset.dtypes[bands[0] - 1] != "uint8":
-        raise SceneError(f"{path} has a palette that cannot be used so: expand it with `gdal_translate -expand rgb`.")
+        raise SceneError(f"{name} has a palette that cannot be used so: expand it with `gdal_translate -expand rgb`.")
     return bands[0]
 
 
@@ -125,20 +127,35 @@ def source_name(dataset: Any) -> str:
     return name if name.startswith("/vsi") or not os.path.exists(name) else os.path.abspath(name)
 
 
-def band_subset(dataset: Any, bands: Sequence[int]) -> Any:
+def band_subset(dataset: Any, bands: Sequence[int], hiding: str | None = None, nodata: float | None = None) -> Any:
     """Some bands of a file as a dataset of their own, without alpha, mask and georeference.
 
     GDAL's VRT as XML: https://gdal.org/drivers/raster/vrt.html
+
+    Args:
+        dataset: an open rasterio dataset.
+        bands: their numbers.
+        hiding: the band whose zeros hide pixels, as a VRT calls it: a number, or `mask,1`.
+        nodata: what hidden pixels hold in all bands.
     """
-    name = source_name(dataset)
-    parts = [f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">']
-    for band in bands:
-        parts.append(
-            f'<VRTRasterBand dataType="{GDAL_TYPES[dataset.dtypes[band - 1]]}"><SimpleSource>'
-            f'<SourceFilename relativeToVRT="0">{escape(name)}</SourceFilename>'
-            f"<SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
+    name = f'<SourceFilename relativeToVRT="0">{escape(source_name(dataset))}</SourceFilename>'
+    size = f'rasterXSize="{dataset.width}" rasterYSize="{dataset.height}"'
+    hidden = ""
+    if hiding is not None:
+        mask = f"{name}<SourceBand>{hiding}</SourceBand><LUT>0:0,1:255</LUT>"  # of 0 and 255, also where alpha is soft
+        mask = f'<VRTRasterBand dataType="Byte"><ComplexSource>{mask}</ComplexSource></VRTRasterBand>'
+        mask = escape(f"<VRTDataset {size}>{mask}</VRTDataset>")
+        # what is 255 in the mask is passed over, so only its zeros are laid over the band, as 0 * 0 + nodata
+        hidden = (
+            f'<ComplexSource><SourceFilename relativeToVRT="0">{mask}</SourceFilename><SourceBand>1</SourceBand>'
+            f"<NODATA>255</NODATA><ScaleOffset>{nodata!r}</ScaleOffset><ScaleRatio>0</ScaleRatio></ComplexSource>"
         )
-    return open_dataset("".join(parts) + "</VRTDataset>")
+    parts = [
+        f'<VRTRasterBand dataType="{GDAL_TYPES[dataset.dtypes[band - 1]]}"><SimpleSource>{name}'
+        f"<SourceBand>{band}</SourceBand></SimpleSource>{hidden}</VRTRasterBand>"
+        for band in bands
+    ]
+    return open_dataset(f"<VRTDataset {size}>{''.join(parts)}</VRTDataset>")
 
 
 def date_of(dataset: Any) -> str | None:
@@ -153,18 +170,20 @@ def date_of(dataset: Any) -> str | None:
     return None
 
 
-def damaged(path: str, error: Exception) -> SceneError:
+def damaged(name: str, error: Exception) -> SceneError:
     """What to say when a file that could be opened cannot be read."""
-    if is_remote(path):
-        return _not_fetched(path, error)
-    reason = str(error.__cause__ or error).splitlines()[0]
-    return SceneError(f"{path} cannot be read, it is damaged or incomplete ({reason}): get a fresh copy.")
+    if is_remote(name):
+        return _not_fetched(name, error)
+    return SceneError(f"{name} cannot be read, it is damaged or incomplete ({reason(error)}): get a fresh copy.")
 
 
-def _not_fetched(path: str, error: Exception) -> SceneError:
-    name = public_name(path)
-    reason = str(error.__cause__ or error).splitlines()[0].rstrip(".").replace(path, name)
-    return SceneError(f"{name} cannot be fetched as an image ({reason}): check the address and the network.")
+def _not_fetched(name: str, error: Exception) -> SceneError:
+    return SceneError(f"{name} cannot be fetched as an image ({reason(error)}): check the address and the network.")
+
+
+def reason(error: Exception) -> str:
+    """The first line of what GDAL says, without keys."""
+    return public_text(str(error.__cause__ or error).splitlines()[0].rstrip("."))
 
 
 def dtype_of(dataset: Any, bands: Sequence[int]) -> np.dtype[Any]:

@@ -23,6 +23,7 @@ from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.radiometry import StretchChoice, check_stretch
+from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.validity import Nodata
 from schanger_edge.scene.vectors import Polygons
 
@@ -82,8 +83,14 @@ class Pair:
 
     @property
     def clip(self) -> str | None:
-        """File of the area of interest."""
-        return None if self._clip is None else self._clip.path
+        """File of the area of interest, without keys."""
+        return None if self._clip is None else self._clip.name
+
+    @property
+    def area(self) -> Window:
+        """The smallest window that holds the area of interest; the whole grid where there is none."""
+        inside = None if self._clip is None else self._clip.bounds().intersection(self.grid.window)
+        return inside or self.grid.window
 
     def wanted(self, window: Window) -> NDArray[np.bool_] | None:
         """(h, w) True where a pixel's centre lies in the area of interest; None where all do. Reads no image.
@@ -204,7 +211,7 @@ class Pair:
         result["grid"] |= {"width": self.grid.width, "height": self.grid.height}
         result["area of interest"] = None if self._clip is None else self._clip.sha256()
         for name, image in (("before", self._before), ("after", self._after)):
-            result[name] = {"files": image.files(), **dataclasses.asdict(image.info())}
+            result[name] = image.identity()
         return result
 
     def close(self) -> None:
@@ -310,7 +317,7 @@ def _stretch_notes(image: SceneImage) -> list[str]:
     if image.stretch is None or image.stretch.kind != "none":
         return []
     return [
-        f"{image.path} has {image.dtype} values, taken as 0 to 255: they are rounded, and {image.clipped_share():.1%} "
+        f"{image.name} has {image.dtype} values, taken as 0 to 255: they are rounded, and {image.clipped_share():.1%} "
         "of them lie beyond and are clipped."
     ]
 
@@ -329,10 +336,11 @@ def _resampled(grid: Grid, gsd: float | None) -> Grid:
 
 def _area_of_interest(path: str, grid: Grid, layer: str | None) -> Polygons:
     if grid.crs is None:
-        raise SceneError(f"{path} cannot be laid on images without a CRS: set theirs with gdal_edit -a_srs.")
+        name = public_name(path)
+        raise SceneError(f"{name} cannot be laid on images without a CRS: set theirs with gdal_edit -a_srs.")
     area = Polygons(path, grid, layer)
     if not area.count:
-        raise SceneError(f"{path} holds no polygon: draw the area of interest, or leave --clip out.")
+        raise SceneError(f"{area.name} holds no polygon: draw the area of interest, or leave --clip out.")
     if not area.meets:
-        raise SceneError(f"{path} has no polygon on the images: check its CRS and place.")
+        raise SceneError(f"{area.name} has no polygon on the images: check its CRS and place.")
     return area

@@ -22,6 +22,7 @@ SETTINGS = {
 """GDAL's options while remote files are opened and read; those set in the environment stay as they are."""
 
 _SCHEMES = re.compile(r"(?<![a-z])(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE)
+_WORDS = re.compile(r"(\S+?)(['\"().,:;]*(?:\s|$))")
 _FILE_SYSTEMS = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?[/?]")
 
 
@@ -50,3 +51,13 @@ def public_name(path: str) -> str:
     if not is_remote(path):
         return path
     return re.sub(r"://[^/?]*@", "://", path).partition("?")[0]
+
+
+def resolved_name(path: str) -> str:
+    """The same for one image however it was typed, and from which folder: without keys, its links followed."""
+    return os.path.realpath(path) if is_plain(path) and os.path.exists(path) else public_name(path)
+
+
+def public_text(text: str) -> str:
+    """What GDAL says, each address in it by its `public_name`."""
+    return _WORDS.sub(lambda word: public_name(word[1]) + word[2], text)

@@ -12,7 +12,7 @@ from rasterio.enums import Resampling
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window
 from schanger_edge.scene.opening import GDAL_ERRORS, check_types, damaged, grid_of, open_dataset
-from schanger_edge.scene.remote import fetching
+from schanger_edge.scene.remote import fetching, public_name
 from schanger_edge.scene.validity import ValidityRule
 from schanger_edge.scene.warped import WarpedImage
 
@@ -23,6 +23,10 @@ BAND = 1
 class ValidMask:
     """A mask of one date, read on any grid by the nearest pixel: usable where it is not zero and has data itself.
 
+    Attributes:
+        path: as given.
+        name: the same without what gives access to a URL.
+
     Args:
         path: anything GDAL opens, of any CRS, grid and extent; without georeference it must have the image's size.
         image: grid of the image it belongs to.
@@ -32,11 +36,11 @@ class ValidMask:
     """
 
     def __init__(self, path: str, image: Grid) -> None:
-        self.path = path
+        self.path, self.name = path, public_name(path)
         self._dataset = open_dataset(path)
         try:
-            self._grid = _placed(grid_of(self._dataset, path), image, path)
-            check_types(self._dataset, (BAND,), path)
+            self._grid = _placed(grid_of(self._dataset, self.name), image, self.name)
+            check_types(self._dataset, (BAND,), self.name)
             self._rule = ValidityRule.of(self._dataset, (BAND,), "auto")
         except BaseException:
             self._dataset.close()
@@ -56,7 +60,7 @@ class ValidMask:
                     self._target = grid
                 values, has_data = self._warped.read(window)
         except GDAL_ERRORS as error:
-            raise damaged(self.path, error) from error
+            raise damaged(self.name, error) from error
         usable: NDArray[np.bool_] = has_data & (values[0] != 0)
         return usable
 
@@ -76,8 +80,8 @@ class ValidMask:
             self._warped = None
 
 
-def _placed(own: Grid, image: Grid, path: str) -> Grid:
-    name = os.path.basename(path) or path
+def _placed(own: Grid, image: Grid, name: str) -> Grid:
+    name = os.path.basename(name) or name
     if not own.georeferenced:
         if (own.width, own.height) != (image.width, image.height):
             raise SceneError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
 from schanger_edge.grid import Grid, Window, horizontal_crs
+from schanger_edge.scene.remote import public_name, public_text
 
 VECTOR_SUFFIXES = {".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml", ".sqlite"}
 SEGMENT = 64  # pixels: longer edges get points between, so that they bend as the reprojection bends them
@@ -25,6 +27,7 @@ class Polygons:
     """The polygons of one layer that meet a grid, in memory.
 
     Attributes:
+        name: the file's, without what gives access to a URL.
         count: features of the layer, also those that lie elsewhere.
         meets: True where any of them covers ground of the grid.
 
@@ -40,7 +43,7 @@ class Polygons:
     def __init__(self, path: str, grid: Grid, layer: str | None = None) -> None:
         import shapely
 
-        self.path, self.count = path, 0
+        self.name, self.count = public_name(path), 0
         info = _describe(path, layer)
         self.count = int(info["features"])
         self._shapes = _Onto(path, info["crs"], grid).pixels(info["layer_name"]) if self.count else np.empty(0, object)
@@ -62,6 +65,14 @@ class Polygons:
         burnt = rasterio.features.rasterize(list(parts), shape, transform=place, dtype="uint8")
         return np.asarray(burnt, np.bool_)
 
+    def bounds(self) -> Window:
+        """The smallest window that holds all of them; it may reach beyond the grid."""
+        import shapely
+
+        left, top, right, bottom = shapely.total_bounds(self._shapes)
+        col, row = math.floor(left), math.floor(top)
+        return Window(col, row, math.ceil(right) - col, math.ceil(bottom) - row)
+
     def sha256(self) -> str:
         """Of the polygons as they lie on the grid."""
         import shapely
@@ -81,13 +92,13 @@ class _Onto:
         import pyproj
         from pyproj.exceptions import ProjError
 
-        self._path, self._grid = path, grid
+        self._path, self._name, self._grid = path, public_name(path), grid
         try:
             own, target = pyproj.CRS.from_user_input(crs), horizontal_crs(grid)
             self._forth = pyproj.Transformer.from_crs(own, target, always_xy=True)
             self._same = own == target
         except ProjError as error:
-            raise SceneError(f"{path} cannot be reprojected onto the CRS of the images: {error}") from error
+            raise SceneError(f"{self._name} cannot be reprojected onto the CRS of the images: {error}") from error
 
     def pixels(self, layer: str) -> NDArray[np.object_]:
         """The layer's polygons that meet the grid, in (column, row), valid."""
@@ -105,7 +116,7 @@ class _Onto:
             if not self._same:
                 x, y = self._forth.transform(x, y)
             if not (np.isfinite(x).all() and np.isfinite(y).all()):
-                raise SceneError(f"{self._path} has polygons that the CRS of the images cannot show: clip it to them.")
+                raise SceneError(f"{self._name} has polygons that the CRS of the images cannot show: clip it to them.")
             return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
         shapes = shapely.transform(shapes, onto, interleaved=False)
@@ -141,7 +152,7 @@ class _Onto:
         (x0, x1), (y0, y1) = self._forth.transform(xs, ys, direction=TransformDirection.INVERSE)
         length = float(np.hypot(x1 - x0, y1 - y0)) * SEGMENT
         if not 0 < length < np.inf:
-            raise SceneError(f"{self._path} cannot be reprojected onto the CRS of the images: check both CRSs.")
+            raise SceneError(f"{self._name} cannot be reprojected onto the CRS of the images: check both CRSs.")
         return length
 
 
@@ -153,18 +164,19 @@ def _describe(path: str, layer: str | None) -> dict[str, Any]:
     """
     import pyogrio
 
+    name = public_name(path)
     if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
         raise SceneError(f"{path} does not exist: check the path.")
     with _Reading(path):
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         names = ", ".join(layers) or "none"
         if layer is not None and layer not in layers:
-            raise SceneError(f"{path} has no layer {layer!r} with geometry: choose one of {names}.")
+            raise SceneError(f"{name} has no layer {layer!r} with geometry: choose one of {names}.")
         if layer is None and len(layers) != 1:
-            raise SceneError(f"{path} has not one layer with geometry but {len(layers)} ({names}): name one as layer.")
+            raise SceneError(f"{name} has not one layer with geometry but {len(layers)} ({names}): name one as layer.")
         info: dict[str, Any] = pyogrio.read_info(path, layer=layer or layers[0], force_feature_count=True)
     if info["crs"] is None:
-        raise SceneError(f"{path} has no CRS: set it in QGIS, or with ogr2ogr -a_srs.")
+        raise SceneError(f"{name} has no CRS: set it in QGIS, or with ogr2ogr -a_srs.")
     return info
 
 
@@ -173,15 +185,16 @@ def _read(path: str, layer: str, bounds: tuple[float, float, float, float] | Non
     import pyogrio.raw
     import shapely
 
+    name = public_name(path)
     with _Reading(path):
         _, _, wkb, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True, bbox=bounds)
     try:
         shapes: NDArray[np.object_] = shapely.from_wkb(wkb)
     except shapely.errors.GEOSException as error:
-        raise SceneError(f"{path} holds curves: turn them into lines with ogr2ogr -nlt CONVERT_TO_LINEAR.") from error
+        raise SceneError(f"{name} holds curves: turn them into lines with ogr2ogr -nlt CONVERT_TO_LINEAR.") from error
     shapes = shapes[~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)]
     if not np.isin(shapely.get_type_id(shapes), (*_POLYGONAL, _COLLECTION)).all():
-        raise SceneError(f"{path} holds points or lines: draw areas as polygons, in a layer of their own.")
+        raise SceneError(f"{name} holds points or lines: draw areas as polygons, in a layer of their own.")
     return shapes
 
 
@@ -198,7 +211,7 @@ class _Reading:
     """Turns what pyogrio raises into one sentence on the file."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._name = public_name(path)
 
     def __enter__(self) -> None: ...
 
@@ -207,7 +220,7 @@ class _Reading:
 
         kinds = (errors.DataSourceError, errors.DataLayerError, errors.FeatureError, errors.GeometryError)
         if isinstance(error, kinds):
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = public_text(" ".join(str(error).split()).rstrip("."))
             raise SceneError(
-                f"{self._path} cannot be read as a vector file ({reason}): give GPKG, GeoJSON or Shapefile."
+                f"{self._name} cannot be read as a vector file ({reason}): give GPKG, GeoJSON or Shapefile."
             ) from error

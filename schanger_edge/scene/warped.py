@@ -72,33 +72,22 @@ class WarpedImage:
             self._opened.append(vrt)
             return vrt
 
-        def plain() -> Any:
-            """Only the chosen bands: the others, alpha and mask have no say."""
-            subset = band_subset(dataset, chosen)
-            self._opened.append(subset)
-            return subset
-
-        nodata = rule.value if rule.value is not None else math.nan if rule.nan else None
-        self._values: WarpedVRT | None = None
-        if rule.alpha or rule.mask:
-            self._vrt = warp(dataset, None)
-            self._bands = bands
-            if rule.value is not None:
-                self._values = warp(plain(), nodata)
-                self._bands = tuple(chosen.index(band) + 1 for band in bands)
-        else:
-            self._vrt = warp(plain(), nodata)
-            self._bands = tuple(chosen.index(band) + 1 for band in bands)
+        hiding = str(rule.alpha) if rule.alpha else f"mask,{bands[0]}" if rule.mask else None
+        if hiding and rule.value is None:
+            self._vrt, self._bands = warp(dataset, None), bands
+            return
+        # The other bands have no say. GDAL heeds either alpha or nodata, so what alpha hides becomes nodata.
+        subset = band_subset(dataset, chosen, hiding, rule.value)
+        self._opened.append(subset)
+        self._vrt = warp(subset, rule.value if rule.value is not None else math.nan if rule.nan else None)
+        self._bands = tuple(chosen.index(band) + 1 for band in bands)
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Raw values (bands, h, w) and validity (h, w) of a window of the target grid."""
         view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        vrt = self._values or self._vrt
         with rasterio.Env(**SHARED):
-            data = vrt.read([*self._bands, _alpha_of(vrt)], window=view)
-            values, valid = data[:-1], data[-1] > 0
-            if vrt is not self._vrt:
-                valid &= self._vrt.read(_alpha_of(self._vrt), window=view) > 0
+            data = self._vrt.read([*self._bands, self._vrt.colorinterp.index(ColorInterp.alpha) + 1], window=view)
+        values, valid = data[:-1], data[-1] > 0
         if self._rule.nan:  # GDAL knows one nodata value; NaN and infinity beside it pass through
             valid &= self._rule.of_values(values)
         return values, valid
@@ -137,7 +126,3 @@ def _scale(source: Grid, target: Grid) -> dict[str, float]:
     if not all(np.isfinite(step).all() and 0 < step.max() <= MOST_UNLIKE * step.min() for step in steps):
         return {}
     return {"XSCALE": 1 / float(np.median(steps[0])), "YSCALE": 1 / float(np.median(steps[1]))}
-
-
-def _alpha_of(vrt: WarpedVRT) -> int:
-    return vrt.colorinterp.index(ColorInterp.alpha) + 1  # type: ignore[no-any-return]

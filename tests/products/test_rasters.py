@@ -253,7 +253,8 @@ folder = Path(sys.argv[1])
 for limit in map(int, sys.argv[2:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        with Journal(folder, {}, 810000, restart=True) as journal:
+        with Journal(folder, restart=True) as journal:
+            journal.begin({}, 810000)
             sink = RasterSink(grid, threshold=0.5, journal=journal)
             sink.begin(grid.window)
             sink.write(grid.window, probability, np.ones((900, 900), bool))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pyogrio.raw
 import pytest
+import shapely
 from affine import Affine
 from helpers import terrain
 
 from schanger_edge.grid import Window
-from schanger_edge.scene import PairTile, open_pair
+from schanger_edge.scene import Pair, PairTile, open_pair
 from schanger_edge.scene.offset import Registration, estimate_offset
 
 Tiff = Callable[..., Path]
@@ -72,6 +75,58 @@ def test_pixels_without_data_have_no_say(make_tiff: Tiff) -> None:
     before[:, frame] = after[:, frame] = 0
     found = estimated(make_tiff("a.tif", before, nodata=0), make_tiff("b.tif", after, nodata=0))
     assert found.offset == pytest.approx((2.2, -1.7), abs=0.05)
+
+
+def clipped(folder: Path, left: float, top: float, right: float, bottom: float) -> Path:
+    """An area of interest: a box in the scene's pixels."""
+    box = shapely.box(*(ORIGIN @ (left, top)), *(ORIGIN @ (right, bottom)))
+    path = folder / "aoi.gpkg"
+    pyogrio.raw.write(path, shapely.to_wkb(np.array([box])), [], [], geometry_type="Polygon", crs="EPSG:32631")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("box", "area"),
+    [
+        ((1000, 200, 1010, 210), Window(855, 55, 300, 300)),  # too small, so widened about its middle
+        ((1290, 490, 1310, 510), Window(1000, 200, 300, 300)),  # at the corner and beyond it
+        ((820, 0, 1280, 500), Window(820, 0, 460, 500)),  # large enough
+        ((600, 100, 1300, 120), Window(600, 0, 700, 300)),  # too low
+    ],
+)
+def test_only_ground_about_the_area_of_interest_is_looked_at(
+    make_tiff: Tiff, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, box: Any, area: Window
+) -> None:
+    """The left part of the scene moves in another way than the rest, where the area of interest lies."""
+    monkeypatch.setattr("schanger_edge.scene.offset.LEAST", 300)
+    after = terrain(500, 1300, at=(3, 1))
+    after[:, :, :580] = terrain(500, 1300, at=(-4, 2))[:, :, :580]
+    paths = make_tiff("a.tif", terrain(500, 1300)), make_tiff("b.tif", after)
+    seen: list[Window] = []
+    read = Pair.read_date
+
+    def spied(self: Pair, date: Any, window: Window) -> Any:
+        seen.append(window)
+        return read(self, date, window)
+
+    monkeypatch.setattr(Pair, "read_date", spied)
+    found = estimated(*paths, clip=clipped(tmp_path, *box))
+    assert found.area == area
+    assert found.offset == pytest.approx((3, 1), abs=0.05)
+    assert found.largest == pytest.approx(np.hypot(3, 1), abs=0.06)
+    near = Window(area.col_off - 4, area.row_off - 2, area.width + 8, area.height + 4)  # by the coarse offset
+    assert seen
+    assert all(window.intersection(near) == window for window in seen)
+
+
+def test_a_common_motion_is_told_at_the_area_of_interest(make_tiff: Tiff, tmp_path: Path) -> None:
+    """The after image is 0.4 % wider: the farther right, the larger the offset."""
+    paths = make_tiff("a.tif", terrain(900, 2400)), make_tiff("b.tif", terrain(900, 2400, stretch=1.004))
+    found = estimated(*paths, clip=clipped(tmp_path, 1500, 0, 2400, 900))
+    assert found.consensus is not None
+    assert found.consensus.kind == "affine"
+    assert found.offset == pytest.approx((-1950 * 0.004, 0), abs=0.1)
+    assert found.largest == pytest.approx(2400 * 0.004, abs=0.2)
 
 
 def test_other_ground_has_no_offset(make_tiff: Tiff) -> None:

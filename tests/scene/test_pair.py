@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -245,6 +246,32 @@ def test_nodata_is_not_blended_into_what_an_alpha_band_shows(make_tiff: Tiff) ->
         tile = pair.read(pair.grid.window)
     assert tile.valid[32:, 2:].all()
     assert (tile.after[:, tile.valid] == 200).all()
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 0), ("uint16", 0), ("int16", -9999), ("float32", -3.4e38)])
+@pytest.mark.parametrize("kind", ["alpha", "mask"])
+def test_hidden_values_are_not_blended_where_nodata_is_declared_too(
+    make_tiff: Tiff, kind: str, dtype: str, nodata: float
+) -> None:
+    """Bright pixels that alpha or mask hide; half transparent ones are shown."""
+    image, shown = np.full((3, 60, 60), 100, dtype), np.full((60, 60), 255, np.uint8)
+    image[:, 20:30, 20:30], shown[20:30, 20:30] = 250, 0
+    dataset: dict[str, Any] = {"nodata": nodata, "transform": shifted(0.4, 0.3)}
+    image[:, 40:50, 40:50] = nodata
+    if kind == "alpha":
+        shown[5:9, 5:9] = 128
+        colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+        planes = np.concatenate([image, shown[None].astype(dtype)])
+        after = make_tiff("b.tif", planes, alpha=True, colors=colors, **dataset)
+    else:
+        after = make_tiff("b.tif", image, mask=shown, **dataset)
+    before = make_tiff("a.tif", np.full((3, 60, 60), 100, np.uint8), transform=ORIGIN)
+    with open_pair(before, after, stretch="none") as pair:
+        tile = pair.read(pair.grid.window)
+    assert (tile.after[:, tile.valid] == 100).all()
+    assert not tile.valid[22:29, 22:29].any()
+    assert tile.valid[2:19, 2:58].all()
+    assert not tile.valid[42:49, 42:49].any()
 
 
 def test_a_large_scene_with_little_data_is_found(make_tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:

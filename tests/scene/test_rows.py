@@ -13,6 +13,7 @@ from affine import Affine
 
 from schanger_edge.grid import Window
 from schanger_edge.scene import PairTile, RowReader, open_pair
+from schanger_edge.scene.rows import READ_PIXELS
 
 
 @pytest.mark.parametrize("height", [40, 256, 700, 1111])
@@ -39,29 +40,31 @@ def test_strips_equal_windows(make_tiff: Callable[..., Path], ground: Callable[.
             assert arrived[-1].row_end == height
 
 
-def test_rows_may_be_left_out(make_tiff: Callable[..., Path], ground: Callable[..., Any]) -> None:
-    path = make_tiff("a.tif", ground(2000, 40))
+@pytest.mark.parametrize(
+    ("size", "at_once", "wanted", "expected"),
+    [
+        ((2000, 40), READ_PIXELS, [(0, 64), (1300, 1364), (1310, 1374)], [(0, 256), (1300, 1536)]),
+        (
+            (300, 300), 90 * 300, [(0, 100), (100, 200), (200, 300)],
+            [(0, 64), (64, 128), (128, 192), (192, 256), (256, 300)],
+        ),
+    ],
+    ids=["far apart", "wide"],
+)  # fmt: skip
+def test_rows_that_are_read_at_once(
+    make_tiff: Callable[..., Path], ground: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int], at_once: int, wanted: list[tuple[int, int]], expected: list[tuple[int, int]],
+) -> None:  # fmt: skip
+    """Rows that nobody wants are left out; of wide rows fewer are read."""
+    monkeypatch.setattr("schanger_edge.scene.rows.READ_PIXELS", at_once)
+    path = make_tiff("a.tif", ground(*size))
     with open_pair(path, path) as pair:
-        read: list[Window] = []
-        rows = RowReader(pair, lambda window, pixels: read.append(window))
-        for top in (0, 1300, 1310):
-            window = Window(0, top, 40, 64)
+        read: list[tuple[int, int]] = []
+        rows = RowReader(pair, lambda window, pixels: read.append((window.row_off, window.row_end)))
+        for top, end in wanted:
+            window = Window(0, top, size[1], end - top)
             np.testing.assert_array_equal(rows.read(window).before, pair.read(window).before)
-        assert [(w.row_off, w.row_end) for w in read] == [(0, 256), (1300, 1536)]
-
-
-def test_wide_rows_are_read_fewer_at_once(
-    make_tiff: Callable[..., Path], ground: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("schanger_edge.scene.rows.READ_PIXELS", 90 * 300)
-    path = make_tiff("a.tif", ground(300, 300))
-    with open_pair(path, path) as pair:
-        read: list[Window] = []
-        rows = RowReader(pair, lambda window, pixels: read.append(window))
-        for top in (0, 100, 200):
-            window = Window(0, top, 300, 100)
-            np.testing.assert_array_equal(rows.read(window).before, pair.read(window).before)
-    assert [(w.row_off, w.row_end) for w in read] == [(0, 64), (64, 128), (128, 192), (192, 256), (256, 300)]
+    assert read == expected
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts bytes as Linux does")
