@@ -106,7 +106,7 @@ def test_a_tile_that_is_no_probability(make_tiff: Tiff, ground: Ground, model: P
     image = ground(200, 200)
     image[:, 150:, 150:] = 0  # only the last tile fails
     path = make_tiff("a.tif", image)
-    done = cli("run", path, path, "-o", tmp_path / "out", "--model", tmp_path / "broken.onnx")
+    done = cli("run", path, path, "-o", tmp_path / "out", "--model", tmp_path / "broken.onnx", "--device", "cpu")
     assert done.returncode == 2
     assert "error: the model returned values" in done.stderr
     assert "Traceback" not in done.stderr
