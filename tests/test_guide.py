@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +14,13 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
-from helpers import ROOT
+from guides import DOCS, commands, read_blocks, run_block
 
 from schanger_edge.synthetic import write_pair
 
-GUIDE = ROOT / "docs" / "fine-tuning.md"
+GUIDE = DOCS / "fine-tuning.md"
 SHORTER = {"--epochs 200": "--epochs 1 --tile 64"}  # all that is not run as it is written; --tile is for memory
 COMMANDS = ("dataset make", "statistics", "train", "export", "evaluate", "evaluate", "run")
-
-
-def blocks(kind: str) -> list[str]:
-    """The fenced blocks of one kind, in order."""
-    return re.findall(rf"^```{kind}\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def draw_labels(folder: Path, truth: Path) -> None:
@@ -48,18 +40,16 @@ def draw_labels(folder: Path, truth: Path) -> None:
         )  # fmt: skip
 
 
-def shortened(block: str) -> str:
+def shorter() -> dict[str, str]:
     from schanger_export.weights import bundled_names
 
-    if "schanger-small" not in bundled_names():  # an installation without the checkpoint of the bundled model
-        block = block.replace("--init schanger-small", "--from-scratch")
-    for text, shorter in SHORTER.items():
-        block = block.replace(text, shorter)
-    return block
+    if "schanger-small" in bundled_names():
+        return SHORTER
+    return {**SHORTER, "--init schanger-small": "--from-scratch"}  # an installation without the bundled checkpoint
 
 
 def test_the_guide_names_every_step() -> None:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines = [line for block in commands(GUIDE) for line in block.splitlines()]
     assert len(lines) == len(COMMANDS)
     for line, command in zip(lines, COMMANDS, strict=True):
         assert line.startswith(f"schanger-edge {command} ")
@@ -73,17 +63,9 @@ def test_the_guide_from_labels_to_a_change_map(tmp_path: Path) -> None:
     pytest.importorskip("schanger_export.train", reason="training needs the export extra")
     pair = write_pair(tmp_path, width=1024, height=1024, seed=5, after_crs="EPSG:4326")
     draw_labels(tmp_path, pair.truth)
-    (table,) = blocks("csv")
+    (table,) = (block.text for block in read_blocks(GUIDE) if block.kind == "csv")
     (tmp_path / "pairs.csv").write_text(table)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    told = []
-    for block in blocks("sh"):
-        done = subprocess.run(
-            ["bash", "-euc", shortened(block)], cwd=tmp_path, env=environment, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{block}{done.stdout}{done.stderr}"
-        told.append(done.stdout)
+    told = [run_block(block, tmp_path, shorter()) for block in commands(GUIDE)]
     made = json.loads((tmp_path / "mydata" / "dataset.json").read_text())
     for split in ("train", "val", "test"):
         folder = tmp_path / "mydata" / split

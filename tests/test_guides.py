@@ -1,0 +1,156 @@
+"""The guides in docs/, taken at their word: every block of commands is run, or says which hardware it needs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyogrio.raw
+import pytest
+import rasterio
+import shapely
+from guides import DOCS, NEEDS, commands, read_blocks, run_block
+from helpers import ROOT
+
+from schanger_edge.model_card import METADATA_KEY
+from schanger_edge.synthetic import SyntheticPair, write_pair
+
+GUIDES = ("drone-crews", "ground-stations", "ml-engineers", "contributing", "fine-tuning")
+OTHER_KINDS = {"csv"}
+SHORTER = {  # all that is not run as it is written: it would take hours
+    "ml-engineers": {
+        "-o prior --epochs 400": "-o prior --epochs 1 --tile 64 --batch 4",
+        "last.pth --epochs 200": "last.pth --epochs 1 --tile 64 --batch 4",
+        "--name town\n": "--name town --tile 64\n",
+        "mydata -o town.fp16.onnx": "mydata -o town.fp16.onnx --samples 4",
+        "--samples 256": "--samples 8",
+        "--repetitions 100": "--repetitions 5 --batch 1",
+        "split=val --worst": "split=val --tiles 4 --worst",
+    },
+    "contributing": {"make ": "make -n "},  # this test is part of what they run
+}
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for a shell")
+
+
+def page(guide: str) -> Path:
+    return DOCS / f"{guide}.md"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An engine cache for all guides, so that what is tried once is tried once, and not in the user's."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
+    """Two flights, 0.25 m per pixel, in two CRSs, that lie 1.5 m apart."""
+    return write_pair(
+        tmp_path_factory.mktemp("flights"), width=448, height=448, gsd=0.25, seed=5, after_crs="EPSG:4326",
+        shift=(6.0, 0.0),
+    )  # fmt: skip
+
+
+def run_guide(guide: str, folder: Path, cache: str, shorter: Mapping[str, str] | None = None) -> list[str]:
+    """Run all blocks of a guide in one folder, in order; what each said."""
+    return [run_block(block, folder, shorter, SCHANGER_EDGE_CACHE=cache) for block in commands(page(guide))]
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_block_is_run_or_says_what_it_needs(guide: str) -> None:
+    text = page(guide).read_text(encoding="utf-8")
+    found = read_blocks(page(guide))
+    assert text.count("```") == 2 * len(found)
+    assert commands(page(guide))
+    assert {block.kind for block in found} <= {"sh"} | OTHER_KINDS
+    marked = [block.needs for block in found if block.needs is not None]
+    assert len(marked) == text.count("<!-- needs:")
+    assert set(marked) <= set(NEEDS)
+    for written in SHORTER.get(guide, {}):
+        assert any(written in block for block in commands(page(guide))), written
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_extras_and_linked_pages_exist(guide: str) -> None:
+    text = page(guide).read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for extra in re.findall(r"schanger-edge\[(\w+)\]", text):
+        assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (DOCS / link).exists(), link
+
+
+def test_drone_crews(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
+    for path in (flights.before, flights.after):
+        shutil.copy(path, tmp_path)
+    with rasterio.open(flights.before) as image:
+        crs, (west, south, east, north) = image.crs.to_wkt(), image.bounds
+    parcel = shapely.box(west + 30, south + 30, (west + east) / 2, north - 30)
+    pyogrio.raw.write(
+        tmp_path / "parcel.gpkg", np.array([shapely.to_wkb(parcel)]), field_data=[], fields=[], driver="GPKG",
+        geometry_type="Polygon", crs=crs,
+    )  # fmt: skip
+    told = run_guide("drone-crews", tmp_path, cache)
+    assert re.search(r"^against the exact truth: f1 \d", told[0], re.MULTILINE)
+    summaries = {
+        name: json.loads((tmp_path / name / "summary.json").read_text())
+        for name in ("result", "coarse", "aligned", "parcel")
+    }
+    warnings = {name: " ".join(summary["warnings"]) for name, summary in summaries.items()}
+    assert "pixels (1.5 m) apart" in warnings["coarse"]  # what the page says to read, and what takes it away
+    assert "m) apart" not in warnings["aligned"]
+    assert summaries["result"]["grid"]["width"] == 448
+    assert summaries["coarse"]["grid"]["width"] == 224
+    with rasterio.open(tmp_path / "parcel" / "change.tif") as change:
+        inside = np.count_nonzero(change.read(1) != 255)
+    assert inside * 0.25 == pytest.approx(parcel.area, rel=0.1)
+    for name in summaries:
+        assert (tmp_path / name / "report.html").stat().st_size > 0
+
+
+def test_ground_stations(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
+    for source, night in ((flights.before, "20240501"), (flights.after, "20240601")):
+        shutil.copy(source, tmp_path / f"{night}.tif")
+    (tmp_path / "results").mkdir()
+    told = run_guide("ground-stations", tmp_path, cache)
+    assert json.loads((tmp_path / "station.json").read_text())
+    summary = json.loads((tmp_path / "results" / "20240601" / "summary.json").read_text())
+    assert f"{summary['area_m2']['changed']}\n" in told[2]
+
+
+def test_contributing() -> None:
+    told = [run_block(block, ROOT, SHORTER["contributing"]) for block in commands(page("contributing"))]
+    for recipe in (
+        "ruff check .",
+        "mypy",
+        "lint-imports",
+        'pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow"',
+    ):
+        assert recipe in told[0]
+    assert re.search(r"^\d+ passed", told[1], re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_ml_engineers(cache: str, tmp_path: Path) -> None:
+    pytest.importorskip("schanger_export.train", reason="training needs the export extra")
+    pair = write_pair(tmp_path, width=1024, height=1024, seed=5)
+    (tmp_path / "pairs.csv").write_text(f"before,after,label\nbefore.tif,after.tif,{pair.truth.name}\n")
+    with rasterio.open(pair.before) as image, rasterio.open(pair.truth) as truth:
+        for folder, kind in (("images", image), ("masks", truth)):
+            (tmp_path / "buildings" / folder).mkdir(parents=True)
+            window = rasterio.windows.Window(512, 512, 256, 256)
+            profile = {"driver": "PNG", "width": 256, "height": 256, "count": kind.count, "dtype": "uint8"}
+            with rasterio.open(tmp_path / "buildings" / folder / "town.png", "w", **profile) as picture:
+                picture.write(kind.read(window=window))
+    run_guide("ml-engineers", tmp_path, cache, SHORTER["ml-engineers"])
+    for name in ("prior/last.pth", "training/best.pth", "town.fp16.onnx", "town.int8.report.json", "differences.png"):
+        assert (tmp_path / name).stat().st_size > 0
+    assert json.loads((tmp_path / "bench" / "bench.json").read_text())
+    for served, model in (("town", "town.onnx"), ("town-int8", "town.int8.onnx")):
+        folder = tmp_path / "models" / served
+        assert METADATA_KEY in (folder / "config.pbtxt").read_text()
+        assert (folder / "1" / "model.onnx").read_bytes() == (tmp_path / model).read_bytes()
