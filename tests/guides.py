@@ -13,6 +13,8 @@ from pathlib import Path
 from helpers import ROOT
 
 DOCS = ROOT / "docs"
+WITHOUT_OPENVINO = ROOT / "tests" / "data" / "without_openvino"
+"""Python finds a sitecustomize there: `--device auto` tries nothing, as in all tests."""
 NEEDS = ("gpu", "jetson")
 _BLOCK = re.compile(r"^(?:<!-- needs: (?P<needs>.*?) -->\n)?```(?P<kind>.*)\n(?P<text>(?s:.*?))^```$", re.MULTILINE)
 
@@ -48,10 +50,11 @@ def run_block(text: str, folder: Path, shorter: Mapping[str, str] | None = None,
     """
     for written, run in (shorter or {}).items():
         text = text.replace(written, run)
-    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    first = {"PATH": Path(sys.executable).parent, "PYTHONPATH": WITHOUT_OPENVINO}
+    paths = {name: os.pathsep.join([str(path), *filter(None, [os.environ.get(name)])]) for name, path in first.items()}
     done = subprocess.run(
-        ["bash", "-euc", text], cwd=folder, env={**os.environ, "PATH": paths, **environment}, capture_output=True,
-        text=True, check=False,
+        ["bash", "-euc", text], cwd=folder, env={**os.environ, **paths, **environment}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{text}{done.stdout}{done.stderr}"
     return done.stdout
