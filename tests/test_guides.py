@@ -51,7 +51,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 def flights(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
     """Two flights, 0.25 m per pixel, in two CRSs, that lie 1.5 m apart."""
     return write_pair(
-        tmp_path_factory.mktemp("flights"), width=448, height=448, gsd=0.25, seed=5, after_crs="EPSG:4326",
+        tmp_path_factory.mktemp("flights"), width=256, height=256, gsd=0.25, seed=5, after_crs="EPSG:4326",
         shift=(6.0, 0.0),
     )  # fmt: skip
 
@@ -90,7 +90,7 @@ def test_drone_crews(flights: SyntheticPair, cache: str, tmp_path: Path) -> None
         shutil.copy(path, tmp_path)
     with rasterio.open(flights.before) as image:
         crs, (west, south, east, north) = image.crs.to_wkt(), image.bounds
-    parcel = shapely.box(west + 30, south + 30, (west + east) / 2, north - 30)
+    parcel = shapely.box(west + 16, south + 16, (west + east) / 2, north - 16)
     pyogrio.raw.write(
         tmp_path / "parcel.gpkg", np.array([shapely.to_wkb(parcel)]), field_data=[], fields=[], driver="GPKG",
         geometry_type="Polygon", crs=crs,
@@ -104,8 +104,8 @@ def test_drone_crews(flights: SyntheticPair, cache: str, tmp_path: Path) -> None
     warnings = {name: " ".join(summary["warnings"]) for name, summary in summaries.items()}
     assert "pixels (1.5 m) apart" in warnings["coarse"]  # what the page says to read, and what takes it away
     assert "m) apart" not in warnings["aligned"]
-    assert summaries["result"]["grid"]["width"] == 448
-    assert summaries["coarse"]["grid"]["width"] == 224
+    assert summaries["result"]["grid"]["width"] == 256
+    assert summaries["coarse"]["grid"]["width"] == 128
     with rasterio.open(tmp_path / "parcel" / "change.tif") as change:
         inside = np.count_nonzero(change.read(1) != 255)
     assert inside * 0.25 == pytest.approx(parcel.area, rel=0.1)
