@@ -30,7 +30,8 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-SETTLE = 1.0
+SETTLE = 3.0
+"""Seconds; far more than a busy machine holds the dropper up between two pieces of a file."""
 DISK = 256 << 20
 WAIT = 1800.0
 """Seconds after which the storm gives up waiting."""
@@ -116,7 +117,7 @@ class Dropper:
                 for part in range(3):
                     file.write(content[len(content) * part // 3 : len(content) * (part + 1) // 3])
                     file.flush()
-                    time.sleep(SETTLE / 4)
+                    time.sleep(SETTLE / 20)
         elif way < 0.5:
             (self._inbox / f"{name}.part").write_bytes(content)
             os.replace(self._inbox / f"{name}.part", self._inbox / name)
@@ -242,7 +243,7 @@ def storm(
         reader.start()
         for date in range(1, dates + 1):
             dropper.burst(places, date, extras[date - 1])
-            time.sleep(SETTLE * rng.uniform(0.5, 4))
+            time.sleep(SETTLE * rng.uniform(0.2, 1.5))
             if date in kill_at:
                 service.kill()
                 killed += 1
