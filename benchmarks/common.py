@@ -20,6 +20,7 @@ import rasterio
 from rasterio.windows import Window
 
 import schanger_edge
+from schanger_edge import board
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -27,7 +28,7 @@ RESULTS = Path(__file__).parent / "results"
 def environment() -> dict[str, Any]:
     """Device and versions, for the head of every result."""
     return {
-        "device": cpu_name(),
+        "device": board.processor(Path("/")),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "schanger_edge": schanger_edge.__version__,
@@ -39,11 +40,9 @@ def environment() -> dict[str, Any]:
 
 
 _PEAK = """
-import atexit, pathlib, re
-def tell():
-    peak = re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text()).group(1)
-    pathlib.Path(TOLD).write_text(peak)
-atexit.register(tell)
+import atexit, pathlib
+from schanger_edge import board
+atexit.register(lambda: pathlib.Path(TOLD).write_text(str(board.peak_memory(pathlib.Path("/")))))
 from schanger_edge.cli import main
 main()
 """
@@ -62,7 +61,7 @@ def peak_memory(*arguments: str | Path) -> tuple[float, float]:
         seconds = time.perf_counter() - began
         if done.returncode:
             raise SystemExit(f"schanger-edge {arguments[0]} failed")
-        return int(peak.read_text()) / 1024, seconds
+        return int(peak.read_text()) / 2**20, seconds
 
 
 def official_scores(data: Sequence[str], model: Path) -> dict[str, dict[str, float]]:
@@ -78,14 +77,6 @@ def official_scores(data: Sequence[str], model: Path) -> dict[str, dict[str, flo
         scores[name] = {key: round(getattr(result, key), 4) for key in keys}
         scores[name] |= {"tiles": result.tiles, "label_share": round(share, 4)}
     return scores
-
-
-def cpu_name() -> str:
-    """The processor as Linux names it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def repeat_scene(source: Path, target: Path, side: int, height: int | None = None, **profile: Any) -> Path:

@@ -80,17 +80,34 @@ def sees_nvidia_card(root: Path) -> bool:
 
 def processor(root: Path) -> str:
     """The CPU's name as Linux tells it; elsewhere what Python knows, which may be nothing."""
+    return cpu_model(root) or platform.processor()
+
+
+def cpu_model(root: Path) -> str | None:
+    """The CPU's name as Linux tells it; None where it does not, as on many boards."""
     found = re.search(r"^model name\s*: (.+)$", text_of(root / "proc/cpuinfo"), re.M)
-    return found[1].strip() if found else platform.processor()
+    return found[1].strip() if found else None
 
 
 def memory(root: Path) -> str:
     """Free and all main memory."""
-    values = dict(re.findall(r"(MemTotal|MemAvailable): *(\d+) kB", text_of(root / "proc/meminfo")))
-    if len(values) < 2:
+    free, total = (_kilobytes(root / "proc/meminfo", name) for name in ("MemAvailable", "MemTotal"))
+    if free is None or total is None:
         return "not readable"
-    total, free = (int(values[name]) * 1024 / 1e9 for name in ("MemTotal", "MemAvailable"))
-    return f"{free:.1f} of {total:.1f} GB free"
+    return f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+
+
+def free_memory(root: Path) -> int | None:
+    """Bytes of main memory that programs may still take; Linux only."""
+    return _kilobytes(root / "proc/meminfo", "MemAvailable")
+
+
+def peak_memory(root: Path) -> int | None:
+    """Bytes of main memory that this process has held at most; Linux only.
+
+    Unlike what `wait4` and `getrusage` tell, without the peak of the process that started it.
+    """
+    return _kilobytes(root / "proc/self/status", "VmHWM")
 
 
 def text_of(path: Path) -> str:
@@ -99,6 +116,12 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _kilobytes(path: Path, name: str) -> int | None:
+    """A size in a file of /proc, in bytes."""
+    found = re.search(rf"^{name}:\s*(\d+) kB", text_of(path), re.M)
+    return int(found[1]) * 1024 if found else None
 
 
 def _by_release(major: int, revision: list[int]) -> str:

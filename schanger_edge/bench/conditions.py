@@ -48,8 +48,7 @@ def clocks(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, Any]:
 
 def processor(root: Path = Path("/")) -> str | None:
     """The processor's name; of boards, where the processor has none, the board's."""
-    found = re.search(r"^model name\s*: (.+)$", text_of(root / "proc/cpuinfo"), re.MULTILINE)
-    return found[1].strip() if found else text_of(root / "proc/device-tree/model").rstrip("\0") or None
+    return board.cpu_model(root) or text_of(root / "proc/device-tree/model").rstrip("\0") or None
 
 
 def _temperatures(root: Path, nvml: Nvml | None) -> dict[str, float]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from schanger_edge import board
 from schanger_edge.bench import parts
 from schanger_edge.bench.document import Benchmark
 from schanger_edge.bench.end_to_end import run_pair
@@ -21,7 +21,6 @@ from schanger_edge.bench.nvml import Nvml
 from schanger_edge.bench.request import Labelled, Model
 from schanger_edge.bench.speed import block, tiles_for, warm_up
 from schanger_edge.bench.state import State
-from schanger_edge.board import text_of
 from schanger_edge.errors import SessionError
 from schanger_edge.evaluate import evaluate
 from schanger_edge.sessions import open_session
@@ -63,7 +62,7 @@ class Measurement:
         for done, case in enumerate(cases, 1):
             self.state.once(parts.memory(case), partial(peak_memory, case.model.path, case.device, case.batch))
             self.tell("memory", done, len(cases))
-        needed, free = self._needed_bytes(), _free_bytes()
+        needed, free = self._needed_bytes(), board.free_memory(Path("/"))
         if free is not None and needed > free:
             raise SessionError(
                 f"the models together take up to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: give fewer "
@@ -137,9 +136,3 @@ class Measurement:
             taken = self.state.get(parts.memory(case)).get("host_bytes") or 0
             largest[place] = max(largest.get(place, 0), taken)
         return sum(largest.values())
-
-
-def _free_bytes() -> int | None:
-    """Of the machine's memory; Linux only."""
-    found = re.search(r"MemAvailable: *(\d+) kB", text_of(Path("/proc/meminfo")))
-    return int(found[1]) * 1024 if found else None

@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from schanger_edge import board
 from schanger_edge.bench.nvml import Nvml
 from schanger_edge.bench.speed import tiles_for
-from schanger_edge.board import text_of
 from schanger_edge.sessions import open_session
 
 RUNS = 3
@@ -53,10 +52,10 @@ def measure(model: Path, device: str, batch: int) -> dict[str, int | None]:
 
 
 def _peak_host_bytes() -> int | None:
-    """VmHWM on Linux: ru_maxrss would hold the parent's peak too. None on Windows."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", text_of(Path("/proc/self/status")))
-    if found:
-        return int(found[1]) * 1024
+    """None on Windows."""
+    peak = board.peak_memory(Path("/"))
+    if peak is not None:
+        return peak
     if sys.platform == "win32":
         return None
     import resource

@@ -218,7 +218,7 @@ def test_models_that_do_not_fit_together(
     model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measure, "peak_memory", lambda *_: {"host_bytes": 10**15, "device_bytes": None})
-    monkeypatch.setattr(measure, "_free_bytes", lambda: 10**9)
+    monkeypatch.setattr(measure.board, "free_memory", lambda root: 10**9)
     with pytest.raises(SchangerError, match=r"1000000\.0 GB, 1\.0 GB are free: give fewer --models"):
         run(tmp_path / "out", model, root)
 
