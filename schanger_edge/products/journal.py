@@ -14,7 +14,7 @@ from typing import Any
 
 from schanger_edge.errors import ProductError
 from schanger_edge.grid import Window
-from schanger_edge.products.staging import PREFIX, flush, flush_folder, reading, writing
+from schanger_edge.products.staging import PREFIX, flush, flush_folder, reading, write_durably, writing
 from schanger_edge.products.summary import to_json
 
 FOLDER = f"{PREFIX}unfinished"
@@ -119,12 +119,8 @@ class Journal:
             shutil.rmtree(self._root, ignore_errors=True)
 
     def _sign(self, identity: Any) -> None:
-        temporary = self._root / f"{_IDENTITY}.part"
         with writing(self.folder):
-            temporary.write_text(json.dumps(identity), encoding="utf-8")
-            flush(temporary)
-            os.replace(temporary, self._root / _IDENTITY)
-            flush_folder(self._root)
+            write_durably(self._root / _IDENTITY, json.dumps(identity))
 
     def _check_same(self, path: Path, now: Any) -> None:
         with reading(path):

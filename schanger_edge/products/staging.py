@@ -226,6 +226,15 @@ def _is_full(path: Path) -> bool:
         return False
 
 
+def write_durably(path: Path, text: str) -> None:
+    """Put a small file under its name, whole and on the disk, into a folder that this process holds alone."""
+    temporary = path.with_name(".part")
+    temporary.write_text(text, encoding="utf-8")
+    flush(temporary)
+    os.replace(temporary, path)
+    flush_folder(path.parent)
+
+
 def flush(path: Path) -> None:
     """Have the bytes on the disk before the name says so: a full network disk may complain only here."""
     with open(path, "r+b") as file:
@@ -266,14 +275,24 @@ def _remove_stale(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def locked(path: Path, refusal: str) -> FileLock:
+    """A lock, held by this process alone until it ends.
+
+    Raises:
+        ProductError: the refusal, where another process holds it.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ProductError(refusal) from error
+    return lock
+
+
 def _locked(folder: Path) -> FileLock:
-    """A lock on the folder, held by this process alone until it ends."""
+    """A lock on the output folder."""
     while True:
-        lock = FileLock(folder / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ProductError(f"another run writes to {folder}: wait for it, or choose another folder.") from error
+        lock = locked(folder / _LOCK, f"another run writes to {folder}: wait for it, or choose another folder.")
         if (folder / _LOCK).exists():
             return lock
         lock.release()  # the run that held it has just ended and removed the file

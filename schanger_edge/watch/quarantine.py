@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path, PurePosixPath
 
-from schanger_edge.products.staging import flush, flush_folder, writing
+from schanger_edge.products.staging import flush, flush_folder, write_durably, writing
 from schanger_edge.watch.inbox import Arrival
 
 REASON = ".reason.txt"
@@ -45,11 +45,7 @@ class Quarantine:
         """Write why, one sentence, to NAME.reason.txt."""
         path = self.folder / f"{name}{REASON}"
         with writing(path):
-            temporary = self.folder / f".{name}.part"
-            temporary.write_text(reason + "\n", encoding="utf-8")
-            flush(temporary)
-            os.replace(temporary, path)
-            flush_folder(self.folder)
+            write_durably(path, reason + "\n")
 
     def withdraw(self, name: str) -> None:
         """What failed has succeeded since."""

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from schanger_edge.products import SUMMARY
-from schanger_edge.products.staging import PREFIX, flush, flush_folder, writing
+from schanger_edge.products.staging import PREFIX, flush_folder, write_durably, writing
 from schanger_edge.products.summary import to_json
 from schanger_edge.watch.ledger import Scene
 
@@ -78,9 +78,7 @@ class Results:
                 shutil.rmtree(folder)
             if not folder.exists():
                 folder.mkdir()
-                (folder / PAIR).write_text(to_json(told) + "\n", encoding="utf-8")
-                flush(folder / PAIR)
-                flush_folder(folder)
+                write_durably(folder / PAIR, to_json(told) + "\n")
         return folder
 
     def is_made(self, name: str) -> bool:

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from schanger_edge.bundled import model_path
-from schanger_edge.errors import DiskFullError, ProductError
-from schanger_edge.products.staging import writing
+from schanger_edge.errors import DiskFullError
+from schanger_edge.products.staging import locked, writing
 from schanger_edge.run_options import check_engine
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.watch.ledger import Ledger
@@ -90,11 +88,7 @@ def _alone(output: Path) -> Iterator[None]:
     """The output folder, made where it is absent, held by this process alone until it ends."""
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(output / "watch.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ProductError(f"another watch works on {output}: let it, or choose another folder.") from error
+        lock = locked(output / "watch.lock", f"another watch works on {output}: let it, or choose another folder.")
     try:
         yield
     finally:
