@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,14 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model_card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
-from schanger_edge.sessions import check_probability
+from schanger_edge.sessions import OneAtATime, check_probability
 
 ERRORS_ONLY = 3
 GPU_BATCH = 4
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(OneAtATime):
     """See `sessions.Session`."""
 
     max_batch = None
@@ -38,8 +37,7 @@ class OnnxRuntimeSession:
         self.best_batch = 1 if provider == CPU_PROVIDER else GPU_BATCH  # on a CPU more at once cost more per tile
         self.model_sha256, self._session = _load(model, threads, provider=provider)
         self.card = _checked_card(self._session, model)
-        plural = "" if threads == 1 else "s"
-        where = f"CPU, {threads} thread{plural}" if provider == CPU_PROVIDER else "CUDA"
+        where = cpu_words(threads) if provider == CPU_PROVIDER else "CUDA"
         self.device = f"ONNX Runtime {onnxruntime.__version__} ({where})"
         if provider not in self._session.get_providers():
             raise SessionError(
@@ -58,20 +56,13 @@ class OnnxRuntimeSession:
         check_probability(probability, (before.shape[0], 1, *before.shape[2:]))
         return probability  # type: ignore[no-any-return]
 
-    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
-        probability = self.run(before, after)
-        return lambda: probability
-
     def close(self) -> None:
         self._session = None
 
-    def __enter__(self) -> OnnxRuntimeSession:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def cpu_words(threads: int) -> str:
+    """Such as `CPU, 2 threads`."""
+    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def available_cores() -> int:

@@ -7,9 +7,8 @@ library inside, but offers no device on processors that are not Intel's.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model_card import INPUT_NAMES
-from schanger_edge.sessions import check_probability
-from schanger_edge.sessions.ort import available_cores, read_card
+from schanger_edge.sessions import OneAtATime, check_probability
+from schanger_edge.sessions.ort import available_cores, cpu_words, read_card
 
 CPU = "CPU"
 INSTALL = "pip install 'schanger-edge[openvino]'"
@@ -26,7 +25,7 @@ INSTALL = "pip install 'schanger-edge[openvino]'"
 Precision = Literal["f32", "bf16"]
 
 
-class OpenVinoSession:
+class OpenVinoSession(OneAtATime):
     """See `sessions.Session`.
 
     Args:
@@ -54,8 +53,7 @@ class OpenVinoSession:
         # Threads are not tied to cores: reading and writing need them meanwhile.
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
         self._options = {**hints, "INFERENCE_NUM_THREADS": threads}
-        plural = "" if threads == 1 else "s"
-        self.device = f"OpenVINO {version_of(openvino)} (CPU, {threads} thread{plural}, {precision})"
+        self.device = f"OpenVINO {version_of(openvino)} ({cpu_words(threads)}, {precision})"
         self._requests: dict[int, Any] | None = {}
         self._request(1)
 
@@ -83,20 +81,8 @@ class OpenVinoSession:
             self._requests[pairs] = compiled.create_infer_request()
         return self._requests[pairs]
 
-    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
-        probability = self.run(before, after)
-        return lambda: probability
-
     def close(self) -> None:
         self._requests = None
-
-    def __enter__(self) -> OpenVinoSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def load_openvino() -> Any:
