@@ -10,14 +10,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from schanger_edge.cli.app import err
+from schanger_edge.cli.app import INTERRUPTED, err
 from schanger_edge.errors import SchangerError
 from schanger_edge.products import SUMMARY
 
 ORDERLY = 1.5
 """Seconds that an orderly end may take."""
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code after Ctrl-C."""
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import INTERRUPTED, app, err, out
 from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.parsing import parse_bands, parse_nodata, parse_seconds, parse_size, parse_stretch
 from schanger_edge.cli.run import FormatOption, GridOption
@@ -103,7 +103,7 @@ def watch(
         binding=cuda.value if cuda else None, threads=threads,
     )  # fmt: skip
     if signal.SIGINT in received:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 @app.command()

@@ -127,10 +127,7 @@ class Intake:
         path = arrival.main.path
         if os.fsencode(path) != str(path).encode("utf-8", "replace"):
             raise SceneError(f"{arrival.name} has a name that is no text: rename it.")
-        options = self._settings.detection
-        look = look_through(
-            str(path), bands=options.get("bands"), nodata=options.get("nodata", "auto"), on_rows=self._alive
-        )
+        look = look_through(str(path), **self._settings.reading, on_rows=self._alive)
         stem, changed = PurePosixPath(arrival.name).stem, time_of_change(arrival.main.mtime_ns)
         if self._settings.pair_by == "name":
             try:

@@ -50,6 +50,11 @@ class Settings:
     metrics: Path | None = None
     detection: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Of the options of `detect` those that say how one image is read."""
+        return {name: value for name, value in self.detection.items() if name in ("bands", "nodata")}
+
     def check(self) -> None:
         """Raise a SchangerError where something cannot be meant."""
         if not self.inbox.is_dir():

@@ -131,13 +131,12 @@ class Worker:
     def _blame(self, job: Job, listing: dict[str, Arrival], error: SceneError) -> bool:
         """Whose fault it is that a pair cannot be read: a file that has gone, a bad file, or that they do not match."""
         scenes = (job.before, job.after)
-        reading = {name: value for name, value in self._settings.detection.items() if name in ("bands", "nodata")}
         if not all(is_unchanged(listing[scene.name]) for scene in scenes):
             self._ledger.unqueue(job)
             return True
         for scene in scenes:
             try:
-                look_through(str(listing[scene.name].main.path), **reading)
+                look_through(str(listing[scene.name].main.path), **self._settings.reading)
             except SceneError as reason:
                 self._intake.reject(scene, listing[scene.name], str(reason))
                 self._ledger.unqueue(job)
