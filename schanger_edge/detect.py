@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -109,6 +110,8 @@ def detect(
     align: bool = False,
     on_start: Callable[[Session, Pair, Sequence[str]], None] | None = None,
     progress: Progress | None = None,
+    session: Session | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Detection:
     """Find what changed between two images of one place.
 
@@ -152,8 +155,11 @@ def detect(
         align: take the offset between the dates away while the image is read, where it is known.
         on_start: called once with the session, the pair and the warnings, before the first tile.
         progress: see `Progress`.
+        session: an open session to run on, which stays open; `model`, `device`, `cuda` and `threads` don't count then.
+        stop: asked before each section of the scene; once it says True the run ends with what it has finished kept.
 
     Raises:
+        StoppedError: `stop` said so.
         SchangerError: one sentence on what is wrong and what to do.
     """
     check_engine(threshold, batch, threads)
@@ -168,7 +174,9 @@ def detect(
             stretch=stretch, match=match, valid_masks_before=valid_masks_before,
             valid_masks_after=valid_masks_after, threads=READ_THREADS,
         ) as pair,
-        open_session(model_path(model), device, threads, binding=cuda, progress=progress) as session,
+        contextlib.nullcontext(session)
+        if session is not None
+        else open_session(model_path(model), device, threads, binding=cuda, progress=progress) as session,
         Staging(Path(output)) as staging,
     ):  # fmt: skip
         batch = session.best_batch if batch is None else batch
@@ -189,7 +197,7 @@ def detect(
         identity = _identity(pair, session, threshold, batch)
         scene_pixels = pair.grid.width * pair.grid.height
         with Journal(Path(output), identity, scene_pixels, resume=resume, restart=restart) as journal:
-            flow, counts = make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress, laps)
+            flow, counts = make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress, laps, stop)
             polygons = make_polygons(staging, pair.grid, polygon_options, also)
             if polygons.left_out:
                 warnings.append(

@@ -25,6 +25,14 @@ class ProductError(SchangerError):
     """A result could not be written."""
 
 
+class DiskFullError(ProductError):
+    """A result could not be written for want of room: it can be once there is some."""
+
+
+class StoppedError(SchangerError):
+    """A run ended early because it was asked to; what it has finished is kept."""
+
+
 class DatasetError(SchangerError):
     """A labelled dataset is incomplete or not laid out as expected."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.blending import Blender
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SchangerError, StoppedError
 from schanger_edge.grid import Window
 from schanger_edge.pipeline import Background, Prefetch
 from schanger_edge.scene import Pair, PairTile, RowReader
@@ -106,6 +106,7 @@ def predict(
     finished: Container[Window] = (),
     progress: Callable[[int], None] | None = None,
     observe: Callable[[Window, PairTile], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Flow:
     """Predict every valid pixel of a pair, and hand it over exactly once.
 
@@ -123,8 +124,10 @@ def predict(
         finished: windows of sections that an earlier run has finished; they are left out.
         progress: called with the number of scene pixels done so far, after each batch.
         observe: called in the reading thread with each window that is read and its pixels.
+        stop: asked before each section; once it says True, those that were begun are finished and no other is begun.
 
     Raises:
+        StoppedError: `stop` said True before all was done.
         SchangerError: reading, inference or writing failed; nothing is skipped silently.
     """
     began = time.perf_counter()
@@ -158,6 +161,8 @@ def predict(
     try:
         with reader, writer:
             for gathered in reader:
+                if stop and gathered.items[0].begins is not None and stop():
+                    break
                 under_way.append((gathered.items, _submit(session, gathered, flow)))
                 if len(under_way) >= session.slots:
                     hand_over()
@@ -170,6 +175,8 @@ def predict(
     flow.read_seconds, flow.write_seconds, flow.seconds = reader.busy, writer.busy, time.perf_counter() - began
     if progress and not sections:
         progress(done)
+    if done != plan.width * plan.height and stop and stop():
+        raise StoppedError("the run was asked to stop: what it has finished is kept, --resume goes on from there.")
     if done != plan.width * plan.height:
         raise RuntimeError(f"{done} of {plan.width * plan.height} pixels were handed over")
     return flow

@@ -72,10 +72,12 @@ def make_maps(
     batch: int,
     progress: Progress | None,
     laps: Laps,
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[Flow, RasterCounts]:
     """Predict what is not finished yet, and join all to the two maps.
 
     Raises:
+        StoppedError: `stop` said so, see `predict`.
         SchangerError: reading, inference or writing failed, or no pixel is valid.
     """
     finished = journal.sections()
@@ -95,6 +97,7 @@ def make_maps(
         finished=finished,
         progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
         observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
+        stop=stop,
     )
     laps("predict")
     counts = sink.finish(staging.path(PROBABILITY), staging.path(CHANGE))

@@ -16,7 +16,7 @@ from types import TracebackType
 from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
 from rasterio.errors import RasterioError
 
-from schanger_edge.errors import ProductError
+from schanger_edge.errors import DiskFullError, ProductError
 from schanger_edge.products import PRODUCTS, SUMMARY
 
 PREFIX = ".schanger-edge."
@@ -156,13 +156,18 @@ class Staging:
 
 @contextlib.contextmanager
 def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn the system's, GDAL's and the given errors inside the block into one `ProductError` about `path`."""
+    """Turn the system's, GDAL's and the given errors inside the block into one `ProductError` about `path`.
+
+    It is a `DiskFullError` where room is what was wanting.
+    """
     try:
         yield
     except UnicodeEncodeError as error:
         raise ProductError(f"{path!a} has a name that is no text: choose another output folder.") from error
     except (OSError, RasterioError, CPLE_BaseError, *errors) as error:
-        raise ProductError(_sentence(path, error)) from error
+        code = _code(path, error)
+        kind = DiskFullError if code in (errno.ENOSPC, errno.EDQUOT) else ProductError
+        raise kind(_sentence(path, error, code)) from error
 
 
 @contextlib.contextmanager
@@ -174,11 +179,16 @@ def reading(path: Path) -> Iterator[None]:
         raise ProductError(f"{_shown(path)} could not be read ({_text(error)}): run the detection again.") from error
 
 
-def _sentence(path: Path, error: Exception) -> str:
-    """What happened to which file, and what to do."""
+def _code(path: Path, error: Exception) -> int | None:
+    """The system's number of the error, as far as it is known."""
     code = error.errno if isinstance(error, OSError) else None  # GDAL has numbers of its own
     if code is None and _is_full(path):  # GDAL says only that a write failed
         code = errno.ENOSPC
+    return code
+
+
+def _sentence(path: Path, error: Exception, code: int | None) -> str:
+    """What happened to which file, and what to do."""
     in_the_way = getattr(error, "filename", None) if code == errno.EISDIR else None
     reason = os.strerror(code) if code else _text(error)
     advice = _ADVICE.get(code or 0, "check the disk or choose another output folder")
