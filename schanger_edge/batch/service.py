@@ -124,8 +124,11 @@ def batch(
         if progress:
             progress(len(outcomes), total)
         if works:
-            warm = WarmSession(model, device, size.threads if size else threads, cuda, size.gpus if size else 0)
-            opened = remote_cluster(scheduler) if scheduler else local_cluster(size, retries)  # type: ignore[arg-type]
+            if size is None:
+                opened, warm = remote_cluster(str(scheduler)), WarmSession(model, device, threads, cuda)
+            else:
+                opened = local_cluster(size, retries)
+                warm = WarmSession(model, device, size.threads, cuda, local=True, gpus=size.gpus)
             with opened as client, _warm(client, warm):
                 if on_cluster:
                     on_cluster(len(client.nthreads()), dashboard_of(client))

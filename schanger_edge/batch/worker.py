@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,21 +42,32 @@ class WarmSession(WorkerPlugin):
         device: see `sessions.open_session`.
         threads: CPU threads of each session; None takes all.
         cuda: by whom CUDA is reached.
-        gpus: workers are numbered and take one of so many GPUs each; 0 leaves the choice to the worker's environment.
+        local: workers are children of this process: Ctrl-C, which the terminal sends to all of them, is not for them.
+        gpus: local workers are numbered and take one of so many GPUs each.
     """
 
     name = "schanger-edge session"
 
     def __init__(
-        self, model: str | None, device: str, threads: int | None, cuda: Binding | None = None, gpus: int = 0
+        self,
+        model: str | None,
+        device: str,
+        threads: int | None,
+        cuda: Binding | None = None,
+        *,
+        local: bool = False,
+        gpus: int = 0,
     ) -> None:
-        self._model, self._device, self._threads, self._cuda, self._gpus = model, device, threads, cuda, gpus
+        self._model, self._device, self._threads, self._cuda = model, device, threads, cuda
+        self._local, self._gpus = local, gpus
 
     def setup(self, worker: Any) -> None:
         """Called by Dask. The session is opened with the first pair, so that its errors are that pair's."""
         self._session: Session | None = None
         self._busy = threading.Lock()
         self._ending = False
+        if self._local:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._gpus:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self._gpus)))
             os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(worker.name) % self._gpus]

@@ -96,9 +96,9 @@ def batch(
                 model=model, device=device, cuda=cuda.value if cuda else None, threads=threads, options=options,
                 on_cluster=_say_where, on_outcome=_say_how, progress=progress,
             )  # fmt: skip
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stopped:
         err.print(f"interrupted: {done} pairs are done, of others what is finished is kept: the same command goes on.")
-        sys.exit(INTERRUPTED)
+        sys.exit(INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else stopped.code)
     _print_batch(result)
     if result.failed:
         sys.exit(FAILED)
