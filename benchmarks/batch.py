@@ -6,8 +6,8 @@ divided over two workers, compared likewise; `computed_twice` is the share of th
 the edges where their parts meet. overhead: seconds for the same list by a loop of `detect` with one warm session, by
 `schanger-edge run` commands, and by batches of one and of two workers, their start and end included; one thread each.
 
-The network is the timing stand-in. Each case is saved when it is done: `python benchmarks/batch.py`, or
-`python benchmarks/batch.py overhead`; writes `results/batch.json`.
+The network is the timing stand-in unless `--model` gives another. Each case is saved when it is done:
+`python benchmarks/batch.py`, or `python benchmarks/batch.py overhead`; writes `results/batch.json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ import psutil
 
 from schanger_edge import detect
 from schanger_edge.batch import Batch, batch
+from schanger_edge.part import Part
+from schanger_edge.predict import COLUMN, SECTION
 from schanger_edge.sessions import open_session
+from schanger_edge.tiling import TilePlan, blend_of
 
 Files = Sequence[tuple[Path, Path]]
 
@@ -104,14 +107,11 @@ def split(before: Path, after: Path, model: Path, folder: Path) -> dict[str, Any
 
 
 def _computed_twice(summary: dict[str, Any]) -> float:
-    """Share of the sections' rows that is context of the second of two parts."""
-    from schanger_edge.predict import COLUMN, SECTION
-    from schanger_edge.tiling import TilePlan, blend_of
-
+    """Share of the scene's rows that is context of the second of two parts: one strip of tiles, at one per batch."""
     card, grid = summary["model"]["card"], summary["grid"]
     plan = TilePlan(grid["width"], grid["height"], card["tile"], card["halo"], blend_of(card["tile"], card["halo"]))
-    rows = sorted({(section.window.row_off, section.window.height) for section in plan.sections(SECTION, COLUMN)})
-    return rows[len(rows) // 2 - 1][1] / grid["height"] if len(rows) > 1 else 0.0
+    _, context = Part(1, 2).share(plan.sections(SECTION, COLUMN), (), summary["options"]["batch"])
+    return context[0].window.height / grid["height"] if context else 0.0
 
 
 def overhead(pairs: Files, model: Path, folder: Path, commands: int = 5) -> dict[str, Any]:
@@ -174,15 +174,17 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=39, help="good pairs; one damaged is added in kill")
     parser.add_argument("--side", type=int, default=512, help="of a small pair")
     parser.add_argument("--large", type=int, default=8192, help="side of the scene that is split")
+    parser.add_argument("--model", type=Path, help="an .onnx file (the timing stand-in)")
     options = parser.parse_args()
     from common import RESULTS, repeat_scene, save
     from standin import timing_model
 
     known = RESULTS / "batch.json"
-    result = {"method": __doc__, "side": options.side}
+    result = {"method": __doc__}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         timing_model(folder / "timing.onnx")
+        model = options.model or folder / "timing.onnx"
         small = render(folder, options.pairs, options.side)
         large = render(folder / "large", 1, 2048)[0] if "split" in options.case else None
         for case in options.case:
@@ -191,11 +193,12 @@ def main() -> None:
             if case == "split":
                 assert large is not None
                 scene = [repeat_scene(path, folder / f"large_{path.name}", options.large) for path in large]
-                found = split(*scene, folder / "timing.onnx", work)
+                found = split(*scene, model, work)
             else:
-                found = {"kill": kill, "overhead": overhead}[case](small, folder / "timing.onnx", work)
+                found = {"side": options.side}
+                found |= {"kill": kill, "overhead": overhead}[case](small, model, work)
             earlier = json.loads(known.read_text()) if known.exists() else {}
-            save("batch", {**earlier, **result, case: found})
+            save("batch", {**earlier, **result, case: {"model": model.name, **found}})
             shutil.rmtree(work)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,12 +25,15 @@ class Part:
     number: int
     count: int
 
-    def share(self, sections: Iterable[Section], finished: Container[Window]) -> tuple[list[Section], list[Section]]:
+    def share(
+        self, sections: Iterable[Section], finished: Container[Window], batch: int
+    ) -> tuple[list[Section], list[Section]]:
         """What is left to do of this part, both in the order of the plan.
 
         Args:
             sections: all of a scene, see `TilePlan.sections`.
             finished: windows of those that need not be done again.
+            batch: tiles per inference.
 
         Returns:
             The sections to do, and of these the ones that are only context: the row of sections above the part, whose
@@ -42,8 +45,23 @@ class Part:
         rows = tops[first:end]
         own = {one.window for one in sections if one.window.row_off in rows and one.window not in finished}
         above = tops[first - 1] if first and any(window.row_off == tops[first] for window in own) else None
-        context = [section for section in sections if section.blend and section.window.row_off == above]
-        return [section for section in sections if section in context or section.window in own], context
+        todo, context = [], []
+        for section in sections:
+            if section.blend and section.window.row_off == above:
+                context.append(_lowest_strip(section) if batch == 1 else section)
+                todo.append(context[-1])
+            elif section.window in own:
+                todo.append(section)
+        return todo, context
+
+
+def _lowest_strip(section: Section) -> Section:
+    """It leaves the edge `below` of the whole section, bit for bit where no tile is inferred together with others."""
+    strip = dataclasses.replace(section, down=section.down[-1:], above=None)
+    left = section.left
+    if left is not None:
+        left = Window(left.col_off, strip.window.row_off, left.width, strip.window.height)
+    return dataclasses.replace(strip, left=left)
 
 
 class _Sink(Protocol):
@@ -69,11 +87,11 @@ class ContextSink:
         context: the sections that another part has.
     """
 
-    def __init__(self, sink: _Sink, context: Iterable[Section]) -> None:
+    def __init__(self, sink: _Sink, context: Sequence[Section]) -> None:
         self._sink = sink
         self._context = {section.window for section in context}
-        self._tops = {window.row_off for window in self._context}
-        self._edges: dict[tuple[Window, str], NDArray[np.float32]] = {}
+        self._end = context[0].window.row_end
+        self._edges: dict[tuple[int, str], NDArray[np.float32]] = {}
         self._at: Window | None = None
 
     def begin(self, section: Window) -> None:
@@ -89,9 +107,9 @@ class ContextSink:
         if self._at is None:
             self._sink.end(edges)
         else:
-            self._edges |= {(self._at, name): edge for name, edge in edges.items()}
+            self._edges |= {(self._at.col_off, name): edge for name, edge in edges.items()}
 
     def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
-        if section in self._context or any(section.row_end <= top for top in self._tops):
-            return self._edges.pop((section, name), None)
-        return self._sink.edge(section, name)
+        if section.row_end > self._end:
+            return self._sink.edge(section, name)
+        return self._edges.pop((section.col_off, name), None) if section.row_end == self._end else None

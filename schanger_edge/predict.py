@@ -139,13 +139,13 @@ def predict(
     tile = session.card.tile
     plan = TilePlan(pair.grid.width, pair.grid.height, tile, halo, blend_of(tile, halo))
     column = COLUMN if pair.has_columns(COLUMN) else plan.width
-    sections, context = (part or _WHOLE).share(plan.sections(SECTION, column), finished)
+    batch = batch_taken(session, batch)
+    sections, context = (part or _WHOLE).share(plan.sections(SECTION, column), finished, batch)
     if context:
         sink = ContextSink(sink, context)
     todo = sum(section.window.width * section.window.height for section in sections)
     flow, done = Flow(), plan.width * plan.height - todo
     under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
-    batch = batch_taken(session, batch)
 
     def hand_over() -> None:
         nonlocal done

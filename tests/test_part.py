@@ -65,7 +65,7 @@ def test_parts_give_the_bytes_of_one_run(
 
 
 def test_a_part_that_was_stopped_is_gone_on_with(pair: Any, model: Path, tmp_path: Path) -> None:
-    answers = itertools.chain([False, False], itertools.repeat(True))  # of the row above, and the first of its own
+    answers = itertools.chain([False, False], itertools.repeat(True))  # for the row above, and the first of its own
     with pytest.raises(StoppedError, match="asked to stop"):
         detect(*pair, tmp_path / "1-of-2", model=model, part=Part(1, 2), stop=lambda: next(answers))
     assert unfinished(tmp_path / "1-of-2") is not None
@@ -94,7 +94,7 @@ def test_every_section_is_in_one_part() -> None:
     sections = list(TilePlan(1000, 1000, 32, 4, 2).sections(64, 256))
     own, contexts = [], []
     for number in range(4):
-        todo, context = Part(number, 4).share(sections, ())
+        todo, context = Part(number, 4).share(sections, (), 4)
         own += [section.window for section in todo if section not in context]
         contexts.append({section.window.row_off for section in context})
     assert sorted(own, key=repr) == sorted((section.window for section in sections), key=repr)
@@ -103,8 +103,16 @@ def test_every_section_is_in_one_part() -> None:
 
 def test_a_part_needs_no_context_once_its_first_row_is_finished() -> None:
     sections = list(TilePlan(1000, 1000, 32, 4, 2).sections(64, 256))
-    todo, _ = Part(1, 2).share(sections, ())
+    todo, _ = Part(1, 2).share(sections, (), 4)
     finished = {section.window for section in todo if section.window.row_off <= todo[1].window.row_off}
-    left, context = Part(1, 2).share(sections, finished)
+    left, context = Part(1, 2).share(sections, finished, 4)
     assert context == []
     assert len(left) < len(todo)
+
+
+def test_alone_in_its_batch_a_tile_needs_but_the_lowest_strip_above() -> None:
+    sections = list(TilePlan(1000, 1000, 32, 4, 2).sections(64, 256))
+    (_, strips), (_, whole) = (Part(1, 2).share(sections, (), batch) for batch in (1, 2))
+    assert {len(section.down) for section in strips} == {1}
+    assert min(len(section.down) for section in whole) > 1
+    assert [section.window.row_end for section in strips] == [section.window.row_end for section in whole]
