@@ -18,7 +18,7 @@ from schanger_edge.batch.cluster import dashboard_of, local_cluster, local_size,
 from schanger_edge.batch.outcome import FAILED, Outcome, drop_record, identity, read_record
 from schanger_edge.batch.pairs import ListedPair, read_pairs
 from schanger_edge.batch.queue import Queue
-from schanger_edge.batch.worker import PARTS, WarmSession, Work
+from schanger_edge.batch.worker import PARTS, WarmSession, Work, prepare
 from schanger_edge.bundled import model_path
 from schanger_edge.errors import ProductError, SchangerError, require
 from schanger_edge.products import POLYGONS, STAC_ITEM, SUMMARY
@@ -132,6 +132,7 @@ def batch(
             with opened as client, _warm(client, warm):
                 if on_cluster:
                     on_cluster(len(client.nthreads()), dashboard_of(client))
+                client.submit(prepare, pure=False).result()
                 for outcome, error in Queue(client, retries=retries, split=split).run(works):
                     told = outcome if error else dataclasses.replace(outcome, reason=changed.get(outcome.id))
                     outcomes[told.id] = _visible(told, folder)

@@ -124,6 +124,20 @@ class Work:
         return self.folder / PARTS / f"{part.number}-of-{part.count}"
 
 
+def prepare() -> None:
+    """Open the session of one worker before the others want theirs: what takes a build or a trial is made once.
+
+    Raises:
+        SchangerError: the model cannot be opened.
+    """
+    _portable(_open)
+
+
+def _open() -> None:
+    with _plugin().session():
+        pass
+
+
 def run_part(work: Work, part: Part) -> float:
     """Predict a part of a scene, or what is left of it; seconds it took.
 

@@ -27,7 +27,7 @@ from schanger_edge import detect
 from schanger_edge.batch import Batch, batch
 from schanger_edge.batch.worker import WarmSession
 from schanger_edge.cli import app
-from schanger_edge.errors import ProductError, SchangerError
+from schanger_edge.errors import ModelError, ProductError, SchangerError
 
 Ground = Callable[..., Any]
 ZONES = {"p0": "EPSG:32631", "p1": "EPSG:32631", "p2": "EPSG:32632"}
@@ -234,6 +234,12 @@ def test_bad_options_begin_nothing(run: Callable[..., Batch], pairs: Path, model
         with pytest.raises(SchangerError, match=match):
             run(**options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_does_not_open_is_told_once(run: Callable[..., Batch], tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_text("no model")
+    with pytest.raises(ModelError, match=r"broken\.onnx is no ONNX model"):
+        run(model=tmp_path / "broken.onnx")
 
 
 def test_one_batch_at_a_time(run: Callable[..., Batch]) -> None:
