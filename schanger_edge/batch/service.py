@@ -111,7 +111,8 @@ def batch(
     options = dict(options or {})
     _check(options, retries, threads)
     listed = read_pairs(Path(pairs), _RESERVED)
-    model = None if model is None else str(model)
+    if model is not None:  # workers of other machines don't start in this folder; a bundled name is the same to all
+        model = os.path.abspath(model) if os.path.exists(model) else str(model)
     sha256 = _sha256(model_path(model))
     size = None if scheduler else local_size(workers, threads, device)
     folder = Path(output).absolute()
@@ -169,6 +170,9 @@ def _held(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        with contextlib.suppress(OSError):  # nothing was run
+            if [path.name for path in folder.iterdir()] == [_LOCK]:
+                shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

@@ -224,6 +224,7 @@ def test_the_command_starts_its_own_workers(pairs: Path, model: Path, tmp_path: 
     again = CliRunner().invoke(app, [*arguments, "--scheduler", "tcp://127.0.0.1:1x"])
     assert isinstance(again.exception, SchangerError)
     assert "no Dask scheduler answers at tcp://127.0.0.1:1x" in str(again.exception)
+    assert (tmp_path / "out" / "results.csv").exists()
 
 
 def test_bad_options_begin_nothing(run: Callable[..., Batch], pairs: Path, model: Path, tmp_path: Path) -> None:
@@ -240,6 +241,7 @@ def test_a_model_that_does_not_open_is_told_once(run: Callable[..., Batch], tmp_
     (tmp_path / "broken.onnx").write_text("no model")
     with pytest.raises(ModelError, match=r"broken\.onnx is no ONNX model"):
         run(model=tmp_path / "broken.onnx")
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_batch_at_a_time(run: Callable[..., Batch]) -> None:
