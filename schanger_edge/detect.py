@@ -12,6 +12,7 @@ from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.bundled import model_path
+from schanger_edge.part import Part
 from schanger_edge.products import CHANGE, PROBABILITY, REPORT, STAC_ITEM, STANDARD, SUMMARY
 from schanger_edge.products.exchange import WRITERS
 from schanger_edge.products.journal import Journal
@@ -112,6 +113,7 @@ def detect(
     progress: Progress | None = None,
     session: Session | None = None,
     stop: Callable[[], bool] | None = None,
+    part: Part | None = None,
 ) -> Detection:
     """Find what changed between two images of one place.
 
@@ -157,9 +159,10 @@ def detect(
         progress: see `Progress`.
         session: an open session to run on, which stays open; `model`, `device`, `cuda` and `threads` don't count then.
         stop: asked before each section of the scene; once it says True the run ends with what it has finished kept.
+        part: predict this part of the scene alone and stop, what is finished kept; `journal.join` puts parts together.
 
     Raises:
-        StoppedError: `stop` said so.
+        StoppedError: `stop` said so, or `part` is done.
         SchangerError: one sentence on what is wrong and what to do.
     """
     check_engine(threshold, batch, threads)
@@ -199,7 +202,9 @@ def detect(
         thumbnail = Thumbnail(pair.grid)
         identity = _identity(pair, session, threshold, batch)
         journal.begin(identity, pair.grid.width * pair.grid.height)
-        flow, counts = make_maps(pair, session, staging, journal, thumbnail, threshold, batch, progress, laps, stop)
+        flow, counts = make_maps(
+            pair, session, staging, journal, thumbnail, threshold, batch, progress, laps, stop, part
+        )
         polygons = make_polygons(staging, pair.grid, polygon_options, also)
         if polygons.left_out:
             warnings.append(

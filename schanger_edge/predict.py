@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from schanger_edge.blending import Blender
 from schanger_edge.errors import SchangerError, StoppedError
 from schanger_edge.grid import Window
+from schanger_edge.part import ContextSink, Part
 from schanger_edge.pipeline import Background, Prefetch
 from schanger_edge.scene import Pair, PairTile, RowReader
 from schanger_edge.sessions import Session
@@ -30,6 +31,7 @@ AHEAD_BYTES = 24 << 20  # of each: 256 rows are read at a time and a section is 
 SECTION = 64  # tiles that are finished together: seconds on a CPU, and a batch cut short at the end costs little
 COLUMN = 8192  # pixels: rows of it are held; where columns meet, pixels and blocks of files are read twice
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
+_WHOLE = Part(0, 1)
 
 
 _Result = Callable[[], NDArray[np.float32]]
@@ -107,6 +109,7 @@ def predict(
     progress: Callable[[int], None] | None = None,
     observe: Callable[[Window, PairTile], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    part: Part | None = None,
 ) -> Flow:
     """Predict every valid pixel of a pair, and hand it over exactly once.
 
@@ -125,6 +128,7 @@ def predict(
         progress: called with the number of scene pixels done so far, after each batch.
         observe: called in the reading thread with each window that is read and its pixels.
         stop: asked before each section; once it says True, those that were begun are finished and no other is begun.
+        part: predict this part alone, and once more what lies above it as far as its edges need that.
 
     Raises:
         StoppedError: `stop` said True before all was done.
@@ -135,11 +139,13 @@ def predict(
     tile = session.card.tile
     plan = TilePlan(pair.grid.width, pair.grid.height, tile, halo, blend_of(tile, halo))
     column = COLUMN if pair.has_columns(COLUMN) else plan.width
-    sections = [section for section in plan.sections(SECTION, column) if section.window not in finished]
+    batch = batch_taken(session, batch)
+    sections, context = (part or _WHOLE).share(plan.sections(SECTION, column), finished, batch)
+    if context:
+        sink = ContextSink(sink, context)
     todo = sum(section.window.width * section.window.height for section in sections)
     flow, done = Flow(), plan.width * plan.height - todo
     under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
-    batch = batch_taken(session, batch)
 
     def hand_over() -> None:
         nonlocal done

@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from schanger_edge.errors import SceneError
+from schanger_edge.errors import SceneError, StoppedError
 from schanger_edge.grid import Grid
+from schanger_edge.part import Part
 from schanger_edge.predict import Flow, predict
 from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY
 from schanger_edge.products.exchange import WRITERS
@@ -73,11 +74,12 @@ def make_maps(
     progress: Progress | None,
     laps: Laps,
     stop: Callable[[], bool] | None = None,
+    part: Part | None = None,
 ) -> tuple[Flow, RasterCounts]:
     """Predict what is not finished yet, and join all to the two maps.
 
     Raises:
-        StoppedError: `stop` said so, see `predict`.
+        StoppedError: `stop` said so, see `predict`; or `part` is done.
         SchangerError: reading, inference or writing failed, or no pixel is valid.
     """
     finished = journal.sections()
@@ -98,8 +100,11 @@ def make_maps(
         progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
         observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
         stop=stop,
+        part=part,
     )
     laps("predict")
+    if part is not None:
+        raise StoppedError(f"part {part.number + 1} of {part.count} is done and kept.")
     counts = sink.finish(staging.path(PROBABILITY), staging.path(CHANGE))
     laps("finish_rasters")
     if not counts.valid:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -139,6 +139,34 @@ class Journal:
             for path in self._root.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
+
+
+def join(parts: Sequence[Path], folder: Path) -> None:
+    """Make the sections that several parts of one run have finished those of one unfinished run, ready to go on with.
+
+    What is left of the parts is good for nothing afterwards; where it is stopped midway, the same call goes on.
+
+    Args:
+        parts: output folders of the parts; without sections where a part was empty.
+        folder: output folder of the run, which exists.
+
+    Raises:
+        ProductError: the parts were not run with the same inputs and options, or a folder cannot be written.
+    """
+    root = Path(folder) / FOLDER
+    roots = [path for path in (Path(part) / FOLDER for part in parts) if (path / _IDENTITY).exists()]
+    with reading(root):
+        identities = [json.loads((path / _IDENTITY).read_text(encoding="utf-8")) for path in roots]
+    for other in identities[1:]:
+        if different := differences(identities[0], other):
+            raise ProductError(f"parts of {folder} do not belong together ({different}): begin it anew with --restart.")
+    with writing(root):
+        root.mkdir(exist_ok=True)
+        for path in roots:
+            shutil.copyfile(path / _IDENTITY, root / _IDENTITY)
+            for section in path.glob("*-*-*-*"):
+                os.rename(section, root / section.name)
+        flush_folder(root)
 
 
 def unfinished(folder: Path) -> str | None:

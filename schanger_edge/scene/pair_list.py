@@ -59,7 +59,8 @@ def read_pair_list(path: Path, splits: tuple[str, ...], *, label_needed: bool = 
     rows: list[PairRow] = []
     taken: set[str] = set()
     needed = NEEDED if label_needed else NEEDED[:2]
-    for line, cells in _cells(path, needed):
+    optional = [name for name in (*NEEDED, *OPTIONAL) if name not in needed]
+    for line, cells in read_cells(path, needed, optional):
         where = f"{path} line {line}"
         for column in needed:
             if not cells.get(column):
@@ -67,8 +68,8 @@ def read_pair_list(path: Path, splits: tuple[str, ...], *, label_needed: bool = 
         split = cells.get("split")
         if split and split not in splits:
             raise DatasetError(f"{where} has the split {split!r}: write {', '.join(splits)} or leave it empty.")
-        files = {column: _absolute(cells[column], path.parent) for column in _FILES if cells.get(column)}
-        name = _name(cells.get("name"), files["before"], taken, where)
+        files = {column: absolute(cells[column], path.parent) for column in _FILES if cells.get(column)}
+        name = name_of(cells.get("name"), files["before"], taken, where)
         taken.add(name.lower())
         layer, area = cells.get("layer") or None, files.get("area")
         row = PairRow(line, files["before"], files["after"], files.get("label", ""), layer, area, split or None, name)
@@ -78,15 +79,19 @@ def read_pair_list(path: Path, splits: tuple[str, ...], *, label_needed: bool = 
     return rows
 
 
-def _cells(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, column -> text) of each row that is not empty."""
+def read_cells(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, column -> text) of each row of a CSV table that is not empty, under a line with these columns.
+
+    Raises:
+        DatasetError: the file cannot be read, or a column is missing or unknown.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             head = file.readline()
             file.seek(0)
             reader = csv.reader(file, delimiter=";" if ";" in head and "," not in head else ",", strict=True)
             columns = [column.strip().lower() for column in next(reader, [])]
-            _check_columns(path, columns, needed)
+            _check_columns(path, columns, needed, optional)
             for row in reader:
                 texts = [text.strip() for text in row]
                 if not any(texts):
@@ -104,35 +109,39 @@ def _cells(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, s
         ) from error
 
 
-def _check_columns(path: Path, columns: list[str], needed: Sequence[str]) -> None:
+def _check_columns(path: Path, columns: list[str], needed: Sequence[str], optional: Sequence[str]) -> None:
     missing = [column for column in needed if column not in columns]
-    unknown = [column for column in columns if column not in (*NEEDED, *OPTIONAL)]
+    unknown = [column for column in columns if column not in (*needed, *optional)]
     twice = {column for column in columns if columns.count(column) > 1}
     if missing or unknown or twice:
         what = (
             f"lacks the column {missing[0]}" if missing else f"has a column {(unknown or sorted(twice))[0]!r} too many"
         )
         raise DatasetError(
-            f"{path} {what}: its first line is {','.join(needed)}, and where needed "
-            f"{','.join(name for name in (*NEEDED, *OPTIONAL) if name not in needed)}."
+            f"{path} {what}: its first line is {','.join(needed)}, and where needed {','.join(optional)}."
         )
 
 
-def _absolute(text: str, folder: Path) -> str:
+def absolute(text: str, folder: Path) -> str:
+    """A path of a table, relative to the folder of the table; what GDAL alone knows stays as it is."""
     if "://" in text or text.startswith("/vsi"):
         return text
     return os.path.abspath(folder / Path(text).expanduser())
 
 
-def _name(given: str | None, before: str, taken: set[str], where: str) -> str:
-    """The name of a row: as given, else that of its before image with a number where it is taken."""
+def name_of(given: str | None, before: str, taken: set[str], where: str, column: str = "name") -> str:
+    """The name of a row: as given, else that of its before image with a number where it is taken.
+
+    Raises:
+        DatasetError: it cannot begin a file's name, or is one of those taken (in small letters).
+    """
     if given:
         if given.startswith(".") or set(given) & _FORBIDDEN or len(given) > _MOST_LETTERS or not given.isprintable():
             raise DatasetError(
-                f"{where} has the name {given!r}, which cannot begin a file's name: use letters and digits."
+                f"{where} has the {column} {given!r}, which cannot begin a file's name: use letters and digits."
             )
         if given.lower() in taken:
-            raise DatasetError(f"{where} has the name {given!r} of an earlier line: give each pair its own.")
+            raise DatasetError(f"{where} has the {column} {given!r} of an earlier line: give each pair its own.")
         return given
     stem = os.path.splitext(os.path.basename(before))[0].lstrip(".")
     stem = "".join("_" if letter in _FORBIDDEN or not letter.isprintable() else letter for letter in stem)

@@ -44,13 +44,24 @@ class Gpu:
 
 def driver_present() -> bool:
     """Whether the driver's library is there, whatever Python packages are."""
+    return _driver() is not None
+
+
+def count_gpus() -> int:
+    """GPUs that this process may use; 0 where no driver answers."""
+    driver, count = _driver(), ctypes.c_int(0)
+    if driver is None or driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+def _driver() -> ctypes.CDLL | None:
     for name in ("libcuda.so.1", "nvcuda.dll"):
         try:
-            ctypes.CDLL(name)
+            return ctypes.CDLL(name)
         except OSError:
             continue
-        return True
-    return False
+    return None
 
 
 def find_gpu(binding: Binding | None = None, ordinal: int = 0) -> Gpu:

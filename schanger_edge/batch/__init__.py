@@ -1,0 +1,6 @@
+"""Many pairs over Dask, on this machine or on a cluster: `schanger-edge batch`."""
+
+from schanger_edge.batch.outcome import Outcome
+from schanger_edge.batch.service import Batch, batch
+
+__all__ = ["Batch", "Outcome", "batch"]

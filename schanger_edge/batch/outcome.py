@@ -1,0 +1,133 @@
+"""How it went with one pair, and the record by which a later batch knows that it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from schanger_edge._version import __version__
+from schanger_edge.batch.pairs import ListedPair
+from schanger_edge.errors import ProductError
+from schanger_edge.files import replacing
+from schanger_edge.products import STANDARD, SUMMARY
+from schanger_edge.products.staging import PREFIX
+from schanger_edge.scene.remote import is_plain, public_name
+
+RECORD = f"{PREFIX}batch.json"
+"""In the folder of each pair that is done."""
+DONE, KEPT, FAILED = "done", "kept", "failed"
+"""Run now; done by an earlier batch and left alone; given up."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A row of the results table.
+
+    Attributes:
+        id: of the pair.
+        status: `done`, `kept` (by an earlier batch, nothing has changed since) or `failed`.
+        reason: why it failed, in a sentence; or why it was run again.
+        before: image of the first date, without what gives access to a URL.
+        after: image of the second date.
+        crs: of the products; None for plain images.
+        valid_m2: area with data in both dates; None without a CRS.
+        changed_m2: of this, area called change.
+        changed_share: share of the valid pixels called change.
+        polygons: their number.
+        warnings: what makes the result doubtful.
+        seconds: of work, of all workers that had a part in it.
+        worker: who finished it.
+    """
+
+    id: str
+    status: str
+    reason: str | None
+    before: str
+    after: str
+    crs: str | None = None
+    valid_m2: float | None = None
+    changed_m2: float | None = None
+    changed_share: float | None = None
+    polygons: int | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: float | None = None
+    worker: str | None = None
+
+
+def succeeded(pair: ListedPair, summary: Mapping[str, Any], *, seconds: float, worker: str) -> Outcome:
+    """Of a pair that was run, by its summary.json."""
+    area = summary["area_m2"]
+    return Outcome(
+        pair.id, DONE, None, public_name(pair.before), public_name(pair.after), summary["grid"]["crs"], area["valid"],
+        area["changed"], summary["changed_share_of_valid"], summary["polygons"], tuple(summary["warnings"]),
+        round(seconds, 3), worker,
+    )  # fmt: skip
+
+
+def failed(pair: ListedPair, reason: str) -> Outcome:
+    """Of a pair that was given up."""
+    return Outcome(pair.id, FAILED, reason, public_name(pair.before), public_name(pair.after))
+
+
+def identity(pair: ListedPair, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides about the results of a pair, as JSON would give it back.
+
+    Args:
+        pair: its files count with size and time.
+        model: SHA-256 of the model file.
+        options: of the run.
+    """
+    files = {name: _stamp(path) for name, path in pair.files.items()}
+    own = {"version": __version__, "model": model, "dates": pair.dates, **options, **files}
+    content: dict[str, Any] = json.loads(json.dumps(own))
+    return content
+
+
+def write_record(folder: Path, known_by: Mapping[str, Any], outcome: Outcome) -> None:
+    """Say in the folder of a pair that its results are complete."""
+    with replacing(folder / RECORD, ProductError) as path:
+        content = {"identity": dict(known_by), "outcome": dataclasses.asdict(outcome)}
+        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | None, str | None]:
+    """What an earlier batch left of a pair.
+
+    Returns:
+        (its outcome where all products are there and nothing has changed since, otherwise in words what has changed).
+    """
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        was, outcome = content["identity"], Outcome(**content["outcome"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
+    lost = [name for name in STANDARD if not (folder / name).is_file()]
+    differing = [name for name in dict.fromkeys([*was, *known_by]) if was.get(name) != known_by.get(name)]
+    if lost or differing:
+        what = f"{', '.join(lost)} was missing" if lost else f"{', '.join(differing)} differed from last time"
+        return None, f"run again: {what}"
+    return dataclasses.replace(outcome, status=KEPT, warnings=tuple(outcome.warnings)), None
+
+
+def drop_record(folder: Path) -> None:
+    """Before a pair is run again: what was said of it does not hold any more."""
+    with contextlib.suppress(FileNotFoundError):
+        (folder / RECORD).unlink()
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """summary.json of a folder."""
+    content: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    return content
+
+
+def _stamp(path: str) -> list[Any]:
+    if not is_plain(path):
+        return [public_name(path)]
+    stat = os.stat(path)
+    return [os.path.realpath(path), stat.st_size, stat.st_mtime_ns]

@@ -1,0 +1,204 @@
+"""What runs on a Dask worker: a session that stays warm, a pair, a part of a large one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from distributed import get_worker
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from schanger_edge.batch.outcome import Outcome, succeeded, write_record
+from schanger_edge.batch.pairs import ListedPair
+from schanger_edge.bundled import model_path
+from schanger_edge.detect import Detection, detect
+from schanger_edge.errors import SchangerError, StoppedError
+from schanger_edge.part import Part
+from schanger_edge.products.journal import join
+from schanger_edge.products.staging import PREFIX
+from schanger_edge.sessions import Session, open_session
+from schanger_edge.sessions.gpu import Binding
+
+PARTS = f"{PREFIX}parts"
+"""In the folder of a pair that is split: an output folder for each part."""
+
+
+_Value = TypeVar("_Value")
+
+
+class WarmSession(WorkerPlugin):
+    """Keeps one session open on each worker, also on those that come later; it is closed when the worker ends.
+
+    Args:
+        model: an .onnx file, a plan, or the name of a bundled model; the same on all workers.
+        device: see `sessions.open_session`.
+        threads: CPU threads of each session; None takes all.
+        cuda: by whom CUDA is reached.
+        local: workers are children of this process: Ctrl-C, which the terminal sends to all of them, is not for them.
+        gpus: local workers are numbered and take one of so many GPUs each.
+    """
+
+    name = "schanger-edge session"
+
+    def __init__(
+        self,
+        model: str | None,
+        device: str,
+        threads: int | None,
+        cuda: Binding | None = None,
+        *,
+        local: bool = False,
+        gpus: int = 0,
+    ) -> None:
+        self._model, self._device, self._threads, self._cuda = model, device, threads, cuda
+        self._local, self._gpus = local, gpus
+
+    def setup(self, worker: Any) -> None:
+        """Called by Dask. The session is opened with the first pair, so that its errors are that pair's."""
+        self._session: Session | None = None
+        self._busy = threading.Lock()
+        self._ending = False
+        if self._local:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self._gpus:
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self._gpus)))
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(worker.name) % self._gpus]
+
+    def teardown(self, worker: Any) -> None:
+        """Called by Dask: the worker ends, or the batch does. A pair under way stops after the section it is at."""
+        self._ending = True
+        if self._busy.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._busy.release()
+
+    def stopping(self) -> bool:
+        """Whether work is to end soon."""
+        return self._ending
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """The worker's session, for one pair at a time."""
+        with self._busy:
+            if self._session is None:
+                self._session = open_session(model_path(self._model), self._device, self._threads, binding=self._cuda)
+            try:
+                yield self._session
+            finally:
+                if self._ending:
+                    self._close()
+
+    def _close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A pair as a worker needs it.
+
+    Attributes:
+        pair: from the list.
+        folder: for its results, seen by all workers.
+        options: of `detect`.
+        known_by: what a later batch knows it by, see `outcome.identity`.
+    """
+
+    pair: ListedPair
+    folder: Path
+    options: Mapping[str, Any]
+    known_by: Mapping[str, Any]
+
+    def part(self, part: Part) -> Path:
+        """The output folder of a part."""
+        return self.folder / PARTS / f"{part.number}-of-{part.count}"
+
+
+def prepare() -> None:
+    """Open the session of one worker before the others want theirs: what takes a build or a trial is made once.
+
+    Raises:
+        SchangerError: the model cannot be opened.
+    """
+    _portable(_open)
+
+
+def _open() -> None:
+    with _plugin().session():
+        pass
+
+
+def run_part(work: Work, part: Part) -> float:
+    """Predict a part of a scene, or what is left of it; seconds it took.
+
+    Raises:
+        SchangerError: one sentence on what is wrong.
+    """
+    began = time.perf_counter()
+    try:
+        _portable(_detect, work, work.part(part), part)
+    except StoppedError:  # a part that is done
+        if _plugin().stopping():
+            raise
+    return time.perf_counter() - began
+
+
+def run_pair(work: Work, parts: Sequence[float] = ()) -> Outcome:
+    """Run a pair, or what is left of it; results as `schanger-edge run` leaves them.
+
+    Args:
+        work: the pair.
+        parts: seconds that its parts took, where it is split: they are joined first.
+
+    Raises:
+        SchangerError: one sentence on what is wrong.
+    """
+    began = time.perf_counter()
+    folders = sorted((work.folder / PARTS).glob("*-of-*"))
+    if folders:
+        _portable(join, folders, work.folder)
+        shutil.rmtree(work.folder / PARTS)
+    summary = _portable(_detect, work, work.folder).summary
+    seconds, worker = time.perf_counter() - began + sum(parts), str(get_worker().name)
+    outcome = succeeded(work.pair, summary, seconds=seconds, worker=worker)
+    _portable(write_record, work.folder, work.known_by, outcome)
+    return outcome
+
+
+def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection:
+    plugin, pair = _plugin(), work.pair
+    masks: dict[str, Any] = {
+        f"valid_masks_{date}": (mask,)
+        for date, mask in (("before", pair.valid_mask_before), ("after", pair.valid_mask_after))
+        if mask is not None
+    }
+    with plugin.session() as session:
+        return detect(
+            pair.before, pair.after, folder, clip=pair.clip, dates=pair.dates, **masks, **work.options, stac=True,
+            resume=True, session=session, stop=plugin.stopping, part=part,
+        )  # fmt: skip
+
+
+def _portable(function: Callable[..., _Value], *arguments: Any) -> _Value:
+    """Call a function; its errors travel between processes, which those of GDAL that caused them cannot."""
+    try:
+        return function(*arguments)
+    except SchangerError as error:
+        alone = type(error)(str(error))
+    raise alone
+
+
+def _plugin() -> WarmSession:
+    plugin = get_worker().plugins[WarmSession.name]
+    assert isinstance(plugin, WarmSession)
+    return plugin

@@ -1,0 +1,129 @@
+"""`schanger-edge batch`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from schanger_edge.cli.app import INTERRUPTED, app, err, out
+from schanger_edge.cli.engines import BindingOption
+from schanger_edge.cli.parsing import parse_bands, parse_nodata, parse_stretch
+from schanger_edge.cli.printing import progress_bars
+from schanger_edge.cli.run import FormatOption, GridOption
+from schanger_edge.errors import SchangerError, require
+
+if TYPE_CHECKING:
+    from schanger_edge.batch import Batch, Outcome
+
+_cluster, _run, _engine = (
+    partial(typer.Option, rich_help_panel=title)
+    for title in ("Who does the work", "Each run, see `run --help`", "Engine")
+)
+FAILED = 1
+"""Exit code: pairs were given up."""
+
+
+@app.command()
+def batch(
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV or Parquet: before, after, and where needed id, before_date, after_date, clip, "
+            "valid_mask_before, valid_mask_after."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results: one folder for each pair.")],
+    scheduler: Annotated[
+        str | None, _cluster(help="Dask scheduler, such as tcp://10.0.0.1:8786 (workers on this machine).")
+    ] = None,
+    workers: Annotated[int | None, _cluster(help="Processes on this machine (one for each GPU, or core).")] = None,
+    retries: Annotated[int, _cluster(help="Try a pair so often again that fails, or whose worker dies.")] = 2,
+    split: Annotated[
+        bool, _cluster("--split", help="Divide each scene over all workers: for few and large ones.")
+    ] = False,
+    restart: Annotated[bool, _cluster("--restart", help="Forget what earlier calls have done.")] = False,
+    model: Annotated[str | None, _engine(help="An .onnx file or a bundled model's name.")] = None,
+    device: Annotated[str, _engine(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto.")] = "auto",
+    cuda: Annotated[BindingOption | None, _engine(help="Package that reaches CUDA (what is installed).")] = None,
+    threads: Annotated[int | None, _engine(help="CPU threads of each worker (an even share of the cores).")] = None,
+    tiles: Annotated[
+        int | None, _engine("--batch", help="Tiles per inference (what the engine is fastest at).")
+    ] = None,
+    threshold: Annotated[float | None, _run(help="Change where probability is greater (the model's own).")] = None,
+    grid: Annotated[GridOption, _run(help="Whose grid the products take.")] = GridOption.before,
+    gsd: Annotated[float | None, _run(help="Resample to this many metres per pixel on reading.")] = None,
+    bands: Annotated[str | None, _run(help="Bands of red, green, blue, such as 1,2,3.")] = None,
+    nodata: Annotated[str, _run(help="auto, none or a value.")] = "auto",
+    stretch: Annotated[str, _run(help="percentiles, none, or MIN,MAX.")] = "percentiles",
+    match: Annotated[bool, _run("--match", help="Match the after image's histograms to the before image's.")] = False,
+    max_offset: Annotated[float, _run(help="Warn where the dates lie more pixels apart; inf does not look.")] = 2.0,
+    align: Annotated[bool, _run("--align", help="Take the offset between the dates away.")] = False,
+    min_area: Annotated[float, _run(help="Leave out smaller polygons, square metres.")] = 0.0,
+    simplify: Annotated[float, _run(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
+    fill_holes: Annotated[float, _run(help="Fill smaller holes in polygons, square metres.")] = 0.0,
+    also: Annotated[list[FormatOption] | None, _run(help="A further format of the polygons; may be repeated.")] = None,
+) -> None:
+    """Run a list of pairs over the processes of this machine, or over a Dask cluster.
+
+    The same command goes on where an earlier one was stopped. Exit code 1: some pairs failed.
+    """
+    require("distributed", "station")
+    from schanger_edge.batch import batch as batch_tool
+
+    options = {
+        "threshold": threshold, "batch": tiles, "grid": grid.value, "gsd": gsd, "bands": parse_bands(bands),
+        "nodata": parse_nodata(nodata), "stretch": parse_stretch(stretch), "match": match, "max_offset": max_offset,
+        "align": align, "min_area": min_area, "simplify": simplify, "fill_holes": fill_holes,
+        "also": [form.value for form in also or ()],
+    }  # fmt: skip
+    done = 0
+    try:
+        with progress_bars() as bars:
+
+            def progress(count: int, total: int) -> None:
+                nonlocal done
+                done = count
+                bars("pairs", count, total)
+
+            result = batch_tool(
+                pairs, output, scheduler=scheduler, workers=workers, retries=retries, split=split, restart=restart,
+                model=model, device=device, cuda=cuda.value if cuda else None, threads=threads, options=options,
+                on_cluster=_say_where, on_outcome=_say_how, progress=progress,
+            )  # fmt: skip
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        err.print(f"interrupted: {done} pairs are done, of others what is finished is kept: the same command goes on.")
+        sys.exit(INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else stopped.code)
+    _print_batch(result)
+    if result.failed:
+        sys.exit(FAILED)
+
+
+def _say_where(workers: int, dashboard: str | None) -> None:
+    err.print(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {dashboard or 'none, pip install bokeh'}")
+
+
+def _say_how(outcome: Outcome, error: BaseException | None) -> None:
+    if outcome.status == "failed":
+        err.print(Text(f"{outcome.id} failed: {outcome.reason}"), style="bold red")
+        if error is not None and not isinstance(error, SchangerError):
+            err.print(Text("".join(traceback.format_exception(error))))
+    elif outcome.reason:
+        err.print(Text(f"{outcome.id}: {outcome.reason}"))
+
+
+def _print_batch(result: Batch) -> None:
+    for note in result.notes:
+        err.print(Text(f"warning: {note}"), style="yellow")
+    counts = {status: sum(one.status == status for one in result.outcomes) for status in ("done", "kept", "failed")}
+    out.print(f"pairs: {counts['done']} done, {counts['kept']} done before, {counts['failed']} failed")
+    changed = sum(outcome.changed_m2 or 0 for outcome in result.outcomes)
+    out.print(f"change: {changed:,.0f} m2, {result.polygons} polygons in {result.crs or 'no CRS'}")
+    out.print(f"results: {result.folder}")
+    for outcome in result.failed:
+        out.print(f"  {outcome.id}: {outcome.reason}")

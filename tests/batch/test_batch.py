@@ -1,0 +1,270 @@
+"""Batches on real local Dask clusters of two processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pyogrio
+import pystac
+import pytest
+import rasterio
+from affine import Affine
+from distributed import LocalCluster
+from helpers import load_benchmark
+from typer.testing import CliRunner
+
+from schanger_edge import detect
+from schanger_edge.batch import Batch, batch
+from schanger_edge.batch.worker import WarmSession
+from schanger_edge.cli import app
+from schanger_edge.errors import ModelError, ProductError, SchangerError
+
+Ground = Callable[..., Any]
+ZONES = {"p0": "EPSG:32631", "p1": "EPSG:32631", "p2": "EPSG:32632"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL
+    ) as found:
+        yield found
+
+
+@pytest.fixture
+def model(standin: ModuleType, tmp_path: Path) -> Path:
+    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=64, halo=4)
+    return tmp_path / "m.onnx"
+
+
+def write(path: Path, data: Any, crs: str | None = "EPSG:32631") -> None:
+    profile = {"driver": "GTiff", "count": 3, "height": data.shape[1], "width": data.shape[2], "dtype": "uint8"}
+    if crs is not None:
+        profile |= {"crs": crs, "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)}
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(data)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, ground: Ground) -> Path:
+    """Three good pairs in two zones, the last without dates, and one whose file is damaged."""
+    rows = []
+    for number, (name, crs) in enumerate(ZONES.items()):
+        for date, seed in (("a", number), ("b", 10 + number)):
+            write(tmp_path / f"{date}{number}.tif", ground(110, 100, seed), crs)
+        dates = "2020-01-01,2021-06-01" if number < 2 else ","
+        rows.append(f"a{number}.tif,b{number}.tif,{name},{dates}")
+    (tmp_path / "bad.tif").write_bytes((tmp_path / "a0.tif").read_bytes()[:2000])
+    rows.insert(1, "bad.tif,b0.tif,poison,,")
+    (tmp_path / "pairs.csv").write_text("\n".join(["before,after,id,before_date,after_date", *rows]) + "\n")
+    return tmp_path / "pairs.csv"
+
+
+@pytest.fixture
+def run(cluster: LocalCluster, pairs: Path, model: Path, tmp_path: Path) -> Callable[..., Batch]:
+    def run(listed: Path = pairs, **options: Any) -> Batch:
+        options = {"scheduler": cluster.scheduler_address, "retries": 1, "threads": 1, "model": model, **options}
+        return batch(listed, tmp_path / "out", **options)
+
+    return run
+
+
+def statuses(result: Batch) -> dict[str, str]:
+    return {outcome.id: outcome.status for outcome in result.outcomes}
+
+
+def test_pairs_equal_single_runs_and_the_damaged_one_is_told(
+    run: Callable[..., Batch], model: Path, tmp_path: Path
+) -> None:
+    content = load_benchmark("kill_resume").content
+    done: list[tuple[int, int]] = []
+    result = run(progress=lambda count, total: done.append((count, total)))
+    assert statuses(result) == {"p0": "done", "poison": "failed", "p1": "done", "p2": "done"}
+    assert "tried 2 times: " in str(result.failed[0].reason)
+    assert "bad.tif cannot be read, it is damaged" in str(result.failed[0].reason)
+    assert done == [(count, 4) for count in range(5)]
+    for number in range(3):
+        single = detect(
+            tmp_path / f"a{number}.tif", tmp_path / f"b{number}.tif", tmp_path / f"s{number}", model=model, threads=1
+        )
+        assert content(tmp_path / "out" / f"p{number}") == content(single.folder)
+        assert result.outcomes[number + (number > 0)].polygons == single.polygons
+
+
+def test_what_sums_up(run: Callable[..., Batch], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run()
+    table = pyarrow.parquet.read_table(out / "results.parquet").to_pylist()
+    assert [row["id"] for row in table] == ["p0", "poison", "p1", "p2"]
+    assert [row["reason"] is None for row in table] == [True, False, True, True]
+    summary = json.loads((out / "p0" / "summary.json").read_text())
+    assert table[0]["changed_m2"] == summary["area_m2"]["changed"] > 0
+    assert [row["id"] for row in csv.DictReader((out / "results.csv").open())] == [row["id"] for row in table]
+
+    frame = pyogrio.raw.read(out / "changes.gpkg", layer="changes")
+    info = pyogrio.read_info(out / "changes.gpkg", layer="changes")
+    assert (info["crs"], result.crs) == ("EPSG:4326", "EPSG:4326")  # of two zones
+    names = dict(zip(info["fields"], frame[3], strict=True))["pair"]
+    counts = {outcome.id: outcome.polygons for outcome in result.outcomes if outcome.polygons}
+    assert dict(zip(*np.unique(names.astype(str), return_counts=True), strict=True)) == counts
+    assert result.polygons == sum(counts.values())
+    west, south, east, north = info["total_bounds"]
+    assert (west, east) == pytest.approx((3, 9), abs=0.001)  # central meridians
+    assert 41.9 < south < north < 42.1
+
+    collection = pystac.Collection.from_file(str(out / "collection.json"))
+    collection.validate()
+    items = list(collection.get_items())
+    assert [item.id for item in items] == ["p0", "p1"]
+    for item in items:
+        item.validate()
+        assert item.get_collection().id == collection.id
+    assert collection.extent.temporal.to_dict()["interval"][0] == ["2020-01-01T00:00:00Z", "2021-06-01T23:59:59Z"]
+    assert result.items == 2
+    assert "1 of 3 pairs are not in collection.json" in result.notes[0]
+
+
+def test_what_is_done_is_left_alone(run: Callable[..., Batch], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run()
+    times = {path: path.stat().st_mtime_ns for path in out.glob("p*/change.tif")}
+    again = run()
+    assert statuses(again) == {"p0": "kept", "poison": "failed", "p1": "kept", "p2": "kept"}
+    assert {path: path.stat().st_mtime_ns for path in out.glob("p*/change.tif")} == times
+    assert again.polygons == sum(outcome.polygons or 0 for outcome in again.outcomes)
+
+    os.utime(tmp_path / "b0.tif", ns=(1, 1))
+    (out / "p1" / "report.html").unlink()
+    changed = run()
+    assert statuses(changed) == {"p0": "done", "poison": "failed", "p1": "done", "p2": "kept"}
+    assert [one.reason for one in changed.outcomes if one.status == "done"] == [
+        "run again: after differed from last time", "run again: report.html was missing",
+    ]  # fmt: skip
+    assert set(statuses(run(restart=True)).values()) == {"done", "failed"}
+
+
+def test_a_scene_over_two_workers_gives_the_bytes_of_one_run(
+    run: Callable[..., Batch], model: Path, ground: Ground, tmp_path: Path
+) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        write(tmp_path / f"large_{name}.tif", ground(1300, 120, seed))
+    (tmp_path / "large.csv").write_text("before,after,id\nlarge_a.tif,large_b.tif,large\n")
+    result = run(tmp_path / "large.csv", split=True)
+    assert statuses(result) == {"large": "done"}
+    single = detect(tmp_path / "large_a.tif", tmp_path / "large_b.tif", tmp_path / "s", model=model, threads=1)
+    tiles = json.loads((tmp_path / "out" / "large" / "summary.json").read_text())["tiles"]
+    assert tiles["taken_over"] == tiles["run"] + tiles["skipped"]  # all of it was done in parts
+    content = load_benchmark("kill_resume").content
+    assert content(tmp_path / "out" / "large") == content(single.folder)
+    assert not list((tmp_path / "out" / "large").glob(".schanger-edge.parts"))
+
+
+def die_of_p1() -> None:
+    """On a worker: the next time it is given p1, it is killed."""
+    from schanger_edge.batch import worker
+
+    detect = worker.detect
+
+    def deadly(before: str, *arguments: Any, **options: Any) -> Any:
+        if before.endswith("a1.tif"):
+            os.kill(os.getpid(), 9)
+        return detect(before, *arguments, **options)
+
+    worker.detect = deadly  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("failures", "status"), [(3, "done"), (0, "failed")])
+def test_a_worker_that_dies(
+    failures: int, status: str, run: Callable[..., Batch], cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", failures)
+
+    def meddle(workers: int, dashboard: str | None) -> None:
+        from distributed import default_client
+
+        default_client().run(die_of_p1)
+
+    result = run(on_cluster=meddle)
+    assert statuses(result) == {"p0": "done", "poison": "failed", "p1": status, "p2": "done"}
+    if failures == 0:
+        assert "the worker died" in str(result.failed[1].reason)
+
+
+def test_pairs_without_a_place_are_left_out_of_the_merged_polygons(
+    run: Callable[..., Batch], ground: Ground, tmp_path: Path
+) -> None:
+    for name, seed in (("a3", 1), ("b3", 2)):
+        write(tmp_path / f"{name}.tif", ground(80, 80, seed), None)
+    (tmp_path / "two.csv").write_text("before,after,id\na3.tif,b3.tif,plain\na2.tif,b2.tif,placed\n")
+    result = run(tmp_path / "two.csv")
+    assert (result.crs, result.polygons) == ("EPSG:32632", result.outcomes[1].polygons)
+    assert "changes.gpkg is without plain" in result.notes[0]
+    (tmp_path / "one.csv").write_text("before,after,id\na3.tif,b3.tif,plain\n")
+    alone = run(tmp_path / "one.csv")
+    assert (alone.crs, alone.polygons) == (None, alone.outcomes[0].polygons)
+
+
+def test_the_command_starts_its_own_workers(pairs: Path, model: Path, tmp_path: Path) -> None:
+    arguments = ["batch", str(pairs), "--out", str(tmp_path / "out"), "--model", str(model), "--device", "cpu"]
+    result = CliRunner().invoke(app, [*arguments, "--workers", "2", "--retries", "0"])
+    assert result.exit_code == 1
+    assert "pairs: 3 done, 0 done before, 1 failed" in result.output
+    assert "poison: " in result.output
+    assert "2 workers; dashboard: " in result.output
+    again = CliRunner().invoke(app, [*arguments, "--scheduler", "tcp://127.0.0.1:1x"])
+    assert isinstance(again.exception, SchangerError)
+    assert "no Dask scheduler answers at tcp://127.0.0.1:1x" in str(again.exception)
+    assert (tmp_path / "out" / "results.csv").exists()
+
+
+def test_bad_options_begin_nothing(run: Callable[..., Batch], pairs: Path, model: Path, tmp_path: Path) -> None:
+    for options, match in (
+        ({"retries": -1}, "--retries must be"), ({"scheduler": None, "workers": 0}, "--workers must be at least 1"),
+        ({"options": {"threshold": 2}}, "threshold must be"), ({"model": "none.onnx"}, "model none.onnx does not"),
+    ):  # fmt: skip
+        with pytest.raises(SchangerError, match=match):
+            run(**options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_does_not_open_is_told_once(run: Callable[..., Batch], tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_text("no model")
+    with pytest.raises(ModelError, match=r"broken\.onnx is no ONNX model"):
+        run(model=tmp_path / "broken.onnx")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_batch_at_a_time(run: Callable[..., Batch]) -> None:
+    def second(workers: int, dashboard: str | None) -> None:
+        with pytest.raises(ProductError, match=r"another batch writes to .*out: wait for it"):
+            run()
+
+    assert statuses(run(on_cluster=second))["p0"] == "done"
+
+
+@pytest.mark.parametrize(("visible", "name", "mine"), [(None, 1, "1"), ("4,6", 1, "6"), ("4,6", 2, "4")])
+def test_each_local_worker_takes_one_gpu(
+    visible: str | None, name: int, mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    WarmSession(None, "cuda", 1, gpus=2).setup(type("Worker", (), {"name": name}))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == mine
+
+
+@pytest.mark.slow
+def test_forty_pairs_a_killed_worker_and_a_damaged_file(model: Path, tmp_path: Path) -> None:
+    benchmark = load_benchmark("batch")
+    found = benchmark.kill(benchmark.render(tmp_path, 39, 150), model, tmp_path)
+    assert (found["pairs"], found["equal"]) == (40, 39)
+    assert list(found["reported"]) == ["p039"]
+    shutil.rmtree(tmp_path / "killed")

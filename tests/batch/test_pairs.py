@@ -1,0 +1,83 @@
+"""The list of pairs of `batch`."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from schanger_edge.batch.pairs import ListedPair, read_pairs
+from schanger_edge.errors import DatasetError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.tif", "b.tif", "c.gpkg", "clouds.tif"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def listed(folder: Path, text: str) -> list[ListedPair]:
+    (folder / "pairs.csv").write_text(text)
+    return read_pairs(folder / "pairs.csv", ("changes.gpkg",))
+
+
+def test_all_columns(folder: Path) -> None:
+    head = "id,before,after,before_date,after_date,clip,valid_mask_before,valid_mask_after"
+    (one,) = listed(folder, f"{head}\nx,a.tif,b.tif,2020-01-01,2021-01-01,c.gpkg,,clouds.tif\n")
+    path = {name: str(folder / name) for name in ("a.tif", "b.tif", "c.gpkg", "clouds.tif")}
+    assert one == ListedPair(
+        "x", path["a.tif"], path["b.tif"], ("2020-01-01", "2021-01-01"), path["c.gpkg"], None, path["clouds.tif"]
+    )
+
+
+def test_ids_are_made_of_the_before_images(folder: Path) -> None:
+    pairs = listed(folder, "before,after\na.tif,b.tif\na.tif,b.tif\nhttps://host/x.tif?key=1,b.tif\n")
+    assert [pair.id for pair in pairs] == ["a", "a-2", "x"]
+
+
+def test_parquet_may_have_a_geometry(folder: Path) -> None:
+    day = datetime.date(2020, 1, 1)
+    table = pyarrow.table(
+        {
+            "Before": ["a.tif"],
+            "after": ["b.tif"],
+            "geometry": [b""],
+            "before_date": [day],
+            "after_date": [day],
+            "id": [7],
+        }
+    )
+    pyarrow.parquet.write_table(table, folder / "pairs.parquet")
+    (one,) = read_pairs(folder / "pairs.parquet")
+    assert (one.id, one.before, one.dates) == ("7", str(folder / "a.tif"), ("2020-01-01", "2020-01-01"))
+
+
+def test_all_defects_in_one_sentence(folder: Path) -> None:
+    with pytest.raises(DatasetError) as told:
+        listed(
+            folder,
+            "before,after,id,before_date,after_date\na.tif,no.tif,x,,\n,b.tif,y,,\na.tif,b.tif,X,,\n"
+            "a.tif,b.tif,changes.gpkg,,\na.tif,b.tif,z,2020-01-01,\na.tif,b.tif,w,soon,later\n",
+        )
+    text = str(told.value)
+    for part in (
+        f"line 2: after {folder / 'no.tif'} does not exist", "line 3 has no before", "line 4 has the id 'X'",
+        "line 5 has the id 'changes.gpkg'", "line 6 has one date of two", "; and 1 more.",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_tables_that_are_none(folder: Path) -> None:
+    for text, match in (("before,after\n", "lists no pair"), ("before,aftre\n", "lacks the column after")):
+        with pytest.raises(DatasetError, match=match):
+            listed(folder, text)
+    (folder / "x.parquet").write_text("no table")
+    with pytest.raises(DatasetError, match="cannot be read as a Parquet table"):
+        read_pairs(folder / "x.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"before": ["a.tif"]}), folder / "y.parquet")
+    with pytest.raises(DatasetError, match="lacks the column after"):
+        read_pairs(folder / "y.parquet")
