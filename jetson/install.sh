@@ -87,8 +87,8 @@ too_old() {
   if [[ $BOARD != *Orin* ]]; then
     way="this board gets no JetPack 6, so take an Orin or Thor."
   fi
-  say "JetPack $JETPACK. Its Python 3.8 cannot run schanger-edge, which needs 3.10, and its TensorRT 8.5 cannot build the" \
-    "models: $way"
+  say "JetPack ${JETPACK/ (*)/} is not supported, as its Python 3.8 cannot run schanger-edge, which needs 3.10, and its" \
+    "TensorRT 8.5 cannot build the models: $way"
 }
 
 # TensorRT's Python module comes from JetPack's own archive alone.
@@ -182,7 +182,7 @@ has_package() {
 }
 
 check() {
-  step "$VENV/bin/python" -c "import numpy, tensorrt; print('TensorRT', tensorrt.__version__, 'numpy', numpy.__version__)"
+  step "$VENV/bin/python" -c 'import numpy, tensorrt; print(tensorrt.__version__, numpy.__version__)'
   step "$VENV/bin/schanger-edge" doctor
 }
 

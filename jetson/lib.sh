@@ -26,10 +26,12 @@ print_help() {
 
 # A step is printed, and with --dry-run no more than that.
 step() {
-  local line
-  printf -v line ' %s' "${@@Q}"
-  # Quotes only where a word needs them.
-  say "+$(sed -E "s/'([A-Za-z0-9_.,:=@%+\/-]+)'/\1/g" <<<"$line")"
+  local word line="+"
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_.,:=@%+/-]+$ ]] || word=${word@Q}
+    line+=" $word"
+  done
+  say "$line"
   [[ -n $DRY_RUN ]] || "$@"
 }
 
