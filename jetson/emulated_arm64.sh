@@ -80,7 +80,7 @@ finish() {
   trap - EXIT
   write_result "$status"
   [[ -z $REGISTERED ]] || echo -1 >"$BINFMT/qemu-aarch64"
-  for mounted in proc dev; do
+  for mounted in proc sys dev; do
     ! mountpoint -q "$TREE/$mounted" || umount "$TREE/$mounted"
   done
   [[ -n $KEEP ]] || rm -rf --one-file-system "$TREE"
@@ -102,9 +102,10 @@ inside() {
 }
 
 fetch_packages() {
-  [[ ! -e $TREE/debootstrap && ! -e $TREE/.unpacked ]] || return 0
+  [[ ! -e $TREE/.fetched ]] || return 0
   logged debootstrap --arch=arm64 --foreign --variant=minbase \
     --include=ca-certificates,python3,python3-venv "$SUITE" "$TREE" "$MIRROR"
+  touch "$TREE/.fetched"
 }
 
 # The F flag opens the emulator now, so that none must lie in the root.

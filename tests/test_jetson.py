@@ -361,6 +361,15 @@ def test_the_watch_service_asks_for_what_its_settings_name() -> None:
     assert set(re.findall(r"\$\{?([A-Z_]+)\}?", both)) == settings
 
 
+def test_the_proof_on_emulated_arm_says_what_it_needs(tmp_path: Path) -> None:
+    board = FakeBoard(tmp_path, "desktop")
+    assert "there is no option --fast" in board.run("emulated_arm64.sh", "--fast").stderr
+    board.command("id", "echo 1000")
+    result = board.run("emulated_arm64.sh")
+    assert (result.returncode, "needs root: run it with sudo" in result.stderr) == (2, True)
+    assert not (JETSON.parent / "benchmarks/results/arm64.json.part").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("uv", path=PATH) is None, reason="uv is not on the path: pip install uv")
 @pytest.mark.parametrize("target", ["3.10/aarch64", "3.10/x86_64", "3.12/aarch64", "3.12/x86_64"])
