@@ -26,7 +26,7 @@ def develop(image: Floats, date: DateStyle, seed: int, canvas: Canvas, pad: int)
     x *= drift[:, :, None] * np.asarray(date.balance, np.float32)
     x = _curve(date.gamma)[np.clip(x * np.float32(_LEVELS / _WHITE), 0, _LEVELS).astype(np.int32)]
     if date.blur > 0.3:
-        x = cv2.GaussianBlur(x, (0, 0), date.blur)
+        x = np.asarray(cv2.GaussianBlur(x, (0, 0), date.blur), np.float32)
     if date.sharpen:
         x = x + np.float32(date.sharpen) * (x - cv2.GaussianBlur(x, (0, 0), 1.2))
     x = x[pad:-pad, pad:-pad] + _grain(seed, canvas, pad) * np.float32(date.noise)

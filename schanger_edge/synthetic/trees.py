@@ -59,7 +59,7 @@ def plant(
             if group.any():
                 _domes(packed, canvas, fray, points[group], radius[group], height[group], tone[group])
     steps = np.floor(packed)
-    return steps / np.float32(_STEPS), packed - steps, fray
+    return np.asarray(steps / np.float32(_STEPS), np.float32), packed - steps, np.asarray(fray, np.float32)
 
 
 def _domes(

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Builds the TensorRT plans of models for this board, with as much memory for the builder as the board can spare.
+#
+#   jetson/build_engines.sh [--dry-run] [--venv DIR] [--out DIR] [--check PAIRS] [MODEL...]
+#
+#   MODEL       .onnx files or bundled models (schanger-small schanger-small-int8)
+#   --out       folder for MODEL.plan (your engine cache, where `run` looks)
+#   --check     compare each plan with its model on these pairs, as `schanger-edge compare --pairs`; needs --out
+#   --venv      where install.sh put schanger-edge (/opt/schanger-edge)
+#   --dry-run   print every step, change nothing
+#
+# A plan that is there and fits is kept. The watch service has a cache of its own and builds at its first start.
+set -euo pipefail
+# shellcheck source=jetson/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+VENV=/opt/schanger-edge
+OUT=""
+PAIRS=""
+MODELS=()
+
+main() {
+  parse_options "$@"
+  find_board
+  local memory
+  memory=$(board_memory)
+  say "board: $BOARD, JetPack $JETPACK, $memory MB of memory"
+  choose_options "$memory"
+  [[ -n $DRY_RUN || -x $VENV/bin/schanger-edge ]] || refuse "$VENV has no schanger-edge: run install.sh, or give --venv."
+  [[ -z $OUT ]] || step mkdir -p "$OUT"
+  local model
+  for model in "${MODELS[@]}"; do
+    build "$model"
+  done
+}
+
+parse_options() {
+  while (($#)); do
+    case $1 in
+      --dry-run) DRY_RUN=1 ;;
+      --venv | --out | --check)
+        [[ $# -ge 2 ]] || refuse "$1 needs a value: see build_engines.sh --help."
+        case $1 in
+          --venv) VENV=$2 ;;
+          --out) OUT=$2 ;;
+          --check) PAIRS=$2 ;;
+        esac
+        shift
+        ;;
+      -h | --help) print_help "${BASH_SOURCE[0]}" && exit ;;
+      -*) refuse "there is no option $1: see build_engines.sh --help." ;;
+      *) MODELS+=("$1") ;;
+    esac
+    shift
+  done
+  ((${#MODELS[@]})) || MODELS=(schanger-small schanger-small-int8)
+  [[ -z $PAIRS || -n $OUT ]] || refuse "--check needs --out, as a plan in the cache has no name to give to compare."
+  VENV=$ROOT$VENV
+}
+
+# Builder and CPU share the memory: on small boards one fixed batch, little scratch memory, few tactics.
+choose_options() {
+  if (($1 < 5000)); then
+    OPTIONS=(--batch 1 --workspace 256 --optimization-level 2)
+  elif (($1 < 10000)); then
+    OPTIONS=(--batch 1 --workspace 512 --optimization-level 3)
+  else
+    OPTIONS=(--batch "1,4,8")
+  fi
+}
+
+build() {
+  local name plan
+  name=$(basename "$1" .onnx)
+  if [[ -z $OUT ]]; then
+    step "$VENV/bin/schanger-edge" build "$1" "${OPTIONS[@]}"
+    return
+  fi
+  plan=$OUT/$name.plan
+  step "$VENV/bin/schanger-edge" build "$1" "${OPTIONS[@]}" --timing-cache "$OUT/timing.cache" -o "$plan"
+  [[ -z $PAIRS ]] || step "$VENV/bin/schanger-edge" compare "$1" "$plan" --pairs "$PAIRS" --json "$OUT/$name.compare.json"
+}
+
+main "$@"
