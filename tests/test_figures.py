@@ -31,6 +31,7 @@ NO_FIGURES = {
     "UDM2 (band 1)": "Planet's format",
     "`--max-offset` (2 pixels)": "the option's default",
     "2019-05-01,2021-06-03": "an example",
+    "JetPack 6.0 to 7.2": "what jetson/install.sh knows",
     "equals torch's to 1e-4": "the limit that export holds models to",
     "JSTARS 18, 10186-10203 (2025), doi 10.1109/JSTARS.2025.3555849": "a citation",
 }

@@ -118,6 +118,7 @@ def test_ground_stations(flights: SyntheticPair, cache: str, tmp_path: Path) -> 
     for source, night in ((flights.before, "20240501"), (flights.after, "20240601")):
         for folder in (tmp_path, tmp_path / "inbox"):
             shutil.copy(source, folder / f"{night}.tif")
+    (tmp_path / "nights.csv").write_text("before,after\n20240501.tif,20240601.tif\n")
     (tmp_path / "results").mkdir()
     told = run_guide("ground-stations", tmp_path, cache, SHORTER["ground-stations"])
     assert json.loads((tmp_path / "station.json").read_text())
@@ -125,6 +126,7 @@ def test_ground_stations(flights: SyntheticPair, cache: str, tmp_path: Path) -> 
     assert f"{summary['area_m2']['changed']}\n" in told[2]
     assert (tmp_path / "station" / "results" / "20240601__20240501" / "summary.json").is_file()
     assert "results: 1, 1 in the last 24 hours" in told[3]
+    assert "pairs: 1 done, 0 done before, 0 failed" in told[4]
 
 
 def test_contributing() -> None:
