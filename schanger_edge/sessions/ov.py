@@ -55,6 +55,13 @@ class OpenVinoSession(OneAtATime):
         self._options = {**hints, "INFERENCE_NUM_THREADS": threads}
         self.device = f"OpenVINO {version_of(openvino)} ({cpu_words(threads)}, {precision})"
         self._requests: dict[int, Any] | None = {}
+
+    def prepare(self) -> None:
+        """Compile for one pair of tiles, which takes seconds; without this call the first run does.
+
+        Raises:
+            ModelError: OpenVINO cannot load the model.
+        """
         self._request(1)
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:

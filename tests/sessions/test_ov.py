@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,9 @@ class Clocked:
         Clocked.now += self.seconds
         self.runs += 1
         return np.full((len(before), 1, *before.shape[2:]), 0.25 + self.error, np.float32)
+
+    def prepare(self) -> None:
+        pass
 
     def close(self) -> None:
         self.closed = True
@@ -200,8 +204,8 @@ def test_auto_takes_the_faster_and_says_why(
 ) -> None:
     made: list[Clocked] = []
 
-    def make(name: str, lasts: float) -> Callable[[Path, devices.Wish], Clocked]:
-        def opener(path: Path, wish: devices.Wish) -> Clocked:
+    def make(name: str, lasts: float) -> Callable[[Path, Any], Clocked]:
+        def opener(path: Path, how: Any) -> Clocked:
             with OnnxRuntimeSession(path) as inner:
                 made.append(Clocked(inner, name, lasts))
             return made[-1]
@@ -211,7 +215,7 @@ def test_auto_takes_the_faster_and_says_why(
     monkeypatch.setattr(devices, "driver_present", lambda: False)
     monkeypatch.setattr(devices, "openvino_installed", lambda: True)
     monkeypatch.setattr(devices, "_onnxruntime", make("one", 1))
-    monkeypatch.setattr(devices, "_openvino", make("two", seconds))
+    monkeypatch.setattr(devices, "OpenVinoSession", make("two", seconds))
     session = open_session(model, "auto")
     one, two = made
     assert session is (two if seconds < 1 else one)
@@ -235,6 +239,31 @@ def test_auto_in_earnest(model: Path, cache: Path, monkeypatch: pytest.MonkeyPat
     assert json.loads(file.read_text())["difference"] < 1e-6
     with open_session(model, "auto", threads=1) as session:
         assert session.device == first
+
+
+@pytest.mark.usefixtures("installed")
+def test_where_a_verdict_is_remembered_against_it_nothing_is_compiled(
+    model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "driver_present", lambda: False)
+    monkeypatch.setattr(devices, "openvino_installed", lambda: True)
+    compiled: list[int] = []
+    request = ov.OpenVinoSession._request
+    monkeypatch.setattr(
+        ov.OpenVinoSession, "_request", lambda self, pairs: compiled.append(pairs) or request(self, pairs)
+    )
+    open_session(model, "auto", threads=1).close()
+    assert compiled
+    (file,) = cache.iterdir()
+    file.write_text(json.dumps({"difference": 0.0, "ratio": 2.0}))
+    compiled.clear()
+    with open_session(model, "auto", threads=1) as session:
+        assert session.device.startswith("ONNX Runtime")
+    assert compiled == []
+    file.write_text(json.dumps({"difference": 0.0, "ratio": 0.5}))
+    with open_session(model, "auto", threads=1) as session:
+        assert session.device.startswith("OpenVINO")
+    assert compiled == [1]
 
 
 def test_auto_without_a_working_openvino(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
