@@ -27,7 +27,7 @@ from schanger_edge.sessions.account import batch_taken
 from schanger_edge.tiling import Section, Tile, TilePlan, blend_of, fill_invalid, pad_to_tile
 
 AHEAD = 2  # batches read ahead of inference, and batches waiting to be written, at least
-AHEAD_BYTES = 24 << 20  # of each: 256 rows are read at a time and a section is compressed at a time, both in bursts
+AHEAD_BYTES = 48 << 20  # of each: reading and writing come in bursts, of a strip of tiles and of a section
 SECTION = 64  # tiles that are finished together: seconds on a CPU, and a batch cut short at the end costs little
 COLUMN = 8192  # pixels: rows of it are held; where columns meet, pixels and blocks of files are read twice
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
