@@ -63,6 +63,8 @@ parse_options() {
   done
   [[ $VENV == /* ]] || refuse "--venv must be a whole path that begins with /, not $VENV."
   [[ $CUDA == cuda-python || $CUDA == pycuda ]] || refuse "--cuda must be cuda-python or pycuda, not $CUDA."
+  [[ -z $SERVICE || ${VENV%/} == /opt/schanger-edge ]] \
+    || refuse "the units start /opt/schanger-edge: leave --venv out with --service."
   [[ -z $WHEEL || -f $WHEEL ]] || refuse "$WHEEL is not there: give --from a wheel of schanger-edge."
   VENV=$ROOT${VENV%/}
 }
@@ -166,6 +168,8 @@ install_schanger() {
   ((${#missing[@]})) || return 0
   [[ $CUDA != pycuda ]] || export PATH="/usr/local/cuda/bin:$PATH"
   step "$VENV/bin/python" -m pip install "${missing[@]}"
+  # pip leaves a wheel alone whose version is there already.
+  [[ -z $WHEEL ]] || step "$VENV/bin/python" -m pip install --no-deps --force-reinstall "$WHEEL"
 }
 
 # The binding of CUDA 13 does not load on CUDA 12's driver.
@@ -187,8 +191,7 @@ check() {
 }
 
 install_service() {
-  local changed="" unit
-  [[ $VENV == "$ROOT/opt/schanger-edge" ]] || refuse "the units start /opt/schanger-edge: leave --venv out with --service."
+  local unit
   copy_if_new schanger-edge.sysusers "$ROOT/etc/sysusers.d/schanger-edge.conf"
   copy_if_new schanger-edge.tmpfiles "$ROOT/etc/tmpfiles.d/schanger-edge.conf"
   if [[ -e $ROOT/etc/schanger-edge/watch.env ]]; then
@@ -199,21 +202,17 @@ install_service() {
   for unit in "${UNITS[@]}"; do
     copy_if_new "$unit" "$ROOT/etc/systemd/system/$unit"
   done
-  if [[ -n $changed ]]; then
-    step systemd-sysusers schanger-edge.conf
-    step systemd-tmpfiles --create schanger-edge.conf
-    step systemctl daemon-reload
-  fi
+  step systemd-sysusers schanger-edge.conf
+  step systemd-tmpfiles --create schanger-edge.conf
+  step systemctl daemon-reload
   say "start it: systemctl enable --now schanger-watch.service schanger-clean.timer"
 }
 
-# Sets changed.
 copy_if_new() {
   if cmp -s "$REPOSITORY/jetson/systemd/$1" "$2"; then
     say "there already: $2"
   else
     step install -D -m 644 "$REPOSITORY/jetson/systemd/$1" "$2"
-    changed=1
   fi
 }
 

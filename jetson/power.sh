@@ -51,7 +51,7 @@ show() {
   need_tools
   say "modes (ID NAME), * is in force:"
   local now id name
-  now=$(mode_now)
+  now=$(mode_now || true)
   while read -r id name; do
     say "$([[ $id == "$now" ]] && echo '*' || echo ' ') $id $name"
   done < <(all_modes)
@@ -96,7 +96,7 @@ sweep() {
   need_root "power.sh sweep"
   local modes=() mode skipped=()
   choose_modes
-  OLD_MODE=$(mode_now)
+  OLD_MODE=$(mode_now) || refuse "nvpmodel -q does not say which power mode is in force, which could not be restored."
   say "in force: $OLD_MODE $(mode_name "$OLD_MODE"); to measure: ${modes[*]}"
   [[ -n $DRY_RUN || -x $VENV/bin/schanger-edge ]] || refuse "$VENV has no schanger-edge: run install.sh, or give --venv."
   step mkdir -p "$OUT"

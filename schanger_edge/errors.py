@@ -29,6 +29,14 @@ class DiskFullError(ProductError):
     """A result could not be written for want of room: it can be once there is some."""
 
 
+class BusyError(ProductError):
+    """Another process writes to the same place: a result can be written once it has ended."""
+
+
+class OtherRunError(ProductError):
+    """What an unfinished run left belongs to another run than this."""
+
+
 class StoppedError(SchangerError):
     """A run ended early because it was asked to; what it has finished is kept."""
 

@@ -34,6 +34,11 @@ CHECK = [
     "+ /opt/schanger-edge/bin/python -c 'import numpy, tensorrt; print(tensorrt.__version__, numpy.__version__)'",
     "+ /opt/schanger-edge/bin/schanger-edge doctor",
 ]
+SYSTEMD = [
+    "systemd-sysusers schanger-edge.conf",
+    "systemd-tmpfiles --create schanger-edge.conf",
+    "systemctl daemon-reload",
+]
 
 
 @pytest.mark.parametrize(
@@ -162,14 +167,13 @@ def test_a_second_run_says_what_is_there(tmp_path: Path) -> None:
         "apt-get update",
         "apt-get install -y --no-install-recommends python3-venv python3-libnvinfer",
     ]
-    assert calls[-3:] == ["systemd-sysusers schanger-edge.conf", "systemd-tmpfiles --create schanger-edge.conf",
-                          "systemctl daemon-reload"]  # fmt: skip
+    assert calls[-3:] == SYSTEMD
 
     (board.root / "etc/schanger-edge/watch.env").write_text("INBOX=/mnt/drone\n")
     second = board.run("install.sh", "--service")
     assert second.returncode == 0
     steps = [line for line in second.stdout.splitlines() if line.startswith("+ ")]
-    assert steps == CHECK
+    assert steps == [*CHECK, *(f"+ {step}" for step in SYSTEMD)]
     there = [line.removeprefix("there already: ") for line in second.stdout.splitlines() if "there already" in line]
     assert there == [
         "python3-venv python3-libnvinfer", "/opt/schanger-edge",
@@ -180,6 +184,29 @@ def test_a_second_run_says_what_is_there(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert (board.root / "etc/schanger-edge/watch.env").read_text() == "INBOX=/mnt/drone\n"
     assert PIP in board.run("install.sh", "--dry-run", "--reinstall").stdout
+
+
+def test_a_wheel_of_the_same_version_is_installed_too(tmp_path: Path) -> None:
+    board = installable(tmp_path)
+    wheel = board.write("schanger_edge.whl", "")
+    board.run("install.sh")
+    said = board.run("install.sh", "--dry-run", "--from", str(wheel)).stdout
+    assert "-m pip install --no-deps --force-reinstall /schanger_edge.whl\n" in said
+
+
+def test_an_environment_that_the_units_don_t_start_is_refused_first(tmp_path: Path) -> None:
+    board = installable(tmp_path)
+    result = board.run("install.sh", "--service", "--venv", "/srv/x")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "leave --venv out with --service" in result.stderr
+    assert board.calls() == []
+
+
+def test_the_watch_s_unit_lets_the_gpu_s_devices_in() -> None:
+    """Up to systemd 251, thus on JetPack 6, ProtectClock shuts out every device that is not named."""
+    unit = (JETSON / "systemd" / "schanger-watch.service").read_text()
+    settings = [line.partition("=")[0] for line in unit.splitlines() if not line.startswith("#")]
+    assert not {"ProtectClock", "PrivateDevices", "DevicePolicy", "DeviceAllow"} & set(settings)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +369,7 @@ def test_the_clean_up_takes_quarantine_and_unread_plans_alone(days: str, left: s
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     unit = (JETSON / "systemd/schanger-clean.service").read_text()
-    commands = re.findall(r"^ExecStart=(.*)$", unit, re.M)
+    commands = re.findall(r"^ExecStart=-(.*)$", unit, re.M)
     assert len(commands) == 2
     for command in commands:
         for old, new in (

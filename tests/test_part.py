@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from helpers import load_benchmark
 from schanger_edge import detect, predict
 from schanger_edge.errors import ProductError, StoppedError
 from schanger_edge.part import Part
-from schanger_edge.products.journal import join, unfinished
+from schanger_edge.products.journal import FOLDER, join, unfinished
 from schanger_edge.tiling import TilePlan
 
 Tiff = Callable[..., Path]
@@ -81,6 +82,32 @@ def test_a_join_that_was_stopped_goes_on(pair: Any, model: Path, tmp_path: Path)
     join(parts[1:], tmp_path / "joined")
     join(parts, tmp_path / "joined")
     assert unfinished(tmp_path / "joined") == "100% of it is done"
+
+
+def test_what_was_joined_may_come_again(pair: Any, model: Path, tmp_path: Path) -> None:
+    """A worker that was lost after the join: Dask computes its parts once more."""
+    parts = [run_part(pair, tmp_path, model, Part(number, 2)) for number in (0, 1)]
+    (tmp_path / "joined").mkdir()
+    join(parts, tmp_path / "joined")
+    join([run_part(pair, tmp_path, model, Part(1, 2))], tmp_path / "joined")
+    assert unfinished(tmp_path / "joined") == "100% of it is done"
+
+
+@pytest.mark.parametrize("identity", [None, "", '{"pixels": 1'])
+def test_sections_that_nothing_speaks_for_are_dropped(
+    identity: str | None, pair: Any, model: Path, tmp_path: Path
+) -> None:
+    parts = [run_part(pair, tmp_path, model, Part(number, 2)) for number in (0, 1)]
+    root = tmp_path / "joined" / FOLDER
+    shutil.copytree(next((parts[0] / FOLDER).glob("0*")), root / "00000000-00000000-00000001-00000001")
+    if identity is not None:
+        (root / "run.json").write_text(identity)
+    join(parts, tmp_path / "joined")
+    assert not (root / "00000000-00000000-00000001-00000001").exists()
+    whole = detect(*pair, tmp_path / "whole", model=model)
+    again = detect(*pair, tmp_path / "joined", model=model, resume=True)
+    content = load_benchmark("kill_resume").content
+    assert content(again.folder) == content(whole.folder)
 
 
 def test_parts_of_other_runs_are_not_joined(pair: Any, model: Path, tmp_path: Path) -> None:

@@ -189,14 +189,17 @@ def test_a_run_that_begins_anew_and_fails_early_drops_nothing(stopped: Path, pai
     assert unfinished(stopped) == kept is not None
 
 
-def test_sections_that_nothing_speaks_for_are_dropped(tmp_path: Path) -> None:
-    """As a run leaves them that was killed while it removed its journal."""
+@pytest.mark.parametrize("left", [None, "", '{"pixels": 1'])
+def test_sections_that_nothing_speaks_for_are_dropped(left: str | None, tmp_path: Path) -> None:
+    """As a run leaves them that was killed while it removed its journal, or a disk that lost power."""
     with Journal(tmp_path) as journal:
         journal.begin({}, 10)
         with journal.adding(Window(0, 0, 1, 4)) as folder:
             (folder / "x").write_text("x")
     (tmp_path / FOLDER / "run.json").unlink()
-    with Journal(tmp_path) as journal:
+    if left is not None:
+        (tmp_path / FOLDER / "run.json").write_text(left)
+    with Journal(tmp_path, resume=True) as journal:
         journal.begin({}, 10)
         assert journal.sections() == {}
     assert list(tmp_path.iterdir()) == []

@@ -80,7 +80,8 @@ def remote_cluster(address: str) -> Iterator[Client]:
             client.wait_for_workers(1, timeout=_WAIT)
         except TimeoutError:
             raise SchangerError(
-                f"the scheduler at {address} has no worker: start some with `dask worker {address} --nthreads 1`."
+                f"the scheduler at {address} has no worker: start some with `dask worker {address} --nthreads 1 "
+                "--memory-limit 0`."
             ) from None
         yield client
 

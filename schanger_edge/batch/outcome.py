@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ def identity(pair: ListedPair, model: str, options: Mapping[str, Any]) -> dict[s
 def write_record(folder: Path, known_by: Mapping[str, Any], outcome: Outcome) -> None:
     """Say in the folder of a pair that its results are complete."""
     with replacing(folder / RECORD, ProductError) as path:
-        content = {"identity": dict(known_by), "outcome": dataclasses.asdict(outcome)}
+        content = {"identity": dict(known_by), "outcome": dataclasses.asdict(outcome), "summary": _summary(folder)}
         path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
@@ -103,19 +104,22 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
     """
     try:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        was, outcome = content["identity"], Outcome(**content["outcome"])
+        was, outcome, summary = content["identity"], Outcome(**content["outcome"]), content["summary"]
     except (OSError, ValueError, KeyError, TypeError):
         return None, None
     lost = [name for name in STANDARD if not (folder / name).is_file()]
-    differing = [name for name in dict.fromkeys([*was, *known_by]) if was.get(name) != known_by.get(name)]
-    if lost or differing:
-        what = f"{', '.join(lost)} was missing" if lost else f"{', '.join(differing)} differed from last time"
-        return None, f"run again: {what}"
+    if lost:
+        return None, f"run again: {', '.join(lost)} was missing"
+    if summary != _summary(folder):
+        return None, "run again: its results are those of another run"
+    differing = [name for name in dict.fromkeys([*was, *known_by]) if _text(was.get(name)) != _text(known_by.get(name))]
+    if differing:
+        return None, f"run again: {', '.join(differing)} differed from last time"
     return dataclasses.replace(outcome, status=KEPT, warnings=tuple(outcome.warnings)), None
 
 
 def drop_record(folder: Path) -> None:
-    """Before a pair is run again: what was said of it does not hold any more."""
+    """Forget that a pair is done."""
     with contextlib.suppress(FileNotFoundError):
         (folder / RECORD).unlink()
 
@@ -124,6 +128,15 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """summary.json of a folder."""
     content: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     return content
+
+
+def _summary(folder: Path) -> str:
+    """By which results are known: it tells when they were made."""
+    return hashlib.sha256((folder / SUMMARY).read_bytes()).hexdigest()
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)  # NaN, which may be a nodata value, is not equal to itself
 
 
 def _stamp(path: str) -> list[Any]:

@@ -126,6 +126,9 @@ def _pair(where: str, cells: dict[str, str], folder: Path, taken: set[str]) -> L
     if len(dates) == 1:
         raise DatasetError(f"{where} has one date of two: give {' and '.join(_DATES)}, or neither")
     for text in dates:
-        parse_date(text)
+        try:
+            parse_date(text)
+        except SchangerError:
+            raise DatasetError(f"{where} has the date {text!r}: write it as 2021-06-03") from None
     name = name_of(cells.get("id"), files["before"], taken, where, "id")
     return ListedPair(name, dates=(dates[0], dates[1]) if dates else None, **files)

@@ -46,6 +46,8 @@ class Queue:
                 under_way.add(future)
             future = next(under_way)
             work = of_key.pop(future.key)
+            if future.cancelled():
+                raise SchangerError("the scheduler was lost: what is finished is kept, the same command goes on.")
             error = future.exception()
             yield (future.result(), None) if error is None else (failed(work.pair, self._reason(error)), error)
 
@@ -72,9 +74,9 @@ class Queue:
         return [Part(number, count) for number in range(count)] if count > 1 else []
 
     def _reason(self, error: BaseException) -> str:
-        times = f"tried {self._retries + 1} times: " if self._retries else ""
         if isinstance(error, KilledWorker):
-            return f"{times}each time the worker died, look at its log, and at the memory it had."
+            return f"{error.allowed_failures + 1} workers died of it: look at their logs, and at the memory they had."
+        times = f"tried {self._retries + 1} times: " if self._retries else ""
         if isinstance(error, SchangerError):
             return f"{times}{error}"
         return f"{times}{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from schanger_edge.sessions.gpu import Binding
 TABLE, COLLECTION = "results.parquet", "collection.json"
 _LOCK = f"{PREFIX}batch.lock"
 _RESERVED = (TABLE, "results.csv", POLYGONS, COLLECTION)
+_SEEN_WITHIN = 60.0
+"""Seconds after which a shared disk shows what another machine has written; NFS remembers that a folder was absent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,23 +122,23 @@ def batch(
         if restart:
             for pair in listed:
                 _forget(folder / pair.id)
-        outcomes, works, changed = _sort(listed, folder, sha256, options)
+        if size is None:
+            warm = WarmSession(model, device, threads, cuda)
+        else:
+            warm = WarmSession(model, device, size.threads, cuda, local=True, gpus=size.gpus)
+        outcomes, works, changed = _sort(listed, folder, sha256, options, warm.name)
         total = len(listed)
         if progress:
             progress(len(outcomes), total)
         if works:
-            if size is None:
-                opened, warm = remote_cluster(str(scheduler)), WarmSession(model, device, threads, cuda)
-            else:
-                opened = local_cluster(size, retries)
-                warm = WarmSession(model, device, size.threads, cuda, local=True, gpus=size.gpus)
+            opened = remote_cluster(str(scheduler)) if size is None else local_cluster(size, retries)
             with opened as client, _warm(client, warm):
                 if on_cluster:
                     on_cluster(len(client.nthreads()), dashboard_of(client))
-                client.submit(prepare, pure=False).result()
+                _prepare(client, warm.name, alike=split)
                 for outcome, error in Queue(client, retries=retries, split=split).run(works):
                     told = outcome if error else dataclasses.replace(outcome, reason=changed.get(outcome.id))
-                    outcomes[told.id] = _visible(told, folder)
+                    outcomes[told.id] = told if size else _visible(told, folder)
                     if on_outcome:
                         on_outcome(outcomes[told.id], error)
                     if progress:
@@ -177,11 +180,34 @@ def _warm(client: Client, session: WarmSession) -> Iterator[None]:
     try:
         yield
     finally:
-        client.unregister_worker_plugin(session.name)
+        with contextlib.suppress(Exception):  # workers or the scheduler are gone, and the session with them
+            client.unregister_worker_plugin(session.name)
+
+
+def _prepare(client: Client, session: str, *, alike: bool) -> None:
+    """Open the session of one worker before the others want theirs: what takes a build or a trial is made once.
+
+    Args:
+        client: of the cluster.
+        session: its name.
+        alike: then open it on all of them, which must compute alike: they will share a scene.
+
+    Raises:
+        SchangerError: the model cannot be opened, or workers differ.
+    """
+    first = client.submit(prepare, session, pure=False).result()
+    for address in client.nthreads() if alike else ():
+        other = client.submit(prepare, session, workers=[address], pure=False).result()
+        if other != first:
+            what = f"{first[0]}; {other[0]}" if first[0] != other[0] else "each has a plan of its own"
+            raise SchangerError(
+                f"--split needs workers that compute alike, and these differ ({what}): give --threads, and to all of "
+                "them one SCHANGER_EDGE_CACHE on the shared disk; or leave --split out."
+            )
 
 
 def _sort(
-    listed: list[ListedPair], folder: Path, model: str, options: Mapping[str, Any]
+    listed: list[ListedPair], folder: Path, model: str, options: Mapping[str, Any], session: str
 ) -> tuple[dict[str, Outcome], list[Work], dict[str, str]]:
     """(outcomes of pairs that are done already, work on the others, why those are run again that were done)."""
     outcomes: dict[str, Outcome] = {}
@@ -195,8 +221,7 @@ def _sort(
             continue
         if reason:
             changed[pair.id] = reason
-            drop_record(folder / pair.id)
-        works.append(Work(pair, folder / pair.id, options, known_by))
+        works.append(Work(pair, folder / pair.id, options, known_by, session))
     return outcomes, works, changed
 
 
@@ -210,10 +235,16 @@ def _forget(folder: Path) -> None:
 
 def _visible(outcome: Outcome, folder: Path) -> Outcome:
     """A worker of another machine may have written where nobody else looks."""
-    if outcome.status == FAILED or (folder / outcome.id / SUMMARY).exists():
+    if outcome.status == FAILED:
         return outcome
-    reason = f"worker {outcome.worker} wrote to a disk of its own: give an output folder that all machines share."
-    return dataclasses.replace(outcome, status=FAILED, reason=reason)
+    until = time.monotonic() + _SEEN_WITHIN
+    while not (folder / outcome.id / SUMMARY).exists():
+        if time.monotonic() > until:
+            reason = f"worker {outcome.worker} wrote to a disk of its own: give a folder that all machines share."
+            return dataclasses.replace(outcome, status=FAILED, reason=reason)
+        os.listdir(folder)
+        time.sleep(1)
+    return outcome
 
 
 def _sum_up(folder: Path, outcomes: tuple[Outcome, ...]) -> Batch:

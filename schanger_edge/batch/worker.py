@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import secrets
 import shutil
 import signal
 import threading
@@ -20,15 +21,18 @@ from schanger_edge.batch.outcome import Outcome, succeeded, write_record
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.bundled import model_path
 from schanger_edge.detect import Detection, detect
-from schanger_edge.errors import SchangerError, StoppedError
+from schanger_edge.errors import BusyError, OtherRunError, SchangerError, StoppedError
 from schanger_edge.part import Part
-from schanger_edge.products.journal import join
+from schanger_edge.products.journal import join, unfinished
 from schanger_edge.products.staging import PREFIX
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.gpu import Binding
 
 PARTS = f"{PREFIX}parts"
 """In the folder of a pair that is split: an output folder for each part."""
+BUSY_SECONDS = 300.0
+"""How long a worker waits for another run that writes to the same folder, such as one whose scheduler was lost."""
+_LOOK_AGAIN = 2.0
 
 
 _Value = TypeVar("_Value")
@@ -44,9 +48,10 @@ class WarmSession(WorkerPlugin):
         cuda: by whom CUDA is reached.
         local: workers are children of this process: Ctrl-C, which the terminal sends to all of them, is not for them.
         gpus: local workers are numbered and take one of so many GPUs each.
-    """
 
-    name = "schanger-edge session"
+    Attributes:
+        name: by which a worker knows it; no other has it, also where several batches share a cluster.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class WarmSession(WorkerPlugin):
     ) -> None:
         self._model, self._device, self._threads, self._cuda = model, device, threads, cuda
         self._local, self._gpus = local, gpus
+        self.name = f"schanger-edge session {secrets.token_hex(8)}"
 
     def setup(self, worker: Any) -> None:
         """Called by Dask. The session is opened with the first pair, so that its errors are that pair's."""
@@ -112,30 +118,32 @@ class Work:
         folder: for its results, seen by all workers.
         options: of `detect`.
         known_by: what a later batch knows it by, see `outcome.identity`.
+        session: name of the `WarmSession` it runs on.
     """
 
     pair: ListedPair
     folder: Path
     options: Mapping[str, Any]
     known_by: Mapping[str, Any]
+    session: str
 
     def part(self, part: Part) -> Path:
         """The output folder of a part."""
         return self.folder / PARTS / f"{part.number}-of-{part.count}"
 
 
-def prepare() -> None:
-    """Open the session of one worker before the others want theirs: what takes a build or a trial is made once.
+def prepare(session: str) -> tuple[str, str | None]:
+    """Open the session of a worker; what it computes with: its device in words, and the plan.
 
     Raises:
         SchangerError: the model cannot be opened.
     """
-    _portable(_open)
+    return _portable(_open, session)
 
 
-def _open() -> None:
-    with _plugin().session():
-        pass
+def _open(name: str) -> tuple[str, str | None]:
+    with _plugin(name).session() as session:
+        return session.device, session.plan_sha256
 
 
 def run_part(work: Work, part: Part) -> float:
@@ -145,10 +153,12 @@ def run_part(work: Work, part: Part) -> float:
         SchangerError: one sentence on what is wrong.
     """
     began = time.perf_counter()
+    if unfinished(work.folder):  # its parts are joined already, and the worker that did it was lost
+        return 0.0
     try:
         _portable(_detect, work, work.part(part), part)
     except StoppedError:  # a part that is done
-        if _plugin().stopping():
+        if _plugin(work.session).stopping():
             raise
     return time.perf_counter() - began
 
@@ -166,8 +176,12 @@ def run_pair(work: Work, parts: Sequence[float] = ()) -> Outcome:
     began = time.perf_counter()
     folders = sorted((work.folder / PARTS).glob("*-of-*"))
     if folders:
-        _portable(join, folders, work.folder)
-        shutil.rmtree(work.folder / PARTS)
+        try:
+            _portable(join, folders, work.folder)
+        except OtherRunError:
+            if parts:
+                raise
+        shutil.rmtree(work.folder / PARTS)  # parts that an earlier batch left, with other options, are of no use
     summary = _portable(_detect, work, work.folder).summary
     seconds, worker = time.perf_counter() - began + sum(parts), str(get_worker().name)
     outcome = succeeded(work.pair, summary, seconds=seconds, worker=worker)
@@ -176,7 +190,22 @@ def run_pair(work: Work, parts: Sequence[float] = ()) -> Outcome:
 
 
 def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection:
-    plugin, pair = _plugin(), work.pair
+    """Go on with what is left of this run; what is left of one with other options or another device is dropped."""
+    plugin, waited, restart = _plugin(work.session), 0.0, False
+    while True:
+        try:
+            return _run(plugin, work, folder, part, restart)
+        except OtherRunError:
+            restart = True
+        except BusyError:
+            if waited >= BUSY_SECONDS or plugin.stopping():
+                raise
+            time.sleep(_LOOK_AGAIN)
+            waited += _LOOK_AGAIN
+
+
+def _run(plugin: WarmSession, work: Work, folder: Path, part: Part | None, restart: bool) -> Detection:
+    pair = work.pair
     masks: dict[str, Any] = {
         f"valid_masks_{date}": (mask,)
         for date, mask in (("before", pair.valid_mask_before), ("after", pair.valid_mask_after))
@@ -185,7 +214,7 @@ def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection:
     with plugin.session() as session:
         return detect(
             pair.before, pair.after, folder, clip=pair.clip, dates=pair.dates, **masks, **work.options, stac=True,
-            resume=True, session=session, stop=plugin.stopping, part=part,
+            resume=not restart, restart=restart, session=session, stop=plugin.stopping, part=part,
         )  # fmt: skip
 
 
@@ -198,7 +227,7 @@ def _portable(function: Callable[..., _Value], *arguments: Any) -> _Value:
     raise alone
 
 
-def _plugin() -> WarmSession:
-    plugin = get_worker().plugins[WarmSession.name]
+def _plugin(name: str) -> WarmSession:
+    plugin = get_worker().plugins[name]
     assert isinstance(plugin, WarmSession)
     return plugin

@@ -26,11 +26,13 @@ def _most_accurate(rows: Sequence[Row]) -> list[str]:
     found = []
     for name in dict.fromkeys((row["dataset"], row["split"]) for row in rows):
         here = sorted((row for row in rows if (row["dataset"], row["split"]) == name), key=lambda row: -row["f1"])
-        others = f", least {here[-1]['model']} with {100 * here[-1]['f1']:.1f}" if len(here) > 1 else ""
-        found.append(
-            f"highest F1 on {name[0]} {name[1]}: {here[0]['model']} with {100 * here[0]['f1']:.1f}{others} "
-            f"(n {here[0]['tiles']} tiles)."
-        )
+        most, least = (f"{100 * row['f1']:.1f}" for row in (here[0], here[-1]))
+        if len(here) > 1 and most == least:
+            told = f"F1 on {name[0]} {name[1]}: {most} with each model"
+        else:
+            others = f", least {here[-1]['model']} with {least}" if len(here) > 1 else ""
+            told = f"highest F1 on {name[0]} {name[1]}: {here[0]['model']} with {most}{others}"
+        found.append(f"{told} (n {here[0]['tiles']} tiles).")
     return found
 
 

@@ -28,13 +28,13 @@ METHOD = (
     "100 calls) is not given. The range behind p50 is that of the medians of the rounds.",
     "Network alone: megapixels of scene per second, that is of the pixels that tiles own (tile minus twice the halo, "
     "squared), with as many batches under way as the engine takes; median of the rounds, with their range.",
-    "End to end: `schanger-edge run` on the pair with all its products and the engine's own batch, opening the model "
+    "End to end: schanger-edge run on the pair with all its products and the engine's own batch, opening the model "
     "included; one run that is not counted fills the disk cache, then the models take turns. km2 follow from the GSD "
     "of the pair's grid, for the network alone from --gsd or the model's own.",
     "Peak memory: of a fresh process that loads the model and runs three batches, Python and all libraries included; "
     "on the GPU, by how much its used memory grew meanwhile.",
     "Energy: what the sensors counted during the blocks and during the runs, idle power included, for as much ground.",
-    "Accuracy: `schanger-edge evaluate`, the official protocol: tiles without overlap, change = probability > 0.5, one "
+    "Accuracy: schanger-edge evaluate, the official protocol: tiles without overlap, change = probability > 0.5, one "
     "confusion matrix over the whole split.",
 )
 """What stands in every result."""

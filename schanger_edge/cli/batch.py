@@ -97,7 +97,9 @@ def batch(
                 on_cluster=_say_where, on_outcome=_say_how, progress=progress,
             )  # fmt: skip
     except (KeyboardInterrupt, SystemExit) as stopped:
-        err.print(f"interrupted: {done} pairs are done, of others what is finished is kept: the same command goes on.")
+        err.print(
+            f"interrupted: {done} pairs are done with, of others what is finished is kept: the same command goes on."
+        )
         sys.exit(INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else stopped.code)
     _print_batch(result)
     if result.failed:
@@ -123,7 +125,8 @@ def _print_batch(result: Batch) -> None:
     counts = {status: sum(one.status == status for one in result.outcomes) for status in ("done", "kept", "failed")}
     out.print(f"pairs: {counts['done']} done, {counts['kept']} done before, {counts['failed']} failed")
     changed = sum(outcome.changed_m2 or 0 for outcome in result.outcomes)
-    out.print(f"change: {changed:,.0f} m2, {result.polygons} polygons in {result.crs or 'no CRS'}")
+    area = "" if result.crs is None else f"{changed:,.0f} m2, "
+    out.print(f"change: {area}{result.polygons} polygons in {result.crs or 'no CRS'}")
     out.print(f"results: {result.folder}")
     for outcome in result.failed:
         out.print(f"  {outcome.id}: {outcome.reason}")

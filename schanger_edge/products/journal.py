@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from schanger_edge.errors import ProductError
+from schanger_edge.errors import OtherRunError, ProductError
 from schanger_edge.grid import Window
 from schanger_edge.products.staging import PREFIX, flush, flush_folder, reading, write_durably, writing
 from schanger_edge.products.summary import to_json
@@ -63,16 +63,21 @@ class Journal:
             pixels: of the scene.
 
         Raises:
-            ProductError: the earlier run was another one than this, or the folder cannot be written.
+            OtherRunError: the earlier run was another one than this.
+            ProductError: the folder cannot be written.
         """
         now = json.loads(to_json({"pixels": pixels, **identity}))
         with writing(self.folder):
             self._root.mkdir(exist_ok=True)
             for left in self._root.glob(f"{_TEMPORARY}*"):
                 shutil.rmtree(left)
-        path = self._root / _IDENTITY
-        if self._resume and path.exists() and self.sections():
-            self._check_same(path, now)
+        was = _identity_in(self._root)
+        if self._resume and was is not None and self.sections():
+            if different := differences(was, now):
+                raise OtherRunError(
+                    f"the unfinished run in {self.folder} is another one ({different}): give the same again, or drop "
+                    "it with --restart."
+                )
         else:  # sections that nothing speaks for go, too
             self._clear()
             self._sign(now)
@@ -122,16 +127,6 @@ class Journal:
         with writing(self.folder):
             write_durably(self._root / _IDENTITY, json.dumps(identity))
 
-    def _check_same(self, path: Path, now: Any) -> None:
-        with reading(path):
-            text = path.read_text(encoding="utf-8")
-        different = differences(json.loads(text), now)
-        if different:
-            raise ProductError(
-                f"the unfinished run in {self.folder} is another one ({different}): give the same again, or drop it "
-                "with --restart."
-            )
-
     def _clear(self) -> None:
         """Remove all sections; what says whose they are goes first."""
         with writing(self.folder):
@@ -151,21 +146,31 @@ def join(parts: Sequence[Path], folder: Path) -> None:
         folder: output folder of the run, which exists.
 
     Raises:
-        ProductError: the parts were not run with the same inputs and options, or a folder cannot be written.
+        OtherRunError: the parts were not run with the same inputs and options, or differ from what `folder` holds.
+        ProductError: a folder cannot be written.
     """
     root = Path(folder) / FOLDER
-    roots = [path for path in (Path(part) / FOLDER for part in parts) if (path / _IDENTITY).exists()]
-    with reading(root):
-        identities = [json.loads((path / _IDENTITY).read_text(encoding="utf-8")) for path in roots]
-    for other in identities[1:]:
-        if different := differences(identities[0], other):
-            raise ProductError(f"parts of {folder} do not belong together ({different}): begin it anew with --restart.")
+    identities = {path: _identity_in(path) for path in (root, *(Path(part) / FOLDER for part in parts))}
+    if not list(root.glob("*-*-*-*")):
+        identities[root] = None
+    known = [identity for identity in identities.values() if identity is not None]
+    for other in known[1:]:
+        if different := differences(known[0], other):
+            raise OtherRunError(
+                f"parts of {folder} do not belong together ({different}): begin it anew with --restart."
+            )
+    if not known:
+        return
     with writing(root):
         root.mkdir(exist_ok=True)
-        for path in roots:
-            shutil.copyfile(path / _IDENTITY, root / _IDENTITY)
+        if identities[root] is None:
+            for section in root.glob("*-*-*-*"):  # nothing speaks for them
+                shutil.rmtree(section)
+            write_durably(root / _IDENTITY, json.dumps(known[0]))
+        for path in list(identities)[1:]:
             for section in path.glob("*-*-*-*"):
-                os.rename(section, root / section.name)
+                if not (root / section.name).exists():
+                    os.rename(section, root / section.name)
         flush_folder(root)
 
 
@@ -185,6 +190,16 @@ def differences(was: Any, now: Any) -> str:
     found = list(_differences(was, now))
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     return "; ".join(found[:_LISTED]) + more
+
+
+def _identity_in(root: Path) -> Any:
+    """What decides about the bytes of its sections; None where that is not known."""
+    path = root / _IDENTITY
+    with reading(path):
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
 
 
 def _window(path: Path) -> Window:

@@ -15,6 +15,7 @@ from schanger_edge.errors import ProductError
 from schanger_edge.files import replacing
 from schanger_edge.products.exchange import BATCH
 from schanger_edge.products.polygons import LAYER
+from schanger_edge.products.staging import SIDECARS
 from schanger_edge.products.style import add_style
 
 COMMON = "EPSG:4326"
@@ -50,26 +51,27 @@ def merge_polygons(packages: Mapping[str, Path], crs_of: Mapping[str, str | None
     found = {crs for crs in crs_of.values() if crs is not None}
     crs = None if not found else found.copy().pop() if len(found) == 1 else COMMON
     left_out = tuple(name for name in packages if found and crs_of[name] is None)
-    written = None
+    taken = [name for name in packages if name not in left_out]
+    if not taken:
+        target.unlink(missing_ok=True)
+        return Merged(0, crs, left_out)
+    written = 0
     errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
     with replacing(target, ProductError, sqlite3.Error, *errors) as path, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         path.unlink()
-        for name in packages:
-            if name in left_out:
-                continue
+        for name in taken:
             onto = None if crs_of[name] == crs else _onto(str(crs_of[name]), str(crs))
             for fields, wkb, columns in _chunks(packages[name]):
                 pyogrio.raw.write(
                     path, wkb if onto is None else onto(wkb), fields=[FIELD, *fields],
                     field_data=[np.full(len(wkb), name, object), *columns], layer=LAYER, driver="GPKG",
-                    geometry_type="Polygon", crs=crs, append=written is not None,
+                    geometry_type="Polygon", crs=crs, append=path.exists(),
                 )  # fmt: skip
-                written = (written or 0) + len(wkb)
-        if written is None:
-            target.unlink(missing_ok=True)
-            return Merged(0, crs, left_out)
+                written += len(wkb)
         add_style(path, LAYER)
+        for sidecar in SIDECARS:
+            target.with_name(target.name + sidecar).unlink(missing_ok=True)
     return Merged(written, crs, left_out)
 
 

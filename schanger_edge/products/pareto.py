@@ -110,6 +110,7 @@ def _draw_point(axes: Any, point: Point, color: str, rank: int, on_front: bool) 
     axes.annotate(
         point.model, (point.milliseconds, point.f1), xytext=(0, height), textcoords="offset points", ha="center",
         va="center", fontsize=8, color=_INK, arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.8},
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
 
 

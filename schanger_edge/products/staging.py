@@ -16,13 +16,13 @@ from filelock import FileLock, Timeout
 from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
 from rasterio.errors import RasterioError
 
-from schanger_edge.errors import DiskFullError, ProductError
+from schanger_edge.errors import BusyError, DiskFullError, ProductError
 from schanger_edge.products import PRODUCTS, SUMMARY
 
 PREFIX = ".schanger-edge."
 """Of all hidden names in an output folder."""
 _TEMPORARY, _LOCK = f"{PREFIX}new.", f"{PREFIX}lock"
-_SIDECARS = (".aux.xml", ".ovr", "-wal", "-shm", "-journal")
+SIDECARS = (".aux.xml", ".ovr", "-wal", "-shm", "-journal")
 """Files that viewers and SQLite leave beside a product; beside a new product they would be wrong, or damage it."""
 
 _ADVICE = {
@@ -119,7 +119,7 @@ class Staging:
     def _earlier(self, names: list[str]) -> list[str]:
         """What stands in the folder under these names, or as a sidecar of them; the summary first."""
         names = sorted(names, key=lambda name: name != SUMMARY)
-        wanted = dict.fromkeys([*names, *(name + sidecar for name in names for sidecar in _SIDECARS)])
+        wanted = dict.fromkeys([*names, *(name + sidecar for name in names for sidecar in SIDECARS)])
         return [name for name in wanted if os.path.lexists(self.folder / name)]
 
     def _refuse_folders(self, names: Iterable[str]) -> None:
@@ -279,13 +279,13 @@ def locked(path: Path, refusal: str) -> FileLock:
     """A lock, held by this process alone until it ends.
 
     Raises:
-        ProductError: the refusal, where another process holds it.
+        BusyError: the refusal, where another process holds it.
     """
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise ProductError(refusal) from error
+        raise BusyError(refusal) from error
     return lock
 
 

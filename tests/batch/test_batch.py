@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import itertools
 import json
 import logging
 import os
@@ -19,15 +21,16 @@ import pystac
 import pytest
 import rasterio
 from affine import Affine
-from distributed import LocalCluster
+from distributed import LocalCluster, default_client
 from helpers import load_benchmark
 from typer.testing import CliRunner
 
-from schanger_edge import detect
+from schanger_edge import detect, predict
 from schanger_edge.batch import Batch, batch
 from schanger_edge.batch.worker import WarmSession
 from schanger_edge.cli import app
-from schanger_edge.errors import ModelError, ProductError, SchangerError
+from schanger_edge.errors import ModelError, ProductError, SchangerError, StoppedError
+from schanger_edge.products.journal import unfinished
 
 Ground = Callable[..., Any]
 ZONES = {"p0": "EPSG:32631", "p1": "EPSG:32631", "p2": "EPSG:32632"}
@@ -150,7 +153,80 @@ def test_what_is_done_is_left_alone(run: Callable[..., Batch], tmp_path: Path) -
     assert [one.reason for one in changed.outcomes if one.status == "done"] == [
         "run again: after differed from last time", "run again: report.html was missing",
     ]  # fmt: skip
+    detect(tmp_path / "a2.tif", tmp_path / "b2.tif", out / "p2", model=out.parent / "m.onnx", threshold=0.9)
+    (by_hand,) = [one for one in run().outcomes if one.status == "done"]
+    assert (by_hand.id, by_hand.reason) == ("p2", "run again: its results are those of another run")
     assert set(statuses(run(restart=True)).values()) == {"done", "failed"}
+
+
+def test_a_call_that_begins_nothing_costs_nothing(run: Callable[..., Batch]) -> None:
+    run()
+
+    def stop(workers: int, dashboard: str | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(options={"threshold": 0.9}, on_cluster=stop)
+    assert statuses(run()) == {"p0": "kept", "poison": "failed", "p1": "kept", "p2": "kept"}
+
+
+def test_an_unfinished_pair_with_other_options_begins_anew(
+    run: Callable[..., Batch], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(predict, "SECTION", 1)
+        answers = itertools.chain([False], itertools.repeat(True))
+        detect(
+            tmp_path / "a0.tif", tmp_path / "b0.tif", out / "p0", model=model, threshold=0.9, stop=lambda: next(answers)
+        )
+    assert unfinished(out / "p0")
+    result = run()
+    assert statuses(result)["p0"] == "done"
+    single = detect(tmp_path / "a0.tif", tmp_path / "b0.tif", tmp_path / "single", model=model, threads=1)
+    content = load_benchmark("kill_resume").content
+    assert content(out / "p0") == content(single.folder)
+
+
+def test_batches_that_share_a_cluster_keep_their_models_apart(
+    run: Callable[..., Batch], pairs: Path, model: Path, standin: ModuleType, cluster: LocalCluster, tmp_path: Path
+) -> None:
+    standin.integer_model(tmp_path / "other.onnx", radius=1, tile=64, halo=4)
+
+    def second(workers: int, dashboard: str | None) -> None:
+        batch(
+            pairs, tmp_path / "second", model=tmp_path / "other.onnx", threads=1, retries=0,
+            scheduler=cluster.scheduler_address,
+        )  # fmt: skip
+
+    assert statuses(run(on_cluster=second))["p0"] == "done"
+    for folder, own in (("out", model), ("second", tmp_path / "other.onnx")):
+        summary = json.loads((tmp_path / folder / "p0" / "summary.json").read_text())
+        assert summary["model"]["sha256"] == hashlib.sha256(own.read_bytes()).hexdigest()
+
+
+def test_a_list_of_which_nothing_succeeds(run: Callable[..., Batch], tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("before,after,id\nbad.tif,b0.tif,poison\n")
+    result = run(tmp_path / "bad.csv")
+    assert (statuses(result), result.polygons, result.items) == ({"poison": "failed"}, 0, 0)
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == ["results.csv", "results.parquet"]
+
+
+def test_workers_that_differ_do_not_share_a_scene(run: Callable[..., Batch], tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("before,after,id\na0.tif,b0.tif,p0\n")
+
+    def meddle(workers: int, dashboard: str | None) -> None:
+        client = default_client()
+        for cores, address in enumerate(client.nthreads(), 1):
+            client.run(have_cores, cores, workers=[address])
+
+    def undo(workers: int, dashboard: str | None) -> None:
+        default_client().run(have_cores, 1)
+
+    with pytest.raises(SchangerError, match=r"workers that compute alike, and these differ \(ONNX Runtime.*give --thr"):
+        run(tmp_path / "one.csv", split=True, threads=None, on_cluster=meddle)
+    assert not (tmp_path / "out" / "p0").exists()
+    assert statuses(run(tmp_path / "one.csv", split=True, threads=None, on_cluster=undo)) == {"p0": "done"}
 
 
 def test_a_scene_over_two_workers_gives_the_bytes_of_one_run(
@@ -183,6 +259,13 @@ def die_of_p1() -> None:
     worker.detect = deadly  # type: ignore[assignment]
 
 
+def have_cores(count: int) -> None:
+    """On a worker: from now on it has so many."""
+    from schanger_edge.sessions import ort
+
+    ort.available_cores = lambda: count
+
+
 @pytest.mark.parametrize(("failures", "status"), [(3, "done"), (0, "failed")])
 def test_a_worker_that_dies(
     failures: int, status: str, run: Callable[..., Batch], cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
@@ -190,14 +273,12 @@ def test_a_worker_that_dies(
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", failures)
 
     def meddle(workers: int, dashboard: str | None) -> None:
-        from distributed import default_client
-
         default_client().run(die_of_p1)
 
     result = run(on_cluster=meddle)
     assert statuses(result) == {"p0": "done", "poison": "failed", "p1": status, "p2": "done"}
     if failures == 0:
-        assert "the worker died" in str(result.failed[1].reason)
+        assert "1 workers died of it" in str(result.failed[1].reason)
 
 
 def test_pairs_without_a_place_are_left_out_of_the_merged_polygons(

@@ -71,6 +71,11 @@ def test_all_defects_in_one_sentence(folder: Path) -> None:
         assert part in text
 
 
+def test_a_date_that_is_none_is_told_with_its_line(folder: Path) -> None:
+    with pytest.raises(DatasetError, match=r"line 2 has the date 'soon': write it as 2021-06-03\."):
+        listed(folder, "before,after,before_date,after_date\na.tif,b.tif,soon,2021-06-03\n")
+
+
 def test_tables_that_are_none(folder: Path) -> None:
     for text, match in (("before,after\n", "lists no pair"), ("before,aftre\n", "lacks the column after")):
         with pytest.raises(DatasetError, match=match):
