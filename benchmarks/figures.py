@@ -11,12 +11,16 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import figures_of_field
 import figures_of_models
 import figures_of_runs
+import figures_of_speed
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/models.md", "docs/engines.md")
-BLOCKS = {**figures_of_models.BLOCKS, **figures_of_runs.BLOCKS}
+BLOCKS = {
+    **figures_of_models.BLOCKS, **figures_of_runs.BLOCKS, **figures_of_speed.BLOCKS, **figures_of_field.BLOCKS,
+}  # fmt: skip
 BLOCK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 

@@ -36,6 +36,8 @@ def around() -> str:
         [*_memory(), "`benchmarks/memory.py`"],
         [*_scene_speed(), "`benchmarks/scene_speed.py`"],
         [*_kill_resume(), "`benchmarks/kill_resume.py`"],
+        [*_registration(), "`benchmarks/registration.py`"],
+        [*_false_alarms(), "`benchmarks/registration.py`"],
         [
             "bytes read from the two files against their size: how often a block is decoded; tiled and strips, same "
             "grid and turned",
@@ -48,7 +50,7 @@ def around() -> str:
             "`tests/test_predict.py`",
         ],
     ]
-    where = machines("overhead", "memory", "scene_speed", "kill_resume")
+    where = machines("overhead", "memory", "scene_speed", "kill_resume", "registration")
     intro = f"Around the network, with a small stand-in network on {where}:"
     return f"{paragraph(intro)}\n\n{table(['what', 'figure', 'method'], rows)}"
 
@@ -107,6 +109,36 @@ def _kill_resume() -> tuple[str, str]:
     )
     differing, again = len(found["differing"]), len(found["computed_again"])
     return what, (f"{differing or 'no'} maps that differ by a byte, {again or 'no'} finished sections computed again")
+
+
+def _registration() -> tuple[str, str]:
+    found = result("registration")
+    each = {"rendered, other seasons": found["synthetic"], **found["real"]}
+    told = [
+        f"{name} {fixed(own['largest'], 2)} (n {own['n']}"
+        + (f", {own['rough']['n']} more have no common offset and are called rough)" if own["rough"]["n"] else ")")
+        for name, own in each.items()
+    ]
+    unrelated = found["unrelated"].values()
+    invented = sum(own["invented"] for own in unrelated)
+    return (
+        "largest error of imposed offsets between the dates, pixels; and offsets invented between images of different "
+        f"ground (n {sum(own['n'] for own in unrelated)})",
+        f"{'; '.join(told)}; {invented or 'none'} invented",
+    )
+
+
+def _false_alarms() -> tuple[str, str]:
+    rows = result("registration")["alarms"]["rows"]
+    told = []
+    for row in rows:
+        if not row["align"] and any(row["imposed"]):
+            aligned = next(one for one in rows if one["align"] and one["imposed"] == row["imposed"])
+            offset = fixed((row["imposed"][0] ** 2 + row["imposed"][1] ** 2) ** 0.5, 1)
+            told.append(f"{offset} px: {percent(row['f1'])}, {percent(aligned['f1'])}")
+    still = next(row for row in rows if not any(row["imposed"]))
+    what = f"F1 on rendered scenes that lie apart, without and with `--align` ({percent(still['f1'])} where they don't)"
+    return what, "; ".join(told)
 
 
 QUIET = 0.5  # load average above which shares of the floor mean little

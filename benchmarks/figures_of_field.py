@@ -1,0 +1,84 @@
+"""A block of figures on work without anybody watching, as those of `figures_of_models.py`: watch, batch, 64-bit Arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from figure_text import fixed, machines, paragraph, percent, result, table
+
+
+def field() -> str:
+    """What a watched folder, a list of pairs and another processor were put through, and what came of it."""
+    rows = [
+        [*_storm(), "`benchmarks/watch_storm.py`"],
+        [*_killed_worker(), "`benchmarks/batch.py`"],
+        [*_divided_scene(), "`benchmarks/batch.py`"],
+        [*_overhead(), "`benchmarks/batch.py`"],
+        [*_arm64(), "`jetson/emulated_arm64.sh`"],
+    ]
+    intro = f"With nobody watching, on {machines('watch_storm', 'batch')}:"
+    return f"{paragraph(intro)}\n\n{table(['what', 'figure', 'method'], rows)}"
+
+
+def _storm() -> tuple[str, str]:
+    found = result("watch_storm")
+    what = (
+        f"`watch`: {found['files']} small files in bursts, {found['written_in_pieces']} written in pieces, "
+        f"{found['copies']} copies, {found['bad']} damaged; SIGKILL {found['kills']} times, the disk full for "
+        f"{fixed(found['full_disk_seconds'])} s"
+    )
+    wrong = sum(len(found[fault]) for fault in FAULTS)
+    without_reason = len(found["bad_without_reason"])
+    return what, (
+        f"{found['pairs']} pairs published once each with the bytes of `run`, {wrong or 'none'} otherwise; "
+        f"{without_reason or 'no'} damaged file without its reason"
+    )
+
+
+FAULTS = ("missing", "published_twice", "published_again", "differing_from_run", "unexpected")
+
+
+def _killed_worker() -> tuple[str, str]:
+    found = result("batch")["kill"]
+    what = (
+        f"`batch`: {found['pairs']} pairs, one of them damaged, over {found['workers']} workers, "
+        f"{found['killed_workers']} of them killed midway"
+    )
+    reported = len(found["reported"])
+    return what, f"{found['equal']} pairs equal to single runs, to the byte; {reported} reported with its reason"
+
+
+def _divided_scene() -> tuple[str, str]:
+    found = result("batch")["split"]
+    what = (
+        f"`batch --split`: a scene of {fixed(found['megapixels'])} megapixels over {found['workers']} workers, network "
+        f"{found['model'].removesuffix('.onnx')}"
+    )
+    differing = ", ".join(found["differing"]) or "nothing"
+    faster, twice = fixed(found["seconds_whole"] / found["seconds_split"], 2), percent(found["computed_twice"])
+    return what, f"{differing} differs from `run`; {faster} x as fast, {twice} % computed twice"
+
+
+def _overhead() -> tuple[str, str]:
+    found = result("batch")["overhead"]
+    seconds = found["seconds"]
+    what = (
+        f"`batch` of {found['pairs']} pairs of {found['side']} x {found['side']} with the stand-in network, against a "
+        "loop with a warm session"
+    )
+    shares = {way: fixed(seconds[way] / seconds["loop"], 2) for way in ("one_worker", "two_workers", "commands")}
+    return what, (
+        f"one worker {shares['one_worker']} x its time, two {shares['two_workers']} x; `run` commands "
+        f"{shares['commands']} x"
+    )
+
+
+def _arm64() -> tuple[str, str]:
+    found = result("arm64")
+    what = (
+        f"the wheel and all it needs installed on emulated 64-bit Arm, the demo with a pair of {found['side']} pixels"
+    )
+    return what, f"F1 {percent(found['f1'])}" if found["passed"] else f"failed at {found['failed_at']}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"field": field}
