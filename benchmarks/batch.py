@@ -13,7 +13,6 @@ The network is the timing stand-in unless `--model` gives another. Each case is 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
@@ -24,10 +23,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import psutil
+from kill_resume import content
 
 from schanger_edge import detect
 from schanger_edge.batch import Batch, batch
@@ -80,7 +79,6 @@ def kill(pairs: Files, model: Path, folder: Path) -> dict[str, Any]:
     listed = write_list(folder / "killed.csv", [*pairs, (damaged, pairs[0][1])])
     result = run_batch(listed, folder / "killed", model, kill_after=max(len(pairs) // 3, 1))
     run_singly(pairs, folder / "single", model)
-    content = _kill_resume().content
     equal = [
         name for name in (f"p{number:03d}" for number in range(len(pairs)))
         if content(folder / "killed" / name) == content(folder / "single" / name)
@@ -96,7 +94,7 @@ def split(before: Path, after: Path, model: Path, folder: Path) -> dict[str, Any
     took = time.perf_counter() - began
     began = time.perf_counter()
     run_singly([(before, after)], folder / "whole", model)
-    whole, divided = (_kill_resume().content(folder / kind / "p000") for kind in ("whole", "split"))
+    whole, divided = (content(folder / kind / "p000") for kind in ("whole", "split"))
     summary = json.loads((folder / "whole" / "p000" / "summary.json").read_text())
     return {
         "megapixels": round(summary["pixels"]["total"] / 1e6, 1), "workers": 2,
@@ -156,16 +154,6 @@ def render(folder: Path, count: int, side: int) -> Files:
         for seed in range(count)
     ]
     return [(scene.before, scene.after) for scene in made]
-
-
-def _kill_resume() -> ModuleType:
-    path = Path(__file__).with_name("kill_resume.py")
-    spec = importlib.util.spec_from_file_location("benchmark_kill_resume", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def main() -> None:

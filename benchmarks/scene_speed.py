@@ -82,7 +82,7 @@ class WaitingSession:
 
 
 class NullSink:
-    """See `predict.Sink`: drops all but the edges that are asked for."""
+    """See `sink.Sink`: drops all but the edges that are asked for."""
 
     def __init__(self) -> None:
         self._section: Window | None = None

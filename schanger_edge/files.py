@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from schanger_edge.errors import SchangerError
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal digest of a file that fits into memory."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.grid import Window
+from schanger_edge.sink import Sink
 from schanger_edge.tiling import Section
 
 
@@ -64,18 +64,6 @@ def _lowest_strip(section: Section) -> Section:
     return dataclasses.replace(strip, left=left)
 
 
-class _Sink(Protocol):
-    """See `predict.Sink`."""
-
-    def begin(self, section: Window) -> None: ...
-
-    def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None: ...
-
-    def end(self, edges: Mapping[str, NDArray[np.float32]]) -> None: ...
-
-    def edge(self, section: Window, name: str) -> NDArray[np.float32] | None: ...
-
-
 class ContextSink:
     """Passes all but the sections of the context on to another sink; of those it keeps the edges alone, in memory.
 
@@ -87,7 +75,7 @@ class ContextSink:
         context: the sections that another part has.
     """
 
-    def __init__(self, sink: _Sink, context: Sequence[Section]) -> None:
+    def __init__(self, sink: Sink, context: Sequence[Section]) -> None:
         self._sink = sink
         self._context = {section.window for section in context}
         self._end = context[0].window.row_end

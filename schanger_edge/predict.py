@@ -10,8 +10,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from schanger_edge.pipeline import Background, Prefetch
 from schanger_edge.scene import Pair, PairTile, RowReader
 from schanger_edge.sessions import Session
 from schanger_edge.sessions.account import batch_taken
+from schanger_edge.sink import Sink
 from schanger_edge.tiling import Section, Tile, TilePlan, blend_of, fill_invalid, pad_to_tile
 
 AHEAD = 2  # batches read ahead of inference, and batches waiting to be written, at least
@@ -35,26 +35,6 @@ _WHOLE = Part(0, 1)
 
 
 _Result = Callable[[], NDArray[np.float32]]
-
-
-class Sink(Protocol):
-    """What takes the results, section by section: see `products.rasters.RasterSink`."""
-
-    def begin(self, section: Window) -> None:
-        """What follows lies in this window."""
-        ...
-
-    def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
-        """Take one tile's owned pixels (h, w); probability is None where no pixel is valid."""
-        ...
-
-    def end(self, edges: Mapping[str, NDArray[np.float32]]) -> None:
-        """All pixels of the section have been taken; `edges` is what its neighbours will ask for."""
-        ...
-
-    def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
-        """An edge that a section left, now or in an earlier run; None if it left none. Asked once, by a neighbour."""
-        ...
 
 
 @dataclasses.dataclass

@@ -70,7 +70,7 @@ def _check_size(grid: Grid, label: Sample) -> None:
 
 
 class _WholeImage:
-    """A sink (see `predict.Sink`) that keeps probability and validity (H, W) of one image."""
+    """A sink (see `sink.Sink`) that keeps probability and validity (H, W) of one image."""
 
     def __init__(self, grid: Grid) -> None:
         self._window = grid.window

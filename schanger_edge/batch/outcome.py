@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any
 from schanger_edge._version import __version__
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.errors import ProductError
-from schanger_edge.files import replacing
+from schanger_edge.files import replacing, sha256_of
 from schanger_edge.products import STANDARD, SUMMARY
 from schanger_edge.products.staging import PREFIX
 from schanger_edge.scene.remote import is_plain, public_name
@@ -92,7 +91,8 @@ def identity(pair: ListedPair, model: str, options: Mapping[str, Any]) -> dict[s
 def write_record(folder: Path, known_by: Mapping[str, Any], outcome: Outcome) -> None:
     """Say in the folder of a pair that its results are complete."""
     with replacing(folder / RECORD, ProductError) as path:
-        content = {"identity": dict(known_by), "outcome": dataclasses.asdict(outcome), "summary": _summary(folder)}
+        summary = sha256_of(folder / SUMMARY)
+        content = {"identity": dict(known_by), "outcome": dataclasses.asdict(outcome), "summary": summary}
         path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
@@ -110,7 +110,7 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
     lost = [name for name in STANDARD if not (folder / name).is_file()]
     if lost:
         return None, f"run again: {', '.join(lost)} was missing"
-    if summary != _summary(folder):
+    if summary != sha256_of(folder / SUMMARY):  # it tells when they were made
         return None, "run again: its results are those of another run"
     differing = [name for name in dict.fromkeys([*was, *known_by]) if _text(was.get(name)) != _text(known_by.get(name))]
     if differing:
@@ -128,11 +128,6 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """summary.json of a folder."""
     content: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     return content
-
-
-def _summary(folder: Path) -> str:
-    """By which results are known: it tells when they were made."""
-    return hashlib.sha256((folder / SUMMARY).read_bytes()).hexdigest()
 
 
 def _text(value: Any) -> str:

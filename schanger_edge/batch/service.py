@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import shutil
 import time
@@ -21,6 +20,7 @@ from schanger_edge.batch.queue import Queue
 from schanger_edge.batch.worker import PARTS, WarmSession, Work, prepare
 from schanger_edge.bundled import model_path
 from schanger_edge.errors import SchangerError, require
+from schanger_edge.files import sha256_of
 from schanger_edge.products import POLYGONS, STAC_ITEM, SUMMARY
 from schanger_edge.products.collection import write_collection
 from schanger_edge.products.journal import FOLDER
@@ -115,7 +115,7 @@ def batch(
     listed = read_pairs(Path(pairs), _RESERVED)
     if model is not None:  # workers of other machines don't start in this folder; a bundled name is the same to all
         model = os.path.abspath(model) if os.path.exists(model) else str(model)
-    sha256 = _sha256(model_path(model))
+    sha256 = sha256_of(model_path(model))
     size = None if scheduler else local_size(workers, threads, device)
     folder = Path(output).absolute()
     with _held(folder):
@@ -266,7 +266,3 @@ def _sum_up(folder: Path, outcomes: tuple[Outcome, ...]) -> Batch:
             "images are not known; the list may have the columns before_date and after_date."
         )
     return Batch(folder, outcomes, merged.polygons, merged.crs, len(items), tuple(notes))
-
-
-def _sha256(model: Path) -> str:
-    return hashlib.sha256(model.read_bytes()).hexdigest()

@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from schanger_edge.cli import each_run
 from schanger_edge.cli.app import INTERRUPTED, app, err, out
-from schanger_edge.cli.engines import BindingOption
-from schanger_edge.cli.parsing import parse_bands, parse_nodata, parse_stretch
 from schanger_edge.cli.printing import progress_bars
-from schanger_edge.cli.run import FormatOption, GridOption
+from schanger_edge.cli.run import GridOption
 from schanger_edge.errors import SchangerError, require
 
 if TYPE_CHECKING:
     from schanger_edge.batch import Batch, Outcome
 
-_cluster, _run, _engine = (
-    partial(typer.Option, rich_help_panel=title)
-    for title in ("Who does the work", "Each run, see `run --help`", "Engine")
-)
+_cluster, _engine = (partial(typer.Option, rich_help_panel=title) for title in ("Who does the work", "Engine"))
 FAILED = 1
 """Exit code: pairs were given up."""
 
@@ -48,26 +44,26 @@ def batch(
         bool, _cluster("--split", help="Divide each scene over all workers: for few and large ones.")
     ] = False,
     restart: Annotated[bool, _cluster("--restart", help="Forget what earlier calls have done.")] = False,
-    model: Annotated[str | None, _engine(help="An .onnx file or a bundled model's name.")] = None,
-    device: Annotated[str, _engine(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto.")] = "auto",
-    cuda: Annotated[BindingOption | None, _engine(help="Package that reaches CUDA (what is installed).")] = None,
+    model: each_run.Model = None,
+    device: each_run.Device = "auto",
+    cuda: each_run.Cuda = None,
     threads: Annotated[int | None, _engine(help="CPU threads of each worker (an even share of the cores).")] = None,
     tiles: Annotated[
         int | None, _engine("--batch", help="Tiles per inference (what the engine is fastest at).")
     ] = None,
-    threshold: Annotated[float | None, _run(help="Change where probability is greater (the model's own).")] = None,
-    grid: Annotated[GridOption, _run(help="Whose grid the products take.")] = GridOption.before,
-    gsd: Annotated[float | None, _run(help="Resample to this many metres per pixel on reading.")] = None,
-    bands: Annotated[str | None, _run(help="Bands of red, green, blue, such as 1,2,3.")] = None,
-    nodata: Annotated[str, _run(help="auto, none or a value.")] = "auto",
-    stretch: Annotated[str, _run(help="percentiles, none, or MIN,MAX.")] = "percentiles",
-    match: Annotated[bool, _run("--match", help="Match the after image's histograms to the before image's.")] = False,
-    max_offset: Annotated[float, _run(help="Warn where the dates lie more pixels apart; inf does not look.")] = 2.0,
-    align: Annotated[bool, _run("--align", help="Take the offset between the dates away.")] = False,
-    min_area: Annotated[float, _run(help="Leave out smaller polygons, square metres.")] = 0.0,
-    simplify: Annotated[float, _run(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
-    fill_holes: Annotated[float, _run(help="Fill smaller holes in polygons, square metres.")] = 0.0,
-    also: Annotated[list[FormatOption] | None, _run(help="A further format of the polygons; may be repeated.")] = None,
+    threshold: each_run.Threshold = None,
+    grid: each_run.Grid = GridOption.before,
+    gsd: each_run.Gsd = None,
+    bands: each_run.Bands = None,
+    nodata: each_run.Nodata = "auto",
+    stretch: each_run.Stretch = "percentiles",
+    match: each_run.Match = False,
+    max_offset: each_run.MaxOffset = 2.0,
+    align: each_run.Align = False,
+    min_area: each_run.MinArea = 0.0,
+    simplify: each_run.Simplify = 0.0,
+    fill_holes: each_run.FillHoles = 0.0,
+    also: each_run.Also = None,
 ) -> None:
     """Run a list of pairs over the processes of this machine, or over a Dask cluster.
 
@@ -76,12 +72,10 @@ def batch(
     require("distributed", "station")
     from schanger_edge.batch import batch as batch_tool
 
-    options = {
-        "threshold": threshold, "batch": tiles, "grid": grid.value, "gsd": gsd, "bands": parse_bands(bands),
-        "nodata": parse_nodata(nodata), "stretch": parse_stretch(stretch), "match": match, "max_offset": max_offset,
-        "align": align, "min_area": min_area, "simplify": simplify, "fill_holes": fill_holes,
-        "also": [form.value for form in also or ()],
-    }  # fmt: skip
+    options = each_run.detection(
+        threshold=threshold, batch=tiles, grid=grid, gsd=gsd, bands=bands, nodata=nodata, stretch=stretch, match=match,
+        max_offset=max_offset, align=align, min_area=min_area, simplify=simplify, fill_holes=fill_holes, also=also,
+    )  # fmt: skip
     done = 0
     try:
         with progress_bars() as bars:

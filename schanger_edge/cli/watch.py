@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from schanger_edge.cli import each_run
 from schanger_edge.cli.app import INTERRUPTED, app, err, out
-from schanger_edge.cli.engines import BindingOption
-from schanger_edge.cli.parsing import parse_bands, parse_nodata, parse_seconds, parse_size, parse_stretch
-from schanger_edge.cli.run import FormatOption, GridOption
+from schanger_edge.cli.parsing import parse_seconds, parse_size
+from schanger_edge.cli.run import GridOption
 
 if TYPE_CHECKING:
     from schanger_edge.watch import Status, Wakeup
 
-_pairing, _service, _hook, _run, _engine = (
+_pairing, _service, _hook, _engine = (
     partial(typer.Option, rich_help_panel=title)
-    for title in ("Which scenes are compared", "Service", "Who is told", "Each run, see `run --help`", "Engine")
+    for title in ("Which scenes are compared", "Service", "Who is told", "Engine")
 )
 
 
@@ -61,34 +61,32 @@ def watch(
     ] = None,
     hook_timeout: Annotated[str, _hook(help="The hook is killed after so long.")] = "60s",
     metrics: Annotated[Path | None, _hook(help="File (.prom) for Prometheus' textfile collector.")] = None,
-    model: Annotated[str | None, _engine(help="An .onnx file or a bundled model's name.")] = None,
-    device: Annotated[str, _engine(help="cpu, cuda (TensorRT), cuda:onnxruntime, or auto.")] = "auto",
-    cuda: Annotated[BindingOption | None, _engine(help="Package that reaches CUDA (what is installed).")] = None,
+    model: each_run.Model = None,
+    device: each_run.Device = "auto",
+    cuda: each_run.Cuda = None,
     threads: Annotated[int | None, _engine(help="CPU threads (all).")] = None,
     batch: Annotated[int | None, _engine(help="Tiles per inference (what the engine is fastest at).")] = None,
-    threshold: Annotated[float | None, _run(help="Change where probability is greater (the model's own).")] = None,
-    grid: Annotated[GridOption, _run(help="Whose grid the products take.")] = GridOption.before,
-    gsd: Annotated[float | None, _run(help="Resample to this many metres per pixel on reading.")] = None,
-    bands: Annotated[str | None, _run(help="Bands of red, green, blue, such as 1,2,3.")] = None,
-    nodata: Annotated[str, _run(help="auto, none or a value.")] = "auto",
-    stretch: Annotated[str, _run(help="percentiles, none, or MIN,MAX.")] = "percentiles",
-    match: Annotated[bool, _run("--match", help="Match the later image's histograms to the earlier one's.")] = False,
-    align: Annotated[bool, _run("--align", help="Take the offset between the dates away.")] = False,
-    min_area: Annotated[float, _run(help="Leave out smaller polygons, square metres.")] = 0.0,
-    simplify: Annotated[float, _run(help="Drop corners of polygons: metres an outline may move.")] = 0.0,
-    fill_holes: Annotated[float, _run(help="Fill smaller holes in polygons, square metres.")] = 0.0,
-    also: Annotated[list[FormatOption] | None, _run(help="A further format of the polygons; may be repeated.")] = None,
+    threshold: each_run.Threshold = None,
+    grid: each_run.Grid = GridOption.before,
+    gsd: each_run.Gsd = None,
+    bands: each_run.Bands = None,
+    nodata: each_run.Nodata = "auto",
+    stretch: each_run.Stretch = "percentiles",
+    match: each_run.Match = False,
+    align: each_run.Align = False,
+    min_area: each_run.MinArea = 0.0,
+    simplify: each_run.Simplify = 0.0,
+    fill_holes: each_run.FillHoles = 0.0,
+    also: each_run.Also = None,
 ) -> None:
     """Run each scene that arrives against the newest earlier one of its place."""
     from schanger_edge.watch import Settings, Wakeup
     from schanger_edge.watch import watch as watch_tool
 
-    detection = {
-        "threshold": threshold, "batch": batch, "grid": grid.value, "gsd": gsd, "bands": parse_bands(bands),
-        "nodata": parse_nodata(nodata), "stretch": parse_stretch(stretch), "match": match, "align": align,
-        "min_area": min_area, "simplify": simplify, "fill_holes": fill_holes,
-        "also": [form.value for form in also or ()],
-    }  # fmt: skip
+    detection = each_run.detection(
+        threshold=threshold, batch=batch, grid=grid, gsd=gsd, bands=bands, nodata=nodata, stretch=stretch, match=match,
+        align=align, min_area=min_area, simplify=simplify, fill_holes=fill_holes, also=also,
+    )  # fmt: skip
     settings = Settings(
         inbox=inbox, output=output, pair_by=pair_by.value, name_pattern=name_pattern, min_overlap=min_overlap,
         settle=parse_seconds(settle, "--settle"), keep=keep,

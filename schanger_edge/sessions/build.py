@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from schanger_edge import bundled
 from schanger_edge._version import __version__
 from schanger_edge.errors import ModelError, SessionError
-from schanger_edge.files import replacing
+from schanger_edge.files import replacing, sha256_of
 from schanger_edge.model_card import ModelCard
 from schanger_edge.sessions import gpu, plans
 from schanger_edge.sessions.builder import OBEY, Batches, Progress, Recipe, build_plan
@@ -93,7 +92,7 @@ def build(
     target = target_here(trt, capabilities, binding)
     choice = choose_source(model, card, trt)
     wanted = PlanCard(
-        model.name, sha256, _sha256(choice.source), card, target, "strong" if trt.strong else "weak", choice.flags,
+        model.name, sha256, sha256_of(choice.source), card, target, "strong" if trt.strong else "weak", choice.flags,
         batches or Batches(), workspace and workspace * MEGABYTE, level, producer=f"schanger-edge {__version__}",
     )  # fmt: skip
     path = plan or plans.engine_cache() / wanted.file_name
@@ -127,7 +126,7 @@ def find_built(model: Path, trt: Flavour, here: Target) -> Built | None:
     """
     card, sha256 = read_card(model)
     choice = choose_source(model, card, trt)
-    wanted = sha256, _sha256(choice.source), choice.flags
+    wanted = sha256, sha256_of(choice.source), choice.flags
     fitting = []
     for plan in plans.cached_plans():
         try:
@@ -252,10 +251,6 @@ def _read_timings(path: Path | None, trt: Flavour) -> bytes | None:
         return b""
     except OSError as error:
         raise SessionError(f"timing cache {path} cannot be read ({error.strerror}): give a file.") from error
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _number(capability: str) -> float:

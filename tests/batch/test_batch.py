@@ -22,7 +22,7 @@ import pytest
 import rasterio
 from affine import Affine
 from distributed import LocalCluster, default_client
-from helpers import load_benchmark
+from helpers import ROOT, load_benchmark
 from typer.testing import CliRunner
 
 from schanger_edge import detect, predict
@@ -343,7 +343,10 @@ def test_each_local_worker_takes_one_gpu(
 
 
 @pytest.mark.slow
-def test_forty_pairs_a_killed_worker_and_a_damaged_file(model: Path, tmp_path: Path) -> None:
+def test_forty_pairs_a_killed_worker_and_a_damaged_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     benchmark = load_benchmark("batch")
     found = benchmark.kill(benchmark.render(tmp_path, 39, 150), model, tmp_path)
     assert (found["pairs"], found["equal"]) == (40, 39)
