@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from common import save
 
-from schanger_edge.model_card import Normalization, Statistics
-from schanger_edge.scene.layouts import pair_files
-from schanger_edge.scene.protocol import score
-from schanger_edge.scene.samples import LabelRule
+from schanger_edge.datasets.layouts import pair_files
+from schanger_edge.datasets.samples import LabelRule
+from schanger_edge.evaluation.protocol import score
+from schanger_edge.model.card import Normalization, Statistics
 from schanger_export.checkpoints import load_network
 from schanger_export.options import Options
 from schanger_export.train import Progress, train

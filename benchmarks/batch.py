@@ -30,10 +30,10 @@ from kill_resume import content
 
 from schanger_edge import detect
 from schanger_edge.batch import Batch, batch
-from schanger_edge.part import Part
-from schanger_edge.predict import COLUMN, SECTION
+from schanger_edge.run.predict import COLUMN, SECTION
 from schanger_edge.sessions import open_session
-from schanger_edge.tiling import TilePlan, blend_of
+from schanger_edge.tiling.partition import Part
+from schanger_edge.tiling.plan import TilePlan, blend_of
 
 Files = Sequence[tuple[Path, Path]]
 

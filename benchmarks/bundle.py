@@ -1,7 +1,7 @@
 """Make a bundled model: export a checkpoint, score it, put the scores into its card, and keep its weights beside it.
 
 `python benchmarks/bundle.py RUN/last.pth schanger-small --dataset TEXT --score levir/val=ROOT:val ...` writes
-schanger_edge/models/NAME.onnx and, to train on from, export/schanger_export/bundled/NAME.pth. Scores go by the official
+schanger_edge/model/NAME.onnx and, to train on from, export/schanger_export/bundled/NAME.pth. Scores go by the official
 protocol (`schanger-edge evaluate`) on the folders given; the same figures are written to benchmarks/results/.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from common import official_scores, save
 
-from schanger_edge.bundled import FOLDER
+from schanger_edge.model.bundled import FOLDER
 from schanger_export.cards import compose_card
 from schanger_export.checkpoints import load_network, read_card, save_checkpoint, weights_sha256
 from schanger_export.to_onnx import export_model

@@ -1,7 +1,7 @@
 """Make the bundled INT8 model of a bundled FP32 model: calibrate, score, put name and scores into its card.
 
 `python benchmarks/bundle_int8.py schanger-small --calibrate SOURCE ... --score levir/val=ROOT:val ...` writes
-schanger_edge/models/NAME-int8.onnx; the report of the calibration and the scores of both go to benchmarks/results/.
+schanger_edge/model/NAME-int8.onnx; the report of the calibration and the scores of both go to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 from common import RESULTS, official_scores, save
 
-from schanger_edge.bundled import FOLDER, model_path
+from schanger_edge.model.bundled import FOLDER, model_path
 from schanger_edge.sessions.ort import read_card
 from schanger_export.calibrate import calibrate
 from schanger_export.graph import write_card

@@ -20,7 +20,7 @@ import rasterio
 from rasterio.windows import Window
 
 import schanger_edge
-from schanger_edge import board
+from schanger_edge.host import board
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -41,7 +41,7 @@ def environment() -> dict[str, Any]:
 
 _PEAK = """
 import atexit, pathlib
-from schanger_edge import board
+from schanger_edge.host import board
 atexit.register(lambda: pathlib.Path(TOLD).write_text(str(board.peak_memory(pathlib.Path("/")))))
 from schanger_edge.cli import main
 main()
@@ -70,7 +70,7 @@ def official_scores(data: Sequence[str], model: Path) -> dict[str, dict[str, flo
     for text in data:
         name, place = text.split("=", 1)
         root, split = place.rsplit(":", 1)
-        result = schanger_edge.evaluate(root, split=split, model=model)
+        result = schanger_edge.evaluation.evaluate(root, split=split, model=model)
         keys = ("f1", "precision", "recall", "iou")
         counts = result.counts
         share = (counts.true_positive + counts.false_negative) / counts.total

@@ -75,7 +75,7 @@ def write_models(size: Any, folder: Path) -> None:
     import torch
     from cpu_variants import padded_network, write
 
-    from schanger_edge.bundled import model_path
+    from schanger_edge.model.bundled import model_path
     from schanger_edge.sessions.ort import read_card
     from schanger_export.allocator import keep_large_blocks
     from schanger_export.checkpoints import load_network
@@ -106,7 +106,7 @@ def _tiles() -> dict[str, Any]:
 def _torch(folder: Path, variant: dict[str, Any], threads: int) -> Callable[[], Any]:
     import torch
 
-    from schanger_edge.bundled import model_path
+    from schanger_edge.model.bundled import model_path
     from schanger_edge.sessions.ort import read_card
     from schanger_export.to_onnx import ProbabilityModule
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from schanger_edge.model_card import ModelCard
+from schanger_edge.model.card import ModelCard
 from schanger_export import to_onnx
 from schanger_export.network import LFEM, SCAM, STAGES, WIDTHS, ConvBNAct, SChanger, Size, TemporalFusion, _upsample
 

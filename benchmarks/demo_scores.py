@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common import save
 
-from schanger_edge.demo import SEED, SIDE, demo
+from schanger_edge.evaluation.demo import SEED, SIDE, demo
 
 
 def main() -> None:

@@ -28,9 +28,9 @@ from schanger_edge.products.journal import unfinished
 
 def worker(before: str, after: str, output: str, model: str, log: str) -> None:
     """One process: resume, and log what is begun and what is finished."""
-    predict = importlib.import_module("schanger_edge.predict")
+    predict = importlib.import_module("schanger_edge.run.predict")
     journal = importlib.import_module("schanger_edge.products.journal").Journal
-    detect = importlib.import_module("schanger_edge.detect").detect
+    detect = importlib.import_module("schanger_edge.run.detect").detect
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, b"start\n")
     submit, adding = predict._submit, journal.adding

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from common import save
 
-from schanger_edge.grid import Window
-from schanger_edge.model_card import Normalization, Statistics
-from schanger_edge.scene.layouts import pair_files
-from schanger_edge.scene.protocol import score
-from schanger_edge.scene.samples import LabelRule, Sample
+from schanger_edge.datasets.layouts import pair_files
+from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.evaluation.protocol import score
+from schanger_edge.geo.grid import Window
+from schanger_edge.model.card import Normalization, Statistics
 from schanger_export.checkpoints import load_network
 from schanger_export.options import Options
 from schanger_export.train import Progress, train

@@ -24,13 +24,13 @@ from common import repeat_scene, save
 from rasterio.windows import Window
 from standin import timing_model
 
-from schanger_edge.predict import predict
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
+from schanger_edge.run.predict import predict
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 from schanger_edge.synthetic import write_pair
-from schanger_edge.tiling import TilePlan
+from schanger_edge.tiling.plan import TilePlan
 
 TILE, HALO, BATCH = 256, 16, 8
 CREATION = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1, "predictor": 2}

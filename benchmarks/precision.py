@@ -21,14 +21,14 @@ import onnx
 from common import save
 from onnx import numpy_helper
 
-from schanger_edge.agreement import Agreement
-from schanger_edge.bundled import model_path
-from schanger_edge.scene.layouts import pair_files
-from schanger_edge.scene.protocol import predicted_tiles
-from schanger_edge.scene.samples import LabelRule
-from schanger_edge.scene.tile_pool import parse_source
+from schanger_edge.datasets.draw import TileSet, draw_tiles
+from schanger_edge.datasets.layouts import pair_files
+from schanger_edge.datasets.samples import LabelRule
+from schanger_edge.datasets.tile_pool import parse_source
+from schanger_edge.evaluation.agreement import Agreement
+from schanger_edge.evaluation.protocol import predicted_tiles
+from schanger_edge.model.bundled import model_path
 from schanger_edge.sessions import open_session
-from schanger_edge.tile_draw import TileSet, draw_tiles
 from schanger_export.calibrate import calibrate
 from schanger_export.convert import SEED, convert
 from schanger_export.graph import read_model

@@ -27,11 +27,11 @@ from affine import Affine
 from common import save
 
 from schanger_edge import detect
-from schanger_edge.demo import score
+from schanger_edge.evaluation.demo import score
+from schanger_edge.evaluation.scores import Counts
+from schanger_edge.registration.offset import Registration, estimate_offset
 from schanger_edge.scene import open_pair
-from schanger_edge.scene.offset import Registration, estimate_offset
 from schanger_edge.scene.opening import open_dataset
-from schanger_edge.scores import Counts
 from schanger_edge.synthetic import write_pair
 
 OFFSETS = ((0.3, -0.4), (1.5, 2.25), (7.7, -3.2), (25.0, 10.0))

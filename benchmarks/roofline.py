@@ -40,7 +40,7 @@ from common import save
 from datasheets import DATASHEETS, Datasheet
 from graph_costs import Cost, Graph, fused, layers
 
-from schanger_edge.bundled import model_path
+from schanger_edge.model.bundled import model_path
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.ort import available_cores
 from schanger_export.cards import converted_card

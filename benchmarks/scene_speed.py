@@ -33,21 +33,21 @@ from common import repeat_scene, save
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from schanger_edge.blending import Blender
-from schanger_edge.bundled import model_path
-from schanger_edge.detect import READ_THREADS
-from schanger_edge.grid import Window
-from schanger_edge.predict import COLUMN, SECTION, predict
+from schanger_edge.geo.grid import Window
+from schanger_edge.model.bundled import model_path
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.thumbnail import Thumbnail
+from schanger_edge.run.detect import READ_THREADS
+from schanger_edge.run.predict import COLUMN, SECTION, predict
+from schanger_edge.run.stages import Laps, begin_report, make_maps, make_polygons, make_preview
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.sessions.ort import read_card
-from schanger_edge.stages import Laps, begin_report, make_maps, make_polygons, make_preview
 from schanger_edge.synthetic import write_pair
 from schanger_edge.synthetic.files import Dtype, SyntheticPair
-from schanger_edge.tiling import TilePlan, blend_of
+from schanger_edge.tiling.blending import Blender
+from schanger_edge.tiling.plan import TilePlan, blend_of
 
 BATCH = 8
 OTHER_CRS = "EPSG:32632"

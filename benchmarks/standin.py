@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from schanger_edge.model_card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard, Normalization, Statistics
+from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard, Normalization, Statistics
 
 CHANNELS = 6  # red, green, blue of both dates
 GRAY = Statistics(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))

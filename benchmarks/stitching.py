@@ -10,9 +10,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.sessions import Session
-from schanger_edge.tiling import TilePlan, axis_spans, pad_to_tile
+from schanger_edge.tiling.plan import TilePlan, axis_spans, pad_to_tile
 
 
 @dataclasses.dataclass(frozen=True)

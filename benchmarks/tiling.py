@@ -34,15 +34,15 @@ from common import save
 from numpy.typing import NDArray
 from stitching import Inference, Scene, blend, jumps, keep_cores
 
-from schanger_edge.grid import Window
-from schanger_edge.model_card import ModelCard
+from schanger_edge.datasets.layouts import pair_files
+from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.evaluation.scores import Counts
+from schanger_edge.geo.grid import Window
+from schanger_edge.model.card import ModelCard
 from schanger_edge.scene import open_pair
-from schanger_edge.scene.layouts import pair_files
-from schanger_edge.scene.samples import LabelRule, Sample
-from schanger_edge.scores import Counts
 from schanger_edge.sessions import open_session
 from schanger_edge.synthetic import SyntheticScene
-from schanger_edge.tiling import TilePlan, blend_of, fill_invalid
+from schanger_edge.tiling.plan import TilePlan, blend_of, fill_invalid
 from schanger_export import to_onnx
 from schanger_export.checkpoints import weights_sha256
 from schanger_export.weights import resolve

@@ -59,7 +59,7 @@ import pathlib, runpy, sys
 board, root = runpy.run_path(sys.argv[1]), pathlib.Path(sys.argv[2])
 texts = (board["text_of"](root / name) for name in ("etc/nv_tegra_release", "var/lib/dpkg/status"))
 print(board["jetpack"](*texts))
-' "$REPOSITORY/schanger_edge/board.py" "$ROOT/"
+' "$REPOSITORY/schanger_edge/host/board.py" "$ROOT/"
 }
 
 # Whole megabytes of memory, shared by CPU and GPU.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,9 +10,9 @@ from affine import Affine
 from helpers import write_maps
 from rasterio.crs import CRS
 
-from schanger_edge.grid import Grid
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products.polygons import write_polygons
-from schanger_edge.products.report import Report
+from schanger_edge.products.report.page import Report
 from schanger_edge.products.thumbnail import Thumbnail
 
 UTM = CRS.from_epsg(32631)

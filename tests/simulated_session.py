@@ -11,12 +11,12 @@ from fake_device import FakeDevice
 from numpy.typing import NDArray
 from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, on_fake_driver, simulated_plan
 
-from schanger_edge.sessions import plans
-from schanger_edge.sessions.builder import Batches
-from schanger_edge.sessions.flavour import Flavour
 from schanger_edge.sessions.ort import read_card
-from schanger_edge.sessions.plans import PlanCard, Target
-from schanger_edge.sessions.tensorrt import TensorRTSession
+from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt.builder import Batches
+from schanger_edge.sessions.tensorrt.flavour import Flavour
+from schanger_edge.sessions.tensorrt.plans import PlanCard, Target
+from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
 TILE = 32
 

@@ -23,9 +23,9 @@ from fake_cuda_bindings import CAPABILITY, MULTIPROCESSORS, NAME, FakeCudaBindin
 from fake_device import FakeDevice
 from fake_pycuda import FakePyCuda
 
-from schanger_edge.sessions import cuda as cuda_module
-from schanger_edge.sessions.builder import Batches
 from schanger_edge.sessions.gpu import Gpu
+from schanger_edge.sessions.tensorrt import cuda as cuda_module
+from schanger_edge.sessions.tensorrt.builder import Batches
 
 GPU_WORDS = f"{NAME}, {MULTIPROCESSORS} multiprocessors"
 MAGIC = b"SIMULATED"

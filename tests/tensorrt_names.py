@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from schanger_edge.sessions.flavour import version_of
+from schanger_edge.sessions.tensorrt.flavour import version_of
 
 VERSIONS = ("8.6.2", "10.3.0", "10.13.3", "11.4.1")
 """JetPack 6.0, 6.1 and 6.2, 7.1, and the newest. 9 was for data centres alone and does not count."""

@@ -16,7 +16,7 @@ import shapely
 from guides import DOCS, NEEDS, commands, read_blocks, run_block
 from helpers import ROOT
 
-from schanger_edge.model_card import METADATA_KEY
+from schanger_edge.model.card import METADATA_KEY
 from schanger_edge.synthetic import SyntheticPair, write_pair
 
 GUIDES = ("drone-crews", "ground-stations", "ml-engineers", "contributing", "fine-tuning")

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from schanger_edge.model_card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard, Normalization, Statistics
+from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard, Normalization, Statistics
 
 RADIUS = 5
 GRAY = Statistics(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))

@@ -12,11 +12,11 @@ import sys
 from driver import Task, imported, task
 
 from schanger_edge.cli import main
-from schanger_edge.detect import READ_THREADS
-from schanger_edge.predict import predict
 from schanger_edge.products import CHANGE, PROBABILITY
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
+from schanger_edge.run.detect import READ_THREADS
+from schanger_edge.run.predict import predict
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 

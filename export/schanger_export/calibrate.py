@@ -14,11 +14,11 @@ from typing import Literal
 
 import onnx
 
-from schanger_edge.agreement import Agreement
+from schanger_edge.datasets.draw import TileSet, draw_tiles
+from schanger_edge.datasets.tile_pool import parse_source
 from schanger_edge.errors import ModelError, require
+from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.files import replacing
-from schanger_edge.scene.tile_pool import parse_source
-from schanger_edge.tile_draw import TileSet, draw_tiles
 from schanger_export.calibration_plot import draw_report
 from schanger_export.cards import converted_card
 from schanger_export.convert import SEED, Progress, report_path, verified

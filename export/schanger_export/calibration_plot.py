@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schanger_edge.agreement import Agreement
+from schanger_edge.evaluation.agreement import Agreement
 
 if TYPE_CHECKING:
     from schanger_export.calibrate import Step

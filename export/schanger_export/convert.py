@@ -10,11 +10,11 @@ from typing import Any
 
 import onnx
 
-from schanger_edge.agreement import Agreement
+from schanger_edge.datasets.draw import draw_tiles
+from schanger_edge.datasets.rendered import sources_or_rendered
 from schanger_edge.errors import ModelError
+from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.files import replacing
-from schanger_edge.rendered_tiles import sources_or_rendered
-from schanger_edge.tile_draw import draw_tiles
 from schanger_export.cards import converted_card
 from schanger_export.fp16 import LARGEST, to_fp16
 from schanger_export.graph import float_tensors, read_model, write_card

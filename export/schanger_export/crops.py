@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from schanger_edge.datasets.layouts import LabelledFiles, pair_files, single_date_files
+from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.errors import DatasetError
-from schanger_edge.grid import Window
-from schanger_edge.scene.layouts import LabelledFiles, pair_files, single_date_files
-from schanger_edge.scene.samples import LabelRule, Sample
+from schanger_edge.geo.grid import Window
 from schanger_export.augment import Augmentation
 
 SCALES = (1.0, 1.0)

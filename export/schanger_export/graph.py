@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 
 from schanger_edge.errors import ModelError
-from schanger_edge.model_card import METADATA_KEY, ModelCard
+from schanger_edge.model.card import METADATA_KEY, ModelCard
 
 STEM, HEADS, OTHER = "stem", "heads", "other"
 _PARTS = (

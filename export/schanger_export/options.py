@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from schanger_edge.datasets import BenchmarkDataset
-from schanger_edge.datasets import dataset as benchmark_dataset
+from schanger_edge.datasets.benchmarks import BenchmarkDataset
+from schanger_edge.datasets.benchmarks import dataset as benchmark_dataset
 from schanger_edge.errors import SchangerError
-from schanger_edge.model_card import TILE_MULTIPLE
+from schanger_edge.model.card import TILE_MULTIPLE
 
 Task = Literal["change", "single-date"]
 Amp = Literal["auto", "none", "fp16", "bf16"]

@@ -14,11 +14,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from schanger_edge.agreement import Agreement
+from schanger_edge.datasets.draw import TileSet
+from schanger_edge.datasets.tile_pool import WholeTile
 from schanger_edge.errors import ModelError
-from schanger_edge.scene.tile_pool import WholeTile
+from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.sessions import Session, open_session
-from schanger_edge.tile_draw import TileSet
 
 FP16_STEP = 2.0**-10
 SMALLEST = 1e-6  # smaller weights may become FP16's smallest number

@@ -17,8 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import HistogramCollector
 
+from schanger_edge.datasets.tile_pool import WholeTile
 from schanger_edge.errors import ModelError
-from schanger_edge.scene.tile_pool import WholeTile
 
 BINS = 2048
 SAMPLES = 1 << 16  # values of one tensor and tile that are counted; the largest value is looked for in all of them

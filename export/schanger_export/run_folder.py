@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from schanger_edge.errors import CheckpointError, DatasetError, SchangerError
-from schanger_edge.model_card import Normalization, normalization_from
+from schanger_edge.model.card import Normalization, normalization_from
 from schanger_export.checkpoints import initialize as initialize_change
 from schanger_export.checkpoints import load_single_date, read_card, save_checkpoint, size_of
 from schanger_export.network import SChanger

@@ -1,4 +1,4 @@
-"""From a checkpoint to a model file that keeps the contract of `schanger_edge.model_card`.
+"""From a checkpoint to a model file that keeps the contract of `schanger_edge.model.card`.
 
 Normalization, network and sigmoid become one ONNX graph. The file gets its name only after the checker has passed it
 and its probabilities equal the network's.
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from schanger_edge._version import __version__
 from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
-from schanger_edge.model_card import (
+from schanger_edge.model.card import (
     INPUT_NAMES,
     METADATA_KEY,
     OUTPUT_NAME,

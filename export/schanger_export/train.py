@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from schanger_edge.errors import SchangerError
-from schanger_edge.model_card import Normalization
+from schanger_edge.model.card import Normalization
 from schanger_export import run_folder
 from schanger_export.allocator import check_memory, keep_large_blocks
 from schanger_export.crops import Batches, Crops, Source

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from schanger_edge.model_card import Normalization
-from schanger_edge.scene.protocol import score
-from schanger_edge.scores import Counts
+from schanger_edge.evaluation.protocol import score
+from schanger_edge.evaluation.scores import Counts
+from schanger_edge.model.card import Normalization
 from schanger_export.crops import Source
 
 BATCH = 8

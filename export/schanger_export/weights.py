@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schanger_edge.datasets import DATASETS
+from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from schanger_edge.datasets.pair_list import absolute, name_of, read_cells
 from schanger_edge.errors import DatasetError, SchangerError, require
 from schanger_edge.products.stac import parse_date
-from schanger_edge.scene.pair_list import absolute, name_of, read_cells
 from schanger_edge.scene.remote import is_plain
 
 NEEDED = ("before", "after")

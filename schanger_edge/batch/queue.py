@@ -13,8 +13,8 @@ from distributed.scheduler import KilledWorker
 from schanger_edge.batch.outcome import Outcome, failed
 from schanger_edge.batch.worker import PARTS, Work, run_pair, run_part
 from schanger_edge.errors import SchangerError
-from schanger_edge.part import Part
 from schanger_edge.products.journal import unfinished
+from schanger_edge.tiling.partition import Part
 
 Failed = Callable[[Outcome, BaseException], None]
 

@@ -14,21 +14,21 @@ from typing import Any
 from distributed import Client
 
 from schanger_edge.batch.cluster import dashboard_of, local_cluster, local_size, remote_cluster
+from schanger_edge.batch.collection import write_collection
+from schanger_edge.batch.merged import merge_polygons
 from schanger_edge.batch.outcome import FAILED, Outcome, drop_record, identity, read_record
 from schanger_edge.batch.pairs import ListedPair, read_pairs
 from schanger_edge.batch.queue import Queue
+from schanger_edge.batch.table import write_table
 from schanger_edge.batch.worker import PARTS, WarmSession, Work, prepare
-from schanger_edge.bundled import model_path
 from schanger_edge.errors import SchangerError, require
 from schanger_edge.files import sha256_of
+from schanger_edge.model.bundled import model_path
 from schanger_edge.products import POLYGONS, STAC_ITEM, SUMMARY
-from schanger_edge.products.collection import write_collection
 from schanger_edge.products.journal import FOLDER
-from schanger_edge.products.merged import merge_polygons
 from schanger_edge.products.staging import PREFIX, locked, writing
-from schanger_edge.products.table import write_table
-from schanger_edge.register import MAX_OFFSET, check_max_offset
-from schanger_edge.run_options import check_engine, check_polygons, check_products
+from schanger_edge.registration.register import MAX_OFFSET, check_max_offset
+from schanger_edge.run.options import check_engine, check_polygons, check_products
 from schanger_edge.sessions.gpu import Binding
 
 TABLE, COLLECTION = "results.parquet", "collection.json"

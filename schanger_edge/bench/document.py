@@ -14,10 +14,10 @@ from schanger_edge.bench.advice import advice
 from schanger_edge.bench.doubts import doubts
 from schanger_edge.bench.method import METHOD, PERCENTILES, ROUNDS, percentile, spread
 from schanger_edge.bench.preflight import Engine
+from schanger_edge.bench.report import FORMAT
 from schanger_edge.bench.request import Case, ImagePair, Labelled, Model
 from schanger_edge.bench.state import State
-from schanger_edge.datasets import DATASETS
-from schanger_edge.products.bench_report import FORMAT
+from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.sessions.ort import available_cores
 
 

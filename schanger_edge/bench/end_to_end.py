@@ -8,7 +8,7 @@ from typing import Any
 
 from schanger_edge.bench.energy import Meters, used
 from schanger_edge.bench.request import ImagePair, Model
-from schanger_edge.detect import detect
+from schanger_edge.run.detect import detect
 
 
 def run_pair(pair: ImagePair, model: Model, device: str, scratch: Path, meters: Meters) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from schanger_edge.bench.nvml import Nvml
-from schanger_edge.board import text_of
+from schanger_edge.host.board import text_of
+from schanger_edge.host.nvml import Nvml
 
 SAMPLE_SECONDS = 0.02
 BOARD_RAILS = (("VDD_IN",), ("VIN",), ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"))

@@ -10,19 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from schanger_edge import board
 from schanger_edge.bench import parts
 from schanger_edge.bench.document import Benchmark
 from schanger_edge.bench.end_to_end import run_pair
 from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.memory import peak_memory
 from schanger_edge.bench.method import ROUNDS, order
-from schanger_edge.bench.nvml import Nvml
 from schanger_edge.bench.request import Labelled, Model
 from schanger_edge.bench.speed import block, tiles_for, warm_up
 from schanger_edge.bench.state import State
 from schanger_edge.errors import SessionError
-from schanger_edge.evaluate import evaluate
+from schanger_edge.evaluation.evaluate import evaluate
+from schanger_edge.host import board
+from schanger_edge.host.nvml import Nvml
 from schanger_edge.sessions import open_session
 
 KEPT = (

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from schanger_edge import board
-from schanger_edge.bench.nvml import Nvml
 from schanger_edge.bench.speed import tiles_for
+from schanger_edge.host import board
+from schanger_edge.host.nvml import Nvml
 from schanger_edge.sessions import open_session
 
 RUNS = 3

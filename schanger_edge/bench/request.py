@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.bundled import model_path, names
-from schanger_edge.datasets import DATASETS, BenchmarkDataset
+from schanger_edge.datasets.benchmarks import DATASETS, BenchmarkDataset
+from schanger_edge.datasets.layouts import LabelledFiles, pair_files
+from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.errors import DatasetError, ModelError, ProductError
-from schanger_edge.info import info
+from schanger_edge.model.bundled import model_path, names
+from schanger_edge.model.info import info
 from schanger_edge.scene import open_pair
-from schanger_edge.scene.layouts import LabelledFiles, pair_files
-from schanger_edge.scene.samples import LabelRule, Sample
 
 BATCHES = (1, 4, 8)
 MAX_BATCH = 1024

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 
 from schanger_edge.bench import parts
-from schanger_edge.bench.conditions import conditions
 from schanger_edge.bench.energy import Meters, used
-from schanger_edge.bench.nvml import Nvml
 from schanger_edge.bench.state import State
+from schanger_edge.host.conditions import conditions
+from schanger_edge.host.nvml import Nvml
 
 IDLE_SECONDS = 3.0
 

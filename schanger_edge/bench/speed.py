@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.bench.conditions import clocks
 from schanger_edge.bench.energy import Meters, used
 from schanger_edge.bench.method import BLOCK_SECONDS, WARM_CALLS, WARM_SECONDS, settled
-from schanger_edge.bench.nvml import Nvml
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
+from schanger_edge.host.conditions import clocks
+from schanger_edge.host.nvml import Nvml
 from schanger_edge.sessions import Session
 from schanger_edge.synthetic import SyntheticScene
 

@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from schanger_edge.bench.conditions import processor
 from schanger_edge.bench.document import Benchmark, document
 from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.measure import Measurement
 from schanger_edge.bench.method import PAIR_RUNS, REPETITIONS, ROUNDS
-from schanger_edge.bench.nvml import Nvml
 from schanger_edge.bench.preflight import open_once, seconds_expected
+from schanger_edge.bench.report import check_folder, read_document, write_results
 from schanger_edge.bench.request import BATCHES, check_numbers, find_datasets, find_models, find_pair
 from schanger_edge.bench.sitting import Sitting
 from schanger_edge.bench.state import State
-from schanger_edge.doctor import doctor
 from schanger_edge.errors import require
-from schanger_edge.products.bench_report import check_folder, read_document, write_results
+from schanger_edge.host.conditions import processor
+from schanger_edge.host.nvml import Nvml
+from schanger_edge.sessions.doctor import doctor
 from schanger_edge.sessions.ort import available_cores
 
 LEFT_OUT = ("extra ", "engine cache", "memory")

@@ -12,8 +12,8 @@ from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.printing import progress_bars
 
 if TYPE_CHECKING:
+    from schanger_edge.bench.tables import Table
     from schanger_edge.bench.tool import Preview
-    from schanger_edge.products.bench_tables import Table
 
 WHOLE = ("dataset", "model")
 """Columns that are never broken."""
@@ -53,8 +53,8 @@ def bench(
     """Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra)."""
     from schanger_edge.bench.request import parse_batches
     from schanger_edge.bench.state import UNFINISHED
+    from schanger_edge.bench.tables import tables
     from schanger_edge.bench.tool import bench as bench_tool
-    from schanger_edge.products.bench_tables import tables
 
     try:
         with progress_bars() as progress:

@@ -16,7 +16,7 @@ from schanger_edge.cli.printing import progress_bars
 from schanger_edge.errors import SchangerError
 
 if TYPE_CHECKING:
-    from schanger_edge.make_dataset import MadeDataset
+    from schanger_edge.datasets.make import MadeDataset
 
 dataset = typer.Typer(help="Make labelled datasets.", no_args_is_help=True)
 app.add_typer(dataset, name="dataset")
@@ -47,7 +47,7 @@ def make(
     nodata: Annotated[str, typer.Option(help="auto, none (ignore what the files declare) or a value.")] = "auto",
 ) -> None:
     """Cut pairs with labels into training tiles; no ground is in two splits."""
-    from schanger_edge.make_dataset import make_dataset
+    from schanger_edge.datasets.make import make_dataset
 
     with progress_bars() as progress:
         made = make_dataset(
@@ -71,7 +71,7 @@ def statistics(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
 ) -> None:
     """Colour statistics of a dataset, as train and export --normalization read them."""
-    from schanger_edge.color_statistics import color_statistics
+    from schanger_edge.datasets.statistics import color_statistics
 
     with progress_bars() as progress:
         result = color_statistics(

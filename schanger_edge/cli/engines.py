@@ -14,7 +14,7 @@ from schanger_edge.cli.printing import progress_bars
 from schanger_edge.errors import SessionError
 
 if TYPE_CHECKING:
-    from schanger_edge.sessions.builder import Batches
+    from schanger_edge.sessions.tensorrt.builder import Batches
 
 
 class FlavourOption(str, Enum):
@@ -56,8 +56,8 @@ def build(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build although the cache has it.")] = False,
 ) -> None:
     """Build a TensorRT plan from a model (needs the tensorrt or rtx extra)."""
-    from schanger_edge.bundled import model_path
-    from schanger_edge.sessions.build import build as build_tool
+    from schanger_edge.model.bundled import model_path
+    from schanger_edge.sessions.tensorrt.build import build as build_tool
 
     capabilities = " ".join(compute_capability or ()).replace(",", " ").split()
     with progress_bars() as progress:
@@ -80,7 +80,7 @@ def doctor(
     """Say what this machine has, what a run will use, and what is missing."""
     from rich.table import Table
 
-    from schanger_edge.doctor import doctor as doctor_tool
+    from schanger_edge.sessions.doctor import doctor as doctor_tool
 
     report = doctor_tool()
     if as_json:
@@ -98,7 +98,7 @@ def doctor(
 
 
 def _batches(text: str) -> Batches:
-    from schanger_edge.sessions.builder import Batches
+    from schanger_edge.sessions.tensorrt.builder import Batches
 
     try:
         numbers = [int(part) for part in text.split(",")]

@@ -26,8 +26,8 @@ class SizeOption(str, Enum):
 @app.command()
 def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a bundled model's name.")]) -> None:
     """Print a model's card, and what a plan was built for."""
-    from schanger_edge.bundled import model_path
-    from schanger_edge.info import info as info_tool
+    from schanger_edge.model.bundled import model_path
+    from schanger_edge.model.info import info as info_tool
 
     out.print_json(json.dumps(info_tool(model_path(model))))
 
@@ -99,7 +99,7 @@ def _export(
 
 def _serve_only(model: str, triton: Path | None, name: str | None, options: dict[str, Any]) -> None:
     """A model file into the repository, as it is."""
-    from schanger_edge.bundled import model_path
+    from schanger_edge.model.bundled import model_path
 
     if triton is None:
         raise SchangerError("--model takes a model file that is there: say with --triton REPO where it is served from.")
@@ -110,7 +110,7 @@ def _serve_only(model: str, triton: Path | None, name: str | None, options: dict
 
 
 def _serve(model: Path, repository: Path, name: str | None) -> None:
-    from schanger_edge.triton import CONFIG, add_to_repository
+    from schanger_edge.model.triton import CONFIG, add_to_repository
 
     served = add_to_repository(model, repository, name)
     out.print(f"{served.model}: version {served.version} of {served.folder.name}")

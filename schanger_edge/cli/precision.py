@@ -15,7 +15,7 @@ from schanger_edge.cli.printing import progress_bars
 from schanger_edge.errors import missing_extra
 
 if TYPE_CHECKING:
-    from schanger_edge.agreement import Agreement
+    from schanger_edge.evaluation.agreement import Agreement
     from schanger_export.calibrate import Calibration
 
 FEW_TILES = 128
@@ -54,7 +54,7 @@ def convert(
     samples: Annotated[int, typer.Option(help="Tiles to measure ranges on.")] = 32,
 ) -> None:
     """Turn an FP32 model into FP16, measured against its parent (needs the quantize extra)."""
-    from schanger_edge.bundled import model_path
+    from schanger_edge.model.bundled import model_path
 
     try:
         from schanger_export.convert import convert as convert_tool
@@ -86,7 +86,7 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="What the draw of tiles follows from.")] = 36,
 ) -> None:
     """Turn an FP32 model into INT8 with its loss measured (needs the quantize extra)."""
-    from schanger_edge.bundled import model_path
+    from schanger_edge.model.bundled import model_path
 
     try:
         from schanger_export.calibrate import calibrate as calibrate_tool
@@ -116,7 +116,7 @@ def compare(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
 ) -> None:
     """Run two models on the same tiles: agreement, differences, F1, latency."""
-    from schanger_edge.compare import compare as compare_tool
+    from schanger_edge.evaluation.compare import compare as compare_tool
 
     with progress_bars() as progress:
         result = compare_tool(

@@ -12,7 +12,7 @@ from rich.text import Text
 from schanger_edge.cli.app import err, out
 
 if TYPE_CHECKING:
-    from schanger_edge.detect import Detection
+    from schanger_edge.run.detect import Detection
 
 
 BUILD = "build"  # the stage that `sessions.build` begins and ends with

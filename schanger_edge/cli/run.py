@@ -88,7 +88,7 @@ def run(
     restart: Annotated[bool, _stopped("--restart", help="Drop what an unfinished run left.")] = False,
 ) -> None:
     """Find what changed between two images of one place."""
-    from schanger_edge.detect import detect
+    from schanger_edge.run.detect import detect
 
     def on_start(session: Any, pair: Any, warnings: Any) -> None:
         card = session.card
@@ -123,7 +123,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Which scene.")] = 14,
 ) -> None:
     """Render a pair with known truth, find what changed and score it."""
-    from schanger_edge.demo import demo as demo_tool
+    from schanger_edge.evaluation.demo import demo as demo_tool
     from schanger_edge.products import CHANGE, POLYGONS
 
     with progress_bars() as progress:

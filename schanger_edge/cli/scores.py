@@ -12,7 +12,7 @@ from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.printing import percent, progress_bars
 
 if TYPE_CHECKING:
-    from schanger_edge.evaluate import Evaluation
+    from schanger_edge.evaluation.evaluate import Evaluation
 
 
 @app.command()
@@ -42,7 +42,7 @@ def evaluate(
     halo: Annotated[int | None, typer.Option(help="Context around a tile, with --stitched (the model's own).")] = None,
 ) -> None:
     """Score a model against labels by the official protocol, or as run would map the images."""
-    from schanger_edge.evaluate import evaluate as evaluate_tool
+    from schanger_edge.evaluation.evaluate import evaluate as evaluate_tool
 
     with progress_bars() as progress:
         result = evaluate_tool(

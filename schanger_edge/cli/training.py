@@ -215,7 +215,7 @@ def _train(task: Any, given: dict[str, Any], output: Path, then: str, *, resume:
 
 def _validation(task: str, sources: tuple[str, ...], asked: list[str] | None) -> tuple[str, ...]:
     """What was asked for; else the split val of each folder that has one."""
-    from schanger_edge.scene.layouts import pair_files
+    from schanger_edge.datasets.layouts import pair_files
     from schanger_export.options import root_of
 
     if asked:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from schanger_edge.products.areas import Floats, Ints, RunArea
+from schanger_edge.geo.areas import Floats, Ints, RunArea
 
 _STRIP_PIXELS = 1 << 20
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.grid import Grid, horizontal_crs
+from schanger_edge.geo.grid import Grid, horizontal_crs
 from schanger_edge.products import FLATGEOBUF, GEOPARQUET
 from schanger_edge.products.staging import writing
 

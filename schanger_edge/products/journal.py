@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from schanger_edge.errors import OtherRunError, ProductError
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.products.staging import PREFIX, flush, flush_folder, reading, write_durably, writing
 from schanger_edge.products.summary import to_json
 

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from rasterio.crs import CRS
 
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ import rasterio.features
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from schanger_edge.grid import Grid
-from schanger_edge.products.areas import run_area
+from schanger_edge.geo.areas import run_area
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products.components import Components, Measures, find_components, strips
 from schanger_edge.products.rasters import SCALE, quiet, small_cache
 from schanger_edge.products.shaping import Shapes, shaper

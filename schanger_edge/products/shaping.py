@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.grid import Grid
-from schanger_edge.products.areas import Plane, ground_plane
+from schanger_edge.geo.areas import Plane, ground_plane
+from schanger_edge.geo.grid import Grid
 
 Shapes = NDArray[np.object_]
 

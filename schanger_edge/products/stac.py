@@ -9,7 +9,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid
+from schanger_edge.geo.footprint import footprint
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products import (
     CHANGE,
     FLATGEOBUF,
@@ -21,7 +22,6 @@ from schanger_edge.products import (
     STAC_ITEM,
     SUMMARY,
 )
-from schanger_edge.products.footprint import footprint
 from schanger_edge.products.rasters import NODATA, SCALE
 from schanger_edge.products.summary import write_summary
 

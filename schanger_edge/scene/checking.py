@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.validity import Nodata
 

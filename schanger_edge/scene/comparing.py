@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Grid, horizontal_crs
+from schanger_edge.geo.grid import Grid, horizontal_crs
 from schanger_edge.scene.image import SceneImage
 
 PROBES = 65  # points along each axis at which the overlap is judged

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.opening import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.scene.sampling import sample
 
 if TYPE_CHECKING:

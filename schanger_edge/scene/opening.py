@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Grid
+from schanger_edge.geo.grid import Grid
 from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name, public_text
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)

@@ -17,7 +17,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.comparing import check_comparable, overlap_share
 from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.image_info import ImageInfo

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.scene.pair import READ_ROWS, Pair, PairTile
 
 READ_PIXELS = 3 << 20  # that are read at once, where this leaves `LEAST_ROWS`

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 
 LATTICE, LATTICE_SIDE = 12, 64  # windows along each axis, and their side in pixels
 SEARCH_SIDE = 512  # of the windows that are gone through where the lattice meets nearly no data

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.opening import GDAL_ERRORS, check_types, damaged, grid_of, open_dataset
 from schanger_edge.scene.remote import fetching, public_name
 from schanger_edge.scene.validity import ValidityRule

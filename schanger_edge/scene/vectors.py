@@ -13,7 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Grid, Window, horizontal_crs
+from schanger_edge.geo.grid import Grid, Window, horizontal_crs
 from schanger_edge.scene.remote import public_name, public_text
 
 VECTOR_SUFFIXES = {".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml", ".sqlite"}

@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
-from schanger_edge.grid import Grid, Window, horizontal_crs
+from schanger_edge.geo.grid import Grid, Window, horizontal_crs
 from schanger_edge.scene.opening import band_subset
 from schanger_edge.scene.validity import ValidityRule
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SessionError
-from schanger_edge.model_card import ModelCard
+from schanger_edge.model.card import ModelCard
 
 if TYPE_CHECKING:
     from schanger_edge.sessions.gpu import Binding

@@ -11,15 +11,15 @@ import onnxruntime
 
 from schanger_edge.errors import SchangerError, SessionError
 from schanger_edge.sessions import Session, gpu
-from schanger_edge.sessions.build import MEGABYTE, build, find_built
-from schanger_edge.sessions.builder import Batches, Progress, check_capability
-from schanger_edge.sessions.cuda import OutOfDeviceMemoryError, open_cuda
-from schanger_edge.sessions.flavour import load_flavour
 from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
 from schanger_edge.sessions.ort import CUDA_PROVIDER, OnnxRuntimeSession
 from schanger_edge.sessions.ov import OpenVinoSession
-from schanger_edge.sessions.plans import SUFFIX, PlanCard, Target, read_plan_card
-from schanger_edge.sessions.tensorrt import SLOTS, TensorRTSession
+from schanger_edge.sessions.tensorrt.build import MEGABYTE, build, find_built
+from schanger_edge.sessions.tensorrt.builder import Batches, Progress, check_capability
+from schanger_edge.sessions.tensorrt.cuda import OutOfDeviceMemoryError, open_cuda
+from schanger_edge.sessions.tensorrt.flavour import load_flavour
+from schanger_edge.sessions.tensorrt.plans import SUFFIX, PlanCard, Target, read_plan_card
+from schanger_edge.sessions.tensorrt.session import SLOTS, TensorRTSession
 from schanger_edge.sessions.trial import verdict
 
 AUTO, CPU, CUDA, CUDA_ONNXRUNTIME = "auto", "cpu", "cuda", "cuda:onnxruntime"

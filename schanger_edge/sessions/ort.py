@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError, SessionError
-from schanger_edge.model_card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
+from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
 from schanger_edge.sessions import OneAtATime, check_probability
 
 ERRORS_ONLY = 3

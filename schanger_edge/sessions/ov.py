@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError, SessionError
-from schanger_edge.model_card import INPUT_NAMES
+from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.sessions import OneAtATime, check_probability
 from schanger_edge.sessions.ort import available_cores, cpu_words, read_card
 

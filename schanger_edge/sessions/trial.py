@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge import board
 from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
+from schanger_edge.host import board
 from schanger_edge.sessions import Session
-from schanger_edge.sessions.plans import engine_cache
+from schanger_edge.sessions.tensorrt.plans import engine_cache
 
 PARITY = 1e-3
 WORTH = 0.9  # of ONNX Runtime's time; nearer to it, the choice would hang on chance

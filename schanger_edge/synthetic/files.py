@@ -21,7 +21,7 @@ from rasterio.windows import Window as RasterWindow
 
 from schanger_edge.errors import ProductError, SceneError
 from schanger_edge.files import replacing
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.synthetic.noise import Bytes
 from schanger_edge.synthetic.scene import CHUNK, SyntheticScene
 

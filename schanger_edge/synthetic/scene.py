@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.synthetic.canvas import Canvas
 from schanger_edge.synthetic.layout import Layout
 from schanger_edge.synthetic.noise import Bytes

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, StoppedError
-from schanger_edge.products.footprint import footprint
+from schanger_edge.geo.footprint import footprint
 from schanger_edge.scene.checking import Look, look_through
 from schanger_edge.watch.inbox import Arrival
 from schanger_edge.watch.ledger import DUPLICATE, QUARANTINED, READY, Ledger, Scene

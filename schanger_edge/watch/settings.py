@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from schanger_edge.errors import SchangerError
-from schanger_edge.run_options import check_engine, check_polygons, check_products
+from schanger_edge.run.options import check_engine, check_polygons, check_products
 from schanger_edge.watch.hook import check_hook
 from schanger_edge.watch.pairing import check_pattern
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from schanger_edge._version import __version__
-from schanger_edge.detect import detect
 from schanger_edge.errors import (
     DiskFullError,
     ModelError,
@@ -22,6 +21,7 @@ from schanger_edge.errors import (
     StoppedError,
 )
 from schanger_edge.products import SUMMARY
+from schanger_edge.run.detect import detect
 from schanger_edge.scene.checking import look_through
 from schanger_edge.sessions import Session
 from schanger_edge.watch.hook import run_hook

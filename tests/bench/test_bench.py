@@ -18,6 +18,7 @@ from fake_pynvml import FakeNvml
 from typer.testing import CliRunner
 
 from schanger_edge.bench import end_to_end, measure, memory, preflight, speed
+from schanger_edge.bench import report as bench_report
 from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.method import ROUNDS
 from schanger_edge.bench.request import find_models, parse_batches
@@ -25,8 +26,7 @@ from schanger_edge.bench.state import UNFINISHED
 from schanger_edge.bench.tool import bench
 from schanger_edge.cli import app
 from schanger_edge.errors import SchangerError
-from schanger_edge.evaluate import evaluate
-from schanger_edge.products import bench_report
+from schanger_edge.evaluation.evaluate import evaluate
 from schanger_edge.sessions import open_session
 
 MADE_UP_RUN = {

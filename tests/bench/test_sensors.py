@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fake_pynvml import FakeNvml
 
-from schanger_edge.bench.conditions import conditions, processor
 from schanger_edge.bench.energy import Meters, Rapl, Sampled, ina3221, used
-from schanger_edge.bench.nvml import Nvml
+from schanger_edge.host.conditions import conditions, processor
+from schanger_edge.host.nvml import Nvml
 
 INA = "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
 RAPL = "sys/class/powercap/intel-rapl:"

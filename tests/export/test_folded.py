@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from schanger_edge.model_card import Normalization, Statistics
+from schanger_edge.model.card import Normalization, Statistics
 from schanger_export import to_onnx
 from schanger_export.folded import fold
 from schanger_export.graph import part_of

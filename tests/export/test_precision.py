@@ -394,8 +394,8 @@ class TestParityGate:
 
 def test_ranges_are_those_of_the_tensors(model: Path, tree: Path) -> None:
     """Both ways of looking at a tensor see the same largest value."""
-    from schanger_edge.scene.tile_pool import parse_source
-    from schanger_edge.tile_draw import draw_tiles
+    from schanger_edge.datasets.draw import draw_tiles
+    from schanger_edge.datasets.tile_pool import parse_source
 
     parent = read_model(model)[0]
     (tiles,) = draw_tiles([parse_source(str(tree))], TILE, (3,), 1, lambda tile: tile.label)  # type: ignore[arg-type,return-value]

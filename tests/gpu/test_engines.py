@@ -12,16 +12,16 @@ import pytest
 from helpers import leads
 from numpy.typing import NDArray
 
-from schanger_edge.agreement import Agreement
-from schanger_edge.bundled import model_path
-from schanger_edge.rendered_tiles import sources_or_rendered
+from schanger_edge.datasets.draw import draw_tiles
+from schanger_edge.datasets.rendered import sources_or_rendered
+from schanger_edge.evaluation.agreement import Agreement
+from schanger_edge.model.bundled import model_path
 from schanger_edge.sessions import open_session
-from schanger_edge.sessions.build import build
-from schanger_edge.sessions.cuda import open_cuda
-from schanger_edge.sessions.flavour import load_flavour
 from schanger_edge.sessions.gpu import driver_present
-from schanger_edge.sessions.tensorrt import TensorRTSession
-from schanger_edge.tile_draw import draw_tiles
+from schanger_edge.sessions.tensorrt.build import build
+from schanger_edge.sessions.tensorrt.cuda import open_cuda
+from schanger_edge.sessions.tensorrt.flavour import load_flavour
+from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
 pytestmark = [
     pytest.mark.gpu,

@@ -18,7 +18,7 @@ from helpers import write_maps
 from rasterio.crs import CRS
 
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products import exchange
 from schanger_edge.products.exchange import WRITERS, write_flatgeobuf, write_geoparquet
 from schanger_edge.products.polygons import LAYER, write_polygons

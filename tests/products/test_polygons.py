@@ -17,7 +17,7 @@ from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products import components
 from schanger_edge.products import polygons as polygons_module
 from schanger_edge.products.polygons import write_polygons

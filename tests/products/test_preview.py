@@ -9,7 +9,7 @@ from affine import Affine
 from helpers import write_maps
 
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
 
 

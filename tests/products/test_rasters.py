@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.rasters import RasterCounts
 
 UTM = CRS.from_epsg(32633)
@@ -244,7 +244,7 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
 probability = np.random.default_rng(0).random((900, 900), dtype=np.float32)

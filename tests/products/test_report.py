@@ -19,14 +19,14 @@ from reports import HALF_METRE, UTM, make_report, summary_of, three_blobs
 
 from schanger_edge import detect
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid, Window
-from schanger_edge.products import places as places_module
-from schanger_edge.products import report as report_module
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import thumbnail as thumbnail_module
-from schanger_edge.products.pictures import data_url
-from schanger_edge.products.places import read_places
-from schanger_edge.products.report import LIMIT, detail_windows
-from schanger_edge.products.report_facts import LONGEST, area_text
+from schanger_edge.products.report import page as report_module
+from schanger_edge.products.report import places as places_module
+from schanger_edge.products.report.facts import LONGEST, area_text
+from schanger_edge.products.report.page import LIMIT, detail_windows
+from schanger_edge.products.report.pictures import data_url
+from schanger_edge.products.report.places import read_places
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]

@@ -11,8 +11,8 @@ import pytest
 from browser import BROWSER, Page
 from reports import make_report, summary_of, three_blobs
 
-from schanger_edge.products import report as report_module
 from schanger_edge.products import thumbnail as thumbnail_module
+from schanger_edge.products.report import page as report_module
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or Chrome is installed to open the page")
 

@@ -15,7 +15,7 @@ from affine import Affine
 from helpers import write_maps
 from rasterio.crs import CRS
 
-from schanger_edge.grid import Grid
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products import polygons as polygons_module
 from schanger_edge.products.polygons import write_polygons
 

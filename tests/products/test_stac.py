@@ -15,9 +15,9 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from schanger_edge.errors import ProductError
-from schanger_edge.grid import Grid
+from schanger_edge.geo.footprint import footprint
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products import PRODUCTS, STAC_ITEM
-from schanger_edge.products.footprint import footprint
 from schanger_edge.products.stac import parse_date, why_no_item, write_item
 
 UTM = Grid(CRS.from_epsg(32631), Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000), 400, 300)

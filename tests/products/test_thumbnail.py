@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import thumbnail as thumbnail_module
 from schanger_edge.products.thumbnail import Thumbnail
-from schanger_edge.tiling import TilePlan
+from schanger_edge.tiling.plan import TilePlan
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.scene import open_pair
 
 Tiff = Callable[..., Path]

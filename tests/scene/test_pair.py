@@ -16,7 +16,7 @@ from rasterio.shutil import copy
 from rasterio.warp import calculate_default_transform, reproject
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.scene import open_pair
 
 Tiff = Callable[..., Path]

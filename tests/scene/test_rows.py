@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from schanger_edge.grid import Window
+from schanger_edge.geo.grid import Window
 from schanger_edge.scene import PairTile, RowReader, open_pair
 from schanger_edge.scene.rows import READ_PIXELS
 

@@ -15,7 +15,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from schanger_edge.errors import SceneError
-from schanger_edge.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.vectors import Polygons
 
 UTM = "EPSG:32631"

@@ -14,17 +14,17 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from schanger_edge import bundled
-from schanger_edge.bundled import model_path
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
-from schanger_edge.sessions import build as build_module
-from schanger_edge.sessions.build import build, choose_source, find_built
-from schanger_edge.sessions.builder import OBEY, Batches, Recipe
-from schanger_edge.sessions.flavour import Flavour, error_log, load_flavour
+from schanger_edge.model import bundled
+from schanger_edge.model.bundled import model_path
 from schanger_edge.sessions.gpu import Gpu
 from schanger_edge.sessions.ort import read_card
-from schanger_edge.sessions.plans import load_plan, read_plan_card, sidecar_of
+from schanger_edge.sessions.tensorrt import build as build_module
+from schanger_edge.sessions.tensorrt.build import build, choose_source, find_built
+from schanger_edge.sessions.tensorrt.builder import OBEY, Batches, Recipe
+from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, load_flavour
+from schanger_edge.sessions.tensorrt.plans import load_plan, read_plan_card, sidecar_of
 
 CAPABILITIES = ("8.6", "8.9", "12.0")
 HERE_86 = ("8.6",)
@@ -266,7 +266,7 @@ def test_rtx_builds_for_the_gpu_that_is_here(
 INTERRUPTED = """
 import signal, sys, threading, os
 from pathlib import Path
-from schanger_edge.sessions.build import build
+from schanger_edge.sessions.tensorrt.build import build
 signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
 began = threading.Event()
 def progress(phase, done, total):

@@ -18,8 +18,8 @@ from tensorrt_names import NAMES, Exactly, offers
 
 from schanger_edge import sessions
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions.builder import OBEY, Batches, Recipe, build_plan
-from schanger_edge.sessions.flavour import Flavour
+from schanger_edge.sessions.tensorrt.builder import OBEY, Batches, Recipe, build_plan
+from schanger_edge.sessions.tensorrt.flavour import Flavour
 
 FOLDER = Path(sessions.__file__).parent
 RECEIVERS = {  # file: what TensorRT's module and objects are called in it

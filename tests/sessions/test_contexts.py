@@ -8,10 +8,11 @@ from fake_device import FakeDevice
 from simulated_session import in_order, opened, tiles, write
 from simulator import GPU_WORDS, SimulatedTensorRT, nothing_left
 
-from schanger_edge.sessions import open_session, plans
-from schanger_edge.sessions.builder import Batches
-from schanger_edge.sessions.contexts import MOST_CONTEXTS
-from schanger_edge.sessions.plans import Target
+from schanger_edge.sessions import open_session
+from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt.builder import Batches
+from schanger_edge.sessions.tensorrt.contexts import MOST_CONTEXTS
+from schanger_edge.sessions.tensorrt.plans import Target
 
 
 def test_a_batch_size_has_its_graph_on_its_second_use(plan: Path) -> None:

@@ -20,8 +20,8 @@ from helpers import altered
 from simulator import on_fake_driver
 
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions import cuda as cuda_module
-from schanger_edge.sessions.cuda import Cuda, CudaPython, PyCuda, open_cuda
+from schanger_edge.sessions.tensorrt import cuda as cuda_module
+from schanger_edge.sessions.tensorrt.cuda import Cuda, CudaPython, PyCuda, open_cuda
 
 BINDINGS = ("cuda-python", "pycuda")
 

@@ -14,14 +14,14 @@ from helpers import ROOT
 from simulator import GPU_WORDS, SimulatedTensorRT, on_fake_driver, simulated_plan
 
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions import flavour as flavour_module
-from schanger_edge.sessions import plans
-from schanger_edge.sessions.builder import Batches, Recipe, build_plan
-from schanger_edge.sessions.flavour import Flavour, load_flavour
 from schanger_edge.sessions.gpu import find_gpu
 from schanger_edge.sessions.ort import read_card
-from schanger_edge.sessions.plans import PlanCard, Target
-from schanger_edge.sessions.tensorrt import TensorRTSession
+from schanger_edge.sessions.tensorrt import flavour as flavour_module
+from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt.builder import Batches, Recipe, build_plan
+from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour
+from schanger_edge.sessions.tensorrt.plans import PlanCard, Target
+from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
 TILE = 32
 Failure = Callable[["Machine"], object]

@@ -8,8 +8,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions import flavour
-from schanger_edge.sessions.flavour import Flavour, load_flavour, version_of
+from schanger_edge.sessions.tensorrt import flavour
+from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour, version_of
 
 OLD_FLAGS = SimpleNamespace(EXPLICIT_BATCH=0)
 FLAGS_10 = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from schanger_edge.errors import ModelError, SessionError
-from schanger_edge.model_card import METADATA_KEY
+from schanger_edge.model.card import METADATA_KEY
 from schanger_edge.sessions import check_probability, open_session
 
 

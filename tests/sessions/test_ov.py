@@ -15,13 +15,13 @@ import rasterio
 from numpy.typing import NDArray
 from simulated_session import TILE
 
-from schanger_edge import board
-from schanger_edge.bundled import model_path
 from schanger_edge.cli import main
-from schanger_edge.detect import detect
 from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.host import board
+from schanger_edge.model.bundled import model_path
+from schanger_edge.run.detect import detect
 from schanger_edge.sessions import Session, devices, open_session, ov, trial
-from schanger_edge.sessions.account import account
+from schanger_edge.sessions.engine_report import account
 from schanger_edge.sessions.gpu import NO_DRIVER
 from schanger_edge.sessions.ort import OnnxRuntimeSession
 from schanger_edge.sessions.trial import Verdict, verdict

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from schanger_edge.errors import SessionError
-from schanger_edge.model_card import ModelCard, Normalization, Statistics
-from schanger_edge.sessions.builder import Batches
-from schanger_edge.sessions.plans import (
+from schanger_edge.model.card import ModelCard, Normalization, Statistics
+from schanger_edge.sessions.tensorrt.builder import Batches
+from schanger_edge.sessions.tensorrt.plans import (
     PlanCard,
     Target,
     engine_cache,

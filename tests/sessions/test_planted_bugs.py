@@ -12,12 +12,13 @@ from simulated_session import flavour_of, in_another_thread, in_order, tiles, wr
 from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left, on_fake_driver
 
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions import contexts as contexts_module
-from schanger_edge.sessions import open_session, plans
-from schanger_edge.sessions import tensorrt as tensorrt_module
-from schanger_edge.sessions.builder import Batches
-from schanger_edge.sessions.plans import Target
-from schanger_edge.sessions.tensorrt import TensorRTSession
+from schanger_edge.sessions import open_session
+from schanger_edge.sessions.tensorrt import contexts as contexts_module
+from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt import session as tensorrt_module
+from schanger_edge.sessions.tensorrt.builder import Batches
+from schanger_edge.sessions.tensorrt.plans import Target
+from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
 SEEDS = range(12)
 

@@ -12,10 +12,11 @@ from simulated_session import TILE, in_another_thread, in_order, opened, tiles, 
 from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left, simulated_plan
 
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions import open_session, plans
-from schanger_edge.sessions.builder import Batches
-from schanger_edge.sessions.plans import Target
-from schanger_edge.sessions.tensorrt import RUNTIME_CACHE_SUFFIX
+from schanger_edge.sessions import open_session
+from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt.builder import Batches
+from schanger_edge.sessions.tensorrt.plans import Target
+from schanger_edge.sessions.tensorrt.session import RUNTIME_CACHE_SUFFIX
 
 SEEDS = range(12)
 

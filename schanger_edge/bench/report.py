@@ -1,0 +1,157 @@
+"""bench.json, and all that is made from it alone: bench.md, bench.html, pareto.png."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from schanger_edge.bench.pareto import draw_pareto
+from schanger_edge.bench.tables import Table, tables
+from schanger_edge.errors import ProductError
+from schanger_edge.files import replacing
+from schanger_edge.products.summary import to_json
+
+BENCH, MARKDOWN, PAGE, PARETO = "bench.json", "bench.md", "bench.html", "pareto.png"
+FORMAT = 1
+
+
+def check_folder(folder: Path) -> None:
+    """Before the work: raise ProductError where the folder cannot be made or written."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise ProductError(f"{folder} cannot be written: give -o a folder that may be made and written.")
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """An earlier bench.json; the others that it shows are left out.
+
+    Raises:
+        ProductError: the file is none.
+    """
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = document["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ProductError(f"{path} is no bench.json of this version: give one that `schanger-edge bench` wrote.")
+    return {key: value for key, value in document.items() if key != "others"}
+
+
+def write_results(folder: Path, document: Mapping[str, Any]) -> list[Path]:
+    """Write the four files; a plot only where F1 was measured.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        ProductError: one cannot be written.
+    """
+    found = [folder / BENCH, folder / MARKDOWN, folder / PAGE]
+    picture = None
+    with replacing(folder / PARETO, ProductError) as temporary:
+        if draw_pareto(temporary, document):
+            picture = temporary.read_bytes()
+            found.append(folder / PARETO)
+    if picture is None:
+        (folder / PARETO).unlink(missing_ok=True)
+    for path, text in (
+        (folder / PAGE, html(document, picture)), (folder / MARKDOWN, markdown(document, picture is not None)),
+        (folder / BENCH, to_json(document) + "\n"),
+    ):  # fmt: skip
+        with replacing(path, ProductError) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return found
+
+
+def markdown(document: Mapping[str, Any], has_picture: bool) -> str:
+    """The whole of it as Markdown."""
+    lines = [f"# {title(document)}", "", subtitle(document), ""]
+    lines += _list("What it says", document["advice"])
+    lines += _list("What makes it doubtful", document["doubts"] or ["nothing was noticed."])
+    if has_picture:
+        lines += [f"![Latency against F1]({PARETO})", ""]
+    for table in tables(document):
+        lines += _markdown_table(table)
+    lines += _list("Conditions", condition_lines(document))
+    lines += _list("Versions", [f"{name}: {words}" for name, words in document["machine"]["facts"].items()])
+    lines += _list("Method", document["method"])
+    return "\n".join(lines)
+
+
+def html(document: Mapping[str, Any], picture: bytes | None) -> str:
+    """The page, with the picture inside."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("schanger_edge.bench", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    encoded = None if picture is None else base64.b64encode(picture).decode("ascii")
+    return environment.get_template("bench.html.j2").render(
+        title=title(document), subtitle=subtitle(document), advice=document["advice"], doubts=document["doubts"],
+        tables=tables(document), picture=encoded, conditions=condition_lines(document),
+        facts=document["machine"]["facts"], method=document["method"], version=document["schanger_edge"],
+    )  # fmt: skip
+
+
+def title(document: Mapping[str, Any]) -> str:
+    """One line."""
+    return f"Benchmark on {'; '.join(dict.fromkeys(document['machine']['devices'].values()))}"
+
+
+def subtitle(document: Mapping[str, Any]) -> str:
+    """When, with what options."""
+    options = document["options"]
+    return (
+        f"schanger-edge {document['schanger_edge']}, ended {_clock(document['ended'])}; device "
+        f"{', '.join(options['devices'])}; {options['rounds']} rounds, at least {options['repetitions']} timed calls "
+        "of each case."
+    )
+
+
+def condition_lines(document: Mapping[str, Any]) -> list[str]:
+    """Power mode, clocks, temperatures and load, before and after."""
+    lines = []
+    for sitting in document["conditions"]:
+        for when, time in (("before", sitting["began"]), ("after", sitting["ended"])):
+            lines.append(f"{when} ({_clock(time)}): {_state(sitting[when])}")
+        lines += [f"idle power, {covers}: {watts:.2f} W" for covers, watts in sitting["idle_watts"].items()]
+    return lines
+
+
+def _clock(time: str) -> str:
+    """`2020-01-02 03:04:05 UTC`."""
+    return time.replace("T", " ").replace("+00:00", " UTC")
+
+
+def _state(state: Mapping[str, Any]) -> str:
+    heat = ", ".join(f"{zone} {celsius:.0f} C" for zone, celsius in state["celsius"].items())
+    clock = {"CPU": state["cpu_mhz"], "GPU": state["gpu_mhz"]}
+    words = {
+        "power mode": state["power_mode"], "governor": state["governor"],
+        **{f"{name} clock": f"{value:.0f} MHz" for name, value in clock.items() if value is not None},
+        "temperature": heat or None, "load": None if state["load"] is None else f"{state['load']:g}",
+    }  # fmt: skip
+    unknown = [name for name, value in words.items() if value is None]
+    told = [f"{name} {value}" for name, value in words.items() if value is not None]
+    return ", ".join(told) + (f"; not readable: {', '.join(unknown)}" if unknown else "")
+
+
+def _list(heading: str, sentences: list[str]) -> list[str]:
+    return [f"## {heading}", "", *(f"- {_plain(text)}" for text in sentences), ""] if sentences else []
+
+
+def _markdown_table(table: Table) -> list[str]:
+    rows = [table.head, ("---",) * len(table.head), *table.rows]
+    lines = ["| " + " | ".join(_plain(cell) for cell in row) + " |" for row in rows]
+    return [f"## {table.title}", "", *lines, "", *([_plain(table.note), ""] if table.note else [])]
+
+
+def _plain(text: str) -> str:
+    """Names of files may hold what Markdown takes for its own."""
+    for mark in ("\\", "|", "<", "*", "`", "["):
+        text = text.replace(mark, f"\\{mark}")
+    return text.replace("\n", " ")

@@ -1,0 +1,1 @@
+"""Labelled data: layouts, samples, labels; making, splitting and drawing tiles from them."""

@@ -1,0 +1,199 @@
+"""Whole tiles of pairs of any kind, for calibration and comparison: GeoTIFFs, lists of pairs, labelled datasets."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.datasets.labels import Label, open_label
+from schanger_edge.datasets.layouts import LabelledFiles, pair_files
+from schanger_edge.datasets.pair_list import read_pair_list
+from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.errors import DatasetError, SceneError
+from schanger_edge.geo.grid import Window
+from schanger_edge.scene.pair import Pair, open_pair
+
+USAGE = "write BEFORE,AFTER[,label=FILE][,gsd=0.5], or PAIRS.csv, or ROOT[,split=train]"
+SPLITS = ("train", "val")
+MOST_OPEN = 8  # pairs; opening one again may mean sampling it again
+
+
+@dataclasses.dataclass(frozen=True)
+class WholeTile:
+    """A tile whose every pixel has data: uint8 RGB (3, T, T) of both dates, and the label (T, T) where there is one."""
+
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+    label: NDArray[np.bool_] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenItem:
+    """A pair whose files are open.
+
+    Attributes:
+        width: columns.
+        height: rows.
+        read: gives a window; None where a pixel has no data in one of the dates, or no known label.
+    """
+
+    width: int
+    height: int
+    read: Callable[[Window], WholeTile | None]
+
+
+class Item(Protocol):
+    """A pair that can be opened; its name as a string is that of its first file."""
+
+    def open(self) -> contextlib.AbstractContextManager[OpenItem]:
+        """Hold its files open."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetItem:
+    """A pair of a labelled dataset."""
+
+    files: LabelledFiles
+    rule: LabelRule
+
+    def __str__(self) -> str:
+        return str(self.files.images[0])
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OpenItem]:
+        """Hold its files open."""
+        with Sample(self.files, self.rule) as sample:
+
+            def read(window: Window) -> WholeTile:
+                before, after = sample.images(window)
+                return WholeTile(before, after, sample.label(window))
+
+            yield OpenItem(sample.width, sample.height, read)
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneItem:
+    """A pair of images, on the grid of the first, or at `gsd` metres per pixel."""
+
+    before: str
+    after: str
+    label: str = ""
+    layer: str | None = None
+    gsd: float | None = None
+
+    def __str__(self) -> str:
+        return self.before
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OpenItem]:
+        """Hold its files open."""
+        with open_pair(self.before, self.after, gsd=self.gsd) as pair:
+            label = open_label(self.label, pair.grid, self.layer) if self.label else None
+            with contextlib.closing(label) if label else contextlib.nullcontext():
+                yield OpenItem(pair.grid.width, pair.grid.height, lambda window: _read(pair, label, window))
+
+
+def parse_source(text: str) -> list[Item]:
+    """The pairs of a source: `BEFORE,AFTER[,label=FILE][,gsd=0.5]`, `PAIRS.csv`, or `ROOT[,split=train]`.
+
+    A list has the columns before and after, and label where there is one; other columns as in `pair_list`. The split
+    test is refused, so that a test score stays a test.
+
+    Raises:
+        SchangerError: it is none of these, or what it names is missing.
+    """
+    first, *parts = text.split(",")
+    values = dict(part.partition("=")[::2] for part in parts if "=" in part)
+    others = [part for part in parts if "=" not in part]
+    path = Path(first)
+    if path.is_dir():
+        split = values.pop("split", "train")
+        _no_more(text, values, others)
+        if split == "test" or (split in ("", ".") and path.name == "test"):
+            raise _no_test(text)
+        files = pair_files(path, split)
+        rule = LabelRule.for_files(files)
+        return [DatasetItem(entry, rule) for entry in files]
+    if path.suffix.lower() == ".csv":
+        _no_more(text, values, others)
+        rows = read_pair_list(path, (*SPLITS, "test"), label_needed=False)
+        if any(row.split == "test" for row in rows):
+            raise _no_test(text)
+        return [SceneItem(row.before, row.after, row.label, row.layer) for row in rows]
+    if len(others) != 1:
+        raise DatasetError(f"source {text!r} is no folder, no list and not two images: {USAGE}.")
+    label, gsd = values.pop("label", ""), values.pop("gsd", None)
+    _no_more(text, values, [])
+    try:
+        return [SceneItem(first, others[0], label, gsd=None if gsd is None else float(gsd))]
+    except ValueError:
+        raise DatasetError(f"source {text!r} has the gsd {gsd!r}: give metres per pixel.") from None
+
+
+def windows_of(item: OpenItem, tile: int) -> list[Window]:
+    """The windows of whole tiles that share no pixel, from the top left."""
+    return [
+        Window(col, row, tile, tile)
+        for row in range(0, item.height - tile + 1, tile)
+        for col in range(0, item.width - tile + 1, tile)
+    ]
+
+
+class TilePool:
+    """Opens pairs by number and keeps the latest few open. Use it as a context manager."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = list(items)
+        self._open: dict[int, tuple[OpenItem, contextlib.ExitStack]] = {}
+
+    def item(self, number: int) -> OpenItem:
+        """A pair, open at least until seven others were asked for.
+
+        Raises:
+            SchangerError: its files are not usable.
+        """
+        if number in self._open:
+            self._open[number] = self._open.pop(number)  # the latest one comes last
+        else:
+            if len(self._open) == MOST_OPEN:
+                self._open.pop(next(iter(self._open)))[1].close()
+            stack = contextlib.ExitStack()
+            self._open[number] = stack.enter_context(self.items[number].open()), stack
+        return self._open[number][0]
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._open:
+            self._open.popitem()[1][1].close()
+
+    def __enter__(self) -> TilePool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _read(pair: Pair, label: Label | None, window: Window) -> WholeTile | None:
+    pixels = pair.read(window)
+    if not pixels.valid.all():
+        return None
+    if label is None:
+        return WholeTile(pixels.before, pixels.after, None)
+    changed, known = label.read(window)
+    return WholeTile(pixels.before, pixels.after, changed) if known.all() else None
+
+
+def _no_more(text: str, values: dict[str, str], others: Sequence[str]) -> None:
+    for part in (*values, *others):
+        raise DatasetError(f"source {text!r} has {part!r} too much: {USAGE}.")
+
+
+def _no_test(text: str) -> SceneError:
+    return SceneError(f"source {text!r} is a test split, which must stay unseen: give train or val.")

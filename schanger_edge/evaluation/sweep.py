@@ -1,0 +1,169 @@
+"""What every threshold would score: precision, recall, F1 and false-alarm objects, gathered tile by tile."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.evaluation.scores import Counts
+from schanger_edge.geo.grid import Window
+
+THRESHOLDS = tuple(k / 100 for k in range(101))
+OBJECT_THRESHOLDS = tuple(k / 10 for k in range(1, 10))
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepPoint:
+    """Scores at one threshold, 0-1."""
+
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FalseAlarms:
+    """Connected areas (4-connected) of predicted change that hold no labelled pixel, at one threshold.
+
+    `per_km2` is None where the ground sample distance is unknown.
+    """
+
+    threshold: float
+    objects: int
+    per_km2: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Scores of one model on one split at every threshold.
+
+    Attributes:
+        points: at 0.00, 0.01 ... 1.00.
+        best: the point of the greatest F1, of several the one nearest to 0.5; None where nothing is labelled.
+        at_model_threshold: at the threshold of the model card.
+        average_precision: sum of precision times the step in recall over the thresholds and over "all is change".
+        false_alarms: at 0.1, 0.2 ... 0.9.
+        gsd: metres per pixel; None where unknown.
+        gsd_source: where that figure is from.
+        area_km2: ground of all images.
+        labelled_share: share of labelled pixels.
+    """
+
+    points: tuple[SweepPoint, ...]
+    best: SweepPoint | None
+    at_model_threshold: SweepPoint
+    average_precision: float
+    false_alarms: tuple[FalseAlarms, ...]
+    gsd: float | None
+    gsd_source: str
+    area_km2: float | None
+    labelled_share: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+
+class SweepCounter:
+    """Counts what a sweep needs; memory is that of one image (two bytes a pixel), not of the split.
+
+    Args:
+        model_threshold: of the model card; scored besides the even steps.
+    """
+
+    def __init__(self, model_threshold: float) -> None:
+        self._model_threshold = model_threshold
+        # float32 like the probability: 0.3 in both is the same number, so `>` decides as everywhere else.
+        self._thresholds = np.unique(np.array([*THRESHOLDS, model_threshold], np.float32))
+        self._histograms = np.zeros((2, self._thresholds.size + 1), np.int64)
+        self._objects = np.zeros(len(OBJECT_THRESHOLDS), np.int64)
+        self._levels = self._labels = np.zeros((0, 0), np.uint8)
+
+    def add(
+        self,
+        scene: Window,
+        owned: Window,
+        probability: NDArray[np.float32],
+        label: NDArray[np.bool_],
+        valid: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Take the owned pixels (h, w) of one tile of the image `scene`; its tiles come one after another.
+
+        Pixels that are not valid don't count; their probability must be 0, so that they belong to no object.
+        """
+        above = np.searchsorted(self._thresholds, probability.ravel())  # how many thresholds are smaller
+        for row, chosen in enumerate((label, ~label)):
+            counted = chosen if valid is None else chosen & valid
+            self._histograms[row] += np.bincount(above[counted.ravel()], minlength=self._histograms.shape[1])
+        if self._levels.shape != (scene.height, scene.width):
+            self._levels = np.zeros((scene.height, scene.width), np.uint8)
+            self._labels = np.zeros_like(self._levels)
+        at = owned.slices_in(scene)
+        levels = np.searchsorted(np.array(OBJECT_THRESHOLDS, np.float32), probability.ravel())
+        self._levels[at] = levels.reshape(probability.shape)
+        self._labels[at] = label
+
+    def end_image(self) -> None:
+        """All tiles of the image came: find its objects."""
+        label = self._labels.astype(bool)
+        for level in range(len(OBJECT_THRESHOLDS)):
+            self._objects[level] += false_alarm_objects(self._levels > level, label)
+
+    def result(self, gsd: float | None = None, gsd_source: str = "unknown") -> Sweep:
+        """The sweep over all images; `gsd` in metres per pixel."""
+        # counts[k]: pixels whose probability is greater than threshold k
+        labelled, other = (int(histogram.sum()) for histogram in self._histograms)
+        hits, alarms = (histogram[::-1].cumsum()[::-1][1:] for histogram in self._histograms)
+        points = {
+            float(threshold): _point(float(threshold), int(hit), int(alarm), labelled)
+            for threshold, hit, alarm in zip(self._thresholds, hits, alarms, strict=True)
+        }
+        even = tuple(_renamed(points, threshold) for threshold in THRESHOLDS)
+        area = None if gsd is None else (labelled + other) * gsd**2 / 1e6
+        return Sweep(
+            points=even,
+            best=max(even, key=lambda point: (point.f1, -abs(point.threshold - 0.5))) if labelled else None,
+            at_model_threshold=_renamed(points, self._model_threshold),
+            average_precision=_average_precision(list(points.values()), labelled, other),
+            false_alarms=tuple(
+                FalseAlarms(threshold, int(objects), objects / area if area else None)
+                for threshold, objects in zip(OBJECT_THRESHOLDS, self._objects, strict=True)
+            ),
+            gsd=gsd,
+            gsd_source=gsd_source,
+            area_km2=area,
+            labelled_share=labelled / max(labelled + other, 1),
+        )
+
+
+def false_alarm_objects(change: NDArray[np.bool_], label: NDArray[np.bool_]) -> int:
+    """How many connected areas (4-connected) of change (H, W) share no pixel with the label (H, W)."""
+    count, areas = cv2.connectedComponents(change.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
+    touched = np.zeros(count, bool)
+    touched[areas[label]] = True
+    return int(np.count_nonzero(~touched[1:]))  # area 0 is all that is no change
+
+
+def _point(threshold: float, hits: int, alarms: int, labelled: int) -> SweepPoint:
+    counts = Counts(hits, alarms, labelled - hits, 0)
+    return SweepPoint(threshold, counts.precision, counts.recall, counts.f1)
+
+
+def _renamed(points: dict[float, SweepPoint], threshold: float) -> SweepPoint:
+    """The point of a threshold under its own number, not the nearest float32."""
+    return dataclasses.replace(points[float(np.float32(threshold))], threshold=threshold)
+
+
+def _average_precision(points: list[SweepPoint], labelled: int, other: int) -> float:
+    if not labelled:
+        return 0.0
+    everything = SweepPoint(-1.0, labelled / (labelled + other), 1.0, 0.0)
+    total, recall = 0.0, 0.0
+    for point in (*reversed(points), everything):
+        total, recall = total + (point.recall - recall) * point.precision, point.recall
+    return total

@@ -1,0 +1,1 @@
+"""Grids, windows, areas and footprints on the ellipsoid: values and pure functions."""

@@ -1,0 +1,165 @@
+"""A model file as one more version of a model in the repository that a Triton Inference Server serves from."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from schanger_edge.errors import ModelError
+from schanger_edge.files import replacing
+from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
+from schanger_edge.sessions.ort import read_card
+
+CONFIG, MODEL = "config.pbtxt", "model.onnx"
+MAX_BATCH = 8
+PREFERRED_BATCHES = (4, 8)
+QUEUE_DELAY = 2000  # microseconds: little beside the milliseconds a batch takes
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_VERSION = re.compile(r"[1-9][0-9]*")  # Triton passes over folders with other names
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What lies in the repository now.
+
+    Attributes:
+        folder: the model's folder, REPO/NAME.
+        version: the number of the new version.
+        model: the new file, REPO/NAME/VERSION/model.onnx.
+        kept_config: config.pbtxt is not of our making, or was edited, and stays as it is.
+    """
+
+    folder: Path
+    version: int
+    model: Path
+    kept_config: bool
+
+
+def add_to_repository(model: Path, repository: Path, name: str | None = None) -> Served:
+    """Copy a model file into a Triton model repository as the next version, and say in config.pbtxt what it takes.
+
+    Versions that are there are never touched. config.pbtxt belongs to all versions of a model and tells of the newest;
+    one that was edited stays.
+
+    Args:
+        model: an .onnx file that keeps the contract of `model_card`.
+        repository: folder of models; made if absent.
+        name: the model's name in Triton; None takes the card's.
+
+    Raises:
+        ModelError: the model cannot be read, its name cannot be a folder's, another kind of model has that name, or
+            the repository cannot be written.
+    """
+    card, _ = read_card(model)
+    name = name or card.name
+    if not _NAME.fullmatch(name):
+        raise ModelError(f"{name!r} cannot name a model in Triton: give --name with letters, digits, '_', '-' and '.'.")
+    folder = repository / name
+    with _writing(folder):
+        if not folder.exists():
+            repository.mkdir(parents=True, exist_ok=True)
+            with _appearing(folder) as staged:
+                (staged / CONFIG).write_bytes(config(name, card).encode())
+                (staged / "1").mkdir()
+                shutil.copyfile(model, staged / "1" / MODEL)
+            return Served(folder, 1, folder / "1" / MODEL, kept_config=False)
+        newest = _newest(folder)
+        ours = _is_ours(folder, name, newest, card)
+        version = folder / str(newest + 1)
+        with _appearing(version) as staged:
+            shutil.copyfile(model, staged / MODEL)
+        if ours:
+            with replacing(folder / CONFIG, ModelError) as temporary:
+                temporary.write_bytes(config(name, card).encode())
+    return Served(folder, newest + 1, version / MODEL, kept_config=not ours)
+
+
+def config(name: str, card: ModelCard) -> str:
+    """config.pbtxt, the text form of Triton's ModelConfig. The batch, N, is not among the dims."""
+    tile = card.tile
+    inputs = ",\n".join(_tensor(date, "TYPE_UINT8", (3, tile, tile)) for date in INPUT_NAMES)
+    return f"""\
+# RGB tiles of both dates in, probability of change out; normalization is inside. The parameter holds the model card:
+# threshold, halo, metres per pixel, scores, licence.
+# Without instance_group Triton starts one instance on each GPU, or one on the CPU where there is none.
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: {MAX_BATCH}
+input [
+{inputs}
+]
+output [
+{_tensor(OUTPUT_NAME, "TYPE_FP32", (1, tile, tile))}
+]
+dynamic_batching {{
+  preferred_batch_size: [ {", ".join(map(str, PREFERRED_BATCHES))} ]
+  max_queue_delay_microseconds: {QUEUE_DELAY}
+}}
+parameters {{
+  key: "{METADATA_KEY}"
+  value {{ string_value: {_quoted(card.to_json())} }}
+}}
+"""
+
+
+def _tensor(name: str, kind: str, dims: tuple[int, ...]) -> str:
+    return f'  {{ name: "{name}" data_type: {kind} dims: [ {", ".join(map(str, dims))} ] }}'
+
+
+def _quoted(text: str) -> str:
+    """One line of ASCII as a string of protobuf's text form."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _newest(folder: Path) -> int:
+    """The greatest version in a model's folder; 0 where there is none."""
+    return max((int(path.name) for path in folder.iterdir() if _VERSION.fullmatch(path.name)), default=0)
+
+
+def _is_ours(folder: Path, name: str, newest: int, card: ModelCard) -> bool:
+    """Whether config.pbtxt is what was written for the newest version, so that it may be written anew.
+
+    Raises:
+        ModelError: that version is no model of this kind, or takes tiles of another size.
+    """
+    path = folder / CONFIG
+    if newest == 0:
+        return not path.exists()
+    try:
+        present, _ = read_card(folder / str(newest) / MODEL)
+    except ModelError as error:
+        raise ModelError(f"{folder} holds another kind of model ({error}) Give another --name.") from error
+    if present.tile != card.tile:
+        raise ModelError(
+            f"{folder} takes tiles of {present.tile} pixels, and all its versions must: give this model, which takes "
+            f"{card.tile}, another --name."
+        )
+    return not path.exists() or path.read_bytes() == config(name, present).encode()
+
+
+@contextlib.contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """A folder with a temporary name, which becomes `folder` if the block succeeds and vanishes if it fails."""
+    staged = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
+    try:
+        staged.mkdir()
+        yield staged
+        staged.rename(folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise ModelError(f"{folder} cannot be written ({reason}): choose a repository with room and access.") from error

@@ -1,0 +1,130 @@
+"""Pictures inside a page: WebP as data URLs, each within so many bytes, whatever it shows."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.windows import Window as RasterWindow
+
+from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.products.rasters import NODATA, SCALE, quiet, small_cache
+from schanger_edge.products.staging import reading
+
+_FINE, _COARSE = 75, 55  # WebP's quality
+_HATCH = np.array([[118, 124, 130], [92, 98, 104]], np.uint8)
+"""Greys of the stripes that stand for no data."""
+_COLORS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(np.uint8)
+"""RGB of probability 0 to 1: lightness rises evenly, so that it can be read in grey and in the sun."""
+
+Colors = NDArray[np.uint8]
+
+
+def data_urls(pictures: Mapping[str, Colors], most: Mapping[str, int], *, fine: bool) -> dict[str, str]:
+    """Pictures by name as `data_url` gives them, encoded at the same time: nothing else of a report takes as long."""
+    with ThreadPoolExecutor(len(pictures)) as pool:
+        urls = {name: pool.submit(data_url, picture, most[name], fine=fine) for name, picture in pictures.items()}
+        return {name: url.result() for name, url in urls.items()}
+
+
+def data_url(picture: Colors, most: int, *, fine: bool) -> str:
+    """The picture, (h, w, 3) RGB, as a data URL of at most `most` bytes: first fine quality gives way, then size.
+
+    The same picture always gives the same bytes.
+
+    Raises:
+        ValueError: not even a picture of one pixel has so few.
+    """
+    picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)  # type: ignore[assignment]
+    room = (most - len(_PREFIX)) // 4 * 3
+    encoded = _webp(picture, _FINE if fine else _COARSE)
+    if fine and len(encoded) > room:
+        encoded = _webp(picture, _COARSE)
+    while len(encoded) > room:
+        scale = max(0.25, min(0.9, math.sqrt(room / len(encoded))))
+        size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+        if size == picture.shape[1::-1]:
+            raise ValueError(f"no picture has as few as {most} bytes.")
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        encoded = _webp(picture, _COARSE)
+    return _PREFIX + base64.b64encode(encoded).decode("ascii")
+
+
+_PREFIX = "data:image/webp;base64,"
+
+
+def _webp(picture: Colors, quality: int) -> bytes:
+    done, encoded = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    if not done:
+        raise RuntimeError("OpenCV could not encode a WebP.")
+    return encoded.tobytes()
+
+
+def photo(image: NDArray[np.uint8], valid: NDArray[np.bool_], side: int) -> Colors:
+    """A date, (3, h, w), for the page: no longer than `side`, (h, w, 3), stripes where not valid."""
+    return _hatched(_fit(np.ascontiguousarray(np.moveaxis(image, 0, -1)), side), valid)
+
+
+def probability_overview(probability: Path, width: int, height: int) -> Colors:
+    """probability.tif at another size in colours, (height, width, 3), from its overviews.
+
+    Raises:
+        ProductError: it could not be read.
+    """
+    with reading(probability), quiet(), small_cache(1), rasterio.open(probability) as dataset:
+        values = dataset.read(1, out_shape=(height, width), resampling=Resampling.average)
+    return _colored(values)
+
+
+def probability_detail(probability: Path, grid: Grid, window: Window, side: int) -> Colors:
+    """A window of probability.tif in colours, no longer than `side`.
+
+    Raises:
+        ProductError: it could not be read.
+    """
+    part = RasterWindow(window.col_off, window.row_off, window.width, window.height)
+    with reading(probability), quiet(), small_cache(grid.width), rasterio.open(probability) as dataset:
+        values = dataset.read(1, window=part)
+    return _colored(_fit(values, side, cv2.INTER_NEAREST))
+
+
+def color_ramp(count: int) -> list[str]:
+    """CSS colours of evenly spaced probabilities, 0 first."""
+    return ["#" + bytes(_COLORS[round(255 * step / (count - 1))]).hex() for step in range(count)]
+
+
+def _colored(values: NDArray[np.uint8]) -> Colors:
+    scaled = np.minimum(np.rint(values * (255 / SCALE)), 255).astype(np.uint8)
+    return _hatched(_COLORS[scaled], values != NODATA)
+
+
+def _hatched(picture: Colors, valid: NDArray[np.bool_]) -> Colors:
+    """The picture with diagonal stripes where it is not valid; `valid` is (h, w) of any size."""
+    height, width = picture.shape[:2]
+    if valid.all():
+        return picture
+    if valid.shape != (height, width):
+        small = cv2.resize(valid.view(np.uint8) * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA)
+        valid = np.asarray(small >= 128)
+    rows, cols = np.ogrid[:height, :width]
+    stripes = _HATCH[(rows + cols) // 8 % 2]
+    hatched: Colors = np.where(valid[..., None], picture, stripes)
+    return hatched
+
+
+def _fit(picture: NDArray[np.uint8], side: int, interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:
+    """(h, w) or (h, w, 3), shrunk to at most `side` along the longer side."""
+    height, width = picture.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=interpolation), np.uint8)

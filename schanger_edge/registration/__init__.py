@@ -1,0 +1,1 @@
+"""The offset between the dates of a pair: measured, judged, taken away."""

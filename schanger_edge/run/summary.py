@@ -1,0 +1,83 @@
+"""What summary.json says of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from schanger_edge._version import __version__
+from schanger_edge.products.rasters import RasterCounts
+from schanger_edge.run.predict import Flow
+from schanger_edge.scene import Pair
+from schanger_edge.sessions import Session
+from schanger_edge.sessions.engine_report import account
+
+
+def summarize(
+    pair: Pair,
+    session: Session,
+    flow: Flow,
+    counts: RasterCounts,
+    *,
+    polygons: int,
+    registration: Mapping[str, Any] | None,
+    warnings: Sequence[str],
+    options: Mapping[str, Any],
+    laps: Mapping[str, float],
+    total: float,
+) -> dict[str, Any]:
+    """The content of summary.json.
+
+    Args:
+        pair: what was read.
+        session: the model that ran.
+        flow: what this run predicted; the rest was taken over from an earlier one.
+        counts: pixels and tiles of the whole scene.
+        polygons: their number in changes.gpkg.
+        registration: the offset between the dates; None where it was not looked for.
+        warnings: what makes the result doubtful, in sentences.
+        options: as given, with the values that were taken where none was.
+        laps: seconds of each stage.
+        total: seconds in all.
+    """
+    busy = {"read_busy": flow.read_seconds, "infer_busy": flow.infer_seconds, "write_busy": flow.write_seconds}
+    seconds = {**laps, **busy, "total": total}
+    grid = pair.grid
+    square_metres = None if grid.gsd is None else grid.gsd**2
+    return {
+        "schanger_edge": __version__,
+        "inputs": {date: dataclasses.asdict(info) for date, info in pair.info().items()},
+        "grid": {
+            "crs": grid.crs.to_string() if grid.crs else None,
+            "transform": list(grid.transform)[:6],
+            "width": grid.width,
+            "height": grid.height,
+            "gsd": grid.gsd,
+        },
+        "overlap": pair.overlap,
+        "model": {
+            "file": session.model.name,
+            "sha256": session.model_sha256,
+            "card": dataclasses.asdict(session.card),
+        },
+        "device": session.device,
+        "engine": account(session, options["batch"]).as_dict(),
+        "registration": registration and dict(registration),
+        "options": dict(options),
+        "tiles": {
+            "run": counts.tiles_run,
+            "skipped": counts.tiles_skipped,
+            "taken_over": counts.tiles_run + counts.tiles_skipped - flow.tiles_run - flow.tiles_skipped,
+        },
+        "pixels": {"total": counts.total, "valid": counts.valid, "changed": counts.changed},
+        "changed_share_of_valid": counts.changed / counts.valid,
+        "area_m2": {
+            "valid": square_metres and counts.valid * square_metres,
+            "changed": square_metres and counts.changed * square_metres,
+        },
+        "polygons": polygons,
+        "seconds": {stage: round(lasted, 3) for stage, lasted in seconds.items()},
+        "megapixels_per_second": flow.pixels / 1e6 / total,
+        "warnings": list(warnings),
+    }

@@ -1,0 +1,261 @@
+"""`schanger-edge build`: a model file -> a TensorRT plan with its sidecar, in the cache or where the user wants it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from schanger_edge._version import __version__
+from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.files import replacing, sha256_of
+from schanger_edge.model import bundled
+from schanger_edge.model.card import ModelCard
+from schanger_edge.sessions import gpu
+from schanger_edge.sessions.ort import read_card
+from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt.builder import OBEY, Batches, Progress, Recipe, build_plan
+from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, Name, load_flavour
+from schanger_edge.sessions.tensorrt.plans import PlanCard, Target
+
+MAX_LEVEL = 5
+MEGABYTE = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """What a build made or found.
+
+    Attributes:
+        plan: the file.
+        card: its sidecar.
+        cached: it was there already.
+        explanation: what was built from which file, and why.
+    """
+
+    plan: Path
+    card: PlanCard
+    cached: bool
+    explanation: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which file a plan is built from, with which flags, why, and what must stay FP32 although a flag says FP16."""
+
+    source: Path
+    flags: tuple[str, ...]
+    explanation: str
+    keep_fp32: tuple[str, ...] = ()
+
+
+def build(
+    model: Path,
+    plan: Path | None = None,
+    *,
+    batches: Batches | None = None,
+    workspace: int | None = None,
+    level: int | None = None,
+    timing_cache: Path | None = None,
+    flavour: Name | None = None,
+    capabilities: Sequence[str] = (),
+    binding: gpu.Binding | None = None,
+    rebuild: bool = False,
+    progress: Progress | None = None,
+) -> Built:
+    """Build a plan, or find it in the cache.
+
+    Args:
+        model: an .onnx file.
+        plan: file to write; None takes the user's cache.
+        batches: shape profile.
+        workspace: megabytes of scratch memory an engine may take.
+        level: builder optimization level, 0 to 5.
+        timing_cache: file with TensorRT's measurements, read if it exists and written after the build.
+        flavour: `tensorrt` or `rtx`; None takes what is installed.
+        capabilities: compute capabilities to build for (RTX only); empty for the GPU that is here.
+        binding: who is asked for the GPU.
+        rebuild: build although the cache has it.
+        progress: told (phase, done, total).
+
+    Raises:
+        SchangerError: the model is not usable, TensorRT or the GPU is missing, or the build fails.
+    """
+    if level is not None and not 0 <= level <= MAX_LEVEL:
+        raise SessionError(f"--optimization-level must lie between 0 and {MAX_LEVEL}, not {level}.")
+    if workspace is not None and workspace < 1:
+        raise SessionError(f"--workspace must be at least 1 megabyte, not {workspace}.")
+    if plan is not None and plan.suffix != plans.SUFFIX:
+        raise SessionError(f"{plan.name} is no name of a plan: let it end in {plans.SUFFIX}, as {plan.stem}.plan does.")
+    card, sha256 = read_card(model)
+    trt = load_flavour(flavour)
+    timings = _read_timings(timing_cache, trt)
+    target = target_here(trt, capabilities, binding)
+    choice = choose_source(model, card, trt)
+    wanted = PlanCard(
+        model.name, sha256, sha256_of(choice.source), card, target, "strong" if trt.strong else "weak", choice.flags,
+        batches or Batches(), workspace and workspace * MEGABYTE, level, producer=f"schanger-edge {__version__}",
+    )  # fmt: skip
+    path = plan or plans.engine_cache() / wanted.file_name
+    if plan is None:
+        _make_cache(path.parent)
+    # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
+    for_these = target.capabilities if trt.name == "rtx" else tuple(capabilities)
+    recipe = Recipe(
+        choice.source, card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, level,
+        choice.keep_fp32,
+    )  # fmt: skip
+    with plans.locked(path):  # another process may be building the same
+        if not rebuild and (found := _cached(path, wanted)):
+            return Built(path, found, True, f"{path} is there already; {choice.explanation}")
+        tell = progress or (lambda *_: None)
+        tell("build", 0, 1)
+        content, timings = build_plan(trt, recipe, timings, progress)
+        tell("build", 1, 1)
+        written = plans.write_plan(path, content, wanted)
+        if timing_cache is not None:
+            with replacing(timing_cache, SessionError) as temporary:
+                temporary.write_bytes(timings)
+        return Built(path, written, False, choice.explanation)
+
+
+def find_built(model: Path, trt: Flavour, here: Target) -> Built | None:
+    """A plan in the cache that was built from this model and fits here: that for the largest batches, then the newest.
+
+    Raises:
+        SchangerError: as `build`.
+    """
+    card, sha256 = read_card(model)
+    choice = choose_source(model, card, trt)
+    wanted = sha256, sha256_of(choice.source), choice.flags
+    fitting = []
+    for plan in plans.cached_plans():
+        try:
+            found = plans.read_plan_card(plan)
+            if (found.model_sha256, found.source_sha256, found.flags) == wanted:
+                plans.load_plan(plan, here)
+                fitting.append((found.batches.most, plan.stat().st_mtime, plan, found))
+        except SessionError:
+            continue
+    if not fitting:
+        return None
+    *_, plan, found = max(fitting, key=lambda one: one[:2])
+    return Built(plan, found, True, choice.explanation)
+
+
+def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Binding | None = None) -> Target:
+    """What a plan is built for: the capabilities asked for, else the GPU that is here.
+
+    Raises:
+        SessionError: there is none.
+    """
+    if capabilities:
+        return Target(trt.name, trt.version, plans.this_system(), tuple(sorted(set(capabilities), key=_number)))
+    try:
+        found = gpu.find_gpu(binding)
+    except SessionError as error:
+        if trt.name == "rtx":
+            raise SessionError(
+                f"{error} Or give --compute-capability, such as 8.6, to build for another machine."
+            ) from error
+        raise
+    return Target.on(trt, found)
+
+
+def choose_source(model: Path, card: ModelCard, trt: Flavour) -> Choice:
+    """Which file to build from: the model itself where types are strong, else what weak types need.
+
+    Raises:
+        ModelError: the file that is needed is not beside the model.
+    """
+    if trt.strong:
+        return Choice(model, (), f"{trt.words} takes the types from {model.name} ({card.precision})")
+    since = ".".join(map(str, STRONG_SINCE))
+    weak = f"{trt.words} is older than {since}, where types in the graph are complete"
+    if card.precision == "fp32":
+        return Choice(model, (), f"{weak}; {model.name} needs none, it is fp32")
+    if card.precision == "fp16":
+        source = _sibling(model, "fp32", lambda other, sha256: sha256 == card.parent_sha256)
+        if source is None:
+            raise ModelError(
+                f"{weak}, and FP16 is then built from the FP32 model: put the file that {model.name} was converted "
+                f"from beside it (its sha256 begins with {(card.parent_sha256 or 'unknown')[:12]})."
+            )
+        explanation = f"{weak}; built from its parent {source.name} with the flag FP16, and TensorRT chooses what runs "
+        return _held(Choice(source, ("FP16",), f"{explanation}in FP16"), card)
+    source = model if card.precision == "int8" else _sibling(model, "int8", lambda other, _: _same_scales(other, card))
+    if source is None:
+        raise ModelError(
+            f"{weak}, and INT8 is then built from a plain INT8 model: run `schanger-edge calibrate` without --fp16, "
+            f"with the same --pairs, and put its result beside {model.name}."
+        )
+    return _held(
+        Choice(source, ("FP16", "INT8"), f"{weak}; built from {source.name} with the flags FP16 and INT8"), card
+    )
+
+
+def _held(choice: Choice, card: ModelCard) -> Choice:
+    """With weak types: what the model keeps in FP32 is held there, where its card names it."""
+    check = "check it with `schanger-edge compare`"
+    if not card.kept_fp32:
+        return dataclasses.replace(choice, explanation=f"{choice.explanation}: {check}")
+    explanation = f"{choice.explanation}, but for {len(card.kept_fp32)} nodes that are held in FP32: {check}"
+    return Choice(choice.source, (*choice.flags, OBEY), explanation, card.kept_fp32)
+
+
+def _same_scales(other: ModelCard, card: ModelCard) -> bool:
+    """Whether two INT8 models were made from one parent, on the same tiles, in the same way."""
+    keys = ("method", "tiles_sha256", "kept_high_precision")
+    same = all(other.calibration.get(key) == card.calibration.get(key) for key in keys)
+    return same and other.parent_sha256 == card.parent_sha256
+
+
+def _sibling(model: Path, precision: str, fits: object) -> Path | None:
+    """A model file of this precision that fits, in the same folder or among the bundled ones."""
+    assert callable(fits)
+    for path in (*sorted(model.parent.glob("*.onnx")), *sorted(bundled.FOLDER.glob("*.onnx"))):
+        try:
+            card, sha256 = read_card(path)
+        except ModelError:
+            continue
+        if card.precision == precision and fits(card, sha256):
+            return path
+    return None
+
+
+def _cached(path: Path, wanted: PlanCard) -> PlanCard | None:
+    """The sidecar of a plan that is just what is wanted, and whole."""
+    try:
+        content, found = plans.load_plan(path, wanted.target)
+    except SessionError:
+        return None
+    return found if found.key == wanted.key and content else None
+
+
+def _make_cache(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SessionError(
+            f"the engine cache {folder} cannot be made ({error.strerror}): {plans.OTHER_CACHE}"
+        ) from error
+
+
+def _read_timings(path: Path | None, trt: Flavour) -> bytes | None:
+    if path is None:
+        return None
+    if trt.name == "rtx":
+        raise SessionError("TensorRT-RTX keeps no timing cache, it measures when the plan first runs: leave it out.")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise SessionError(f"timing cache {path} cannot be read ({error.strerror}): give a file.") from error
+
+
+def _number(capability: str) -> float:
+    try:
+        return float(capability)
+    except ValueError:
+        raise SessionError(f"compute capability {capability!r} is no number such as 8.6.") from None

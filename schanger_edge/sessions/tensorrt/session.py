@@ -1,0 +1,290 @@
+"""A TensorRT or TensorRT-RTX plan as a session: copies and inference of neighbouring batches overlap.
+
+Each slot has pinned host buffers and device buffers for one batch. Its work goes over three streams, joined by events:
+copy in, inference, copy out. A slot is free again when its result has been taken, so no slot waits for another but in
+the one context, whose stream runs the batches in order. Where CPU and GPU share memory nothing is copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.errors import SessionError
+from schanger_edge.files import replacing
+from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
+from schanger_edge.sessions import check_probability
+from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt.contexts import MOST_CONTEXTS, PROFILE_SHARED_SINCE, Contexts, last_complaint
+from schanger_edge.sessions.tensorrt.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
+from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, version_of
+
+SLOTS = 2
+STAGES = ("copy_in", "infer", "copy_out")
+TIMINGS_KEPT = 10_000
+RUNTIME_CACHE_SUFFIX = ".runtime-cache"
+
+
+@dataclasses.dataclass
+class Slot:
+    """Buffers and events of one batch under way.
+
+    Attributes:
+        host: pinned memory of before, after and probability.
+        addresses: where the device finds them.
+        events: begin and end of copy in, inference and copy out.
+        ticket: of the batch whose result has not been taken; None where the slot is free.
+    """
+
+    host: tuple[HostMemory, ...]
+    addresses: tuple[int, ...]
+    events: tuple[Any, ...]
+    ticket: object | None = None
+
+
+class TensorRTSession:
+    """See `sessions.Session`.
+
+    Args:
+        plan: the file, with its sidecar.
+        flavour: whose runtime.
+        cuda: the device; the session closes it.
+        slots: batches that may be under way at once.
+        graphs: use CUDA graphs where they are possible.
+
+    Attributes:
+        notes: what differs from what was asked for, in sentences.
+        timings: (stage, milliseconds) on the device, of the latest batches; see `STAGES`.
+
+    Raises:
+        SessionError: the plan does not fit here, is damaged, or the device has no room for it.
+    """
+
+    def __init__(self, plan: Path, flavour: Flavour, cuda: Cuda, slots: int = SLOTS, graphs: bool = True) -> None:
+        self._resources = contextlib.ExitStack()
+        self._contexts: Contexts | None = None
+        self._slots: list[Slot] = []
+        self._runtime_cache: Any = None
+        with contextlib.ExitStack() as opening:
+            opening.callback(self.close)
+            self._resources.callback(cuda.close)
+            if slots < 1:
+                raise SessionError(f"slots must be at least 1, not {slots}.")
+            content, self._plan_card = plans.load_plan(plan, plans.Target.on(flavour, cuda.gpu))
+            self.card, self.model = self._plan_card.card, plan
+            self.model_sha256 = self._plan_card.model_sha256
+            self.typing: str | None = self._plan_card.typing
+            self.flags, self.chosen = self._plan_card.flags, ""
+            self.plan_sha256: str | None = self._plan_card.plan_sha256
+            self.notes: list[str] = []
+            self.timings: deque[tuple[str, float]] = deque(maxlen=TIMINGS_KEPT)
+            self._cuda, self._trt, self._log = cuda, flavour.module, error_log(flavour.module)
+            self._runtime = self._trt.Runtime(self._log)
+            self._engine = self._runtime.deserialize_cuda_engine(content)
+            if self._engine is None:
+                raise SessionError(
+                    f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; build it again."
+                )
+            self._check_tensors()
+            self._contexts = self._make_contexts(flavour, graphs)
+            self._streams = [cuda.stream() for _ in STAGES]
+            self._resources.callback(cuda.release, *self._streams)
+            self.max_batch: int = self._plan_card.batches.most
+            self._slots = self._make_slots(slots)
+            self.slots = len(self._slots)
+            opening.pop_all()
+        batches = self._plan_card.batches
+        self.device = f"{flavour.words} ({cuda.gpu.name}, batches {batches.least} to {self.max_batch}, {slots} slots)"
+
+    @property
+    def best_batch(self) -> int:
+        return min(self._plan_card.batches.best, self.max_batch)
+
+    def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self.submit(before, after)()
+
+    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        self._check_inputs(before, after)
+        starts = range(0, len(before), self.max_batch)
+        if len(starts) > 1:  # more than the device takes at once: one after the other
+            parts = [self.run(before[i : i + self.max_batch], after[i : i + self.max_batch]) for i in starts]
+            return lambda: np.concatenate(parts)
+        slot = next((slot for slot in self._slots if slot.ticket is None), None)
+        if slot is None:
+            raise SessionError(f"all {self.slots} slots are under way: take a result before the next batch is given.")
+        for memory, tiles in zip(slot.host, (before, after), strict=False):
+            memory.bytes[: tiles.nbytes].reshape(tiles.shape)[...] = tiles
+        self._cuda.enter()
+        self._start(slot, max(len(before), self._plan_card.batches.least))
+        slot.ticket = ticket = object()
+        shape = (len(before), 1, *before.shape[2:])
+        return lambda: self._finish(slot, ticket, shape)
+
+    def close(self) -> None:
+        """Give everything back, in the order that CUDA asks for; a second call does nothing."""
+        with contextlib.suppress(SessionError):  # of a device that answers no more
+            self._wait_for_all()
+        for slot in self._slots:
+            slot.ticket = None
+            slot.events = ()  # pycuda frees what nobody holds, while the context is there
+        if self._runtime_cache is not None:
+            self._keep_runtime_cache()
+        if self._contexts is not None:
+            self._contexts.close()
+        self._contexts = self._engine = self._runtime = self._runtime_cache = None
+        self._slots, self._streams = [], []
+        with contextlib.suppress(SessionError):  # the error that led here is the one to tell
+            self._resources.close()
+
+    def __enter__(self) -> TensorRTSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # A batch: its way through the three streams.
+
+    def _start(self, slot: Slot, batch: int) -> None:
+        assert self._contexts is not None
+        cuda, (copy_in, infer, copy_out) = self._cuda, self._streams
+        in_begin, in_end, begin, end, out_begin, out_end = slot.events
+        bytes_in, bytes_out = self._sizes(batch)
+        cuda.record(in_begin, copy_in)
+        if not cuda.gpu.integrated:
+            for memory, address in zip(slot.host[:2], slot.addresses[:2], strict=True):
+                cuda.copy_in(address, memory, bytes_in, copy_in)
+        cuda.record(in_end, copy_in)
+        cuda.wait(infer, in_end)
+        cuda.record(begin, infer)
+        self._contexts.infer(slot.addresses, batch, infer)
+        cuda.record(end, infer)
+        cuda.wait(copy_out, end)
+        cuda.record(out_begin, copy_out)
+        if not cuda.gpu.integrated:
+            cuda.copy_out(slot.host[2], slot.addresses[2], bytes_out, copy_out)
+        cuda.record(out_end, copy_out)
+
+    def _finish(self, slot: Slot, ticket: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        if slot.ticket is not ticket:
+            raise SessionError("the result of this batch was taken, or the session is closed.")
+        self._cuda.enter()
+        self._cuda.synchronize(slot.events[-1])
+        for stage, begin, end in zip(STAGES, slot.events[::2], slot.events[1::2], strict=True):
+            self.timings.append((stage, self._cuda.milliseconds(begin, end)))
+        count = int(np.prod(shape)) * np.dtype(np.float32).itemsize
+        probability: NDArray[np.float32] = slot.host[2].bytes[:count].view(np.float32).reshape(shape).copy()
+        slot.ticket = None
+        check_probability(probability, shape)
+        return probability
+
+    # What is made once.
+
+    def _check_tensors(self) -> None:
+        engine, kinds = self._engine, self._trt.DataType
+        names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
+        wanted = {**dict.fromkeys(INPUT_NAMES, kinds.UINT8), OUTPUT_NAME: kinds.FLOAT}
+        found = {name: engine.get_tensor_dtype(name) for name in names}
+        if found != wanted:
+            described = ", ".join(f"{name} {kind}" for name, kind in found.items())
+            raise SessionError(f"{self.model} breaks the model contract, it has {described}: build it again.")
+
+    def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
+        graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
+        several = graphs and version_of(flavour.version) >= PROFILE_SHARED_SINCE
+        return Contexts(
+            self._engine, self._make_context(flavour), self._cuda, tile=self.card.tile, graphs=graphs,
+            most=MOST_CONTEXTS if several else 1, plan=self.model.name, log=self._log,
+        )  # fmt: skip
+
+    def _make_context(self, flavour: Flavour) -> Any:
+        if flavour.name == "rtx":
+            config = self._engine.create_runtime_config()
+            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            self._runtime_cache = config.create_runtime_cache()
+            with contextlib.suppress(Exception):  # it only saves time; what cannot be read is made anew
+                self._runtime_cache.deserialize(self._runtime_cache_path.read_bytes())
+            config.set_runtime_cache(self._runtime_cache)
+            context = self._engine.create_execution_context(config)
+        else:
+            context = self._engine.create_execution_context()
+        if context is None:
+            raise OutOfDeviceMemoryError(
+                f"{self._cuda.gpu.name} has no room for the engine of {self.model.name} "
+                f"({last_complaint(self._log)}): build it with a smaller --batch or --workspace."
+            )
+        return context
+
+    def _make_slots(self, count: int) -> list[Slot]:
+        """As many as asked for; where there is no room, for smaller batches."""
+        while True:
+            with contextlib.ExitStack() as made:
+                try:
+                    slots = [self._make_slot(made) for _ in range(count)]
+                except OutOfDeviceMemoryError as error:
+                    smaller = self.max_batch // 2
+                    if smaller < self._plan_card.batches.least:
+                        raise
+                    self.notes.append(f"{error} Batches of {smaller} are taken instead of {self.max_batch}.")
+                    self.max_batch = smaller
+                    continue
+                self._resources.push(made.pop_all())
+                return slots
+
+    def _make_slot(self, made: contextlib.ExitStack) -> Slot:
+        bytes_in, bytes_out = self._sizes(self.max_batch)
+        host, addresses = [], []
+        for size in (bytes_in, bytes_in, bytes_out):
+            memory = self._cuda.alloc_host(size)
+            made.callback(self._cuda.free_host, memory)
+            host.append(memory)
+            if self._cuda.gpu.integrated:
+                addresses.append(memory.device_pointer)
+            else:
+                addresses.append(self._cuda.alloc(size))
+                made.callback(self._cuda.free, addresses[-1])
+        events = tuple(self._cuda.event() for _ in range(2 * len(STAGES)))
+        made.callback(self._cuda.release, *events)
+        return Slot(tuple(host), tuple(addresses), events)
+
+    def _sizes(self, batch: int) -> tuple[int, int]:
+        """Bytes of one date and of the probability."""
+        pixels = batch * self.card.tile**2
+        return 3 * pixels, np.dtype(np.float32).itemsize * pixels
+
+    def _check_inputs(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> None:
+        if self._contexts is None:
+            raise SessionError("the session is closed.")
+        tile = self.card.tile
+        for date in (before, after):
+            if date.dtype != np.uint8 or date.shape[1:] != (3, tile, tile) or len(date) != len(before) or not len(date):
+                raise SessionError(
+                    f"{self.model.name} takes uint8 tiles (N, 3, {tile}, {tile}), not {date.dtype} {date.shape}."
+                )
+
+    @property
+    def _runtime_cache_path(self) -> Path:
+        return self.model.with_name(self.model.name + RUNTIME_CACHE_SUFFIX)
+
+    def _wait_for_all(self) -> None:
+        """Until no stream has work left: a result may not have been taken, or a batch have failed half-way."""
+        if self._slots:
+            self._cuda.enter()
+            event = self._slots[0].events[0]
+            for stream in self._streams:
+                self._cuda.record(event, stream)
+                self._cuda.synchronize(event)
+
+    def _keep_runtime_cache(self) -> None:
+        """The kernels that RTX made here, for the next start; a folder that cannot be written does without."""
+        with contextlib.suppress(SessionError), replacing(self._runtime_cache_path, SessionError) as temporary:
+            temporary.write_bytes(bytes(self._runtime_cache.serialize()))

@@ -1,0 +1,157 @@
+"""`evaluate --stitched`: the scores are those of the maps that `run` gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from helpers import load_benchmark
+from typer.testing import CliRunner
+
+from schanger_edge.cli import app
+from schanger_edge.errors import DatasetError, ModelError, SchangerError
+from schanger_edge.evaluation.demo import score
+from schanger_edge.evaluation.evaluate import evaluate
+from schanger_edge.evaluation.scores import Counts
+from schanger_edge.run.detect import detect
+from schanger_edge.sessions import open_session
+from schanger_edge.tiling.plan import TilePlan, blend_of
+
+SIZES = {"a": (150, 211), "b": (64, 64), "c": (40, 90)}
+FOLDERS = ("A", "B", "label")
+
+
+@pytest.fixture
+def model(standin: ModuleType, tmp_path: Path) -> Path:
+    standin.integer_model(tmp_path / "m.onnx", radius=6, tile=64, halo=8)
+    return tmp_path / "m.onnx"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three georeferenced pairs, one smaller than a tile; both dates and a label lie on one grid."""
+    rng = np.random.default_rng(5)
+    for name, size in SIZES.items():
+        images = [cv2.GaussianBlur(rng.integers(1, 255, (*size, 3), np.uint8), (0, 0), 2) for _ in range(2)]
+        label = (cv2.GaussianBlur(rng.random(size), (0, 0), 4) > 0.5).astype(np.uint8)
+        for folder, pixels in zip(FOLDERS, (*(i.transpose(2, 0, 1) for i in images), label[None]), strict=True):
+            save(tmp_path / "data" / "val" / folder / f"{name}.tif", pixels)
+    return tmp_path / "data"
+
+
+def save(path: Path, pixels: np.ndarray, nodata: float | None = None, left: float = 500_000.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = pixels.shape
+    with rasterio.open(
+        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=pixels.dtype, nodata=nodata,
+        crs="EPSG:32631", transform=Affine(0.5, 0, left, 0, -0.5, 4_650_000.0),
+    ) as target:  # fmt: skip
+        target.write(pixels)
+
+
+def counts_of_run(root: Path, model: Path, folder: Path) -> Counts:
+    """`run` on each pair, its change.tif against the label."""
+    total = Counts()
+    for name in SIZES:
+        before, after, label = (root / "val" / part / f"{name}.tif" for part in FOLDERS)
+        result = detect(before, after, folder / name, model=model, threshold=0.5)
+        total += score(result.change, label)
+    return total
+
+
+def test_equals_what_run_gives(root: Path, model: Path, tmp_path: Path) -> None:
+    """Also with a hole in one date, and the other date on a grid of its own."""
+    hole = np.full((3, *SIZES["a"]), 90, np.uint8)
+    hole[:, 30:110, 40:130] = 0
+    save(root / "val" / "A" / "a.tif", hole, nodata=0)
+    with rasterio.open(root / "val" / "B" / "c.tif") as source:
+        pixels = source.read()
+    save(root / "val" / "B" / "c.tif", pixels[:, 3:, 5:], left=500_010.2)
+    result = evaluate(root, split="val", model=model, stitched=True)
+    assert result.counts == counts_of_run(root, model, tmp_path / "run")
+    assert result.counts.total < sum(height * width for height, width in SIZES.values())
+    assert result.halo == 8
+    assert result.tiles == sum(len(TilePlan(width, height, 64, 8)) for height, width in SIZES.values())
+
+
+def test_halo_decides(root: Path, model: Path) -> None:
+    """A network that sees six pixels far is as if in one piece with a halo of twelve, and not with one of six."""
+    counts = {
+        halo: evaluate(root, split="val", model=model, stitched=True, halo=halo).counts for halo in (0, 6, 12, 20)
+    }
+    assert counts[12] == counts[20]
+    assert counts[0] != counts[12]
+    assert counts[6] != counts[12]
+
+
+def test_without_halo_it_is_the_protocol(root: Path, model: Path, tmp_path: Path) -> None:
+    options = {"split": "val", "model": model, "gallery": tmp_path / "p.html", "sweep": tmp_path / "s.json"}
+    plain, stitched = (evaluate(root, stitched=way, halo=0 if way else None, **options) for way in (False, True))  # type: ignore[arg-type]
+    assert stitched.counts == plain.counts
+    assert stitched.tiles == plain.tiles
+    assert stitched.sweep == plain.sweep
+    assert (plain.halo, stitched.halo) == (None, 0)
+
+
+def test_what_is_not_valid_counts_nowhere(root: Path, model: Path, tmp_path: Path) -> None:
+    """Not in the sweep, and not in the gallery, whose errors are those of the valid half."""
+    half = np.full((3, *SIZES["a"]), 90, np.uint8)
+    half[:, :, 100:] = 0
+    save(root / "val" / "A" / "a.tif", half, nodata=0)
+    result = evaluate(
+        root, split="val", model=model, stitched=True, sweep=tmp_path / "s.json", gallery=tmp_path / "p.html", gsd=1
+    )
+    assert result.sweep is not None
+    assert result.counts.total == 150 * 100 + 64 * 64 + 40 * 90
+    assert result.sweep.area_km2 == pytest.approx(result.counts.total / 1e6)
+    middle = result.sweep.points[50]
+    assert (middle.f1, middle.recall) == pytest.approx((result.counts.f1, result.counts.recall))
+    wrong = result.counts.false_positive + result.counts.false_negative
+    rows = [line for line in (tmp_path / "p.html").read_text().splitlines() if "wrong pixels" in line]
+    assert sum(int(line.split()[0].replace("<p>", "").replace(",", "")) for line in rows) == wrong
+
+
+def test_published_figures_are_of_the_protocol(root: Path, model: Path) -> None:
+    (root / "val").rename(root / "test")
+    assert evaluate(root, dataset="levir-cd", model=model).paper_f1 is None  # the card names no published network
+    result = evaluate(root, dataset="levir-cd", model=model, stitched=True)
+    assert (result.official_tiles, result.paper_f1, result.checkpoint_f1) == (None, None, None)
+
+
+def test_what_is_refused(root: Path, model: Path) -> None:
+    with pytest.raises(SchangerError, match="the official protocol has none: give --stitched too"):
+        evaluate(root, split="val", model=model, halo=8)
+    for halo in (-1, 32):
+        with pytest.raises(ModelError, match=f"less than half the model's tile of 64, not {halo}"):
+            evaluate(root, split="val", model=model, stitched=True, halo=halo)
+    save(root / "val" / "label" / "b.tif", np.zeros((1, 64, 63), np.uint8))
+    with pytest.raises(DatasetError, match=r"b\.tif has another size, 63 x 64 pixels where the first image has 64"):
+        evaluate(root, split="val", model=model, stitched=True)
+
+
+def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
+    command = ["evaluate", "--root", root, "--split", "val", "--model", model, "--stitched", "--json", tmp_path / "j"]
+    done = CliRunner().invoke(app, [*map(str, command), "--halo", "4"])
+    assert done.exit_code == 0, done.output
+    assert "stitched as by run, halo 4" in done.output
+    assert json.loads((tmp_path / "j").read_text())["halo"] == 4
+
+
+def test_the_benchmark_measures_the_same(root: Path, model: Path) -> None:
+    """benchmarks/stitching.py blends as `evaluate --stitched` does, for every halo."""
+    stitching = load_benchmark("stitching")
+    for halo in (0, 3, 8):
+        counts = Counts()
+        with open_session(model) as session:
+            for name, (height, width) in SIZES.items():
+                arrays = [rasterio.open(root / "val" / folder / f"{name}.tif").read() for folder in FOLDERS]
+                scene = stitching.Scene(name, arrays[0], arrays[1], np.ones((height, width), bool), arrays[2][0] > 0)
+                plan = TilePlan(width, height, 64, halo, blend_of(64, halo))
+                counts += Counts.of(stitching.blend(stitching.Inference(session, scene), plan) > 0.5, scene.label)
+        assert counts == evaluate(root, split="val", model=model, stitched=True, halo=halo).counts

@@ -1,0 +1,307 @@
+"""`run` on a simulated GPU: the files that the CPU writes at the same batch size, and what is said on the way."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fake_cuda_bindings import FakeCudaBindings
+from fake_device import FakeDevice
+from simulator import SimulatedTensorRT, simulated_plan
+from tensorrt_names import VERSIONS, Exactly
+from typer.testing import CliRunner
+
+from schanger_edge.cli import app
+from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.run.detect import detect
+from schanger_edge.sessions import devices, open_session
+from schanger_edge.sessions.gpu import NO_DRIVER, Binding
+from schanger_edge.sessions.tensorrt import build as build_module
+from schanger_edge.sessions.tensorrt.builder import Batches, Recipe
+from schanger_edge.sessions.tensorrt.cuda import Cuda, open_cuda
+from schanger_edge.sessions.tensorrt.flavour import Flavour
+from schanger_edge.sessions.tensorrt.session import TensorRTSession
+
+Tiff = Callable[..., Path]
+Ground = Callable[..., np.ndarray]
+TILE = 64
+
+
+class Machine:
+    """A machine with a simulated GPU; each opening of the device gets a stream order of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        self.monkeypatch, self.openings, self.integrated = monkeypatch, 0, False
+        self.recipes: list[Recipe] = []
+        self.trt = SimulatedTensorRT(FakeDevice())
+        self.plug_in()
+        monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(cache))
+        monkeypatch.setattr(devices, "driver_present", lambda: True)
+        monkeypatch.setattr(devices, "load_flavour", lambda name=None: self.flavour)
+        monkeypatch.setattr(build_module, "load_flavour", lambda name=None: self.flavour)
+        monkeypatch.setattr(devices, "open_cuda", self.open)
+        monkeypatch.setattr(build_module, "build_plan", self.build)
+
+    @property
+    def flavour(self) -> Flavour:
+        return Flavour("tensorrt", self.trt, self.trt.__version__)
+
+    def plug_in(self) -> None:
+        """A device with a stream order of its own, under the driver."""
+        self.device = self.trt.device = FakeDevice(self.openings, integrated=self.integrated)
+        self.monkeypatch.setitem(sys.modules, "cuda.bindings.driver", FakeCudaBindings(self.device))
+
+    def open(self, binding: Binding | None = None) -> Cuda:
+        self.openings += 1
+        self.plug_in()
+        return open_cuda(binding)
+
+    @property
+    def builds(self) -> int:
+        return len(self.recipes)
+
+    def build(self, trt: Flavour, recipe: Recipe, timings: Any, progress: Any) -> tuple[bytes, bytes]:
+        self.recipes.append(recipe)
+        if progress:
+            progress("Building engine", 1, 1)
+        return simulated_plan(recipe.source.read_bytes(), recipe.batches), b""
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(monkeypatch, tmp_path / "cache")
+
+
+@pytest.fixture
+def model(standin: ModuleType, tmp_path: Path) -> Path:
+    standin.integer_model(tmp_path / "m.onnx", radius=3, tile=TILE, halo=8)
+    return tmp_path / "m.onnx"
+
+
+@pytest.fixture
+def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
+    hole = ground(200, 330, seed=1)
+    hole[:, 60:160, 90:200] = 0
+    return make_tiff("a.tif", ground(200, 330)), make_tiff("b.tif", hole, nodata=0)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8])
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_the_files_of_the_cpu(
+    batch: int, slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices.Wish, "__new__", _with_slots(devices.Wish.__new__, slots))
+    detect(*pair, tmp_path / "cpu", model=model, batch=batch)
+    on_gpu = detect(*pair, tmp_path / "gpu", model=model, batch=batch, device="cuda")
+    assert on_gpu.summary["tiles"]["run"] % batch or batch == 1  # a remainder is among them
+    for name in ("probability.tif", "change.tif"):
+        assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
+    assert f"{slots} slots" in on_gpu.summary["device"]
+    assert not any(machine.device.live.values())
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_a_run_fills_all_slots(
+    slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices.Wish, "__new__", _with_slots(devices.Wish.__new__, slots))
+    busy: list[int] = []
+    submit = TensorRTSession.submit
+
+    def counted(session: TensorRTSession, *dates: Any) -> Any:
+        result = submit(session, *dates)
+        busy.append(sum(slot.ticket is not None for slot in session._slots))
+        return result
+
+    monkeypatch.setattr(TensorRTSession, "submit", counted)
+    detect(*pair, tmp_path / "out", model=model, batch=2, device="cuda")
+    assert max(busy) == slots
+    assert busy[slots - 1 :] == [slots] * (len(busy) - slots + 1)  # full from the beginning to the end
+    assert len(busy) > slots
+
+
+def _with_slots(new: Any, slots: int) -> Any:
+    return lambda cls, *args, **options: new(cls, *args, **{**options, "slots": slots})
+
+
+def test_first_use_builds_and_says_so(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    command = ["run", *map(str, pair), "-o", str(tmp_path / "out"), "--model", str(model)]
+    first = CliRunner().invoke(app, command, catch_exceptions=False)  # --device auto
+    assert first.exit_code == 0
+    assert f"built {tmp_path / 'cache' / 'engines'}" in first.output
+    assert "once for this GPU: TensorRT 10.13.3 takes the types from m.onnx (fp32)" in first.output
+    second = CliRunner().invoke(app, [*command, "--device", "cuda"], catch_exceptions=False)
+    assert "found " in second.output
+    assert "TensorRT 10.13.3 (Simulated GPU, batches 1 to 8, 2 slots)" in second.output
+    assert '"batch": 4' in (tmp_path / "out" / "summary.json").read_text()  # what the plan is fastest at
+    assert machine.builds == 1
+
+
+def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    used = detect(*pair, tmp_path / "out", model=model, batch=20, device="auto").summary["engine"]
+    assert used["device"].startswith("TensorRT 10.13.3 (Simulated GPU")
+    assert used["chosen"] == "auto: the first choice is here"
+    assert (used["precision"], used["typing"], used["flags"]) == ("fp32", "strong", ())
+    assert used["batch"] == 8  # the plan takes no more
+    assert set(used["stages"]) == {"copy_in", "infer", "copy_out"}
+    for times in used["stages"].values():
+        assert times["batches"] >= 2
+        assert 0 <= times["median_ms"] <= times["p95_ms"]
+    assert "once for this GPU" in used["notes"][0]
+    on_cpu = detect(*pair, tmp_path / "out", model=model, batch=20).summary["engine"]
+    assert (on_cpu["chosen"], on_cpu["typing"], on_cpu["batch"]) == ("device cpu, as asked", None, 20)
+    assert on_cpu["stages"] == {}
+
+
+def test_a_smaller_batch_is_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    machine.trt.full_contexts = 2
+    summary = detect(*pair, tmp_path / "out", model=model, device="cuda").summary
+    assert summary["engine"]["batch"] == 2
+    assert "A plan for batches of at most 2 is taken instead" in " ".join(summary["engine"]["notes"])
+
+
+def test_weak_types_are_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    machine.trt.__version__ = "10.3.0"
+    used = detect(*pair, tmp_path / "out", model=model, device="cuda").summary["engine"]
+    assert (used["typing"], used["chosen"]) == ("weak", "device cuda, as asked")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_uses_only_names_that_its_version_has(
+    version: str, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.trt.__version__ = version
+    exactly = property(lambda own: Flavour("tensorrt", Exactly("", version, own.trt), version))
+    monkeypatch.setattr(Machine, "flavour", exactly)
+    result = detect(*pair, tmp_path / "out", model=model, device="cuda")
+    assert result.summary["engine"]["device"].startswith(f"TensorRT {version} (Simulated GPU")
+    assert result.summary["engine"]["typing"] == ("weak" if version in ("8.6.2", "10.3.0") else "strong")
+
+
+def test_compare_with_a_plan(machine: Machine, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = build_module.build(model, tmp_path / "own.plan", batches=Batches(1, 1, 1))
+    asked: list[str | None] = []
+    opened = devices.open_cuda
+    monkeypatch.setattr(devices, "open_cuda", lambda binding: asked.append(binding) or opened(binding))
+    command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", "cuda-python"]
+    result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "c.json")], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert asked == ["cuda-python"]
+    first, second = json.loads((tmp_path / "c.json").read_text())["engines"]
+    assert (first["chosen"], first["stages"]) == ("device cpu, as asked", {})
+    assert (second["chosen"], second["typing"]) == ("a plan runs with TensorRT alone", "strong")
+    assert second["stages"]["infer"]["batches"] == 3
+
+
+def test_evaluate_on_the_gpu(machine: Machine, model: Path, tmp_path: Path, ground: Ground) -> None:
+    for name, seed in (("A", 1), ("B", 2)):
+        (tmp_path / "data/val" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "data/val" / name / "1.png"), ground(TILE, TILE, seed).transpose(1, 2, 0))
+    (tmp_path / "data/val/label").mkdir()
+    cv2.imwrite(str(tmp_path / "data/val/label/1.png"), np.full((TILE, TILE), 255, np.uint8))
+    command = ["evaluate", "--root", str(tmp_path / "data"), "--split", "val", "--model", str(model)]
+    command += ["--device", "cuda", "--cuda", "cuda-python", "--json", str(tmp_path / "e.json")]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "once for this GPU" in result.output
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert written["device"] == written["engine"]["device"]
+    assert written["engine"]["device"].startswith("TensorRT 10.13.3 (Simulated GPU")
+    assert written["engine"]["stages"]["copy_out"]["batches"] == 1
+
+
+def test_a_plan_by_name(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    built = build_module.build(model, tmp_path / "own.plan")
+    detect(*pair, tmp_path / "out", model=built.plan, device="auto")
+    with pytest.raises(SessionError, match=r"own\.plan is a TensorRT plan and runs with --device cuda only"):
+        detect(*pair, tmp_path / "out", model=built.plan, device="cpu")
+    machine.trt.__version__ = "10.16.0"
+    with pytest.raises(SessionError, match=r"does not fit: it was built for TensorRT 10\.13\.3, here is 10\.16\.0"):
+        open_session(built.plan, "cuda")
+
+
+def test_a_plan_built_with_options_is_found(machine: Machine, model: Path, tmp_path: Path) -> None:
+    own = build_module.build(model, batches=Batches(1, 1, 1), workspace=256)
+    with open_session(model, "cuda") as session:
+        assert session.model == own.plan
+        assert session.max_batch == 1
+    assert machine.builds == 1
+
+
+def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Path) -> None:
+    machine.trt.full_contexts = 2
+    with open_session(model, "cuda") as session:
+        assert session.max_batch == 2
+        notes = " ".join(session.notes)
+    assert machine.builds == 3
+    assert "has no room for the engine" in notes
+    assert "A plan for batches of at most 2 is taken instead" in notes
+    assert not any(machine.device.live.values())
+    machine.trt.full_contexts = 100
+    with pytest.raises(SessionError, match="has no room for the engine"):
+        open_session(model, "cuda")
+
+
+def test_shared_memory_builds_with_care_and_copies_nothing(
+    machine: Machine, model: Path, pair: Any, tmp_path: Path
+) -> None:
+    """Builder, engine and everything else share a few gigabytes there."""
+    machine.integrated = True
+    machine.plug_in()
+    detect(*pair, tmp_path / "cpu", model=model, batch=1)
+    detect(*pair, tmp_path / "gpu", model=model, device="cuda")
+    (recipe,) = machine.recipes
+    assert (recipe.batches, recipe.workspace, recipe.level) == (Batches(1, 1, 1), 512 << 20, 3)
+    assert (machine.device.copies, machine.device.faults) == (0, [])
+    assert machine.device.launches > 0
+    for name in ("probability.tif", "change.tif"):
+        assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
+
+
+def test_another_version_builds_another_plan(machine: Machine, model: Path) -> None:
+    open_session(model, "cuda").close()
+    open_session(model, "cuda").close()
+    assert machine.builds == 1
+    machine.trt.__version__ = "10.16.0"
+    open_session(model, "cuda").close()
+    assert machine.builds == 2
+
+
+def test_auto_says_why_it_is_the_cpu(machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str | None = None) -> Flavour:
+        raise SessionError("TensorRT is not installed: pip install 'schanger-edge[tensorrt]'.")
+
+    monkeypatch.setattr(devices, "load_flavour", missing)
+    with open_session(model, "auto") as session:
+        assert session.device.startswith("ONNX Runtime")
+        (note,) = session.notes
+        assert note.startswith("on the CPU (fp32): TensorRT is not installed: pip install 'schanger-edge[tensorrt]'.")
+        assert "no CUDA provider here" in note
+    monkeypatch.setattr(devices, "driver_present", lambda: False)
+    with open_session(model, "auto") as session:
+        assert session.notes == [f"on the CPU (fp32): {NO_DRIVER}"]
+
+
+def test_a_missing_model_is_not_hidden_by_auto(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        open_session(tmp_path / "none.onnx", "auto")
+
+
+def test_the_cuda_provider_of_onnx_runtime(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(SessionError, match=r"no CUDA provider here: pip uninstall onnxruntime"):
+        open_session(model, "cuda:onnxruntime")
+    # It is listed but does not start: ONNX Runtime would go on on the CPU without a word.
+    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with (
+        pytest.warns(UserWarning, match="not in available provider names"),
+        pytest.raises(SessionError, match="CUDAExecutionProvider does not start"),
+    ):
+        open_session(model, "cuda:onnxruntime")
