@@ -1,0 +1,212 @@
+"""How an option is described: once, as a field of a frozen dataclass. Checks, flags, summaries and documents follow.
+
+    @dataclass(frozen=True)
+    class Change(Options):
+        title = "What counts as change"
+        threshold: float | None = option(None, "Change where probability is greater.", at_least=0, below=1)
+
+An `Options` class holds a handful of fields of one kind; an `OptionGroups` class composes several of them, and takes
+and gives all of their fields as plain keywords too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Literal, TypeVar
+
+from schanger_edge.errors import SchangerError
+
+Decides = Literal["", "value", "facts"]
+"""Whether an option decides about the bytes of the maps: not at all, by its value, or by facts that are recorded with
+the inputs or the engine (`--bands` by the bands that are read)."""
+
+_Self = TypeVar("_Self", bound="Options")
+_Groups = TypeVar("_Groups", bound="OptionGroups")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The numbers an option takes; infinity only where `finite` is False, NaN never."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    finite: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            not math.isnan(value)
+            and not (self.finite and math.isinf(value))
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def words(self, unit: str) -> str:
+        """Such as `at least 0 and less than 1`, or `a finite number of metres`."""
+        limits = (
+            ("at least", self.at_least), ("greater than", self.above), ("at most", self.at_most),
+            ("less than", self.below),
+        )  # fmt: skip
+        told = " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
+        return f"{told or 'a finite number'}{f' {unit}' if unit else ''}{'' if self.finite else ', or inf'}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What a field says of itself.
+
+    Attributes:
+        name: of the field, as a keyword in Python.
+        flag: on the command line.
+        help: one sentence for the user.
+        default: value where none is given.
+        unset: what None stands for, in words.
+        unit: of a number, in words.
+        range: numbers that are taken.
+        choices: texts that are taken; empty where any is.
+        kind: type of the field, or of the items of a tuple.
+        many: whether the field is a tuple and the flag may be repeated.
+        parse: text of the command line to value; None where `kind` says it all. Raises SchangerError.
+        decides: see `Decides`.
+    """
+
+    name: str
+    flag: str
+    help: str
+    default: Any
+    unset: str
+    unit: str
+    range: Range | None
+    choices: tuple[str, ...]
+    kind: type
+    many: bool
+    parse: Callable[[str], Any] | None
+    decides: Decides
+
+    def check(self, value: Any) -> None:
+        """Raise a SchangerError unless the value is one that the option takes."""
+        if value is None and self.default is None:
+            return
+        if self.range is not None and value not in self.range:
+            raise SchangerError(f"{self.flag} must be {self.range.words(self.unit)}, not {value}.")
+        for item in value if self.many else (value,):
+            if self.choices and item not in self.choices:
+                raise SchangerError(f"{self.flag} must be {_either(self.choices)}, not {item!r}.")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    flag: str = "",
+    unset: str = "",
+    unit: str = "",
+    choices: tuple[str, ...] = (),
+    parse: Callable[[str], Any] | None = None,
+    decides: Decides = "",
+    **limits: Any,
+) -> Any:
+    """A field of an `Options` class; the arguments are the attributes of `Option` and of `Range`."""
+    described = {
+        "flag": flag, "help": help, "unset": unset, "unit": unit, "choices": choices, "parse": parse,
+        "decides": decides, "range": Range(**limits) if limits else None,
+    }  # fmt: skip
+    return dataclasses.field(default=default, metadata=described)
+
+
+class Options:
+    """Base of option classes: frozen dataclasses whose fields are made by `option`, checked when they are made."""
+
+    title: ClassVar[str]
+    """Of the panel of their flags."""
+
+    def __post_init__(self) -> None:
+        for described in self.described():
+            described.check(getattr(self, described.name))
+
+    @classmethod
+    def described(cls) -> Iterator[Option]:
+        """Every option, in order."""
+        types = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            metadata = dict(field.metadata)
+            kind, many = _kind_of(types[field.name])
+            flag = metadata.pop("flag") or f"--{field.name.replace('_', '-')}"
+            yield Option(name=field.name, flag=flag, default=field.default, kind=kind, many=many, **metadata)
+
+
+class OptionGroups:
+    """Base of frozen dataclasses whose fields are `Options`, each with a default; no two share a field's name."""
+
+    @classmethod
+    def groups(cls) -> dict[str, type[Options]]:
+        """Field name to class, in order."""
+        types = typing.get_type_hints(cls)
+        return {field.name: types[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def described(cls) -> Iterator[Option]:
+        """Every option of every group, in order."""
+        for group in cls.groups().values():
+            yield from group.described()
+
+    @classmethod
+    def of(cls: type[_Groups], **values: Any) -> _Groups:
+        """From plain keywords of any group.
+
+        Raises:
+            TypeError: there is no such option.
+            SchangerError: a value is out of range.
+        """
+        return cls().replace(**values)
+
+    def replace(self: _Groups, **values: Any) -> _Groups:
+        """The same with other values, by plain keywords; raises as `of`."""
+        changed = {}
+        for name, group in self.groups().items():
+            own = {field.name: values.pop(field.name) for field in dataclasses.fields(group) if field.name in values}  # type: ignore[arg-type]
+            if own:
+                changed[name] = dataclasses.replace(getattr(self, name), **own)
+        for name in values:
+            raise TypeError(f"there is no option {name!r}: {', '.join(one.name for one in self.described())}.")
+        return dataclasses.replace(self, **changed)  # type: ignore[type-var]
+
+    def values(self) -> dict[str, Any]:
+        """All options by name, without their groups."""
+        return {
+            option.name: getattr(getattr(self, name), option.name)
+            for name, group in self.groups().items()
+            for option in group.described()
+        }
+
+    def deciding(self) -> dict[str, Any]:
+        """Options whose values decide about the bytes of the maps."""
+        values = self.values()
+        return {one.name: values[one.name] for one in self.described() if one.decides == "value"}
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _kind_of(hint: Any) -> tuple[type, bool]:
+    """Type of a field's values, or of its items where it is a tuple of any length."""
+    arguments = [part for part in typing.get_args(hint) if part is not type(None)]
+    if typing.get_origin(hint) is tuple and arguments[-1] is Ellipsis:
+        return _kind_of(arguments[0])[0], True
+    if typing.get_origin(hint) is Literal:
+        return type(arguments[0]), False
+    if type(None) in typing.get_args(hint) and len(arguments) == 1:
+        return _kind_of(arguments[0])
+    return (hint if isinstance(hint, type) else str), False
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
