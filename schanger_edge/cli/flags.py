@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-import click
 import typer
 
 from schanger_edge.options import Option, OptionGroups, Options
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_ANNOTATIONS = {int: int | None, float: float | None, str: str | None}
+_ANNOTATED: dict[type, Any] = {int: int, float: float, str: str, bool: bool, Path: Path}
 
 
 def flags(function: _Function, *, panel: str | None = None, leave_out: tuple[str, ...] = ()) -> _Function:
@@ -60,23 +61,20 @@ def _classes(kind: type[Any]) -> Iterator[type[Options]]:
 def _parameter(one: Option, panel: str) -> inspect.Parameter:
     """The flag of an option as a parameter of a command."""
     settings: dict[str, Any] = {"help": one.help, "rich_help_panel": panel}
-    if one.choices:
-        settings["click_type"] = click.Choice(one.choices)
     if one.default is None and one.unset:
         settings["show_default"] = one.unset
     if one.unit:
         settings["metavar"] = one.unit.upper().replace(" ", "_")
-    annotation: Any
-    if one.many:
-        annotation, default = list[str] | None, None
-    elif one.kind is bool and one.parse is None:
-        annotation, default = bool, one.default
-    else:
-        annotation, default = _ANNOTATIONS[str if one.parse else one.kind], one.default
+    kind: Any = _ANNOTATED[str if one.parse else one.kind]
+    default = one.default
+    if one.choices:
+        kind = Enum(one.name, {choice: choice for choice in one.choices}, type=str)  # type: ignore[misc]
+        default = None if one.many or default is None else kind(default)
+    annotation: Any = list[kind] | None if one.many else kind if kind is bool else kind | None
     return inspect.Parameter(
         one.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=default,
+        default=None if one.many else default,
         annotation=Annotated[annotation, typer.Option(one.flag, **settings)],
     )
 
@@ -84,5 +82,10 @@ def _parameter(one: Option, panel: str) -> inspect.Parameter:
 def _value(one: Option, value: Any) -> Any:
     """What the command line gave, as the field takes it."""
     if one.many:
-        return tuple(value or ())
+        return tuple(_plain(item) for item in value or ())
+    value = _plain(value)
     return one.parse(value) if one.parse is not None and isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
