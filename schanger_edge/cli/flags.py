@@ -68,7 +68,7 @@ def _parameter(one: Option, panel: str) -> inspect.Parameter:
     kind: Any = _ANNOTATED[str if one.parse else one.kind]
     default = one.default
     if one.choices:
-        kind = Enum(one.name, {choice: choice for choice in one.choices}, type=str)  # type: ignore[misc]
+        kind = _enum(one)
         default = None if one.many or default is None else kind(default)
     annotation: Any = list[kind] | None if one.many else kind if kind is bool else kind | None
     return inspect.Parameter(
@@ -89,3 +89,8 @@ def _value(one: Option, value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
+
+
+def _enum(one: Option) -> Any:
+    """Choices as every version of typer takes them."""
+    return Enum(one.name, {choice: choice for choice in one.choices}, type=str)  # type: ignore[misc]
