@@ -93,4 +93,4 @@ def _plain(value: Any) -> Any:
 
 def _enum(one: Option) -> Any:
     """Choices as every version of typer takes them."""
-    return Enum(one.name, {choice: choice for choice in one.choices}, type=str)  # type: ignore[misc]
+    return Enum(one.name, {choice: choice for choice in one.choices}, type=str)
