@@ -24,7 +24,7 @@ Decides = Literal["", "value", "facts"]
 """Whether an option decides about the bytes of the maps: not at all, by its value, or by facts that are recorded with
 the inputs or the engine (`--bands` by the bands that are read)."""
 
-_Self = TypeVar("_Self", bound="Options")
+_YES, _NO = ("yes", "true", "1"), ("no", "false", "0")
 _Groups = TypeVar("_Groups", bound="OptionGroups")
 
 
@@ -97,12 +97,29 @@ class Option:
     decides: Decides
 
     def plain(self, value: Any) -> Any:
-        """The value as the field holds it: paths as text, sequences as tuples, one item where many may be as a tuple."""
+        """The value as the field holds it: paths as text, sequences as tuples, a single item where many may be, too."""
         if self.many and isinstance(value, (str, os.PathLike)):
             value = (value,)
         if isinstance(value, (list, tuple)):
             return tuple(os.fspath(item) if self.is_path else item for item in value)
         return os.fspath(value) if self.is_path and value is not None else value
+
+    def read(self, text: str) -> Any:
+        """The value of a text, such as a cell of a table; several are separated by `|`.
+
+        Raises:
+            SchangerError: the text cannot be read.
+        """
+        if self.many:
+            return tuple(part.strip() for part in text.split("|") if part.strip())
+        if self.parse is not None:
+            return self.parse(text)
+        if self.kind is bool and text.lower() not in (*_YES, *_NO):
+            raise SchangerError(f"{self.flag} must be yes or no, not {text!r}.")
+        try:
+            return text.lower() in _YES if self.kind is bool else self.kind(text)
+        except ValueError:
+            raise SchangerError(f"{self.flag} must be a number, not {text!r}.") from None
 
     def check(self, value: Any) -> None:
         """Raise a SchangerError unless the value is one that the option takes."""

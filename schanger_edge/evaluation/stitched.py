@@ -40,7 +40,7 @@ def stitched_tiles(
     """
     for entry in files:
         label_only = dataclasses.replace(entry, images=())
-        with open_pair(*entry.images) as pair, Sample(label_only, rule) as label:
+        with open_pair(*entry.images[:2]) as pair, Sample(label_only, rule) as label:
             _check_size(pair.grid, label)
             image = _WholeImage(pair.grid)
             predict(pair, session, image, batch=session.best_batch, halo=halo)

@@ -15,7 +15,7 @@ _BOX = ("xmin", "ymin", "xmax", "ymax")
 
 
 def write_geoparquet(package: Path, layer: str, grid: Grid, target: Path) -> None:
-    """Write GeoParquet 1.1: WKB with the box of each polygon; needs the `products` extra. See `flatgeobuf.write_flatgeobuf`.
+    """Write GeoParquet 1.1: WKB with the box of each polygon; needs the `products` extra. See `write_flatgeobuf`.
 
     Source: https://geoparquet.org/releases/v1.1.0/
     """

@@ -13,12 +13,11 @@ from typing import Any
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products import CHANGE, PROBABILITY, REPORT, SUMMARY
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.register import FORMATS, PRODUCT_NAMES
-from schanger_edge.products.stac import check_installed
+from schanger_edge.products.register import PRODUCT_NAMES
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
 from schanger_edge.run.control import Control, Progress, understood
-from schanger_edge.run.options import Engine, RunOptions
+from schanger_edge.run.options import Engine, RunOptions, check_packages
 from schanger_edge.run.predict import Flow
 from schanger_edge.run.stages import Laps, Run
 from schanger_edge.run.summary import summarize
@@ -148,26 +147,18 @@ def _opened(
     images: tuple[Image, Image], output: Path, options: RunOptions, session: Session | None, control: Control
 ) -> Iterator[tuple[Run, Staging, Journal]]:
     """A run with all that it needs; the folder is held first, so that a refusal costs nothing."""
-    for name in options.further.also:
-        FORMATS[name].check()
-    if options.further.stac:
-        check_installed()
+    check_packages(options.further)
     laps = Laps(control.progress)
     with (
         Staging(output, PRODUCT_NAMES) as staging,
         Journal(output, resume=control.resume, restart=control.restart) as journal,
         open_pair(*images, options, threads=READ_THREADS) as pair,
-        _session(session, options.engine, control.progress) as ready,
+        contextlib.nullcontext(session) if session else open_for(options.engine, control.progress) as ready,
     ):
         yield Run(pair, ready, staging, journal, options=options, control=control, laps=laps), staging, journal
 
 
-@contextlib.contextmanager
-def _session(given: Session | None, engine: Engine, progress: Progress | None) -> Iterator[Session]:
-    """The session that was given, which stays open, or one of the options' own."""
-    if given is not None:
-        yield given
-        return
+def open_for(engine: Engine, progress: Progress | None = None) -> Session:
+    """The session that a run with these options opens; raises as `open_session`."""
     model = model_path(engine.model)
-    with open_session(model, engine.device, engine.threads, binding=engine.cuda, progress=progress) as opened:
-        yield opened
+    return open_session(model, engine.device, engine.threads, binding=engine.cuda, progress=progress)

@@ -10,7 +10,7 @@ from typing import Any
 from schanger_edge.errors import SchangerError
 from schanger_edge.options import Options, option
 from schanger_edge.products.register import FORMATS
-from schanger_edge.products.stac import parse_date
+from schanger_edge.products.stac import check_installed, parse_date
 from schanger_edge.registration.register import MAX_OFFSET
 from schanger_edge.scene.options import PairOptions
 from schanger_edge.scene.remote import public_name
@@ -103,6 +103,14 @@ class Further(Options):
         check_value=check_dates,
         unset="from the files",
     )
+
+
+def check_packages(further: Further) -> None:
+    """Raise a SchangerError where a package is missing that a product needs."""
+    for name in further.also:
+        FORMATS[name].check()
+    if further.stac:
+        check_installed()
 
 
 @dataclasses.dataclass(frozen=True)

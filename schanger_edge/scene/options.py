@@ -57,7 +57,7 @@ class Reading(Options):
         gsd: metres per pixel to resample to on reading; None keeps the grid's own.
         bands: band numbers of red, green, blue, from 1; None takes them from the file's colour interpretation.
         nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
-        valid_masks_before: rasters whose first band is not zero where the first date is usable; all of them must say so.
+        valid_masks_before: rasters whose first band is not zero where the first date is usable; all must say so.
         valid_masks_after: the same of the second date.
     """
 
