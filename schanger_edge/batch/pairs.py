@@ -52,13 +52,8 @@ class ListedPair:
         found = {"before": self.before, "after": self.after}
         for column, one in COLUMNS.items():
             if one.is_path and one.name in self.options:
-                value = self.options[one.name]
-                paths = (
-                    {f"{column} {number}": path for number, path in enumerate(value, 1)}
-                    if one.many
-                    else {column: value}
-                )
-                found |= {column: value[0]} if one.many and len(value) == 1 else paths
+                paths = self.options[one.name] if one.many else (self.options[one.name],)
+                found |= {column if number == 1 else f"{column} {number}": path for number, path in enumerate(paths, 1)}
         return found
 
 
@@ -133,9 +128,8 @@ def _pair(where: str, cells: dict[str, str], folder: Path, taken: set[str]) -> L
         if not cells.get(column):
             raise DatasetError(f"{where} has no {column}")
     before, after = (absolute(cells[column], folder) for column in NEEDED)
-    options = {
-        one.name: _option(one, cells[column], where, folder) for column, one in COLUMNS.items() if cells.get(column)
-    }
+    given = [(one, cells[column]) for column, one in COLUMNS.items() if cells.get(column)]
+    options = {one.name: _option(one, cell, where, folder) for one, cell in given}
     dates = tuple(cells[column] for column in _DATES if cells.get(column))
     if len(dates) == 1:
         raise DatasetError(f"{where} has one date of two: give {' and '.join(_DATES)}, or neither")

@@ -43,7 +43,8 @@ def batch(
         bool, _cluster("--split", help="Divide each scene over all workers: for few and large ones.")
     ] = False,
     restart: Annotated[bool, _cluster("--restart", help="Forget what earlier calls have done.")] = False,
-    options: RunOptions = RunOptions(),
+    *,
+    options: RunOptions,
 ) -> None:
     """Run a list of pairs over the processes of this machine, or over a Dask cluster.
 

@@ -59,7 +59,8 @@ def watch(
     ] = None,
     hook_timeout: Annotated[str, _hook(help="The hook is killed after so long.")] = "60s",
     metrics: Annotated[Path | None, _hook(help="File (.prom) for Prometheus' textfile collector.")] = None,
-    options: RunOptions = RunOptions(),
+    *,
+    options: RunOptions,
 ) -> None:
     """Run each scene that arrives against the newest earlier one of its place."""
     from schanger_edge.watch import Settings, Wakeup

@@ -47,7 +47,7 @@ class Settings:
     hook: tuple[str, ...] = ()
     hook_timeout: float = 60.0
     metrics: Path | None = None
-    options: RunOptions = RunOptions()
+    options: RunOptions = dataclasses.field(default_factory=RunOptions)
 
     @property
     def reading(self) -> dict[str, Any]:
