@@ -155,7 +155,7 @@ class Run:
             self.pair,
             self.session,
             sink,
-            batch=self.options.engine.batch_size or 1,
+            batch_size=self.options.engine.batch_size or 1,
             finished=finished,
             progress=None if progress is None else lambda done: progress("predict", done, grid.width * grid.height),
             observe=lambda window, pixels: self._thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
