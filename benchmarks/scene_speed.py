@@ -44,7 +44,7 @@ from schanger_edge.products.thumbnail import Thumbnail
 from schanger_edge.run.control import Control
 from schanger_edge.run.detect import READ_THREADS
 from schanger_edge.run.options import RunOptions
-from schanger_edge.run.predict import COLUMN, SECTION, predict
+from schanger_edge.run.predict import COLUMN, SECTION, Observers, predict
 from schanger_edge.run.stages import Laps, Run
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.sessions.ort import read_card
@@ -151,7 +151,7 @@ def read_alone(pair: Pair, session: Any) -> None:
     thumbnail = Thumbnail(pair.grid)
     predict(
         pair, session, NullSink(), batch_size=BATCH,
-        observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
+        observers=Observers(observe=lambda w, pixels: thumbnail.add(w, pixels.before, pixels.after, pixels.valid)),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from schanger_edge.errors import SchangerError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
-from schanger_edge.run.predict import predict
+from schanger_edge.run.predict import Todo, predict
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.tiling.blending import Blender
@@ -95,7 +95,7 @@ def test_wherever_a_run_stopped_the_rest_is_the_same_to_the_bit(pair: Pair, sess
         assert len(sink.ended) == number
         sink.times[sink.sections.pop().slices_in(pair.grid.window)] = 0
         sink.left = None
-        predict(pair, session, sink, batch_size=3, finished=sink.ended[:])
+        predict(pair, session, sink, batch_size=3, todo=Todo(sink.ended[:]))
         assert sink.sections == whole.sections
         np.testing.assert_array_equal(sink.probability[whole.valid], whole.probability[whole.valid])
 
