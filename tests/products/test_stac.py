@@ -42,13 +42,8 @@ def write(folder: Path, grid: Grid = UTM, dates: dict[str, str] = DATES, **optio
     (folder / "in").mkdir(exist_ok=True)
     for path in inputs.values():
         Path(path).touch()
-    arguments = {
-        "inputs": inputs,
-        "dates": dates,
-        "products": [product for product in PRODUCTS if product.name != STAC_ITEM],
-        "folder": out,
-        "properties": {"x:y": 1},
-    }
+    beside = [product for product in PRODUCTS if product.name != STAC_ITEM]
+    arguments = {"inputs": inputs, "dates": dates, "products": beside, "folder": out, "properties": {"x:y": 1}}
     write_item(out / "item.json", grid, **(arguments | options))
     return pystac.Item.from_file(out / "item.json")
 
