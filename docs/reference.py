@@ -30,7 +30,7 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "`schanger-edge run`, `watch` and `batch` take all of these flags; `detect` in Python takes all of these"
     yield "keywords, or `RunOptions.of(...)`. In the table that `batch` reads, every option but those of the engine may"
-    yield "be a column, named like its flag with `_` for `-`. *Resume* says whether a resumed run must be given the same."
+    yield "be a column, named like its flag with `_` for `-`. *Resume*: whether a resumed run must be given the same."
     yield from _tables(RunOptions)
 
 
