@@ -13,9 +13,8 @@ from typing import Any
 from schanger_edge._version import __version__
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.errors import ProductError
-from schanger_edge.files import replacing, sha256_of
+from schanger_edge.files import PREFIX, replacing, sha256_of
 from schanger_edge.products import STANDARD, SUMMARY
-from schanger_edge.products.staging import PREFIX
 from schanger_edge.scene.remote import is_plain, public_name
 
 RECORD = f"{PREFIX}batch.json"

@@ -20,9 +20,9 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from schanger_edge.batch.outcome import Outcome, succeeded, write_record
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.errors import BusyError, OtherRunError, SchangerError, StoppedError
+from schanger_edge.files import PREFIX
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products.journal import join, unfinished
-from schanger_edge.products.staging import PREFIX
 from schanger_edge.run.detect import Detection, detect
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.gpu import Binding

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from schanger_edge.files import writing
 from schanger_edge.geo.grid import Grid, horizontal_crs
 from schanger_edge.products import FLATGEOBUF, GEOPARQUET
-from schanger_edge.products.staging import writing
 
 BATCH = 20_000
 """Rows that are held at a time."""

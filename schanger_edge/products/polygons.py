@@ -15,12 +15,12 @@ import rasterio.features
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from schanger_edge.files import reading, writing
 from schanger_edge.geo.areas import run_area
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products.components import Components, Measures, find_components, strips
 from schanger_edge.products.rasters import SCALE, quiet, small_cache
 from schanger_edge.products.shaping import Shapes, shaper
-from schanger_edge.products.staging import reading, writing
 from schanger_edge.products.style import add_style
 
 LAYER = "changes"

@@ -10,8 +10,8 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from schanger_edge.files import reading, writing
 from schanger_edge.products.rasters import NODATA, quiet, small_cache
-from schanger_edge.products.staging import reading, writing
 
 SIDE = 1024
 """Pixels along the longer side of each date, at most."""

@@ -21,11 +21,11 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
+from schanger_edge.files import reading, writing
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.cog import to_cog
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.mosaic import Band, mosaic
-from schanger_edge.products.staging import reading, writing
 
 SCALE = 254
 """Probability 1.0 in probability.tif; 255 is left for nodata."""

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from schanger_edge.errors import ProductError
+from schanger_edge.files import write_json
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products import (
@@ -23,7 +24,6 @@ from schanger_edge.products import (
     SUMMARY,
 )
 from schanger_edge.products.rasters import NODATA, SCALE
-from schanger_edge.products.summary import write_summary
 
 _COG, _PARQUET = "image/tiff; application=geotiff; profile=cloud-optimized", "application/vnd.apache.parquet"
 _ASSETS = {
@@ -117,7 +117,7 @@ def write_item(
         item.add_asset(key, pystac.Asset(f"./{name}", title, None, media_type, [role], extra))
     for name, source in inputs.items():
         item.add_link(pystac.Link("derived_from", _href(source, folder), title=f"image {name}"))
-    write_summary(path, item.to_dict(include_self_link=False, transform_hrefs=False))
+    write_json(path, item.to_dict(include_self_link=False, transform_hrefs=False))
 
 
 def _span(dates: Mapping[str, str | None]) -> tuple[datetime, datetime]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from schanger_edge._version import __version__
+from schanger_edge.files import write_json
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products import CHANGE, PROBABILITY, REPORT, STAC_ITEM, STANDARD, SUMMARY
 from schanger_edge.products.exchange import WRITERS
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.stac import why_no_item, write_item
 from schanger_edge.products.staging import Staging
-from schanger_edge.products.summary import write_summary
 from schanger_edge.products.thumbnail import Thumbnail
 from schanger_edge.registration.register import MAX_OFFSET, check_max_offset, register
 from schanger_edge.run.model_fit import model_warnings
@@ -226,7 +226,7 @@ def detect(
             total=laps.total,
         )  # fmt: skip
         report.write(staging.path(REPORT), summary)
-        write_summary(staging.path(SUMMARY), summary)
+        write_json(staging.path(SUMMARY), summary)
         if stac and not no_item:
             own = {"schanger_edge:model": session.card.name, "schanger_edge:threshold": threshold}
             made = [*STANDARD, *(WRITERS[form][0] for form in also)]

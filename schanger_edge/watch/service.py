@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from schanger_edge.errors import DiskFullError
+from schanger_edge.files import locked, writing
 from schanger_edge.model.bundled import model_path
-from schanger_edge.products.staging import locked, writing
 from schanger_edge.run.options import check_engine
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.watch.ledger import Ledger

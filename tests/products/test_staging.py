@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from schanger_edge.errors import ProductError
+from schanger_edge.files import reading, writing
 from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PRODUCTS, SUMMARY
-from schanger_edge.products.staging import Staging, reading, writing
+from schanger_edge.products.staging import Staging
 
 
 def run(folder: Path, text: str, names=PRODUCTS) -> None:

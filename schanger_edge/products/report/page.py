@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.files import writing
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.report.facts import area_text, fact_groups, figures, shortened
 from schanger_edge.products.report.pictures import (
@@ -21,7 +22,6 @@ from schanger_edge.products.report.pictures import (
     probability_overview,
 )
 from schanger_edge.products.report.places import Place, read_places
-from schanger_edge.products.staging import writing
 from schanger_edge.products.thumbnail import SIDE, Thumbnail
 
 LIMIT = 10_000_000

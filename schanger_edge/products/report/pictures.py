@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
 
+from schanger_edge.files import reading
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.rasters import NODATA, SCALE, quiet, small_cache
-from schanger_edge.products.staging import reading
 
 _FINE, _COARSE = 75, 55  # WebP's quality
 _HATCH = np.array([[118, 124, 130], [92, 98, 104]], np.uint8)

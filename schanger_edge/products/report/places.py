@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.files import reading
 from schanger_edge.geo.grid import Grid, Window, horizontal_crs
 from schanger_edge.products.polygons import LAYER
-from schanger_edge.products.staging import reading
 
 MOST = 2000
 """So many changes are shown; a map of noise has millions."""

@@ -1,4 +1,4 @@
-"""write_summary: plain JSON from the values a run has."""
+"""write_json: plain JSON from the values a run has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from schanger_edge.errors import ProductError
-from schanger_edge.products.summary import write_summary
+from schanger_edge.files import write_json
 
 
 def test_values_come_back(tmp_path):
@@ -23,7 +23,7 @@ def test_values_come_back(tmp_path):
         "list": np.arange(3),
         "more": MappingProxyType({"name": "Zürich", "unknown": None}),
     }
-    write_summary(path, MappingProxyType(summary))
+    write_json(path, MappingProxyType(summary))
     text = path.read_text(encoding="utf-8")
     assert json.loads(text) == {
         "count": 3,
@@ -40,15 +40,15 @@ def test_values_come_back(tmp_path):
 @pytest.mark.parametrize("value", [float("nan"), np.float32("nan"), float("inf")])
 def test_numbers_that_json_cannot_say_are_refused(tmp_path, value):
     with pytest.raises(ValueError, match="JSON"):
-        write_summary(tmp_path / "summary.json", {"a": {"b": [value]}})
+        write_json(tmp_path / "summary.json", {"a": {"b": [value]}})
     assert not (tmp_path / "summary.json").exists()
 
 
 def test_other_values_are_refused(tmp_path):
     with pytest.raises(TypeError, match="cannot hold a object"):
-        write_summary(tmp_path / "summary.json", {"a": object()})
+        write_json(tmp_path / "summary.json", {"a": object()})
 
 
 def test_missing_folder(tmp_path):
     with pytest.raises(ProductError, match=r"summary\.json could not be written"):
-        write_summary(tmp_path / "absent" / "summary.json", {})
+        write_json(tmp_path / "absent" / "summary.json", {})
