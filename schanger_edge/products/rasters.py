@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
-from rasterio.windows import Window as RasterWindow
 
 from schanger_edge.files import reading, writing
 from schanger_edge.geo.grid import Grid, Window
@@ -279,9 +278,8 @@ def _check_blocks(dataset: Any, level: int | None, shape_of: Any, size: int) -> 
 
 
 def _decode(dataset: Any) -> None:
-    height = dataset.block_shapes[0][0]
-    for row in range(0, dataset.height, height):
-        dataset.read(1, window=RasterWindow(0, row, dataset.width, min(height, dataset.height - row)))
+    for window in Window(0, 0, dataset.width, dataset.height).rows(dataset.block_shapes[0][0]):
+        dataset.read(1, window=window.rasterio)
 
 
 def _torn() -> OSError:

@@ -7,10 +7,6 @@ import math
 from typing import Any
 
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
-from rasterio.crs import CRS
-from rasterio.errors import RasterioError
-from rasterio.warp import transform
 
 from schanger_edge.errors import SchangerError
 from schanger_edge.geo.grid import Grid
@@ -210,11 +206,7 @@ def _metres(grid: Grid, offset: Offset) -> float | None:
 
 def _lonlat(grid: Grid, col: float, row: float) -> tuple[float, float] | None:
     """Degrees east and north of a pixel; None without CRS, or where it has no place on Earth."""
-    if grid.crs is None:
+    found = grid.lonlat(col, row)
+    if found is None or math.isnan(found[0]):
         return None
-    x, y = grid.transform @ (col, row)
-    try:
-        (lon,), (lat,) = transform(grid.crs, CRS.from_epsg(4326), [x], [y])
-    except (RasterioError, CPLE_BaseError):
-        return None
-    return (float(lon), float(lat)) if abs(lon) <= 360 and abs(lat) <= 90 else None
+    return float(found[0]), float(found[1])
