@@ -22,6 +22,7 @@ from rasterio.io import MemoryFile
 
 from schanger_edge.files import reading, writing
 from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.model.decision import is_change
 from schanger_edge.products.cog import to_cog
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.mosaic import Band, mosaic
@@ -90,7 +91,7 @@ class RasterSink:
         journal: Journal,
         on_section: Callable[[Path, Window], None] | None = None,
     ) -> None:
-        self._grid, self._threshold = grid, np.float32(threshold)
+        self._grid, self._threshold = grid, threshold
         self._journal, self._on_section = journal, on_section
         self._section: Window | None = None
         self._asked: list[Path] = []
@@ -124,14 +125,14 @@ class RasterSink:
         if probability.shape != valid.shape or probability.dtype != np.float32:
             raise ValueError(f"probability of {window} is {probability.dtype} {probability.shape}.")
         nodata = valid.view(np.uint8) - np.uint8(1)  # 255 where not valid, else 0
-        is_change = np.greater(probability, self._threshold)
-        is_change &= valid
-        valid_count, changed = int(np.count_nonzero(valid)), int(np.count_nonzero(is_change))
+        change = is_change(probability, self._threshold)
+        change &= valid
+        valid_count, changed = int(np.count_nonzero(valid)), int(np.count_nonzero(change))
         self._counts += RasterCounts(valid_count, changed, valid.size, tiles_run=1)
         scaled = cv2.convertScaleAbs(probability, alpha=SCALE)
         at = window.slices_in(self._section)
         np.bitwise_or(scaled, nodata, out=self._pixels["probability"][at])
-        np.bitwise_or(is_change.view(np.uint8), nodata, out=self._pixels["change"][at])
+        np.bitwise_or(change.view(np.uint8), nodata, out=self._pixels["change"][at])
 
     def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
         """An edge that a finished section left, see `end`; None where none of its tiles was run.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from schanger_edge.errors import SchangerError, require
+from schanger_edge.model.decision import check_threshold
 from schanger_edge.products.exchange import WRITERS
 from schanger_edge.products.stac import parse_date
 from schanger_edge.scene import Pair
@@ -16,8 +17,8 @@ DATES = ("before", "after")
 
 def check_engine(threshold: float | None, batch: int | None, threads: int | None) -> None:
     """Raise a SchangerError where a number is out of its range."""
-    if threshold is not None and not 0 <= threshold < 1:
-        raise SchangerError(f"threshold must be at least 0 and less than 1, not {threshold}.")
+    if threshold is not None:
+        check_threshold(threshold)
     if batch is not None and batch < 1:
         raise SchangerError(f"batch must be at least 1, not {batch}.")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
