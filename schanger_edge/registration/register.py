@@ -47,11 +47,11 @@ class Registered:
         return {
             "note": self.note,
             "area": dataclasses.asdict(self.estimate.area),
-            **_account(self.estimate, self.max_offset),
+            **_report(self.estimate, self.max_offset),
             "max_offset": self.max_offset if math.isfinite(self.max_offset) else None,
             "aligned": self.applied is not None,
             "applied": None if self.applied is None else _numbers(list(self.applied)[:6]),
-            "residual": None if self.residual is None else _account(self.residual, self.max_offset),
+            "residual": None if self.residual is None else _report(self.residual, self.max_offset),
         }
 
 
@@ -153,7 +153,7 @@ def _place(grid: Grid, col: float, row: float) -> str:
     return text if lonlat is None else f"{text}, {lonlat[0]:.6f} {lonlat[1]:.6f}"
 
 
-def _account(found: Registration, max_offset: float) -> dict[str, Any]:
+def _report(found: Registration, max_offset: float) -> dict[str, Any]:
     offset, consensus, astray = found.offset, found.consensus, found.astray(max_offset)
     return {
         "offset": None if offset is None else _numbers(offset),

@@ -204,26 +204,36 @@ class SceneImage:
 
     def info(self) -> ImageInfo:
         """For the summary."""
-        crs = self.grid.crs.to_string() if self.grid.crs else None
         return ImageInfo(
-            self.name, self._file.driver, self.grid.width, self.grid.height, crs, self.grid.gsd,
-            str(self.dtype), self._stated_bands, self._palette_nodata, self.rule,
-            tuple(mask.name for mask in self._masks), self.scaling,
-            "bilinear" if self.resampled else "none", self.stretch,
-            None if self.matching is None else self.matching.summary(), date_of(self._file),
-        )  # fmt: skip
+            path=self.name,
+            driver=self._file.driver,
+            width=self.grid.width,
+            height=self.grid.height,
+            crs=self.grid.crs.to_string() if self.grid.crs else None,
+            gsd=self.grid.gsd,
+            dtype=str(self.dtype),
+            bands=self._stated_bands,
+            palette_nodata=self._palette_nodata,
+            validity=self.rule,
+            valid_masks=tuple(mask.name for mask in self._masks),
+            scaling=self.scaling,
+            resampling="bilinear" if self.resampled else "none",
+            stretch=self.stretch,
+            match=None if self.matching is None else self.matching.summary(),
+            date=date_of(self._file),
+        )
 
     def identity(self) -> dict[str, Any]:
-        """What decides about its pixels: its files and how they are read."""
+        """All that determines its pixels: its files and how they are read."""
         masks = [resolved_name(mask.path) for mask in self._masks]
         names = {"path": resolved_name(self.path), "valid_masks": masks}
         return {"files": self.files(), **dataclasses.asdict(self.info()), **names}
 
     def files(self) -> dict[str, Any]:
-        """What tells this image from another one: size in bytes and time of change (ns) of its local files, by name.
+        """What distinguishes this image from another: size in bytes and modification time (ns) of each local file.
 
-        Of what is no file of this machine GDAL tells neither; there the sampled pixels stand for it, by their sha256.
-        Left out are .aux.xml, which viewers leave behind; what such a file says of the image is in `info`.
+        GDAL reports neither for remote files, so the SHA-256 of the sampled pixels stands for them. Files ending in
+        .aux.xml are left out, since viewers leave them behind; what they declare about the image is in `info`.
         """
         stats: dict[str, Any] = {}
         names = [*self._file.files, *(name for mask in self._masks for name in mask.files)]

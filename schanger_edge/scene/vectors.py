@@ -153,7 +153,7 @@ class _Onto:
 
 
 def _describe(path: str, layer: str | None) -> dict[str, Any]:
-    """pyogrio's account of the layer.
+    """pyogrio's description of the layer.
 
     Raises:
         SceneError: there is no such file or layer, more than one, or it has no CRS.

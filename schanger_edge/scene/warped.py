@@ -56,19 +56,15 @@ class WarpedImage:
         self._rule = rule
         self._opened: list[Any] = []
         chosen = sorted(set(bands))
-        place = {
-            "src_crs": source.crs or PLANE, "crs": target.crs or PLANE, "src_transform": source.transform,
-            "transform": target.transform, "width": target.width, "height": target.height,
-            "resampling": resampling, "tolerance": WARP_TOLERANCE, "warp_mem_limit": 64,
-            "NUM_THREADS": threads, **_scale(source, target),
-        }  # fmt: skip
+        place = {"src_crs": source.crs or PLANE, "src_transform": source.transform, **_scale(source, target)}
+        place |= {"crs": target.crs or PLANE, "transform": target.transform}
+        place |= {"width": target.width, "height": target.height, "resampling": resampling}
+        place |= {"tolerance": WARP_TOLERANCE, "warp_mem_limit": 64, "NUM_THREADS": threads}
+        place |= {"UNIFIED_SRC_NODATA": "YES"}
 
         def warp(from_dataset: Any, nodata: float | None) -> WarpedVRT:
             has_alpha = ColorInterp.alpha in from_dataset.colorinterp
-            vrt = WarpedVRT(
-                from_dataset, src_nodata=nodata, nodata=nodata, add_alpha=not has_alpha, UNIFIED_SRC_NODATA="YES",
-                **place,
-            )  # fmt: skip
+            vrt = WarpedVRT(from_dataset, src_nodata=nodata, nodata=nodata, add_alpha=not has_alpha, **place)
             self._opened.append(vrt)
             return vrt
 

@@ -66,7 +66,7 @@ def write_pair(
         shift: pixels by which the after image is out of place, right and down.
         dtype: "uint8", or "uint16" with values like an 11-bit sensor's; nodata is 0 in both.
         nodata_wedge: leave about 4 % of the before image, at its left edge, without data.
-        progress: told the finished share, 0..1.
+        progress: called with the finished share, 0-1.
 
     Raises:
         SceneError: a size, CRS, type or shift is wrong.
