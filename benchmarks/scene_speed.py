@@ -164,8 +164,8 @@ def write_alone(pair: Pair, folder: Path) -> None:
         sink = RasterSink(grid, threshold=0.5, journal=journal)
         plan = TilePlan(grid.width, grid.height, CARD.tile, CARD.halo, blend_of(CARD.tile, CARD.halo))
         for section in plan.sections(SECTION, COLUMN):
-            above = section.above and sink.edge(section.above, "below")
-            left = section.left and sink.edge(section.left, "beside")
+            above = section.above and sink.edge(section.above, "bottom")
+            left = section.left and sink.edge(section.left, "right")
             blender = Blender(section, above, left)
             sink.begin(section.window)
             for number, tile in enumerate(itertools.chain.from_iterable(section.strips())):

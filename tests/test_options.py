@@ -96,22 +96,8 @@ def test_flags_give_what_keywords_give() -> None:
 
     toy_app = typer.Typer()
     toy_app.command()(flags(cut))
-    arguments = [
-        "x",
-        "--side",
-        "3",
-        "--share",
-        "0.5",
-        "--rule",
-        "even",
-        "--file",
-        "a",
-        "--file",
-        "b",
-        "--pair",
-        "7,8",
-        "--quick",
-    ]
+    arguments = ["x", "--side", "3", "--share", "0.5", "--rule", "even", "--file", "a", "--file", "b"]
+    arguments += ["--pair", "7,8", "--quick"]
     assert CliRunner().invoke(toy_app, arguments).exit_code == 0
     assert CliRunner().invoke(toy_app, ["x"]).exit_code == 0
     assert seen == [Toy.of(side=3, share=0.5, rule="even", files=["a", "b"], pair=(7, 8), quick=True), Toy()]

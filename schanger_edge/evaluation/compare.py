@@ -22,6 +22,7 @@ from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.evaluation.tile_sheet import TileSheet
 from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.decision import is_change
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.engine_report import Account, account
 from schanger_edge.sessions.gpu import Binding
@@ -100,9 +101,13 @@ def compare(
             )
         threshold = one.card.threshold
         (tiles,) = draw_tiles(
-            sources_or_rendered(sources), one.card.tile, (count,), SEED, lambda tile: _timed(one, tile)[0] > threshold,
+            sources_or_rendered(sources),
+            one.card.tile,
+            (count,),
+            SEED,
+            lambda tile: is_change(_timed(one, tile)[0], threshold),
             lambda done, total: tell("tiles", done, total),
-        )  # fmt: skip
+        )
         agreement, sheet, times = Agreement(), TileSheet(), []
         for number, (name, tile) in enumerate(zip(tiles.names(), tiles, strict=True), 1):
             (mine, my_time), (theirs, their_time) = _timed(one, tile), _timed(other, tile)

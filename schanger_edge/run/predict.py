@@ -335,7 +335,7 @@ class _Joiner:
     def _begin(self, section: Section) -> Blender:
         above, left = (
             self._sink.edge(neighbour, name) if neighbour and section.blend else None
-            for neighbour, name in ((section.above, "below"), (section.left, "beside"))
+            for neighbour, name in ((section.above, "bottom"), (section.left, "right"))
         )
         self._sink.begin(section.window)
         return Blender(section, above, left)
