@@ -35,6 +35,7 @@ from rasterio.warp import transform_bounds
 
 from schanger_edge.geo.grid import Window
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.file import read_model
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
 from schanger_edge.products.staging import Staging
@@ -43,7 +44,6 @@ from schanger_edge.run.detect import READ_THREADS
 from schanger_edge.run.predict import COLUMN, SECTION, predict
 from schanger_edge.run.stages import Laps, begin_report, make_maps, make_polygons, make_preview
 from schanger_edge.scene import Pair, open_pair
-from schanger_edge.sessions.ort import read_card
 from schanger_edge.synthetic import write_pair
 from schanger_edge.synthetic.files import Dtype, SyntheticPair
 from schanger_edge.tiling.blending import Blender
@@ -53,7 +53,7 @@ BATCH = 8
 OTHER_CRS = "EPSG:32632"
 LAYOUTS: dict[str, dict[str, Any]] = {"tiled": {}, "striped": {"tiled": False, "blockxsize": None, "blockysize": 1}}
 DTYPES: tuple[Dtype, ...] = ("uint8", "uint16")
-CARD, _ = read_card(Path(model_path(None)))
+CARD = read_model(model_path(None)).card
 
 
 class WaitingSession:

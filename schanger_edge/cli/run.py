@@ -15,6 +15,7 @@ from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.interrupt import interruptible
 from schanger_edge.cli.parsing import parse_bands, parse_nodata, parse_stretch
 from schanger_edge.cli.printing import percent, print_result, progress_bars
+from schanger_edge.sessions.register import device_help
 
 _reading, _result, _further, _engine, _stopped = (
     partial(typer.Option, rich_help_panel=title)
@@ -76,10 +77,7 @@ def run(
     dates: Annotated[
         str | None, _further(help="When the images were taken, for STAC: 2019-05-01,2021-06-03 (from the files).")
     ] = None,
-    device: Annotated[
-        str,
-        _engine(help="cpu, cpu:openvino[:bf16], cuda (TensorRT), cuda:onnxruntime, or auto: the best that is there."),
-    ] = "auto",
+    device: Annotated[str, _engine(help=device_help())] = "auto",
     cuda: Annotated[BindingOption | None, _engine(help="Package that reaches CUDA (what is installed).")] = None,
     threads: Annotated[int | None, _engine(help="CPU threads (all).")] = None,
     max_offset: Annotated[float, _reading(help="Warn where the dates lie more pixels apart; inf does not look.")] = 2.0,

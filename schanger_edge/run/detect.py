@@ -242,12 +242,7 @@ def _identity(pair: Pair, session: Session, threshold: float, batch: int) -> dic
     return {
         "version": __version__,
         **pair.identity(),
-        "model": session.model_sha256,
-        # With its threads, by which ONNX Runtime divides its sums: of two tiles at once, the bundled models'
-        # probability from three threads and more differs by up to 1e-6 from that of one or two, which may round a
-        # pixel the other way.
-        "device": session.device,
-        "plan": session.plan_sha256,
+        **session.identity(),
         "threshold": threshold,
         "batch": batch_taken(session, batch),
     }

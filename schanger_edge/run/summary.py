@@ -11,7 +11,7 @@ from schanger_edge.products.rasters import RasterCounts
 from schanger_edge.run.predict import Flow
 from schanger_edge.scene import Pair
 from schanger_edge.sessions import Session
-from schanger_edge.sessions.engine_report import account
+from schanger_edge.sessions.engine_report import engine_report
 
 
 def summarize(
@@ -62,7 +62,7 @@ def summarize(
             "card": dataclasses.asdict(session.card),
         },
         "device": session.device,
-        "engine": account(session, options["batch"]).as_dict(),
+        "engine": engine_report(session, options["batch"]).as_dict(),
         "registration": registration and dict(registration),
         "options": dict(options),
         "tiles": {
