@@ -18,8 +18,8 @@ from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model import bundled
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.file import read_model
 from schanger_edge.sessions.gpu import Gpu
-from schanger_edge.sessions.ort import read_card
 from schanger_edge.sessions.tensorrt import build as build_module
 from schanger_edge.sessions.tensorrt.build import build, choose_source, find_built
 from schanger_edge.sessions.tensorrt.builder import OBEY, Batches, Recipe
@@ -293,7 +293,7 @@ class TestWeakTypes:
     OLD = Flavour("tensorrt", SimpleNamespace(), "10.3.0")
 
     def test_fp16_from_the_parent(self, models: dict[str, Path]) -> None:
-        choice = choose_source(models["fp16"], read_card(models["fp16"])[0], self.OLD)
+        choice = choose_source(models["fp16"], read_model(models["fp16"]).card, self.OLD)
         assert (choice.source, choice.flags) == (models["fp32"], ("FP16", OBEY))
         assert "TensorRT 10.3.0 is older than 10.12" in choice.explanation
         assert "parent small.onnx with the flag FP16" in choice.explanation
@@ -301,7 +301,7 @@ class TestWeakTypes:
 
     def test_a_card_that_names_no_nodes(self, models: dict[str, Path]) -> None:
         """Of a model converted before cards named them."""
-        card = dataclasses.replace(read_card(models["fp16"])[0], kept_fp32=())
+        card = dataclasses.replace(read_model(models["fp16"]).card, kept_fp32=())
         choice = choose_source(models["fp16"], card, self.OLD)
         assert (choice.flags, choice.keep_fp32) == (("FP16",), ())
         assert "TensorRT chooses what runs in FP16: check it with `schanger-edge compare`" in choice.explanation
@@ -316,24 +316,24 @@ class TestWeakTypes:
         network = trt.Builder(log).create_network(rtx.network_flags)
         assert trt.OnnxParser(network, log).parse(models[source].read_bytes())
         layers = {layer.name: layer for layer in map(network.get_layer, range(network.num_layers))}
-        kept = choose_source(models[precision], read_card(models[precision])[0], self.OLD).keep_fp32
+        kept = choose_source(models[precision], read_model(models[precision]).card, self.OLD).keep_fp32
         assert len(kept) > 50
         assert {layers[name].get_output(0).dtype for name in kept} == {trt.DataType.FLOAT}
 
     def test_int8_from_the_plain_int8_model(self, models: dict[str, Path]) -> None:
         for precision, more in (("int8", ()), ("int8+fp16", (OBEY,))):
-            choice = choose_source(models[precision], read_card(models[precision])[0], self.OLD)
+            choice = choose_source(models[precision], read_model(models[precision]).card, self.OLD)
             assert (choice.source, choice.flags) == (models["int8"], ("FP16", "INT8", *more))
 
     def test_fp32_needs_no_flag(self, models: dict[str, Path]) -> None:
-        choice = choose_source(models["fp32"], read_card(models["fp32"])[0], self.OLD)
+        choice = choose_source(models["fp32"], read_model(models["fp32"]).card, self.OLD)
         assert (choice.source, choice.flags) == (models["fp32"], ())
 
     def test_the_bundled_parent(self, models: dict[str, Path], tmp_path: Path) -> None:
         """`convert schanger-small -o x.fp16.onnx`: its parent lies in the package, not beside it."""
         alone = tmp_path / "alone.fp16.onnx"
         shutil.copy(models["fp16"], alone)
-        assert choose_source(alone, read_card(alone)[0], self.OLD).source == model_path(None)
+        assert choose_source(alone, read_model(alone).card, self.OLD).source == model_path(None)
 
     def test_without_the_sibling(
         self, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -343,16 +343,16 @@ class TestWeakTypes:
             alone = tmp_path / f"alone.{precision}.onnx"
             shutil.copy(models[precision], alone)
             with pytest.raises(ModelError, match=sentence):
-                choose_source(alone, read_card(alone)[0], self.OLD)
+                choose_source(alone, read_model(alone).card, self.OLD)
 
     def test_a_sibling_of_other_scales_does_not_do(self, models: dict[str, Path], tmp_path: Path) -> None:
         from schanger_export.graph import write_card
 
         both = tmp_path / "both.onnx"
         shutil.copy(models["int8+fp16"], both)
-        card = read_card(models["int8"])[0]
+        card = read_model(models["int8"]).card
         other = onnx.load(str(models["int8"]))
         write_card(other, dataclasses.replace(card, calibration={**card.calibration, "tiles_sha256": "others"}))
         onnx.save_model(other, str(tmp_path / "other.onnx"))
         with pytest.raises(ModelError, match="with the same --pairs"):
-            choose_source(both, read_card(both)[0], self.OLD)
+            choose_source(both, read_model(both).card, self.OLD)
