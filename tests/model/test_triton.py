@@ -187,24 +187,21 @@ def test_what_cannot_be_meant(
     assert files(tmp_path) == {}
 
 
-def test_weights_go_to_file_and_repository(tmp_path: Path) -> None:
-    pytest.importorskip("schanger_export.to_onnx", reason="export needs the export extra")
-    target = tmp_path / "town.onnx"
-    options = ["--weights", "schanger-small", "--tile", 16, "--name", "town"]
-    result = export(*options, "--triton", tmp_path / "models", "-o", target)
-    assert result.exit_code == 0, result.output
-    assert f"{tmp_path}/models/town/1/model.onnx: version 1 of town" in result.stdout
-    assert (tmp_path / "models" / "town" / "1" / "model.onnx").read_bytes() == target.read_bytes()
-    assert read_model(target).card.tile == 16
+@pytest.mark.parametrize("keeps_file", [True, False])
+def test_weights_go_to_the_repository(keeps_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And to a file, where one is asked for."""
 
-
-def test_weights_go_to_the_repository_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(checkpoint: Path, size: str, target: Path, **options: Any) -> Any:
         shutil.copyfile(model_path(options["name"]), target)
         return SimpleNamespace(bytes=1, opset=17, sha256="0", largest_difference=0.0, tiles=4)
 
     tool = pytest.importorskip("schanger_export.to_onnx", reason="export needs the export extra")
     monkeypatch.setattr(tool, "export", write)
-    result = export("--weights", "schanger-small", "--name", "schanger-small-int8", "--triton", tmp_path)
+    name, target = "schanger-small-int8", tmp_path / "town.onnx"
+    options = ["-o", target] if keeps_file else []
+    result = export("--weights", "schanger-small", "--name", name, "--triton", tmp_path / "models", *options)
     assert result.exit_code == 0, result.output
-    assert set(files(tmp_path)) == {"schanger-small-int8/config.pbtxt", "schanger-small-int8/1/model.onnx"}
+    assert f"{tmp_path}/models/{name}/1/model.onnx: version 1 of {name}" in result.stdout
+    assert (tmp_path / "models" / name / "1" / "model.onnx").read_bytes() == model_path(name).read_bytes()
+    kept = {"town.onnx"} if keeps_file else set()
+    assert set(files(tmp_path)) == {f"models/{name}/config.pbtxt", f"models/{name}/1/model.onnx"} | kept
