@@ -17,7 +17,7 @@ import onnx
 from common import RESULTS, official_scores, save
 
 from schanger_edge.model.bundled import FOLDER, model_path
-from schanger_edge.sessions.ort import read_card
+from schanger_edge.model.file import read_model
 from schanger_export.calibrate import calibrate
 from schanger_export.graph import write_card
 
@@ -36,13 +36,13 @@ def main() -> None:
             model_path(options.parent), options.calibrate, file, samples=options.samples,
             progress=lambda stage, done, total: print(f"{stage} {done}/{total}", end="\r", flush=True),
         )  # fmt: skip
-        card, scores = read_card(file)[0], official_scores(options.score, file)
+        card, scores = read_model(file).card, official_scores(options.score, file)
         model = onnx.load(str(file))
         write_card(model, dataclasses.replace(card, name=name, scores=scores))
         onnx.save_model(model, str(FOLDER / f"{name}.onnx"))
         report = json.loads(made.reports[0].read_text())
         shutil.copy(made.reports[1], RESULTS / f"{name}-calibration.png")
-    parent = read_card(model_path(options.parent))[0].scores
+    parent = read_model(model_path(options.parent)).card.scores
     figures = {"scores": scores, "scores_of_the_parent": parent, "calibration": report}
     save(f"{name}", {"method": __doc__, **figures})
 

@@ -76,7 +76,7 @@ def write_models(size: Any, folder: Path) -> None:
     from cpu_variants import padded_network, write
 
     from schanger_edge.model.bundled import model_path
-    from schanger_edge.sessions.ort import read_card
+    from schanger_edge.model.file import read_model
     from schanger_export.allocator import keep_large_blocks
     from schanger_export.checkpoints import load_network
     from schanger_export.network import SChanger
@@ -85,7 +85,7 @@ def write_models(size: Any, folder: Path) -> None:
     keep_large_blocks()  # tracing takes a third of the time; workers don't inherit it
     torch.manual_seed(0)
     network = load_network(resolve("schanger-small"), "small") if size == "small" else SChanger(size).eval()
-    card, _ = read_card(model_path("schanger-small"))
+    card = read_model(model_path("schanger-small")).card
     torch.save(network, folder / "network.pt")
     for folded in (False, True):
         for apart in (False, True):
@@ -107,11 +107,11 @@ def _torch(folder: Path, variant: dict[str, Any], threads: int) -> Callable[[], 
     import torch
 
     from schanger_edge.model.bundled import model_path
-    from schanger_edge.sessions.ort import read_card
+    from schanger_edge.model.file import read_model
     from schanger_export.to_onnx import ProbabilityModule
 
     torch.set_num_threads(threads)
-    card, _ = read_card(model_path("schanger-small"))
+    card = read_model(model_path("schanger-small")).card
     network = torch.load(folder / "network.pt", weights_only=False)
     module = ProbabilityModule(network, card.normalization)
     dates = [torch.from_numpy(date) for date in _tiles().values()]

@@ -36,6 +36,7 @@ from rasterio.warp import transform_bounds
 
 from schanger_edge.geo.grid import Window
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.file import read_model
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
 from schanger_edge.products.register import PRODUCT_NAMES
@@ -47,7 +48,6 @@ from schanger_edge.run.options import RunOptions
 from schanger_edge.run.predict import COLUMN, SECTION, Observers, predict
 from schanger_edge.run.stages import Laps, Run
 from schanger_edge.scene import Pair, open_pair
-from schanger_edge.sessions.ort import read_card
 from schanger_edge.synthetic import write_pair
 from schanger_edge.synthetic.files import Dtype, SyntheticPair
 from schanger_edge.tiling.blending import Blender
@@ -57,7 +57,7 @@ BATCH = 8
 OTHER_CRS = "EPSG:32632"
 LAYOUTS: dict[str, dict[str, Any]] = {"tiled": {}, "striped": {"tiled": False, "blockxsize": None, "blockysize": 1}}
 DTYPES: tuple[Dtype, ...] = ("uint8", "uint16")
-CARD, _ = read_card(Path(model_path(None)))
+CARD = read_model(model_path(None)).card
 
 
 class WaitingSession:

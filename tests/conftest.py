@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from affine import Affine
 from helpers import load_benchmark
 from hypothesis import settings
 from rasterio.enums import ColorInterp
+
+from schanger_edge.sessions import ov, register
 
 settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=60)
 settings.load_profile("suite")
@@ -34,7 +37,8 @@ def standin() -> ModuleType:
 @pytest.fixture(autouse=True)
 def _auto_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--device auto` tries nothing and keeps ONNX Runtime, whatever extra is installed here."""
-    monkeypatch.setattr("schanger_edge.sessions.devices.openvino_installed", lambda: False)
+    absent = dataclasses.replace(ov.ENGINE, installed=lambda: False)
+    monkeypatch.setattr(register, "ENGINES", [absent if one is ov.ENGINE else one for one in register.ENGINES])
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from fake_device import FakeDevice
 from numpy.typing import NDArray
-from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, on_fake_driver, simulated_plan
+from simulated_builder import simulated_plan
+from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, on_fake_driver
 
-from schanger_edge.sessions.ort import read_card
-from schanger_edge.sessions.tensorrt import plans
-from schanger_edge.sessions.tensorrt.builder import Batches
+from schanger_edge.model.file import read_model
+from schanger_edge.model.plan import Batches, PlanCard, Target, this_system
 from schanger_edge.sessions.tensorrt.flavour import Flavour
-from schanger_edge.sessions.tensorrt.plans import PlanCard, Target
+from schanger_edge.sessions.tensorrt.plans import write_plan
 from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
 TILE = 32
@@ -24,11 +24,11 @@ TILE = 32
 def write(path: Path, model: Path, content: bytes | None = None, flavour: str = "tensorrt", **card: Any) -> None:
     """A simulated plan of a model with its sidecar."""
     version = {"tensorrt": "10.13.3", "rtx": "1.7.1"}[flavour]
-    target = Target(flavour, version, plans.this_system(), ("8.6",), "" if flavour == "rtx" else GPU_WORDS)
+    target = Target(flavour, version, this_system(), ("8.6",), "" if flavour == "rtx" else GPU_WORDS)
     facts = {"typing": "strong", "flags": (), "batches": Batches(1, 2, 4), "target": target, **card}
-    own, sha256 = read_card(model)
+    file = read_model(model)
     content = content or simulated_plan(model.read_bytes(), facts["batches"])
-    plans.write_plan(path, content, PlanCard("m.onnx", sha256, sha256, own, **facts))
+    write_plan(path, content, PlanCard("m.onnx", file.sha256, file.sha256, file.card, **facts))
 
 
 def flavour_of(trt: SimulatedTensorRT) -> Flavour:

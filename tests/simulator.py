@@ -13,7 +13,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
-from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -22,19 +21,14 @@ import onnxruntime
 from fake_cuda_bindings import CAPABILITY, MULTIPROCESSORS, NAME, FakeCudaBindings
 from fake_device import FakeDevice
 from fake_pycuda import FakePyCuda
+from simulated_builder import MAGIC, BuilderNames
 
+from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.gpu import Gpu
-from schanger_edge.sessions.tensorrt import cuda as cuda_module
-from schanger_edge.sessions.tensorrt.builder import Batches
+from schanger_edge.sessions.tensorrt.cuda import CudaPython, PyCuda
 
 GPU_WORDS = f"{NAME}, {MULTIPROCESSORS} multiprocessors"
-MAGIC = b"SIMULATED"
 INPUTS = ("before", "after")
-
-
-def simulated_plan(model: bytes, batches: Batches) -> bytes:
-    """What the simulated builder makes of a model."""
-    return b";".join((MAGIC, b"%d,%d,%d" % dataclasses.astuple(batches), model))
 
 
 def gpu_of(device: FakeDevice, binding: Any = "cuda-python") -> Gpu:
@@ -43,16 +37,16 @@ def gpu_of(device: FakeDevice, binding: Any = "cuda-python") -> Gpu:
     return Gpu(NAME, capability, device.memory, device.integrated, "13.0", binding, MULTIPROCESSORS)
 
 
-def on_fake_driver(device: FakeDevice, binding: Any = "cuda-python", module: ModuleType = cuda_module) -> Any:
-    """The CUDA layer of a device; `module` may be an altered `sessions.cuda`."""
+def on_fake_driver(device: FakeDevice, binding: Any = "cuda-python", layer: Any = None) -> Any:
+    """The CUDA layer of a device; `layer` may be one with a fault."""
     modules = {"cuda.bindings.driver": FakeCudaBindings(device), "pycuda.driver": FakePyCuda(device)}
-    layer = module.CudaPython if binding == "cuda-python" else module.PyCuda
+    layer = layer or (CudaPython if binding == "cuda-python" else PyCuda)
     with mock.patch.dict(sys.modules, modules):  # type: ignore[arg-type]
         return layer(gpu_of(device, binding), 0)
 
 
-class SimulatedTensorRT:
-    """The module: as much of its runtime as a session uses, for one fake device.
+class SimulatedTensorRT(BuilderNames):
+    """The module: as much of its builder and runtime as is used, for one fake device.
 
     `fails` names what goes wrong: `deserialize`, `context`, `shape`, `execute` (from the n-th call on). The first
     `full_contexts` contexts find no room, and those beyond `most_contexts`.
@@ -68,6 +62,7 @@ class SimulatedTensorRT:
             ERROR = 1
 
     def __init__(self, device: FakeDevice, version: str = "10.13.3", fails: str = "", after: int = 0) -> None:
+        super().__init__()
         self.device, self.__version__, self.fails, self.after = device, version, fails, after
         self.executed: list[int] = []
         self.sticky = False

@@ -47,8 +47,14 @@ NAMES = {  # class: {attribute: versions that have it}. 8.6- from 8.6 on, 8.6-10
 SUBCLASSED = ("ILogger", "IProgressMonitor")
 """Classes that the code derives from; they are handed out as they are."""
 
-SIMULATED = {"Engine": "ICudaEngine", "Context": "IExecutionContext"}
+SIMULATED = {
+    "Engine": "ICudaEngine", "RTXEngine": "ICudaEngine", "Context": "IExecutionContext",
+    "RuntimeConfig": "IRuntimeConfig", "RuntimeCache": "IRuntimeCache",
+}  # fmt: skip
 """What tests/simulator.py calls its classes."""
+
+USED: set[tuple[str, str]] = set()
+"""(class, name) of all that was asked of an `Exactly`."""
 
 
 def offers(owner: str, name: str, version: str) -> bool:
@@ -78,22 +84,27 @@ class Exactly:
         if not self._owner and name in NAMES and name not in SUBCLASSED:
             return Exactly(name, self._version, value)
         if callable(value) and not isinstance(value, type):
-            return lambda *arguments: self._wrapped(value(*arguments))
+            return lambda *arguments: self._wrapped(value(*map(_unwrapped, arguments)))
         return self._wrapped(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._check(name)
-        setattr(self._real, name, value)
+        setattr(self._real, name, _unwrapped(value))
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._wrapped(self._real(*arguments))
+        return self._wrapped(self._real(*map(_unwrapped, arguments)))
 
     def _check(self, name: str) -> None:
         if not offers(self._owner, name, self._version):
             raise AttributeError(f"TensorRT {self._version} has no {self._owner}.{name}")
+        USED.add((self._owner, name))
 
     def _wrapped(self, value: Any) -> Any:
         name = type(value).__name__.removeprefix("_")
         owner = SIMULATED.get(name, name)
         wraps = owner in NAMES and not isinstance(value, Enum)
         return Exactly(owner, self._version, value) if wraps else value
+
+
+def _unwrapped(value: Any) -> Any:
+    return value._real if isinstance(value, Exactly) else value

@@ -137,7 +137,7 @@ def prepare(session: str) -> tuple[str, str | None]:
 
 def _open(name: str) -> tuple[str, str | None]:
     with _plugin(name).session() as session:
-        return session.device, session.plan_sha256
+        return session.device, session.identity()["plan"]
 
 
 def run_part(work: Work, part: Part) -> float:

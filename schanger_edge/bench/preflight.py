@@ -58,7 +58,7 @@ def open_once(
         began = time.perf_counter()
         session.run(*tiles)
         took = time.perf_counter() - began
-        return Engine(session.device, session.plan_sha256, tuple(session.notes), session.slots, took)
+        return Engine(session.device, session.identity()["plan"], tuple(session.notes), session.slots, took)
 
 
 def seconds_expected(

@@ -14,7 +14,7 @@ from schanger_edge.cli.printing import progress_bars
 from schanger_edge.errors import SessionError
 
 if TYPE_CHECKING:
-    from schanger_edge.sessions.tensorrt.builder import Batches
+    from schanger_edge.model.plan import Batches
 
 
 class FlavourOption(str, Enum):
@@ -98,7 +98,7 @@ def doctor(
 
 
 def _batches(text: str) -> Batches:
-    from schanger_edge.sessions.tensorrt.builder import Batches
+    from schanger_edge.model.plan import Batches
 
     try:
         numbers = [int(part) for part in text.split(",")]

@@ -13,6 +13,7 @@ from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.engines import BindingOption
 from schanger_edge.cli.printing import progress_bars
 from schanger_edge.errors import missing_extra
+from schanger_edge.sessions.register import main_device_names
 
 if TYPE_CHECKING:
     from schanger_edge.evaluation.agreement import Agreement
@@ -108,9 +109,7 @@ def compare(
     second: Annotated[str, typer.Argument(help="The same.")],
     pairs: Pairs = None,
     tiles: Annotated[int, typer.Option(help="How many tiles.")] = 32,
-    device: Annotated[
-        str, typer.Option(help="Where .onnx files run: cpu, cpu:openvino, cuda, cuda:onnxruntime, auto.")
-    ] = "cpu",
+    device: Annotated[str, typer.Option(help=f"Where .onnx files run: {', '.join(main_device_names())}.")] = "cpu",
     cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
     worst: Annotated[Path | None, typer.Option(help="Also write a PNG of the tiles that differ most.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,

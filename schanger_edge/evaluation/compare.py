@@ -23,10 +23,10 @@ from schanger_edge.evaluation.tile_sheet import TileSheet
 from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.decision import is_change
+from schanger_edge.model.plan import SUFFIX
 from schanger_edge.sessions import Session, open_session
-from schanger_edge.sessions.engine_report import Account, account
+from schanger_edge.sessions.engine_report import EngineReport, engine_report
 from schanger_edge.sessions.gpu import Binding
-from schanger_edge.sessions.tensorrt.plans import SUFFIX
 
 TILES = 32
 SEED = 36
@@ -55,7 +55,7 @@ class Comparison:
     latency_ms: tuple[float, float]
     latency_ratio: float
     tiles: list[str]
-    engines: tuple[Account, Account]
+    engines: tuple[EngineReport, EngineReport]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -120,7 +120,7 @@ def compare(
             (str(one.model), str(other.model)), (one.device, other.device), (one.card.precision, other.card.precision),
             agreement, (_milliseconds([pair[0] for pair in timed]), _milliseconds([pair[1] for pair in timed])),
             round(statistics.median(theirs / mine for mine, theirs in timed), 3), tiles.names(),
-            (account(one), account(other)),
+            (engine_report(one), engine_report(other)),
         )  # fmt: skip
     if worst is not None:
         with replacing(Path(worst), ProductError) as temporary:

@@ -33,7 +33,7 @@ from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import ModelCard
 from schanger_edge.sessions import Session, open_session
-from schanger_edge.sessions.engine_report import Account, account
+from schanger_edge.sessions.engine_report import EngineReport, engine_report
 from schanger_edge.sessions.gpu import Binding
 
 THRESHOLD = 0.5
@@ -68,7 +68,7 @@ class Evaluation:
     counts: Counts
     paper_f1: float | None
     checkpoint_f1: float | None
-    engine: Account
+    engine: EngineReport
     halo: int | None = None
     sweep: Sweep | None = None
 
@@ -79,7 +79,8 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the sweep has a file of its own."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key != "sweep"}
+        values = {**dataclasses.asdict(self), "engine": self.engine.as_dict()}
+        return {key: value for key, value in values.items() if key != "sweep"}
 
 
 def evaluate(
@@ -224,7 +225,7 @@ def _evaluation(
         accuracy=counts.accuracy, counts=counts, halo=halo,
         paper_f1=published.paper_f1.get(size) if published else None,
         checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
-        engine=account(session),
+        engine=engine_report(session),
     )  # fmt: skip
 
 

@@ -120,7 +120,7 @@ class ModelCard:
             for key in ("bands", "kept_fp32"):
                 values[key] = tuple(values.get(key, getattr(cls, key)))
             return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelError(f"the model card cannot be read ({error}); export the model again.") from error
 
 
@@ -139,7 +139,7 @@ def normalization_from(values: Any) -> Normalization:
             Statistics(mean=tuple(map(float, values[date]["mean"])), std=tuple(map(float, values[date]["std"])))  # type: ignore[arg-type]
             for date in INPUT_NAMES
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             'normalization must look like {"before": {"mean": [r, g, b], "std": [r, g, b]}, "after": {...}}; '
             f"{error!r} is missing or wrong."

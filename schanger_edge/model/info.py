@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.sessions.ort import read_card
-from schanger_edge.sessions.tensorrt.plans import SUFFIX, read_plan_card
+from schanger_edge.model.file import read_model
+from schanger_edge.model.plan import SUFFIX, read_plan_card
 
 
 def info(model: Path) -> dict[str, Any]:
@@ -23,5 +23,5 @@ def info(model: Path) -> dict[str, Any]:
     if model.suffix == SUFFIX:
         sidecar = dataclasses.asdict(read_plan_card(model))
         return {"file": str(model), "sha256": sidecar["plan_sha256"], **sidecar.pop("card"), "plan": sidecar}
-    card, sha256 = read_card(model)
-    return {"file": str(model), "sha256": sha256, **dataclasses.asdict(card)}
+    file = read_model(model)
+    return {"file": str(model), "sha256": file.sha256, **dataclasses.asdict(file.card)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
 from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
-from schanger_edge.sessions.ort import read_card
+from schanger_edge.model.file import read_model
 
 CONFIG, MODEL = "config.pbtxt", "model.onnx"
 MAX_BATCH = 8
@@ -56,7 +56,7 @@ def add_to_repository(model: Path, repository: Path, name: str | None = None) ->
         ModelError: the model cannot be read, its name cannot be a folder's, another kind of model has that name, or
             the repository cannot be written.
     """
-    card, _ = read_card(model)
+    card = read_model(model).card
     name = name or card.name
     if not _NAME.fullmatch(name):
         raise ModelError(f"{name!r} cannot name a model in Triton: give --name with letters, digits, '_', '-' and '.'.")
@@ -133,7 +133,7 @@ def _is_ours(folder: Path, name: str, newest: int, card: ModelCard) -> bool:
     if newest == 0:
         return not path.exists()
     try:
-        present, _ = read_card(folder / str(newest) / MODEL)
+        present = read_model(folder / str(newest) / MODEL).card
     except ModelError as error:
         raise ModelError(f"{folder} holds another kind of model ({error}) Give another --name.") from error
     if present.tile != card.tile:

@@ -16,6 +16,7 @@ from schanger_edge.registration.register import MAX_OFFSET
 from schanger_edge.scene.options import PairOptions
 from schanger_edge.scene.remote import public_name
 from schanger_edge.sessions.gpu import Binding
+from schanger_edge.sessions.register import device_help
 
 MAX_THREADS = 1024
 
@@ -137,7 +138,7 @@ class Engine(Options):
     )
     device: str = option(
         "auto",
-        "cpu, cpu:openvino[:bf16], cuda (TensorRT), cuda:onnxruntime, or auto: the best that is there.",
+        device_help(),
         decides="facts",
     )
     cuda: Binding | None = option(

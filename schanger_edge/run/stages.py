@@ -123,12 +123,7 @@ class Run:
         return {
             "version": __version__,
             **self.pair.identity(),
-            "model": self.session.model_sha256,
-            # With its threads, by which ONNX Runtime divides its sums: of two tiles at once, the bundled models'
-            # probability from three threads and more differs by up to 1e-6 from that of one or two, which may round a
-            # pixel the other way.
-            "device": self.session.device,
-            "plan": self.session.plan_sha256,
+            **self.session.identity(),
             **self.options.deciding(),
             "batch_size": batch_taken(self.session, self.options.engine.batch_size or 1),
         }

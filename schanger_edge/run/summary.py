@@ -9,7 +9,7 @@ from schanger_edge._version import __version__
 from schanger_edge.products.rasters import RasterCounts
 from schanger_edge.run.predict import Flow
 from schanger_edge.run.stages import Run
-from schanger_edge.sessions.engine_report import account
+from schanger_edge.sessions.engine_report import engine_report
 
 
 def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: int) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: int) -> dict
             "card": dataclasses.asdict(session.card),
         },
         "device": session.device,
-        "engine": account(session, run.options.engine.batch_size or 1).as_dict(),
+        "engine": engine_report(session, run.options.engine.batch_size or 1).as_dict(),
         "registration": None if run.registered is None else run.registered.summary(),
         "options": run.options.as_json(),
         "tiles": {

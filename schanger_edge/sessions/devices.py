@@ -1,201 +1,108 @@
-"""Which engine a device's name stands for: `cpu`, `cpu:openvino`, `cuda` (TensorRT), `cuda:onnxruntime`, `auto`."""
+"""Which engine a device's name stands for, and what `auto` takes; see `register` for the engines there are."""
 
 from __future__ import annotations
 
-import importlib.util
-import time
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
-
-import onnxruntime
 
 from schanger_edge.errors import SchangerError, SessionError
-from schanger_edge.sessions import Session, gpu
-from schanger_edge.sessions.gpu import NO_DRIVER, Binding, driver_present, find_gpu
-from schanger_edge.sessions.ort import CUDA_PROVIDER, OnnxRuntimeSession
-from schanger_edge.sessions.ov import OpenVinoSession
-from schanger_edge.sessions.tensorrt.build import MEGABYTE, build, find_built
-from schanger_edge.sessions.tensorrt.builder import Batches, Progress, check_capability
-from schanger_edge.sessions.tensorrt.cuda import OutOfDeviceMemoryError, open_cuda
-from schanger_edge.sessions.tensorrt.flavour import load_flavour
-from schanger_edge.sessions.tensorrt.plans import SUFFIX, PlanCard, Target, read_plan_card
-from schanger_edge.sessions.tensorrt.session import SLOTS, TensorRTSession
+from schanger_edge.model.file import ModelFile, read_model
+from schanger_edge.sessions import gpu, register
+from schanger_edge.sessions.engine import Auto, Engine, SessionOptions
+from schanger_edge.sessions.gpu import NO_DRIVER
+from schanger_edge.sessions.register import AUTO, device_names
+from schanger_edge.sessions.session import Session
 from schanger_edge.sessions.trial import verdict
 
-AUTO, CPU, CUDA, CUDA_ONNXRUNTIME = "auto", "cpu", "cuda", "cuda:onnxruntime"
-CPU_OPENVINO, CPU_OPENVINO_BF16 = "cpu:openvino", "cpu:openvino:bf16"
-DEVICES = (AUTO, CPU, CPU_OPENVINO, CPU_OPENVINO_BF16, CUDA, CUDA_ONNXRUNTIME)
 
-
-class Wish(NamedTuple):
-    """How a session shall run; see `sessions.open_session`."""
-
-    threads: int | None = None
-    binding: Binding | None = None
-    slots: int = SLOTS
-    progress: Progress | None = None
-
-
-def open_on(model: Path, device: str, wish: Wish) -> Session:
+def open_on(model: str | PathLike[str] | ModelFile, device: str, options: SessionOptions) -> Session:
     """See `sessions.open_session`."""
-    if device not in DEVICES:
-        raise SessionError(f"device {device!r} is unknown: use {', '.join(DEVICES)}.")
-    if model.suffix == SUFFIX:
-        if device not in (AUTO, CUDA):
-            raise SessionError(f"{model.name} is a TensorRT plan and runs with --device cuda only.")
-        session, chosen = _tensorrt(model, wish), "a plan runs with TensorRT alone"
-    elif device == AUTO:
-        session, chosen = _automatic(model, wish)
+    if device not in device_names():
+        raise SessionError(f"device {device!r} is unknown: use {', '.join(device_names())}.")
+    if not isinstance(model, ModelFile):
+        for engine in register.ENGINES:
+            if engine.own_files and Path(model).suffix == engine.own_files.suffix:
+                return _open_own_file(engine, Path(model), device, options)
+    model = read_model(model)
+    if device == AUTO:
+        session, chosen = _automatic(model, options)
     else:
-        openers = {
-            CPU: _onnxruntime, CPU_OPENVINO: _openvino, CPU_OPENVINO_BF16: _openvino_in_bf16,
-            CUDA: _tensorrt, CUDA_ONNXRUNTIME: _onnxruntime_on_cuda,
-        }  # fmt: skip
-        session, chosen = openers[device](model, wish), f"device {device}, as asked"
+        opener = next(engine.devices[device] for engine in register.ENGINES if device in engine.devices)
+        session, chosen = opener(model, options), f"device {device}, as asked"
+        session.prepare()
     session.chosen = chosen
     return session
 
 
-def _automatic(model: Path, wish: Wish) -> tuple[Session, str]:
-    """TensorRT, else ONNX Runtime's CUDA provider, else the CPU; and why. A note says what is in the way of better."""
-    reasons: list[str] = []
-    if not driver_present():
-        reasons.append(NO_DRIVER)
-    else:
-        for opened in (_tensorrt, _onnxruntime_on_cuda):
-            try:
-                session = opened(model, wish)
-            except SchangerError as error:
-                reasons.append(str(error))
-                continue
-            session.notes[:0] = reasons
-            return session, f"auto: {' '.join(reasons) or 'the first choice is here'}"
-    session, compared = _faster_on_cpu(model, wish)
-    reasons += [f"{compared}."] if compared else []
+def usable_engine() -> str:
+    """What `auto` would take, in words, without opening or building anything."""
+    reasons = [] if gpu.driver_present() else [NO_DRIVER]
+    for engine in _with(Auto.ON_GPU) if not reasons else []:
+        try:
+            words = engine.usable() if engine.usable else engine.words
+        except SessionError as error:
+            reasons.append(str(error))
+        else:
+            return ": ".join(filter(None, (words, " ".join(reasons))))
+    names = [engine.words for engine in (*_with(Auto.REFERENCE), *_candidates())]
+    trial = ", whichever a short trial finds faster" if len(names) > 1 else ""
+    return f"{' or '.join(names)} on the CPU{trial}: {' '.join(reasons)}"
+
+
+def _open_own_file(engine: Engine, path: Path, device: str, options: SessionOptions) -> Session:
+    assert engine.own_files is not None
+    if device not in (AUTO, *engine.devices):
+        raise SessionError(
+            f"{path.name} is a {engine.own_files.words} and runs with --device {engine.main_device} only."
+        )
+    session = engine.own_files.open(path, options)
+    session.chosen = f"a {engine.own_files.suffix.removeprefix('.')} runs with {engine.words} alone"
+    return session
+
+
+def _automatic(model: ModelFile, options: SessionOptions) -> tuple[Session, str]:
+    """The first GPU engine that opens, else the CPU; and why. A note says what is in the way of better."""
+    reasons = [] if gpu.driver_present() else [NO_DRIVER]
+    for engine in _with(Auto.ON_GPU) if not reasons else []:
+        try:
+            session = engine.open(model, options)
+        except SchangerError as error:
+            reasons.append(str(error))
+            continue
+        session.notes[:0] = reasons
+        return session, f"auto: {' '.join(reasons) or 'the first choice is here'}"
+    session, found = _fastest_on_cpu(model, options)
+    reasons += [f"{words}." for words in found]
     session.notes.append(f"on the CPU ({session.card.precision}): {' '.join(reasons)}")
     return session, f"auto: {' '.join(reasons)}"
 
 
-def _faster_on_cpu(model: Path, wish: Wish) -> tuple[Session, str]:
-    """OpenVINO where it is installed, exact enough and faster, else ONNX Runtime; and what the trial found."""
-    reference = _onnxruntime(model, wish)
-    if not openvino_installed():
-        return reference, ""
-    try:
-        candidate = OpenVinoSession(model, wish.threads)  # not compiled yet: a remembered verdict needs no more
-        found = verdict(reference, candidate)
-        if found.taken:
-            candidate.prepare()
-    except SchangerError as error:
-        return reference, str(error).removesuffix(".")
-    taken, other = (candidate, reference) if found.taken else (reference, candidate)
-    other.close()
-    return taken, found.words
-
-
-def openvino_installed() -> bool:
-    """Whether the package is there; it is not imported."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def usable_engine() -> str:
-    """What `auto` would take, in words, without opening or building anything."""
-    if not driver_present():
-        return f"{_usable_on_cpu()}: {NO_DRIVER}"
-    try:
-        trt, device = load_flavour(), find_gpu()
-        check_capability(trt, device.capability)
-    except SessionError as error:
-        if CUDA_PROVIDER in onnxruntime.get_available_providers():
-            return f"ONNX Runtime on the GPU: {error}"
-        return f"{_usable_on_cpu()}: {error} {_no_provider()}"
-    return f"{trt.words} on {device.name}"
-
-
-def _usable_on_cpu() -> str:
-    either = "ONNX Runtime or OpenVINO" if openvino_installed() else "ONNX Runtime"
-    return f"{either} on the CPU{', whichever a short trial finds faster' if openvino_installed() else ''}"
-
-
-def _tensorrt(model: Path, wish: Wish) -> Session:
-    """A plan by name; or a model's plan from the cache, built where there is none, for smaller batches if need be."""
-    if model.suffix == SUFFIX:
-        trt = load_flavour(read_plan_card(model).target.flavour)  # type: ignore[arg-type]
-        return TensorRTSession(model, trt, open_cuda(wish.binding), wish.slots)
-    trt, notes = load_flavour(), list[str]()
-    here = gpu.find_gpu(wish.binding)
-    how = _careful() if here.integrated else _How(Batches())
-    built, rebuild = find_built(model, trt, Target.on(trt, here)), False
-    while True:
-        began = time.perf_counter()
-        if built is None:
-            built = build(
-                model, flavour=trt.name, batches=how.batches, workspace=how.workspace, level=how.level,
-                binding=wish.binding, rebuild=rebuild, progress=wish.progress,
-            )  # fmt: skip
-        took = "" if built.cached else f" in {time.perf_counter() - began:.0f} s, once for this GPU"
-        notes.append(f"{'found' if built.cached else 'built'} {built.plan}{took}: {built.explanation}")
+def _fastest_on_cpu(model: ModelFile, options: SessionOptions) -> tuple[Session, list[str]]:
+    """The reference, or the fastest of the engines that are exact enough and faster; and what each trial found."""
+    (first,) = _with(Auto.REFERENCE)
+    reference = taken = first.open(model, options)
+    least, found = 1.0, list[str]()
+    for engine in _candidates():
+        candidate: Session | None = None
         try:
-            session = TensorRTSession(built.plan, trt, open_cuda(wish.binding), wish.slots)
-        except OutOfDeviceMemoryError as error:
-            most = built.card.batches.most // 2
-            if not most:
-                raise
-            notes.append(f"{error} A plan for batches of at most {most} is taken instead.")
-            how, built = _as_built(built.card, Batches(1, min(how.batches.best, most), most)), None
-            continue
-        except SessionError as error:
-            if not built.cached:
-                raise
-            notes.append(f"{error} It is built anew.")
-            how, built, rebuild = _as_built(built.card, built.card.batches), None, True
-            continue
-        session.notes[:0] = notes
-        return session
+            candidate = engine.open(model, options)  # not prepared yet: a remembered verdict needs no more
+            result = verdict(reference, candidate, engine.words)
+            if result.taken and result.ratio < least:
+                candidate.prepare()
+                least, taken, candidate = result.ratio, candidate, taken
+            found.append(result.words(engine.words, first.words))
+        except SchangerError as error:
+            found.append(str(error).removesuffix("."))
+        if candidate is not None and candidate is not reference:
+            candidate.close()
+    if taken is not reference:
+        reference.close()
+    return taken, found
 
 
-class _How(NamedTuple):
-    """How a plan is built on first use."""
-
-    batches: Batches
-    workspace: int | None = None
-    level: int | None = None
+def _with(auto: Auto) -> list[Engine]:
+    return [engine for engine in register.ENGINES if engine.auto is auto]
 
 
-def _as_built(card: PlanCard, batches: Batches) -> _How:
-    """The options of an earlier plan, for these batches."""
-    return _How(batches, card.workspace and card.workspace // MEGABYTE, card.level)
-
-
-def _careful() -> _How:
-    """For boards on which builder, engine and everything else share a few gigabytes."""
-    return _How(Batches(1, 1, 1), workspace=512, level=3)
-
-
-def _onnxruntime(model: Path, wish: Wish) -> Session:
-    return OnnxRuntimeSession(model, wish.threads)
-
-
-def _openvino(model: Path, wish: Wish) -> Session:
-    return _prepared(OpenVinoSession(model, wish.threads))
-
-
-def _openvino_in_bf16(model: Path, wish: Wish) -> Session:
-    return _prepared(OpenVinoSession(model, wish.threads, "bf16"))
-
-
-def _prepared(session: OpenVinoSession) -> Session:
-    session.prepare()
-    return session
-
-
-def _onnxruntime_on_cuda(model: Path, wish: Wish) -> Session:
-    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-        raise _no_provider()
-    return OnnxRuntimeSession(model, wish.threads, CUDA_PROVIDER)
-
-
-def _no_provider() -> SessionError:
-    return SessionError(
-        "ONNX Runtime has no CUDA provider here: pip uninstall onnxruntime, then pip install onnxruntime-gpu."
-    )
+def _candidates() -> list[Engine]:
+    return [engine for engine in _with(Auto.IF_FASTER) if engine.installed()]

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import platform
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import rasterio
 
 from schanger_edge._version import __version__
 from schanger_edge.errors import SessionError
 from schanger_edge.host import board
+from schanger_edge.sessions import gpu, register
+from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.devices import usable_engine
-from schanger_edge.sessions.gpu import driver_present, find_gpu
+from schanger_edge.sessions.engine import Extra, is_installed
 from schanger_edge.sessions.ort import available_cores
-from schanger_edge.sessions.ov import has_bf16, load_openvino, version_of
-from schanger_edge.sessions.tensorrt import plans
-from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, WORDS, load_flavour
+from schanger_edge.sessions.tensorrt.plans import cached_plans
 
 EXTRAS = {
-    "tensorrt": ("tensorrt", "cuda.bindings or pycuda"),
-    "rtx": ("tensorrt_rtx",),
-    "openvino": ("openvino",),
-    "products": ("rio_cogeo", "pystac", "pyarrow"),
-    "station": ("watchdog", "distributed"),
-    "quantize": ("onnx", "onnxconverter_common", "matplotlib"),
-    "export": ("torch", "huggingface_hub", "kornia"),
-    "bench": ("matplotlib", "pynvml"),
+    "products": Extra(("rio_cogeo", "pystac", "pyarrow")),
+    "station": Extra(("watchdog", "distributed")),
+    "quantize": Extra(("onnx", "onnxconverter_common", "matplotlib")),
+    "export": Extra(("torch", "huggingface_hub", "kornia")),
+    "bench": Extra(("matplotlib", "pynvml")),
 }
-"""Extra: the packages that are looked for."""
+"""Optional dependencies beside those of engines."""
 MEGABYTE = 1e6
 
 
@@ -69,19 +64,26 @@ def doctor(root: Path = Path("/")) -> Report:
         "memory": board.memory(root),
         "Python": platform.python_version(),
         "GDAL": rasterio.__gdal_version__,
-        "ONNX Runtime": f"{onnxruntime.__version__} ({', '.join(onnxruntime.get_available_providers())})",
     }
     missing: dict[str, str] = {}
     _look_at_gpu(root, facts, missing)
-    _look_at_tensorrt(facts, missing)
-    _look_at_openvino(facts, missing)
-    for extra, packages in EXTRAS.items():
-        if absent := [names for names in packages if not any(map(_is_installed, names.split(" or ")))]:
-            missing[f"extra {extra}"] = f"{', '.join(absent)}: {INSTALL.get(extra, _pip(extra))}"
+    for engine in register.ENGINES:
+        found = engine.findings()
+        facts.update(found.facts)
+        missing.update(found.missing)
+    for name, extra in extras().items():
+        if absent := [names for names in extra.packages if not any(map(is_installed, names.split(" or ")))]:
+            how = extra.install or f"pip install 'schanger-edge[{name}]'"
+            missing[f"extra {name}"] = f"{', '.join(absent)}: {how}"
         else:
-            facts[f"extra {extra}"] = "installed"
+            facts[f"extra {name}"] = "installed"
     facts["engine cache"] = _cache()
     return Report(facts, usable_engine(), missing)
+
+
+def extras() -> dict[str, Extra]:
+    """All optional dependencies by name, those of engines first."""
+    return {name: extra for engine in register.ENGINES for name, extra in engine.extras.items()} | EXTRAS
 
 
 def _look_at_gpu(root: Path, facts: dict[str, str], missing: dict[str, str]) -> None:
@@ -90,9 +92,9 @@ def _look_at_gpu(root: Path, facts: dict[str, str], missing: dict[str, str]) -> 
     if version:
         facts["driver"] = version
     try:
-        gpu = find_gpu()
+        found = gpu.find_gpu()
     except SessionError as error:
-        if driver_present():
+        if gpu.driver_present():
             missing["CUDA"] = f"{error} What the driver sees: nvidia-smi"
         elif "JetPack" in facts:
             missing["GPU"] = "the driver's library is not found: sudo apt install nvidia-jetpack, then restart"
@@ -106,56 +108,22 @@ def _look_at_gpu(root: Path, facts: dict[str, str], missing: dict[str, str]) -> 
                 "no NVIDIA driver answers here, runs take the CPU; whether a card is plugged in: lspci | grep -i nvidia"
             )
         return
-    shared = ", shares the CPU's memory" if gpu.integrated else ""
-    facts["GPU"] = f"{gpu.name}, compute capability {gpu.capability}, {gpu.memory / MEGABYTE:,.0f} MB{shared}"
-    facts["CUDA"] = f"driver for {gpu.driver}, reached by {gpu.binding}"
-
-
-def _look_at_tensorrt(facts: dict[str, str], missing: dict[str, str]) -> None:
-    """Versions; of what is installed and does not work, why. What is not installed is said with its extra."""
-    for name, package in MODULES.items():
-        try:
-            facts[WORDS[name]] = load_flavour(name).version  # type: ignore[arg-type]
-        except SessionError as error:
-            if _is_installed(package):
-                missing[WORDS[name]] = str(error)
-
-
-def _look_at_openvino(facts: dict[str, str], missing: dict[str, str]) -> None:
-    """Version, and whether it can use bfloat16 here; of what is installed and does not work, why."""
-    if not _is_installed("openvino"):
-        return
-    try:
-        openvino = load_openvino()
-        bf16 = has_bf16(openvino.Core())
-    except (SessionError, RuntimeError) as error:
-        missing["OpenVINO"] = str(error)
-        return
-    facts["OpenVINO"] = f"{version_of(openvino)} (FP32{' and bfloat16' if bf16 else '; this CPU has no bfloat16'})"
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ImportError:  # of the package it lies in
-        return False
-
-
-def _pip(extra: str) -> str:
-    return f"pip install 'schanger-edge[{extra}]'"
+    shared = ", shares the CPU's memory" if found.integrated else ""
+    facts["GPU"] = f"{found.name}, compute capability {found.capability}, {found.memory / MEGABYTE:,.0f} MB{shared}"
+    facts["CUDA"] = f"driver for {found.driver}, reached by {found.binding}"
 
 
 def _cache() -> str:
     """Plans in the engine cache, and what is wrong with its folder."""
     try:
-        folder, found = plans.engine_cache(), plans.cached_plans()
+        folder, found = engine_cache(), cached_plans()
         size = sum(path.stat().st_size for path in found)
     except SessionError as error:
         return str(error)
     except OSError as error:
-        return f"{plans.engine_cache()} cannot be read ({error.strerror}): {plans.OTHER_CACHE}"
+        return f"{engine_cache()} cannot be read ({error.strerror}): {OTHER_CACHE}"
     words = f"{folder}: {len(found)} plan{'' if len(found) == 1 else 's'}, {size / MEGABYTE:.1f} MB"
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        return f"{words}; {there} cannot be written: {plans.OTHER_CACHE}"
+        return f"{words}; {there} cannot be written: {OTHER_CACHE}"
     return words

@@ -1,4 +1,4 @@
-"""What a session ran on and how, for the results of a run: device and why it, typing, batch, time per stage."""
+"""What a session ran on and how, for the results of a run: device and why it, batch, time per stage, notes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from schanger_edge.sessions import Session
+from schanger_edge.sessions.session import Session
+
+_ALWAYS = {"typing": None, "flags": ()}
+"""Recorded for every engine, so that a reader of summary.json finds the same keys whatever ran."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Account:
+class EngineReport:
     """What was used.
 
     Attributes:
         device: engine, version and device in words.
         chosen: why this device.
         precision: the model's, by its card.
-        typing: TensorRT's, `strong` (types as in the model file) or `weak` (by flags); None for other engines.
-        flags: builder flags of the plan.
+        details: what the engine says of itself, see `Session.describe`.
         batch: pairs of tiles in a full batch, after whatever the device had no room for.
         stages: by stage on the device (`copy_in`, `infer`, `copy_out`) the number of batches measured, and median and
             95th percentile in milliseconds; empty where the session does not measure them.
@@ -29,28 +31,41 @@ class Account:
     device: str
     chosen: str
     precision: str
-    typing: str | None
-    flags: tuple[str, ...]
+    details: dict[str, Any]
     batch: int
     stages: dict[str, dict[str, float]]
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return dataclasses.asdict(self)
+        """For JSON; the details stand among the rest."""
+        return {
+            "device": self.device,
+            "chosen": self.chosen,
+            "precision": self.precision,
+            **_ALWAYS,
+            **self.details,
+            "batch": self.batch,
+            "stages": self.stages,
+            "notes": self.notes,
+        }
 
 
-def account(session: Session, batch: int = 1) -> Account:
-    """The account of a session, when its work is done.
+def engine_report(session: Session, batch: int = 1) -> EngineReport:
+    """The report on a session, when its work is done.
 
     Args:
         session: open or closed.
         batch: pairs of tiles it was given at once.
     """
-    return Account(
-        session.device, session.chosen, session.card.precision, session.typing, session.flags,
-        batch_taken(session, batch), _stages(session.timings), tuple(session.notes),
-    )  # fmt: skip
+    return EngineReport(
+        device=session.device,
+        chosen=session.chosen,
+        precision=session.card.precision,
+        details=session.describe(),
+        batch=batch_taken(session, batch),
+        stages=_stages(session.timings),
+        notes=tuple(session.notes),
+    )
 
 
 def batch_taken(session: Session, batch: int) -> int:

@@ -7,17 +7,18 @@ library inside, but offers no device on processors that are not Intel's.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model.card import INPUT_NAMES
-from schanger_edge.sessions import OneAtATime, check_probability
-from schanger_edge.sessions.ort import available_cores, cpu_words, read_card
+from schanger_edge.model.file import ModelFile
+from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, SessionOptions, is_installed
+from schanger_edge.sessions.ort import available_cores, cpu_words
+from schanger_edge.sessions.session import OneAtATime, check_probability
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CPU = "CPU"
 INSTALL = "pip install 'schanger-edge[openvino]'"
@@ -29,24 +30,19 @@ class OpenVinoSession(OneAtATime):
     """See `sessions.Session`.
 
     Args:
-        model: an .onnx file.
+        model: to run; it is compiled by `prepare`, or when it first runs.
         threads: None takes all cores this process may use.
         precision: of the arithmetic; `bf16` rounds every product's factors to 8 bits of mantissa.
+
+    Raises:
+        SessionError: OpenVINO is not installed, does not load, or this CPU lacks the precision.
     """
 
-    max_batch = None
-    best_batch, slots = 1, 1  # on a CPU more at once cost more per tile
-    typing: str | None = None
-    flags: tuple[str, ...] = ()
-    plan_sha256: str | None = None
-    timings: Sequence[tuple[str, float]] = ()
-    chosen = ""
-
-    def __init__(self, model: Path, threads: int | None = None, precision: Precision = "f32") -> None:
+    def __init__(self, model: ModelFile, threads: int | None = None, precision: Precision = "f32") -> None:
         openvino = load_openvino()
         threads = threads or available_cores()
-        self.model, self.notes = model, list[str]()
-        self.card, self.model_sha256 = read_card(model)
+        self.model, self.card, self.model_sha256 = model.path, model.card, model.sha256
+        self.notes = list[str]()
         self._core = openvino.Core()
         if precision == "bf16" and not has_bf16(self._core):
             raise SessionError("this CPU has no bfloat16 (AVX-512 BF16 or AMX): use --device cpu:openvino.")
@@ -120,3 +116,42 @@ def _last_line(error: Exception) -> str:
     """The last that says something; OpenVINO begins with places in its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__
+
+
+# The register's entry.
+
+
+def _in_fp32(model: ModelFile, options: SessionOptions) -> OpenVinoSession:
+    return OpenVinoSession(model, options.threads)
+
+
+def _in_bf16(model: ModelFile, options: SessionOptions) -> OpenVinoSession:
+    return OpenVinoSession(model, options.threads, "bf16")
+
+
+def _installed() -> bool:
+    return is_installed("openvino")
+
+
+def _findings() -> Findings:
+    """Version, and whether it can use bfloat16 here; of what is installed and does not work, why."""
+    if not _installed():
+        return Findings()
+    try:
+        openvino = load_openvino()
+        bf16 = has_bf16(openvino.Core())
+    except (SessionError, RuntimeError) as error:
+        return Findings(missing={"OpenVINO": str(error)})
+    words = "FP32 and bfloat16" if bf16 else "FP32; this CPU has no bfloat16"
+    return Findings({"OpenVINO": f"{version_of(openvino)} ({words})"})
+
+
+ENGINE = Engine(
+    "OpenVINO",
+    {"cpu:openvino": _in_fp32, "cpu:openvino:bf16": _in_bf16},
+    help="cpu:openvino[:bf16]",
+    auto=Auto.IF_FASTER,
+    installed=_installed,
+    findings=_findings,
+    extras={"openvino": Extra(("openvino",))},
+)

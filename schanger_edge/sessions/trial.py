@@ -1,7 +1,7 @@
-"""Whether OpenVINO shall run a model on this CPU: exact enough and faster than ONNX Runtime, tried once and remembered.
+"""Whether an engine shall run a model on this CPU: as exact as ONNX Runtime and faster, tried once and remembered.
 
-Which of the two is faster depends on the processor and the network, so `--device auto` measures: a few runs of each on
-one made-up pair of tiles. The verdict lies in the engine cache, by all it depends on; it takes seconds otherwise.
+Which is faster depends on the processor and the network, so `--device auto` measures: a few runs of each on one made-up
+pair of tiles. The verdict is kept in the engine cache under all it depends on; finding it takes seconds.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
 from schanger_edge.host import board
-from schanger_edge.sessions import Session
-from schanger_edge.sessions.tensorrt.plans import engine_cache
+from schanger_edge.sessions.cache import engine_cache
+from schanger_edge.sessions.session import Session
 
 PARITY = 1e-3
-WORTH = 0.9  # of ONNX Runtime's time; nearer to it, the choice would hang on chance
+WORTH = 0.9  # of the reference's time; nearer to it, the choice would hang on chance
 RUNS = 3
 
 
@@ -33,8 +33,8 @@ class Verdict:
     """What a trial found.
 
     Attributes:
-        difference: largest absolute difference in probability to ONNX Runtime, 0-1.
-        ratio: OpenVINO's time as a share of ONNX Runtime's, medians of interleaved runs of one pair of tiles.
+        difference: largest absolute difference in probability to the reference, 0-1.
+        ratio: the candidate's time as a share of the reference's, medians of interleaved runs of one pair of tiles.
     """
 
     difference: float
@@ -45,23 +45,23 @@ class Verdict:
         """Exact enough and worth it."""
         return self.difference <= PARITY and self.ratio <= WORTH  # false for NaN
 
-    @property
-    def words(self) -> str:
+    def words(self, candidate: str, reference: str) -> str:
         """Such as `OpenVINO takes 0.60 of ONNX Runtime's time here and differs by up to 2e-06 in probability`."""
         return (
-            f"OpenVINO takes {self.ratio:.2f} of ONNX Runtime's time here and differs by up to {self.difference:.1g} "
+            f"{candidate} takes {self.ratio:.2f} of {reference}'s time here and differs by up to {self.difference:.1g} "
             "in probability"
         )
 
 
-def verdict(reference: Session, candidate: Session) -> Verdict:
+def verdict(reference: Session, candidate: Session, name: str) -> Verdict:
     """The verdict on two open sessions of one model, remembered or found now.
 
     Args:
-        reference: ONNX Runtime's.
-        candidate: OpenVINO's.
+        reference: whose probabilities are right.
+        candidate: what might take its place.
+        name: of the candidate's engine.
     """
-    place = _place(reference, candidate)
+    place = _place(reference, candidate, name)
     remembered = _read(place) if place else None
     if remembered:
         return remembered
@@ -74,12 +74,12 @@ def verdict(reference: Session, candidate: Session) -> Verdict:
     return found
 
 
-def _place(reference: Session, candidate: Session) -> Path | None:
+def _place(reference: Session, candidate: Session, name: str) -> Path | None:
     """Where the verdict lies; the devices' words hold versions, threads and precision."""
     facts = (reference.model_sha256, reference.device, candidate.device, board.processor(Path("/")))
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()
     try:
-        return engine_cache() / f"openvino-{digest[:16]}.json"
+        return engine_cache() / f"{name.lower()}-{digest[:16]}.json"
     except SessionError:  # this user has no home folder
         return None
 

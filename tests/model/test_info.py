@@ -11,7 +11,7 @@ from simulated_session import TILE, write
 
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model.info import info
-from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.model.plan import sidecar_of
 
 
 @pytest.fixture
@@ -38,6 +38,6 @@ def test_a_plan_for_elsewhere(model: Path, tmp_path: Path) -> None:
     assert said["plan"]["batches"] == {"least": 1, "best": 2, "most": 4}
     assert said["plan"]["model_sha256"] == info(model)["sha256"]
     assert "card" not in said["plan"]
-    plans.sidecar_of(plan).unlink()
+    sidecar_of(plan).unlink()
     with pytest.raises(SessionError, match=r"has no sidecar m\.plan\.json"):
         info(plan)

@@ -19,8 +19,8 @@ from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SchangerError
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import METADATA_KEY, ModelCard
+from schanger_edge.model.file import read_model
 from schanger_edge.model.triton import add_to_repository, config
-from schanger_edge.sessions.ort import read_card
 
 ORT_TYPES = {2: "tensor(uint8)", 11: "tensor(float)"}  # by Triton's DataType: TYPE_UINT8, TYPE_FP32
 
@@ -69,7 +69,7 @@ def test_triton_reads_the_config_and_it_fits_the_file(name: str, tmp_path: Path)
     read = parsed(tmp_path / name / "config.pbtxt")
     assert (read.name, read.backend, read.max_batch_size) == (name, "onnxruntime", 8)
     assert list(read.dynamic_batching.preferred_batch_size) == [4, 8]
-    card, _ = read_card(model_path(name))
+    card = read_model(model_path(name)).card
     assert ModelCard.from_json(read.parameters[METADATA_KEY].string_value) == card
     session = onnxruntime.InferenceSession(tmp_path / name / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     for told, there in ((read.input, session.get_inputs()), (read.output, session.get_outputs())):
@@ -88,14 +88,14 @@ def test_the_folder_has_what_triton_looks_for(standin_model: Callable[..., Path]
     found = files(tmp_path / "serve")
     assert set(found) == {"models/standin-integer/config.pbtxt", "models/standin-integer/1/model.onnx"}
     assert served.model.read_bytes() == model.read_bytes()
-    assert found["models/standin-integer/config.pbtxt"].decode() == config("standin-integer", read_card(model)[0])
+    assert found["models/standin-integer/config.pbtxt"].decode() == config("standin-integer", read_model(model).card)
     mask = os.umask(0)
     os.umask(mask)
     assert folder.stat().st_mode & 0o777 == 0o777 & ~mask  # a server that runs as someone else can read it
 
 
 def test_the_card_survives_quotes_and_letters(standin_model: Callable[..., Path], tmp_path: Path) -> None:
-    card = dataclasses.replace(read_card(standin_model())[0], license='"Größe" \\ only\nhere')
+    card = dataclasses.replace(read_model(standin_model()).card, license='"Größe" \\ only\nhere')
     (tmp_path / "config.pbtxt").write_text(config("m", card), encoding="utf-8")
     read = parsed(tmp_path / "config.pbtxt")
     assert ModelCard.from_json(read.parameters[METADATA_KEY].string_value) == card
@@ -117,7 +117,7 @@ def test_the_next_export_is_the_next_version(standin_model: Callable[..., Path],
 def test_the_config_tells_of_the_newest_version(tmp_path: Path) -> None:
     for model in ("schanger-small", "schanger-small-int8"):
         add_to_repository(model_path(model), tmp_path, "town")
-    card, _ = read_card(model_path("schanger-small-int8"))
+    card = read_model(model_path("schanger-small-int8")).card
     assert (tmp_path / "town" / "config.pbtxt").read_text() == config("town", card)
 
 
@@ -187,24 +187,21 @@ def test_what_cannot_be_meant(
     assert files(tmp_path) == {}
 
 
-def test_weights_go_to_file_and_repository(tmp_path: Path) -> None:
-    pytest.importorskip("schanger_export.to_onnx", reason="export needs the export extra")
-    target = tmp_path / "town.onnx"
-    options = ["--weights", "schanger-small", "--tile", 16, "--name", "town"]
-    result = export(*options, "--triton", tmp_path / "models", "-o", target)
-    assert result.exit_code == 0, result.output
-    assert f"{tmp_path}/models/town/1/model.onnx: version 1 of town" in result.stdout
-    assert (tmp_path / "models" / "town" / "1" / "model.onnx").read_bytes() == target.read_bytes()
-    assert read_card(target)[0].tile == 16
+@pytest.mark.parametrize("keeps_file", [True, False])
+def test_weights_go_to_the_repository(keeps_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And to a file, where one is asked for."""
 
-
-def test_weights_go_to_the_repository_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(checkpoint: Path, size: str, target: Path, **options: Any) -> Any:
         shutil.copyfile(model_path(options["name"]), target)
         return SimpleNamespace(bytes=1, opset=17, sha256="0", largest_difference=0.0, tiles=4)
 
     tool = pytest.importorskip("schanger_export.to_onnx", reason="export needs the export extra")
     monkeypatch.setattr(tool, "export", write)
-    result = export("--weights", "schanger-small", "--name", "schanger-small-int8", "--triton", tmp_path)
+    name, target = "schanger-small-int8", tmp_path / "town.onnx"
+    options = ["-o", target] if keeps_file else []
+    result = export("--weights", "schanger-small", "--name", name, "--triton", tmp_path / "models", *options)
     assert result.exit_code == 0, result.output
-    assert set(files(tmp_path)) == {"schanger-small-int8/config.pbtxt", "schanger-small-int8/1/model.onnx"}
+    assert f"{tmp_path}/models/{name}/1/model.onnx: version 1 of {name}" in result.stdout
+    assert (tmp_path / "models" / name / "1" / "model.onnx").read_bytes() == model_path(name).read_bytes()
+    kept = {"town.onnx"} if keeps_file else set()
+    assert set(files(tmp_path)) == {f"models/{name}/config.pbtxt", f"models/{name}/1/model.onnx"} | kept

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,67 +10,26 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
-from fake_cuda_bindings import FakeCudaBindings
 from fake_device import FakeDevice
-from simulator import SimulatedTensorRT, simulated_plan
+from simulated_machine import Machine
 from tensorrt_names import VERSIONS, Exactly
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.model.plan import Batches
 from schanger_edge.run.detect import detect
-from schanger_edge.sessions import devices, open_session
-from schanger_edge.sessions.gpu import NO_DRIVER, Binding
-from schanger_edge.sessions.tensorrt import build as build_module
-from schanger_edge.sessions.tensorrt.builder import Batches, Recipe
-from schanger_edge.sessions.tensorrt.cuda import Cuda, open_cuda
-from schanger_edge.sessions.tensorrt.flavour import Flavour
-from schanger_edge.sessions.tensorrt.session import TensorRTSession
+from schanger_edge.sessions import Session, open_session
+from schanger_edge.sessions.devices import open_on
+from schanger_edge.sessions.engine import SessionOptions
+from schanger_edge.sessions.gpu import NO_DRIVER
+from schanger_edge.sessions.tensorrt.build import build
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]
 TILE = 64
-
-
-class Machine:
-    """A machine with a simulated GPU; each opening of the device gets a stream order of its own."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-        self.monkeypatch, self.openings, self.integrated = monkeypatch, 0, False
-        self.recipes: list[Recipe] = []
-        self.trt = SimulatedTensorRT(FakeDevice())
-        self.plug_in()
-        monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(cache))
-        monkeypatch.setattr(devices, "driver_present", lambda: True)
-        monkeypatch.setattr(devices, "load_flavour", lambda name=None: self.flavour)
-        monkeypatch.setattr(build_module, "load_flavour", lambda name=None: self.flavour)
-        monkeypatch.setattr(devices, "open_cuda", self.open)
-        monkeypatch.setattr(build_module, "build_plan", self.build)
-
-    @property
-    def flavour(self) -> Flavour:
-        return Flavour("tensorrt", self.trt, self.trt.__version__)
-
-    def plug_in(self) -> None:
-        """A device with a stream order of its own, under the driver."""
-        self.device = self.trt.device = FakeDevice(self.openings, integrated=self.integrated)
-        self.monkeypatch.setitem(sys.modules, "cuda.bindings.driver", FakeCudaBindings(self.device))
-
-    def open(self, binding: Binding | None = None) -> Cuda:
-        self.openings += 1
-        self.plug_in()
-        return open_cuda(binding)
-
-    @property
-    def builds(self) -> int:
-        return len(self.recipes)
-
-    def build(self, trt: Flavour, recipe: Recipe, timings: Any, progress: Any) -> tuple[bytes, bytes]:
-        self.recipes.append(recipe)
-        if progress:
-            progress("Building engine", 1, 1)
-        return simulated_plan(recipe.source.read_bytes(), recipe.batches), b""
 
 
 @pytest.fixture
@@ -94,12 +52,10 @@ def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("batch", [1, 4, 8])
 @pytest.mark.parametrize("slots", [1, 2, 4])
-def test_the_files_of_the_cpu(
-    batch: int, slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(devices.Wish, "__new__", _with_slots(devices.Wish.__new__, slots))
+def test_the_files_of_the_cpu(batch: int, slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
     detect(*pair, tmp_path / "cpu", model=model, batch=batch)
-    on_gpu = detect(*pair, tmp_path / "gpu", model=model, batch=batch, device="cuda")
+    with open_on(model, "cuda", SessionOptions(slots=slots)) as session:
+        on_gpu = detect(*pair, tmp_path / "gpu", batch=batch, session=session)
     assert on_gpu.summary["tiles"]["run"] % batch or batch == 1  # a remainder is among them
     for name in ("probability.tif", "change.tif"):
         assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
@@ -107,28 +63,37 @@ def test_the_files_of_the_cpu(
     assert not any(machine.device.live.values())
 
 
+class Counting:
+    """A session that counts batches under way, whenever one is begun."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._under_way = session, 0
+        self.busy: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def submit(self, *dates: Any) -> Callable[[], Any]:
+        result = self._session.submit(*dates)
+        self._under_way += 1
+        self.busy.append(self._under_way)
+
+        def take() -> Any:
+            self._under_way -= 1
+            return result()
+
+        return take
+
+
 @pytest.mark.parametrize("slots", [1, 2, 4])
-def test_a_run_fills_all_slots(
-    slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(devices.Wish, "__new__", _with_slots(devices.Wish.__new__, slots))
-    busy: list[int] = []
-    submit = TensorRTSession.submit
-
-    def counted(session: TensorRTSession, *dates: Any) -> Any:
-        result = submit(session, *dates)
-        busy.append(sum(slot.ticket is not None for slot in session._slots))
-        return result
-
-    monkeypatch.setattr(TensorRTSession, "submit", counted)
-    detect(*pair, tmp_path / "out", model=model, batch=2, device="cuda")
+def test_a_run_fills_all_slots(slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
+    with open_on(model, "cuda", SessionOptions(slots=slots)) as session:
+        counting: Any = Counting(session)
+        detect(*pair, tmp_path / "out", batch=2, session=counting)
+    busy = counting.busy
     assert max(busy) == slots
     assert busy[slots - 1 :] == [slots] * (len(busy) - slots + 1)  # full from the beginning to the end
     assert len(busy) > slots
-
-
-def _with_slots(new: Any, slots: int) -> Any:
-    return lambda cls, *args, **options: new(cls, *args, **{**options, "slots": slots})
 
 
 def test_first_use_builds_and_says_so(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
@@ -175,25 +140,22 @@ def test_weak_types_are_in_the_summary(machine: Machine, model: Path, pair: Any,
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_run_uses_only_names_that_its_version_has(
-    version: str, machine: Machine, model: Path, pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: str, machine: Machine, model: Path, pair: Any, tmp_path: Path
 ) -> None:
     machine.trt.__version__ = version
-    exactly = property(lambda own: Flavour("tensorrt", Exactly("", version, own.trt), version))
-    monkeypatch.setattr(Machine, "flavour", exactly)
+    machine.install(Exactly("", version, machine.trt))
     result = detect(*pair, tmp_path / "out", model=model, device="cuda")
     assert result.summary["engine"]["device"].startswith(f"TensorRT {version} (Simulated GPU")
     assert result.summary["engine"]["typing"] == ("weak" if version in ("8.6.2", "10.3.0") else "strong")
 
 
-def test_compare_with_a_plan(machine: Machine, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = build_module.build(model, tmp_path / "own.plan", batches=Batches(1, 1, 1))
-    asked: list[str | None] = []
-    opened = devices.open_cuda
-    monkeypatch.setattr(devices, "open_cuda", lambda binding: asked.append(binding) or opened(binding))
-    command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", "cuda-python"]
+@pytest.mark.parametrize("binding", ["cuda-python", "pycuda"])
+def test_compare_with_a_plan(binding: str, machine: Machine, model: Path, tmp_path: Path) -> None:
+    own = build(model, tmp_path / "own.plan", batches=Batches(1, 1, 1))
+    command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", binding]
     result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "c.json")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert asked == ["cuda-python"]
+    assert (machine.device.launches > 0) == (binding == "cuda-python")  # pycuda has no graphs
     first, second = json.loads((tmp_path / "c.json").read_text())["engines"]
     assert (first["chosen"], first["stages"]) == ("device cpu, as asked", {})
     assert (second["chosen"], second["typing"]) == ("a plan runs with TensorRT alone", "strong")
@@ -218,7 +180,7 @@ def test_evaluate_on_the_gpu(machine: Machine, model: Path, tmp_path: Path, grou
 
 
 def test_a_plan_by_name(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
-    built = build_module.build(model, tmp_path / "own.plan")
+    built = build(model, tmp_path / "own.plan")
     detect(*pair, tmp_path / "out", model=built.plan, device="auto")
     with pytest.raises(SessionError, match=r"own\.plan is a TensorRT plan and runs with --device cuda only"):
         detect(*pair, tmp_path / "out", model=built.plan, device="cpu")
@@ -228,7 +190,7 @@ def test_a_plan_by_name(machine: Machine, model: Path, pair: Any, tmp_path: Path
 
 
 def test_a_plan_built_with_options_is_found(machine: Machine, model: Path, tmp_path: Path) -> None:
-    own = build_module.build(model, batches=Batches(1, 1, 1), workspace=256)
+    own = build(model, batches=Batches(1, 1, 1), workspace=256)
     with open_session(model, "cuda") as session:
         assert session.model == own.plan
         assert session.max_batch == 1
@@ -253,12 +215,12 @@ def test_shared_memory_builds_with_care_and_copies_nothing(
     machine: Machine, model: Path, pair: Any, tmp_path: Path
 ) -> None:
     """Builder, engine and everything else share a few gigabytes there."""
-    machine.integrated = True
-    machine.plug_in()
+    machine.plug_in(FakeDevice(integrated=True))
     detect(*pair, tmp_path / "cpu", model=model, batch=1)
     detect(*pair, tmp_path / "gpu", model=model, device="cuda")
-    (recipe,) = machine.recipes
-    assert (recipe.batches, recipe.workspace, recipe.level) == (Batches(1, 1, 1), 512 << 20, 3)
+    assert machine.trt.profiles == [Batches(1, 1, 1)]
+    ((_, config),) = machine.trt.builds_asked
+    assert (config.pools, config.builder_optimization_level) == ({"workspace": 512 << 20}, 3)
     assert (machine.device.copies, machine.device.faults) == (0, [])
     assert machine.device.launches > 0
     for name in ("probability.tif", "change.tif"):
@@ -274,17 +236,15 @@ def test_another_version_builds_another_plan(machine: Machine, model: Path) -> N
     assert machine.builds == 2
 
 
-def test_auto_says_why_it_is_the_cpu(machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str | None = None) -> Flavour:
-        raise SessionError("TensorRT is not installed: pip install 'schanger-edge[tensorrt]'.")
-
-    monkeypatch.setattr(devices, "load_flavour", missing)
+def test_auto_says_why_it_is_the_cpu(machine: Machine, model: Path) -> None:
+    machine.install(None, "tensorrt")
+    machine.install(None, "tensorrt_rtx")
     with open_session(model, "auto") as session:
         assert session.device.startswith("ONNX Runtime")
         (note,) = session.notes
-        assert note.startswith("on the CPU (fp32): TensorRT is not installed: pip install 'schanger-edge[tensorrt]'.")
+        assert note.startswith("on the CPU (fp32): TensorRT is not installed: pip install 'schanger-edge[tensorrt]'")
         assert "no CUDA provider here" in note
-    monkeypatch.setattr(devices, "driver_present", lambda: False)
+    machine.without_driver()
     with open_session(model, "auto") as session:
         assert session.notes == [f"on the CPU (fp32): {NO_DRIVER}"]
 
@@ -295,11 +255,11 @@ def test_a_missing_model_is_not_hidden_by_auto(machine: Machine, tmp_path: Path)
 
 
 def test_the_cuda_provider_of_onnx_runtime(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(SessionError, match=r"no CUDA provider here: pip uninstall onnxruntime"):
         open_session(model, "cuda:onnxruntime")
     # It is listed but does not start: ONNX Runtime would go on on the CPU without a word.
-    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with (
         pytest.warns(UserWarning, match="not in available provider names"),
         pytest.raises(SessionError, match="CUDAExecutionProvider does not start"),

@@ -12,19 +12,23 @@ from typing import Any
 
 import onnx
 import pytest
+from simulated_machine import Machine
+from simulator import GPU_WORDS, SimulatedRTX
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model import bundled
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.file import read_model
+from schanger_edge.model.plan import Batches, read_plan_card, sidecar_of
+from schanger_edge.sessions import gpu
 from schanger_edge.sessions.gpu import Gpu
-from schanger_edge.sessions.ort import read_card
 from schanger_edge.sessions.tensorrt import build as build_module
 from schanger_edge.sessions.tensorrt.build import build, choose_source, find_built
-from schanger_edge.sessions.tensorrt.builder import OBEY, Batches, Recipe
+from schanger_edge.sessions.tensorrt.builder import OBEY
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, load_flavour
-from schanger_edge.sessions.tensorrt.plans import load_plan, read_plan_card, sidecar_of
+from schanger_edge.sessions.tensorrt.plans import load_plan
 
 CAPABILITIES = ("8.6", "8.9", "12.0")
 HERE_86 = ("8.6",)
@@ -73,9 +77,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int8+fp16"])
-def test_one_plan_for_three_capabilities(
-    precision: str, models: dict[str, Path], rtx: Flavour, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_plan_for_three_capabilities(precision: str, models: dict[str, Path], rtx: Flavour, cache: Path) -> None:
     phases: dict[str, int] = {}
     built = build(
         models[precision], flavour="rtx", capabilities=CAPABILITIES, batches=Batches(1, 1, 2),
@@ -89,7 +91,7 @@ def test_one_plan_for_three_capabilities(
     assert card.plan_bytes == built.plan.stat().st_size > 1_000_000
     assert (card.card.precision, card.typing, card.flags) == (precision, "strong", ())
     assert card.target.capabilities == CAPABILITIES
-    assert card.model_sha256 == card.source_sha256 == read_card(models[precision])[1]
+    assert card.model_sha256 == card.source_sha256 == read_model(models[precision]).sha256
     for capability in CAPABILITIES:
         here = dataclasses.replace(card.target, capabilities=(capability,))
         assert load_plan(built.plan, here)[1] == card
@@ -97,25 +99,25 @@ def test_one_plan_for_three_capabilities(
         load_plan(built.plan, dataclasses.replace(card.target, capabilities=("7.5",)))
 
     here = dataclasses.replace(card.target, capabilities=HERE_86)
-    found = find_built(models[precision], rtx, here)  # what `run` takes, whatever options it was built with
+    found = find_built(read_model(models[precision]), rtx, here)  # what `run` takes, whatever options it was built with
     assert found is not None
     assert found.plan == built.plan
-    assert find_built(models["fp32"], rtx, here) is None
+    assert find_built(read_model(models["fp32"]), rtx, here) is None
 
-    monkeypatch.setattr(build_module, "build_plan", lambda *_: pytest.fail("built twice"))
+    written = built.plan.stat().st_mtime_ns
     again = build(models[precision], flavour="rtx", capabilities=CAPABILITIES[::-1], batches=Batches(1, 1, 2))
-    assert again.cached
-    assert again.plan == built.plan
+    assert (again.plan, again.cached) == (built.plan, True)
+    assert built.plan.stat().st_mtime_ns == written
 
 
-def test_the_command(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_path: Path) -> None:
-    plan = tmp_path / "small.plan"
-    command = ["build", str(models["fp32"]), "-o", str(plan), "--batch", "1", "--compute-capability", "8.6"]
+def test_the_command(model: Path, rtx: Flavour, cache: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "m.plan"
+    command = ["build", str(model), "-o", str(plan), "--batch", "1", "--compute-capability", "8.6"]
     command += ["--optimization-level", "0", "--workspace", "512"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     assert "fp32, for any GPU of compute capability 8.6; built" in result.output
-    assert "takes the types from small.onnx (fp32)" in result.output
+    assert "takes the types from m.onnx (fp32)" in result.output
     assert "this may take minutes" in result.output
     card = read_plan_card(plan)
     assert (card.batches, card.workspace, card.level) == (Batches(1, 1, 1), 512 << 20, 0)
@@ -210,30 +212,26 @@ def test_a_gpu_is_needed_or_a_capability(models: dict[str, Path], rtx: Flavour, 
     ],
 )
 def test_the_builder_gets_what_was_asked_for(
-    version: str, precision: str, flags: tuple[str, ...], source: str, models: dict[str, Path], cache: Path,
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    version: str, precision: str, flags: tuple[str, ...], source: str, models: dict[str, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Source, flags, profile, limits and the timing cache, which grows from build to build."""
-    trt, asked = Flavour("tensorrt", SimpleNamespace(), version), []
-
-    def builder(flavour: Flavour, recipe: Recipe, timings: bytes | None, progress: Any) -> tuple[bytes, bytes]:
-        asked.append((flavour, recipe, timings))
-        return b"plan", (timings or b"") + b"+"
-
-    orin = Gpu("Orin", "8.7", 8 << 30, True, "12.6", "pycuda", 16)
-    monkeypatch.setattr(build_module, "load_flavour", lambda name: trt)
-    monkeypatch.setattr(build_module, "build_plan", builder)
-    monkeypatch.setattr(build_module.gpu, "find_gpu", lambda binding: orin)
+    machine = Machine(monkeypatch, tmp_path / "cache")
+    machine.trt.__version__ = version
     options: dict[str, Any] = {"batches": Batches(2, 3, 5), "workspace": 256, "level": 3}
     options["timing_cache"] = tmp_path / "timings"
     built = build(models[precision], **options)
     build(models[precision], **options, rebuild=True)
-    tile = built.card.card.tile
-    held = built.card.card.kept_fp32 if OBEY in flags else ()
-    recipe = Recipe(models[source], tile, Batches(2, 3, 5), flags, (), 256 << 20, 3, held)
-    assert asked == [(trt, recipe, b""), (trt, recipe, b"+")]
+    assert machine.trt.sources == [models[source].read_bytes()] * 2
+    assert machine.trt.profiles == [Batches(2, 3, 5)] * 2
+    for network, config in machine.trt.builds_asked:
+        assert (tuple(config.flags), config.pools) == (flags, {"workspace": 256 << 20})
+        assert config.builder_optimization_level == 3
+        held = built.card.card.kept_fp32 if OBEY in flags else ()
+        assert {layer.name for layer in network.layers if layer.precision} == set(held)
+    assert [config.caches for _, config in machine.trt.builds_asked] == [[b""], [b"+"]]
     assert (tmp_path / "timings").read_bytes() == b"++"
-    assert built.card.target.gpu == "Orin, 16 multiprocessors"
+    assert built.card.target.gpu == GPU_WORDS
 
     with pytest.raises(SessionError, match="cannot be written"):
         build(models[precision], **options | {"timing_cache": tmp_path / "none" / "timings"}, rebuild=True)
@@ -242,25 +240,20 @@ def test_the_builder_gets_what_was_asked_for(
 
 @pytest.mark.parametrize("capability", ["7.5", "9.0"])
 def test_rtx_builds_for_the_gpu_that_is_here(
-    capability: str, models: dict[str, Path], rtx: Flavour, cache: Path, monkeypatch: pytest.MonkeyPatch
+    capability: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Left alone RTX builds a portable plan, which leaves out 7.5 and says nothing of 9.0."""
+    machine = Machine(monkeypatch, tmp_path / "cache")
+    rtx = SimulatedRTX(machine.device)
+    machine.install(rtx, "tensorrt_rtx")
     here = Gpu("GPU", capability, 8 << 30, False, "13.0", "cuda-python", 1)
-    monkeypatch.setattr(build_module.gpu, "find_gpu", lambda binding: here)
-    asked: list[Recipe] = []
-    real = build_module.build_plan
-
-    def builder(flavour: Flavour, recipe: Recipe, *rest: Any) -> tuple[bytes, bytes]:
-        asked.append(recipe)
-        return real(flavour, recipe, *rest) if capability == "9.0" else (b"plan", b"")
-
-    monkeypatch.setattr(build_module, "build_plan", builder)
+    monkeypatch.setattr(gpu, "find_gpu", lambda binding: here)
     if capability == "9.0":
         with pytest.raises(SessionError, match=r"cannot build for compute capability 9\.0: it knows"):
-            build(models["fp32"], flavour="rtx")
-    else:
-        assert build(models["fp32"], flavour="rtx").card.target.capabilities == (capability,)
-    assert asked[0].capabilities == (capability,)
+            build(model, flavour="rtx")
+        return
+    assert build(model, flavour="rtx").card.target.capabilities == (capability,)
+    assert rtx.builds_asked[0][1].capabilities == [capability]
 
 
 INTERRUPTED = """
@@ -293,7 +286,7 @@ class TestWeakTypes:
     OLD = Flavour("tensorrt", SimpleNamespace(), "10.3.0")
 
     def test_fp16_from_the_parent(self, models: dict[str, Path]) -> None:
-        choice = choose_source(models["fp16"], read_card(models["fp16"])[0], self.OLD)
+        choice = choose_source(read_model(models["fp16"]), self.OLD)
         assert (choice.source, choice.flags) == (models["fp32"], ("FP16", OBEY))
         assert "TensorRT 10.3.0 is older than 10.12" in choice.explanation
         assert "parent small.onnx with the flag FP16" in choice.explanation
@@ -301,8 +294,9 @@ class TestWeakTypes:
 
     def test_a_card_that_names_no_nodes(self, models: dict[str, Path]) -> None:
         """Of a model converted before cards named them."""
-        card = dataclasses.replace(read_card(models["fp16"])[0], kept_fp32=())
-        choice = choose_source(models["fp16"], card, self.OLD)
+        file = read_model(models["fp16"])
+        older = dataclasses.replace(file, card=dataclasses.replace(file.card, kept_fp32=()))
+        choice = choose_source(older, self.OLD)
         assert (choice.flags, choice.keep_fp32) == (("FP16",), ())
         assert "TensorRT chooses what runs in FP16: check it with `schanger-edge compare`" in choice.explanation
 
@@ -316,24 +310,24 @@ class TestWeakTypes:
         network = trt.Builder(log).create_network(rtx.network_flags)
         assert trt.OnnxParser(network, log).parse(models[source].read_bytes())
         layers = {layer.name: layer for layer in map(network.get_layer, range(network.num_layers))}
-        kept = choose_source(models[precision], read_card(models[precision])[0], self.OLD).keep_fp32
+        kept = choose_source(read_model(models[precision]), self.OLD).keep_fp32
         assert len(kept) > 50
         assert {layers[name].get_output(0).dtype for name in kept} == {trt.DataType.FLOAT}
 
     def test_int8_from_the_plain_int8_model(self, models: dict[str, Path]) -> None:
         for precision, more in (("int8", ()), ("int8+fp16", (OBEY,))):
-            choice = choose_source(models[precision], read_card(models[precision])[0], self.OLD)
+            choice = choose_source(read_model(models[precision]), self.OLD)
             assert (choice.source, choice.flags) == (models["int8"], ("FP16", "INT8", *more))
 
     def test_fp32_needs_no_flag(self, models: dict[str, Path]) -> None:
-        choice = choose_source(models["fp32"], read_card(models["fp32"])[0], self.OLD)
+        choice = choose_source(read_model(models["fp32"]), self.OLD)
         assert (choice.source, choice.flags) == (models["fp32"], ())
 
     def test_the_bundled_parent(self, models: dict[str, Path], tmp_path: Path) -> None:
         """`convert schanger-small -o x.fp16.onnx`: its parent lies in the package, not beside it."""
         alone = tmp_path / "alone.fp16.onnx"
         shutil.copy(models["fp16"], alone)
-        assert choose_source(alone, read_card(alone)[0], self.OLD).source == model_path(None)
+        assert choose_source(read_model(alone), self.OLD).source == model_path(None)
 
     def test_without_the_sibling(
         self, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -343,16 +337,16 @@ class TestWeakTypes:
             alone = tmp_path / f"alone.{precision}.onnx"
             shutil.copy(models[precision], alone)
             with pytest.raises(ModelError, match=sentence):
-                choose_source(alone, read_card(alone)[0], self.OLD)
+                choose_source(read_model(alone), self.OLD)
 
     def test_a_sibling_of_other_scales_does_not_do(self, models: dict[str, Path], tmp_path: Path) -> None:
         from schanger_export.graph import write_card
 
         both = tmp_path / "both.onnx"
         shutil.copy(models["int8+fp16"], both)
-        card = read_card(models["int8"])[0]
+        card = read_model(models["int8"]).card
         other = onnx.load(str(models["int8"]))
         write_card(other, dataclasses.replace(card, calibration={**card.calibration, "tiles_sha256": "others"}))
         onnx.save_model(other, str(tmp_path / "other.onnx"))
         with pytest.raises(ModelError, match="with the same --pairs"):
-            choose_source(both, read_card(both)[0], self.OLD)
+            choose_source(read_model(both), self.OLD)

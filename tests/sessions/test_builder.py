@@ -1,38 +1,30 @@
-"""What the builder asks of TensorRTs that don't install here: stand-ins keep what they are told and build nothing.
+"""What TensorRT is asked for, version by version, to build and run a plan, on the simulated machine.
 
-Each offers exactly the names of its version, by the table in tests/tensorrt_names.py; TensorRT-RTX itself must know
-those that the table says it has, and no others of them.
+Each version offers exactly the names of tests/tensorrt_names.py. TensorRT-RTX itself must know those that the table
+says it has, and no others of them.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
-from tensorrt_names import NAMES, Exactly, offers
+from fake_device import FakeDevice
+from simulated_session import flavour_of, tiles, write
+from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, on_fake_driver
+from tensorrt_names import NAMES, SUBCLASSED, USED, VERSIONS, Exactly, offers
 
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions import tensorrt
-from schanger_edge.sessions.tensorrt.builder import OBEY, Batches, Recipe, build_plan
+from schanger_edge.model.plan import Batches, Target, this_system
+from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, build_plan
 from schanger_edge.sessions.tensorrt.flavour import Flavour
+from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
-FOLDER = Path(tensorrt.__file__).parent
-RECEIVERS = {  # file: what TensorRT's module and objects are called in it
-    "flavour.py": r"trt|flags",
-    "builder.py": r"trt|builder|network|layer|parser|config|cache|profile|error|flavour\.module",
-    "session.py": r"engine|kinds|config|self\._(?:trt|runtime|engine|runtime_cache)",
-    "contexts.py": r"sized\.context|self\._engine",
-}
-BY_NAME = {  # names that are looked up as text
-    "flavour.py": {"EXPLICIT_BATCH", "STRONGLY_TYPED", "NetworkDefinitionCreationFlag", "__version__"},
-    "build.py": {"FP16", "INT8"},
-    "builder.py": {OBEY, "IProgressMonitor", "node_name", "node_operator"},
-}
+WEAK = ("8.6.2", "10.3.0")
 
 
 def test_tensorrt_rtx_has_the_names_that_the_table_says() -> None:
@@ -43,231 +35,126 @@ def test_tensorrt_rtx_has_the_names_that_the_table_says() -> None:
             assert hasattr(of, name) == offers(owner, name, "rtx"), (owner, name)
 
 
-def attributes_used(file: str) -> set[str]:
-    """Attributes of TensorRT's module and objects in the source of a file, of chains too: `trt.A.B`."""
-    receiver = re.compile(rf"(?:{RECEIVERS[file]})(?:\.\w+)*")
-    nodes = ast.walk(ast.parse((FOLDER / file).read_text()))
-    return {n.attr for n in nodes if isinstance(n, ast.Attribute) and receiver.fullmatch(ast.unparse(n.value))}
+def simulated(version: str = "10.13.3", **options: Any) -> SimulatedTensorRT:
+    trt = SimulatedRTX(FakeDevice()) if version == "rtx" else SimulatedTensorRT(FakeDevice(), version)
+    for name, value in options.items():
+        setattr(trt, name, value)
+    return trt
 
 
-def test_the_table_holds_every_name_that_is_used() -> None:
-    known = {name for names in NAMES.values() for name in names}
-    used = {file: attributes_used(file) for file in RECEIVERS}
-    for file, names in BY_NAME.items():
-        source = (FOLDER / file).read_text()
-        assert all(f'"{name}"' in source for name in names), file
-        used[file] = used.get(file, set()) | names
-    every = set().union(*used.values()) - {"__init__"}
-    assert every - known == set()
-    assert known - every == set(NAMES["IProgressMonitor"])  # these the code defines
-
-
-def test_no_other_file_looks_into_tensorrt() -> None:
-    for path in FOLDER.glob("*.py"):
-        looks = re.search(r"\btrt\.[A-Z]|\.module\.|\._trt\b|importlib.import_module\(MODULES", path.read_text())
-        assert not looks or path.name in RECEIVERS, path
-
-
-class Told(list[tuple[Any, ...]]):
-    """Calls, in order."""
-
-
-class INetworkDefinition:
-    def __init__(self, layers: list[Any]) -> None:
-        self._layers, self.num_layers = layers, len(layers)
-
-    def get_layer(self, number: int) -> Any:
-        return self._layers[number]
-
-
-class ILayer:
-    precision = None
-
-    def __init__(self, name: str, num_outputs: int = 1) -> None:
-        self.name, self.num_outputs, self.types = name, num_outputs, dict[int, Any]()
-
-    def set_output_type(self, number: int, kind: Any) -> None:
-        self.types[number] = kind
-
-
-class ParserError:
-    node, desc = staticmethod(lambda: 7), staticmethod(lambda: "no such operator")
-    node_name, node_operator = staticmethod(lambda: "/x/Det"), staticmethod(lambda: "Det")
-
-
-class ITimingCache:
-    serialize = staticmethod(lambda: b"measured")
-
-
-class IOptimizationProfile:
-    def __init__(self, told: Told) -> None:
-        self._told = told
-
-    def set_shape(self, *arguments: Any) -> None:
-        self._told.append(("shape", *arguments))
-
-
-class IBuilderConfig:
-    builder_optimization_level = progress_monitor = None
-
-    def __init__(self, told: Told, cache_fits: bool) -> None:
-        self._told, self._cache_fits = told, cache_fits
-
-    def set_memory_pool_limit(self, pool: Any, size: int) -> None:
-        self._told.append(("pool", pool, size))
-
-    def set_flag(self, flag: Any) -> None:
-        self._told.append(("flag", flag))
-
-    def add_optimization_profile(self, profile: Any) -> None:
-        self._told.append(("profile",))
-
-    def create_timing_cache(self, content: bytes) -> ITimingCache:
-        self._told.append(("cache", content))
-        return ITimingCache()
-
-    def set_timing_cache(self, cache: Any, ignore: bool) -> bool:
-        return self._cache_fits
-
-
-class StandIn:
-    """A module that knows the names of all versions; `exactly` hands out those of one.
-
-    Attributes:
-        told: every call, in order.
-        config: the builder configuration, as it was left.
-        layers: of the network that the parser makes.
-    """
-
-    DataType = SimpleNamespace(UINT8="uint8", FLOAT="float")
-    MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
-    BuilderFlag = SimpleNamespace(FP16="fp16", INT8="int8", OBEY_PRECISION_CONSTRAINTS="obey")
-    NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
-
-    class ILogger:
-        Severity = SimpleNamespace(INTERNAL_ERROR="internal", ERROR="error")
-
-    class IProgressMonitor:
-        pass
-
-    def __init__(self, parses: bool = True, builds: bool = True, cache_fits: bool = True) -> None:
-        self.told = told = Told()
-        self.layers = [ILayer("/conv/Conv"), ILayer("/norm/ReduceMean"), ILayer("/split/Split", 2)]
-        self.config = config = IBuilderConfig(told, cache_fits)
-        network = INetworkDefinition(self.layers)
-
-        class OnnxParser:
-            num_errors = 1
-
-            def __init__(self, network: Any, log: Any) -> None:
-                pass
-
-            def parse(self, content: bytes) -> bool:
-                told.append(("parse", content))
-                return parses
-
-            def get_error(self, number: int) -> ParserError:
-                return ParserError()
-
-        class Builder:
-            def __init__(self, log: Any) -> None:
-                self._log = log
-
-            def create_network(self, flags: int) -> INetworkDefinition:
-                told.append(("network", flags))
-                return network
-
-            def create_builder_config(self) -> IBuilderConfig:
-                return config
-
-            def create_optimization_profile(self) -> IOptimizationProfile:
-                return IOptimizationProfile(told)
-
-            def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
-                self._log.log("warning", "slow")
-                if not builds:
-                    self._log.log("error", "out of memory\nmore")
-                return b"plan" if builds else None
-
-        self.OnnxParser, self.Builder = OnnxParser, Builder
-
-    def exactly(self, version: str) -> Flavour:
-        return Flavour("tensorrt", Exactly("", version, self), version)
+def exactly(trt: SimulatedTensorRT) -> Flavour:
+    """With no names but those of its version."""
+    flavour = flavour_of(trt)
+    version = "rtx" if flavour.name == "rtx" else flavour.version
+    return dataclasses.replace(flavour, module=Exactly("", version, trt))
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
-    (tmp_path / "m.onnx").write_bytes(b"graph")
-    return Recipe(tmp_path / "m.onnx", 32, Batches(1, 2, 4), ("FP16", "INT8"), workspace=256 << 20, level=3)
+def named(model: Path, tmp_path: Path) -> Path:
+    """The model, its nodes with names."""
+    graph = onnx.load(str(model))
+    for node in graph.graph.node:
+        node.name = f"/{node.op_type}"
+    onnx.save(graph, str(tmp_path / "m.onnx"))
+    return tmp_path / "m.onnx"
+
+
+@pytest.fixture
+def recipe(named: Path) -> Recipe:
+    return Recipe(named, 32, Batches(1, 2, 4), ("FP16", "INT8"), workspace=256 << 20, level=3)
 
 
 @pytest.mark.parametrize(
-    ("version", "network", "flags"),
-    [
-        ("8.6.2", 1, ("FP16", "INT8")),
-        ("10.3.0", 0, ("FP16", "INT8")),
-        ("10.13.3", 2, ()),
-        ("11.4.1", 2, ()),
-    ],
+    ("version", "network_flags", "flags"),
+    [("8.6.2", 1, ("FP16", "INT8")), ("10.3.0", 0, ("FP16", "INT8")), ("10.13.3", 2, ()), ("11.4.1", 2, ())],
 )
-def test_what_each_version_is_told(version: str, network: int, flags: tuple[str, ...], recipe: Recipe) -> None:
-    trt = StandIn()
+def test_what_each_version_is_told(version: str, network_flags: int, flags: tuple[str, ...], recipe: Recipe) -> None:
+    trt = simulated(version)
     recipe = dataclasses.replace(recipe, flags=flags)
-    plan, timings = build_plan(trt.exactly(version), recipe, b"earlier")
-    assert (plan, timings) == (b"plan", b"measured")
-    assert trt.config.builder_optimization_level == 3
-    assert (trt.config.progress_monitor is not None) == (version != "8.6.2")
-    told = [call for call in trt.told if call[0] not in ("profile", "cache")]
-    shapes = [(n, 3, 32, 32) for n in (1, 2, 4)]
-    assert told == [
-        ("network", network), ("parse", b"graph"), ("pool", "workspace", 256 << 20),
-        *(("flag", flag.lower()) for flag in flags), ("shape", "before", *shapes), ("shape", "after", *shapes),
-    ]  # fmt: skip
-    assert ("cache", b"earlier") in trt.told
-    assert build_plan(StandIn().exactly(version), recipe) == (b"plan", b"")
+    plan, timings = build_plan(exactly(trt), recipe, b"earlier")
+    assert recipe.source.read_bytes() in plan
+    assert timings == b"earlier+"
+    ((network, config),) = trt.builds_asked
+    assert (network.flags, network.source) == (network_flags, recipe.source.read_bytes())
+    assert config.builder_optimization_level == 3
+    assert (config.progress_monitor is not None) == (version != "8.6.2")
+    assert (config.pools, tuple(config.flags)) == ({"workspace": 256 << 20}, flags)
+    shapes = tuple((n, 3, 32, 32) for n in (1, 2, 4))
+    assert [profile.shapes for profile in config.profiles] == [{"before": shapes, "after": shapes}]
+    assert config.caches == [b"earlier"]
+    assert build_plan(exactly(trt), recipe)[1] == b""
 
 
-@pytest.mark.parametrize("version", ["8.6.2", "10.3.0"])
+@pytest.mark.parametrize("version", WEAK)
 def test_weak_types_hold_layers_in_fp32(version: str, recipe: Recipe) -> None:
-    trt = StandIn()
-    held = ("/split/Split", "/norm/ReduceMean")
-    build_plan(trt.exactly(version), dataclasses.replace(recipe, flags=("FP16", OBEY), keep_fp32=held))
-    assert {layer.name: (layer.precision, layer.types) for layer in trt.layers} == {
-        "/conv/Conv": (None, {}),
-        "/norm/ReduceMean": ("float", {0: "float"}),
-        "/split/Split": ("float", {0: "float", 1: "float"}),
+    trt = simulated(version)
+    held = ("/Conv", "/Abs")
+    build_plan(exactly(trt), dataclasses.replace(recipe, flags=("FP16", OBEY), keep_fp32=held))
+    ((network, config),) = trt.builds_asked
+    fp32 = trt.DataType.FLOAT
+    assert {layer.name: (layer.precision, layer.types) for layer in network.layers} == {
+        name: (fp32, {0: fp32}) if name in held else (None, {}) for name in (layer.name for layer in network.layers)
     }
-    assert [call[1] for call in trt.told if call[0] == "flag"] == ["fp16", "obey"]
-    with pytest.raises(
-        SessionError, match=r"no layer for 1 of 2 nodes of m\.onnx that must stay FP32, such as /x/Sqrt"
-    ):
-        build_plan(trt.exactly(version), dataclasses.replace(recipe, keep_fp32=("/x/Sqrt", "/norm/ReduceMean")))
+    assert set(held) < {layer.name for layer in network.layers}
+    assert config.flags == ["FP16", OBEY]
+    missing = dataclasses.replace(recipe, keep_fp32=("/x/Sqrt", "/Abs"))
+    with pytest.raises(SessionError, match=r"no layer for 1 of 2 nodes of m\.onnx that must stay FP32, such as /x/Sqr"):
+        build_plan(exactly(trt), missing)
+
+
+def test_all_names_of_the_table_are_used_and_no_others(model: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Every version builds and runs with its own names alone; together they need each name of the table."""
+    USED.clear()
+    for version in (*VERSIONS, "rtx"):
+        trt = simulated(version)
+        flavour = exactly(trt)
+        flags = {"flags": ("FP16", OBEY), "keep_fp32": ("/Conv",)} if version in WEAK else {"flags": ()}
+        capabilities = ("8.6", "12.0") if version == "rtx" else ()
+        build_plan(flavour, dataclasses.replace(recipe, **flags, capabilities=capabilities), b"", lambda *_: None)
+        assert trt.builds_asked[0][1].capabilities == list(capabilities)
+        assert flavour.network_flags == trt.builds_asked[0][0].flags
+        trt.parses = False
+        with pytest.raises(SessionError, match="cannot parse"):
+            build_plan(flavour, recipe)
+        words = "" if version == "rtx" else GPU_WORDS
+        plan = tmp_path / f"{version}.plan"
+        write(plan, model, target=Target(flavour.name, flavour.version, this_system(), ("8.6",), words))
+        with TensorRTSession(plan, flavour, on_fake_driver(trt.device)) as session:
+            assert np.isfinite(session.run(*tiles(2))).all()
+    build_plan(exactly(simulated("10.3.0")), recipe)  # INT8
+    unseen = {*SUBCLASSED, "Severity"}  # the code derives from these, and no `Exactly` stands between
+    named = {(owner, name) for owner, names in NAMES.items() for name in names if owner not in unseen}
+    assert named - {("", "__version__")} == USED
 
 
 def test_a_name_that_a_version_lacks_is_an_error(recipe: Recipe) -> None:
     """So that the tests above would see a name that is used where it does not exist."""
-    weak = dataclasses.replace(recipe, flags=("FP16",))
     with pytest.raises(AttributeError, match=r"TensorRT 11\.4\.1 has no BuilderFlag\.FP16"):
-        build_plan(StandIn().exactly("11.4.1"), weak)
+        build_plan(exactly(simulated("11.4.1")), dataclasses.replace(recipe, flags=("FP16",)))
     with pytest.raises(AttributeError, match=r"has no ILayer\.precision"):
-        build_plan(StandIn().exactly("11.4.1"), dataclasses.replace(recipe, flags=(), keep_fp32=("/conv/Conv",)))
-    with pytest.raises(AttributeError, match=r"has no IBuilderConfig\.progress_monitor"):
-        Exactly("IBuilderConfig", "8.6.2", StandIn().config).progress_monitor = None
+        build_plan(exactly(simulated("11.4.1")), dataclasses.replace(recipe, flags=(), keep_fp32=("/Conv",)))
 
 
 def test_a_timing_cache_of_another_device_begins_anew(recipe: Recipe) -> None:
-    trt = StandIn(cache_fits=False)
-    build_plan(trt.exactly("8.6.2"), recipe, b"earlier")
-    assert [call[1] for call in trt.told if call[0] == "cache"] == [b"earlier", b""]
+    trt = simulated("8.6.2", takes_caches=False)
+    assert build_plan(exactly(trt), recipe, b"earlier")[1] == b"+"
+    assert trt.builds_asked[0][1].caches == [b"earlier", b""]
+
+
+def test_progress_is_told_of_the_outermost_phase(recipe: Recipe) -> None:
+    told: list[tuple[Any, ...]] = []
+    build_plan(exactly(simulated()), dataclasses.replace(recipe, flags=()), None, lambda *step: told.append(step))
+    assert told == [("Building engine", 1, 1)] * 2
 
 
 def test_failures_are_one_sentence(recipe: Recipe) -> None:
-    with pytest.raises(SessionError, match=r"TensorRT 8\.6\.2 cannot parse m\.onnx: node number 7: no such operator"):
-        build_plan(StandIn(parses=False).exactly("8.6.2"), recipe)
-    with pytest.raises(SessionError, match=r"TensorRT 10\.3\.0 cannot parse m\.onnx: node /x/Det \(Det\): no such op"):
-        build_plan(StandIn(parses=False).exactly("10.3.0"), recipe)
-    with pytest.raises(SessionError, match=r"cannot build m\.onnx: out of memory\. Try `schanger-edge build` with"):
-        build_plan(StandIn(builds=False).exactly("8.6.2"), recipe)
+    with pytest.raises(SessionError, match=r"TensorRT 8\.6\.2 cannot parse m\.onnx: node number 7: no importer"):
+        build_plan(exactly(simulated("8.6.2", parses=False)), recipe)
+    with pytest.raises(SessionError, match=r"TensorRT 10\.3\.0 cannot parse m\.onnx: node /x/Det \(Det\): no importer"):
+        build_plan(exactly(simulated("10.3.0", parses=False)), recipe)
+    reason = r"could not find any implementation for node /x/Conv"
+    with pytest.raises(SessionError, match=rf"cannot build m\.onnx: {reason}\. Try `schanger-edge build` with"):
+        build_plan(exactly(simulated("8.6.2", builds=False)), recipe)
     other = Recipe(recipe.source, 32, Batches(), capabilities=("8.7",))
     with pytest.raises(SessionError, match="TensorRT builds for the GPU it runs on"):
-        build_plan(StandIn().exactly("8.6.2"), other)
+        build_plan(exactly(simulated("8.6.2")), other)

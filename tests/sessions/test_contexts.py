@@ -8,11 +8,9 @@ from fake_device import FakeDevice
 from simulated_session import in_order, opened, tiles, write
 from simulator import GPU_WORDS, SimulatedTensorRT, nothing_left
 
+from schanger_edge.model.plan import Batches, Target, this_system
 from schanger_edge.sessions import open_session
-from schanger_edge.sessions.tensorrt import plans
-from schanger_edge.sessions.tensorrt.builder import Batches
 from schanger_edge.sessions.tensorrt.contexts import MOST_CONTEXTS
-from schanger_edge.sessions.tensorrt.plans import Target
 
 
 def test_a_batch_size_has_its_graph_on_its_second_use(plan: Path) -> None:
@@ -61,7 +59,7 @@ def test_without_room_for_a_second_context_one_does_all(model: Path, plan: Path)
 def test_before_version_10_one_context_does_all(model: Path, tmp_path: Path) -> None:
     """A second one would have no shape profile there."""
     plan = tmp_path / "old.plan"
-    write(plan, model, target=Target("tensorrt", "8.6.2", plans.this_system(), ("8.6",), GPU_WORDS))
+    write(plan, model, target=Target("tensorrt", "8.6.2", this_system(), ("8.6",), GPU_WORDS))
     device = FakeDevice()
     trt = SimulatedTensorRT(device, "8.6.2")
     batches = [tiles(count, seed) for seed, count in enumerate((4, 1, 4, 1, 1, 4, 4))]

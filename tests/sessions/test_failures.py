@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from fake_device import FakeDevice
 from helpers import ROOT
-from simulator import GPU_WORDS, SimulatedTensorRT, on_fake_driver, simulated_plan
+from simulated_builder import simulated_plan
+from simulator import GPU_WORDS, SimulatedTensorRT, on_fake_driver
 
 from schanger_edge.errors import SessionError
+from schanger_edge.model.file import read_model
+from schanger_edge.model.plan import Batches, PlanCard, Target, sidecar_of, this_system
 from schanger_edge.sessions.gpu import find_gpu
-from schanger_edge.sessions.ort import read_card
-from schanger_edge.sessions.tensorrt import flavour as flavour_module
-from schanger_edge.sessions.tensorrt import plans
-from schanger_edge.sessions.tensorrt.builder import Batches, Recipe, build_plan
+from schanger_edge.sessions.tensorrt.builder import Recipe, build_plan
 from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour
-from schanger_edge.sessions.tensorrt.plans import PlanCard, Target
+from schanger_edge.sessions.tensorrt.plans import write_plan
 from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
 TILE = 32
@@ -38,10 +38,10 @@ class Machine:
 
     def write(self, content: bytes | None = None, **target: Any) -> None:
         facts = {"flavour": "tensorrt", "version": "10.13.3", "capabilities": ("8.6",), "gpu": GPU_WORDS}
-        built_for = Target(system=plans.this_system(), **{**facts, **target})
-        card, sha256 = read_card(self.model)
-        own = PlanCard("m.onnx", sha256, sha256, card, built_for, "strong", (), Batches(1, 2, 4))
-        plans.write_plan(self.plan, content or simulated_plan(self.model.read_bytes(), own.batches), own)
+        built_for = Target(system=this_system(), **{**facts, **target})
+        file = read_model(self.model)
+        own = PlanCard("m.onnx", file.sha256, file.sha256, file.card, built_for, "strong", (), Batches(1, 2, 4))
+        write_plan(self.plan, content or simulated_plan(self.model.read_bytes(), own.batches), own)
 
     def open(self, memory: int = 1 << 30, fails: str = "") -> TensorRTSession:
         device = FakeDevice(memory=memory)
@@ -53,25 +53,10 @@ class Machine:
             raise ModuleNotFoundError(name)
 
         self.monkeypatch.setattr(importlib, "import_module", missing)
-        flavour_module._loaded.cache_clear()
 
     def build(self, parses: bool) -> None:
-        error = SimpleNamespace(node_name=lambda: "/x/Det", node_operator=lambda: "Det", desc=lambda: "no importer")
-        config = SimpleNamespace(set_flag=None, add_optimization_profile=lambda profile: None)
-        log: list[Any] = []
-
-        def fail(*_: Any) -> None:
-            log[0].log("error", "could not find any implementation for node /x/Conv")
-
-        builder = SimpleNamespace(
-            create_network=lambda flags: None, create_builder_config=lambda: config, build_serialized_network=fail,
-            create_optimization_profile=lambda: SimpleNamespace(set_shape=lambda *_: None),
-        )  # fmt: skip
-        trt = SimpleNamespace(
-            Builder=lambda own: log.append(own) or builder,
-            ILogger=type("Log", (), {"Severity": SimpleNamespace(INTERNAL_ERROR="internal", ERROR="error")}),
-            OnnxParser=lambda *_: SimpleNamespace(parse=lambda _: parses, num_errors=1, get_error=lambda _: error),
-        )
+        trt = SimulatedTensorRT(FakeDevice())
+        trt.parses, trt.builds = parses, False
         build_plan(Flavour("tensorrt", trt, "10.13.3"), Recipe(self.model, TILE, Batches()))
 
 
@@ -114,17 +99,17 @@ def other_flavour(machine: Machine) -> None:
 
 
 def no_sidecar(machine: Machine) -> None:
-    plans.sidecar_of(machine.plan).unlink()
+    sidecar_of(machine.plan).unlink()
     machine.open()
 
 
 def damaged_sidecar(machine: Machine) -> None:
-    plans.sidecar_of(machine.plan).write_text("{")
+    sidecar_of(machine.plan).write_text("{")
     machine.open()
 
 
 def altered_sidecar(machine: Machine) -> None:
-    sidecar = plans.sidecar_of(machine.plan)
+    sidecar = sidecar_of(machine.plan)
     text = sidecar.read_text()
     sidecar.write_text(text.replace('"threshold": 0.5', '"threshold": 0.1'))
     assert sidecar.read_text() != text

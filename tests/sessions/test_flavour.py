@@ -8,7 +8,6 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions.tensorrt import flavour
 from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour, version_of
 
 OLD_FLAGS = SimpleNamespace(EXPLICIT_BATCH=0)
@@ -27,7 +26,6 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType | Excepti
         return found
 
     monkeypatch.setattr(importlib, "import_module", find)
-    flavour._loaded.cache_clear()
     return modules
 
 
@@ -41,7 +39,6 @@ def test_tensorrt_comes_first_then_rtx(installed: dict[str, ModuleType | Excepti
     installed["tensorrt_rtx"] = module("1.7.1.116")
     assert load_flavour().words == "TensorRT-RTX 1.7.1.116"
     installed["tensorrt"] = module("10.3.0")
-    flavour._loaded.cache_clear()
     assert load_flavour().words == "TensorRT 10.3.0"
     assert load_flavour("rtx").name == "rtx"
 

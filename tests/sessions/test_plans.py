@@ -11,17 +11,9 @@ import pytest
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import ModelCard, Normalization, Statistics
-from schanger_edge.sessions.tensorrt.builder import Batches
-from schanger_edge.sessions.tensorrt.plans import (
-    PlanCard,
-    Target,
-    engine_cache,
-    load_plan,
-    read_plan_card,
-    sidecar_of,
-    this_system,
-    write_plan,
-)
+from schanger_edge.model.plan import Batches, PlanCard, Target, read_plan_card, sidecar_of, this_system
+from schanger_edge.sessions.cache import engine_cache
+from schanger_edge.sessions.tensorrt.plans import load_plan, write_plan
 
 CONTENT = b"not an engine, just bytes"
 GREY = Statistics((0.4, 0.4, 0.4), (0.2, 0.2, 0.2))

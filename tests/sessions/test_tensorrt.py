@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_device import FakeDevice
+from simulated_builder import simulated_plan
 from simulated_session import TILE, in_another_thread, in_order, opened, tiles, write
-from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left, simulated_plan
+from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left
 
 from schanger_edge.errors import SessionError
+from schanger_edge.model.plan import Batches, Target, this_system
 from schanger_edge.sessions import open_session
-from schanger_edge.sessions.tensorrt import plans
-from schanger_edge.sessions.tensorrt.builder import Batches
-from schanger_edge.sessions.tensorrt.plans import Target
 from schanger_edge.sessions.tensorrt.session import RUNTIME_CACHE_SUFFIX
 
 SEEDS = range(12)
@@ -112,7 +111,7 @@ def test_a_failure_half_way_leaves_nothing(plan: Path) -> None:
 
 def test_a_plan_for_elsewhere_is_refused_before_tensorrt_sees_it(model: Path, tmp_path: Path) -> None:
     plan = tmp_path / "m.plan"
-    write(plan, model, target=Target("tensorrt", "10.3.0", plans.this_system(), ("8.6",), GPU_WORDS))
+    write(plan, model, target=Target("tensorrt", "10.3.0", this_system(), ("8.6",), GPU_WORDS))
     device = FakeDevice()
     trt = SimulatedTensorRT(device)
     trt.Runtime = lambda log: pytest.fail("TensorRT was asked")  # type: ignore[method-assign]

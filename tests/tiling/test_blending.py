@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import SchangerError
 from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.model.file import read_model
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
 from schanger_edge.run.predict import Todo, predict
 from schanger_edge.scene import Pair, open_pair
-from schanger_edge.sessions.ort import read_card
 from schanger_edge.tiling.blending import Blender
 from schanger_edge.tiling.plan import TilePlan, blend_of, fill_invalid
 
@@ -48,7 +48,7 @@ class TileMean:
 @pytest.fixture
 def session(standin: ModuleType, tmp_path: Path) -> Any:
     standin.integer_model(tmp_path / "m.onnx", radius=1, tile=TILE, halo=HALO)
-    return TileMean(read_card(tmp_path / "m.onnx")[0])
+    return TileMean(read_model(tmp_path / "m.onnx").card)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from os import PathLike
 from pathlib import Path
 
 from schanger_edge._version import __version__
@@ -11,12 +12,14 @@ from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.files import replacing, sha256_of
 from schanger_edge.model import bundled
 from schanger_edge.model.card import ModelCard
+from schanger_edge.model.file import ModelFile, read_model
+from schanger_edge.model.plan import SUFFIX, Batches, PlanCard, Target, read_plan_card, this_system
 from schanger_edge.sessions import gpu
-from schanger_edge.sessions.ort import read_card
+from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
+from schanger_edge.sessions.engine import Progress
 from schanger_edge.sessions.tensorrt import plans
-from schanger_edge.sessions.tensorrt.builder import OBEY, Batches, Progress, Recipe, build_plan
+from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, build_plan
 from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, Name, load_flavour
-from schanger_edge.sessions.tensorrt.plans import PlanCard, Target
 
 MAX_LEVEL = 5
 MEGABYTE = 1 << 20
@@ -50,7 +53,7 @@ class Choice:
 
 
 def build(
-    model: Path,
+    model: str | PathLike[str] | ModelFile,
     plan: Path | None = None,
     *,
     batches: Batches | None = None,
@@ -81,28 +84,22 @@ def build(
     Raises:
         SchangerError: the model is not usable, TensorRT or the GPU is missing, or the build fails.
     """
-    if level is not None and not 0 <= level <= MAX_LEVEL:
-        raise SessionError(f"--optimization-level must lie between 0 and {MAX_LEVEL}, not {level}.")
-    if workspace is not None and workspace < 1:
-        raise SessionError(f"--workspace must be at least 1 megabyte, not {workspace}.")
-    if plan is not None and plan.suffix != plans.SUFFIX:
-        raise SessionError(f"{plan.name} is no name of a plan: let it end in {plans.SUFFIX}, as {plan.stem}.plan does.")
-    card, sha256 = read_card(model)
+    _check_options(plan, workspace, level)
+    model = read_model(model)
     trt = load_flavour(flavour)
     timings = _read_timings(timing_cache, trt)
     target = target_here(trt, capabilities, binding)
-    choice = choose_source(model, card, trt)
+    choice = choose_source(model, trt)
     wanted = PlanCard(
-        model.name, sha256, sha256_of(choice.source), card, target, "strong" if trt.strong else "weak", choice.flags,
-        batches or Batches(), workspace and workspace * MEGABYTE, level, producer=f"schanger-edge {__version__}",
+        model.path.name, model.sha256, sha256_of(choice.source), model.card, target,
+        "strong" if trt.strong else "weak", choice.flags, batches or Batches(), workspace and workspace * MEGABYTE,
+        level, producer=f"schanger-edge {__version__}",
     )  # fmt: skip
-    path = plan or plans.engine_cache() / wanted.file_name
-    if plan is None:
-        _make_cache(path.parent)
+    path = plan or _in_cache(wanted)
     # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
     for_these = target.capabilities if trt.name == "rtx" else tuple(capabilities)
     recipe = Recipe(
-        choice.source, card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, level,
+        choice.source, model.card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, level,
         choice.keep_fp32,
     )  # fmt: skip
     with plans.locked(path):  # another process may be building the same
@@ -119,19 +116,18 @@ def build(
         return Built(path, written, False, choice.explanation)
 
 
-def find_built(model: Path, trt: Flavour, here: Target) -> Built | None:
+def find_built(model: ModelFile, trt: Flavour, here: Target) -> Built | None:
     """A plan in the cache that was built from this model and fits here: that for the largest batches, then the newest.
 
     Raises:
         SchangerError: as `build`.
     """
-    card, sha256 = read_card(model)
-    choice = choose_source(model, card, trt)
-    wanted = sha256, sha256_of(choice.source), choice.flags
+    choice = choose_source(model, trt)
+    wanted = model.sha256, sha256_of(choice.source), choice.flags
     fitting = []
     for plan in plans.cached_plans():
         try:
-            found = plans.read_plan_card(plan)
+            found = read_plan_card(plan)
             if (found.model_sha256, found.source_sha256, found.flags) == wanted:
                 plans.load_plan(plan, here)
                 fitting.append((found.batches.most, plan.stat().st_mtime, plan, found))
@@ -150,7 +146,7 @@ def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Bin
         SessionError: there is none.
     """
     if capabilities:
-        return Target(trt.name, trt.version, plans.this_system(), tuple(sorted(set(capabilities), key=_number)))
+        return Target(trt.name, trt.version, this_system(), tuple(sorted(set(capabilities), key=_number)))
     try:
         found = gpu.find_gpu(binding)
     except SessionError as error:
@@ -159,39 +155,39 @@ def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Bin
                 f"{error} Or give --compute-capability, such as 8.6, to build for another machine."
             ) from error
         raise
-    return Target.on(trt, found)
+    return plans.target_on(trt, found)
 
 
-def choose_source(model: Path, card: ModelCard, trt: Flavour) -> Choice:
+def choose_source(model: ModelFile, trt: Flavour) -> Choice:
     """Which file to build from: the model itself where types are strong, else what weak types need.
 
     Raises:
         ModelError: the file that is needed is not beside the model.
     """
+    path, card = model.path, model.card
     if trt.strong:
-        return Choice(model, (), f"{trt.words} takes the types from {model.name} ({card.precision})")
+        return Choice(path, (), f"{trt.words} takes the types from {path.name} ({card.precision})")
     since = ".".join(map(str, STRONG_SINCE))
     weak = f"{trt.words} is older than {since}, where types in the graph are complete"
     if card.precision == "fp32":
-        return Choice(model, (), f"{weak}; {model.name} needs none, it is fp32")
+        return Choice(path, (), f"{weak}; {path.name} needs none, it is fp32")
     if card.precision == "fp16":
-        source = _sibling(model, "fp32", lambda other, sha256: sha256 == card.parent_sha256)
+        source = _sibling(path, "fp32", lambda other: other.sha256 == card.parent_sha256)
         if source is None:
             raise ModelError(
-                f"{weak}, and FP16 is then built from the FP32 model: put the file that {model.name} was converted "
+                f"{weak}, and FP16 is then built from the FP32 model: put the file that {path.name} was converted "
                 f"from beside it (its sha256 begins with {(card.parent_sha256 or 'unknown')[:12]})."
             )
         explanation = f"{weak}; built from its parent {source.name} with the flag FP16, and TensorRT chooses what runs "
         return _held(Choice(source, ("FP16",), f"{explanation}in FP16"), card)
-    source = model if card.precision == "int8" else _sibling(model, "int8", lambda other, _: _same_scales(other, card))
+    source = path if card.precision == "int8" else _sibling(path, "int8", lambda other: _same_scales(other.card, card))
     if source is None:
         raise ModelError(
             f"{weak}, and INT8 is then built from a plain INT8 model: run `schanger-edge calibrate` without --fp16, "
-            f"with the same --pairs, and put its result beside {model.name}."
+            f"with the same --pairs, and put its result beside {path.name}."
         )
-    return _held(
-        Choice(source, ("FP16", "INT8"), f"{weak}; built from {source.name} with the flags FP16 and INT8"), card
-    )
+    explanation = f"{weak}; built from {source.name} with the flags FP16 and INT8"
+    return _held(Choice(source, ("FP16", "INT8"), explanation), card)
 
 
 def _held(choice: Choice, card: ModelCard) -> Choice:
@@ -210,17 +206,25 @@ def _same_scales(other: ModelCard, card: ModelCard) -> bool:
     return same and other.parent_sha256 == card.parent_sha256
 
 
-def _sibling(model: Path, precision: str, fits: object) -> Path | None:
+def _sibling(model: Path, precision: str, fits: Callable[[ModelFile], bool]) -> Path | None:
     """A model file of this precision that fits, in the same folder or among the bundled ones."""
-    assert callable(fits)
     for path in (*sorted(model.parent.glob("*.onnx")), *sorted(bundled.FOLDER.glob("*.onnx"))):
         try:
-            card, sha256 = read_card(path)
+            other = read_model(path)
         except ModelError:
             continue
-        if card.precision == precision and fits(card, sha256):
+        if other.card.precision == precision and fits(other):
             return path
     return None
+
+
+def _check_options(plan: Path | None, workspace: int | None, level: int | None) -> None:
+    if level is not None and not 0 <= level <= MAX_LEVEL:
+        raise SessionError(f"--optimization-level must lie between 0 and {MAX_LEVEL}, not {level}.")
+    if workspace is not None and workspace < 1:
+        raise SessionError(f"--workspace must be at least 1 megabyte, not {workspace}.")
+    if plan is not None and plan.suffix != SUFFIX:
+        raise SessionError(f"{plan.name} is no name of a plan: let it end in {SUFFIX}, as {plan.stem}.plan does.")
 
 
 def _cached(path: Path, wanted: PlanCard) -> PlanCard | None:
@@ -232,13 +236,14 @@ def _cached(path: Path, wanted: PlanCard) -> PlanCard | None:
     return found if found.key == wanted.key and content else None
 
 
-def _make_cache(folder: Path) -> None:
+def _in_cache(wanted: PlanCard) -> Path:
+    """The plan's place in the cache, whose folder is made."""
+    folder = engine_cache()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SessionError(
-            f"the engine cache {folder} cannot be made ({error.strerror}): {plans.OTHER_CACHE}"
-        ) from error
+        raise SessionError(f"the engine cache {folder} cannot be made ({error.strerror}): {OTHER_CACHE}") from error
+    return folder / wanted.file_name
 
 
 def _read_timings(path: Path | None, trt: Flavour) -> bytes | None:

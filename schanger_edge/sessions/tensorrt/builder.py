@@ -9,32 +9,18 @@ import contextlib
 import dataclasses
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES
+from schanger_edge.model.plan import Batches
+from schanger_edge.sessions.engine import Progress
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log
 
-Progress = Callable[[str, int, int], None]
 OBEY = "OBEY_PRECISION_CONSTRAINTS"  # TensorRT fails where it cannot keep what layers are told
 SAID = 3  # of the builder's last complaints, those that are repeated to the user
-
-
-@dataclasses.dataclass(frozen=True)
-class Batches:
-    """Shape profile: numbers of pairs of tiles in a batch, smallest, the one to be fastest at, largest."""
-
-    least: int = 1
-    best: int = 4
-    most: int = 8
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.least <= self.best <= self.most:
-            raise SessionError(
-                f"--batch must be MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, not {self.least},{self.best},{self.most}."
-            )
 
 
 @dataclasses.dataclass(frozen=True)

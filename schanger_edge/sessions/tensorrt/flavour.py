@@ -7,17 +7,16 @@ what is told apart below.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib
 import re
 from typing import Any, Literal
 
 from schanger_edge.errors import SessionError
+from schanger_edge.model.plan import FLAVOURS
 
 Name = Literal["tensorrt", "rtx"]
-MODULES: dict[str, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
-WORDS: dict[str, str] = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX"}
-INSTALL: dict[str, str] = {
+MODULES: dict[Name, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
+INSTALL: dict[Name, str] = {
     "tensorrt": "pip install 'schanger-edge[tensorrt]' (on Jetson it comes with JetPack: python3-libnvinfer from apt, "
     "in an environment made with --system-site-packages)",
     "rtx": "pip install 'schanger-edge[rtx]'",
@@ -43,7 +42,7 @@ class Flavour:
     @property
     def words(self) -> str:
         """`TensorRT 10.3.0`."""
-        return f"{WORDS[self.name]} {self.version}"
+        return f"{FLAVOURS[self.name]} {self.version}"
 
     @property
     def strong(self) -> bool:
@@ -76,16 +75,15 @@ def load_flavour(name: Name | None = None) -> Flavour:
     raise SessionError(reasons[0] if all("not installed" in r for r in reasons) else " ".join(reasons))
 
 
-@functools.cache
 def _loaded(name: Name) -> Flavour:
     if name not in MODULES:
         raise SessionError(f"flavour {name!r} is unknown: use {' or '.join(MODULES)}.")
     try:
         module = importlib.import_module(MODULES[name])
     except ModuleNotFoundError as error:
-        raise SessionError(f"{WORDS[name]} is not installed: {INSTALL[name]}.") from error
+        raise SessionError(f"{FLAVOURS[name]} is not installed: {INSTALL[name]}.") from error
     except (ImportError, OSError) as error:  # a library of it is missing or of another version
-        raise SessionError(f"{WORDS[name]} does not load ({error}): install it again, {INSTALL[name]}.") from error
+        raise SessionError(f"{FLAVOURS[name]} does not load ({error}): install it again, {INSTALL[name]}.") from error
     version = str(getattr(module, "__version__", "0"))
     if name == "tensorrt" and version_of(version) < OLDEST:
         raise SessionError(

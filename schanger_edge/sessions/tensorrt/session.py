@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
-from schanger_edge.sessions import check_probability
+from schanger_edge.sessions.engine import SLOTS
+from schanger_edge.sessions.session import check_probability
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.contexts import MOST_CONTEXTS, PROFILE_SHARED_SINCE, Contexts, last_complaint
 from schanger_edge.sessions.tensorrt.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, version_of
 
-SLOTS = 2
 STAGES = ("copy_in", "infer", "copy_out")
 TIMINGS_KEPT = 10_000
 RUNTIME_CACHE_SUFFIX = ".runtime-cache"
@@ -78,12 +78,9 @@ class TensorRTSession:
             self._resources.callback(cuda.close)
             if slots < 1:
                 raise SessionError(f"slots must be at least 1, not {slots}.")
-            content, self._plan_card = plans.load_plan(plan, plans.Target.on(flavour, cuda.gpu))
+            content, self._plan_card = plans.load_plan(plan, plans.target_on(flavour, cuda.gpu))
             self.card, self.model = self._plan_card.card, plan
-            self.model_sha256 = self._plan_card.model_sha256
-            self.typing: str | None = self._plan_card.typing
-            self.flags, self.chosen = self._plan_card.flags, ""
-            self.plan_sha256: str | None = self._plan_card.plan_sha256
+            self.model_sha256, self.chosen = self._plan_card.model_sha256, ""
             self.notes: list[str] = []
             self.timings: deque[tuple[str, float]] = deque(maxlen=TIMINGS_KEPT)
             self._cuda, self._trt, self._log = cuda, flavour.module, error_log(flavour.module)
@@ -107,6 +104,16 @@ class TensorRTSession:
     @property
     def best_batch(self) -> int:
         return min(self._plan_card.batches.best, self.max_batch)
+
+    def describe(self) -> dict[str, Any]:
+        """`typing`: `strong` (types as in the model file) or `weak` (by flags); `flags` of the builder."""
+        return {"typing": self._plan_card.typing, "flags": self._plan_card.flags}
+
+    def identity(self) -> dict[str, Any]:
+        return {"model": self.model_sha256, "device": self.device, "plan": self._plan_card.plan_sha256}
+
+    def prepare(self) -> None:
+        """Nothing is left to do."""
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self.submit(before, after)()

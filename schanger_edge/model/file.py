@@ -1,0 +1,167 @@
+"""A model file as it is read before any engine starts: its card, its hash, and whether it keeps the contract.
+
+Only the header is looked at: the metadata and what the graph says of its inputs and outputs. Nodes and weights are
+skipped by their length, so this takes milliseconds, whatever the size of the network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from schanger_edge.errors import ModelError
+from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
+from schanger_edge.model.wire import fields, parts, text
+
+# Numbers of fields in onnx.proto: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+GRAPH, METADATA = 7, 14  # ModelProto
+INITIALIZER, INPUT, OUTPUT = 5, 11, 12  # GraphProto
+KEY, VALUE = 1, 2  # StringStringEntryProto
+NAME, TYPE = 1, 2  # ValueInfoProto
+TENSOR_TYPE, ELEMENT, SHAPE, DIMENSION = 1, 1, 2, 1  # TypeProto, its Tensor, TensorShapeProto
+DIM_VALUE, DIM_PARAM = 1, 2  # TensorShapeProto.Dimension
+INITIALIZER_NAME = 8  # TensorProto
+ELEMENTS = (
+    "undefined", "float", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16", "double",
+    "uint32", "uint64", "complex64", "complex128", "bfloat16",
+)  # fmt: skip
+"""TensorProto.DataType by number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFile:
+    """A model file that keeps the contract of `card`, read once and passed on.
+
+    Attributes:
+        path: the .onnx file.
+        card: what it says of itself.
+        sha256: hexadecimal hash of the whole file.
+    """
+
+    path: Path
+    card: ModelCard
+    sha256: str
+
+
+class Tensor(NamedTuple):
+    """An input or output of a graph; a dimension is a number, a name, or None where nothing is said of it."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
+def read_model(model: str | PathLike[str] | ModelFile) -> ModelFile:
+    """Read a model file, unless that is done already; no engine is started.
+
+    Raises:
+        ModelError: the file is missing, damaged, or breaks the contract.
+    """
+    if isinstance(model, ModelFile):
+        return model
+    path = Path(model)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"model {path} cannot be read ({error.strerror}): give the path of an .onnx file.") from error
+    try:
+        metadata, inputs, outputs = read_header(memoryview(content))
+    except ValueError as error:
+        raise ModelError(
+            f"{path} is no ONNX model, or is damaged ({error}): give the path of an .onnx file, or export it again."
+        ) from error
+    if METADATA_KEY not in metadata:
+        raise ModelError(f"{path} has no model card: make it with `schanger-edge export`.")
+    card = ModelCard.from_json(metadata[METADATA_KEY])
+    check_contract(path, card, inputs, [_as_inferred(output, card.tile) for output in outputs])
+    return ModelFile(path, card, hashlib.sha256(content).hexdigest())
+
+
+def read_header(model: memoryview) -> tuple[dict[str, str], list[Tensor], list[Tensor]]:
+    """Metadata, inputs and outputs of a serialized ModelProto.
+
+    Raises:
+        ValueError: it is none.
+    """
+    metadata = {text(entry, KEY): text(entry, VALUE) for entry in parts(model, METADATA)}
+    graphs = parts(model, GRAPH)
+    if not graphs:
+        raise ValueError("no graph")
+    found: dict[int, list[memoryview]] = {INITIALIZER: [], INPUT: [], OUTPUT: []}
+    for graph in graphs:  # one, unless the file was put together from pieces
+        for number, value in fields(graph):
+            if number in found and isinstance(value, memoryview):
+                found[number].append(value)
+    inputs, outputs = ([_tensor(value) for value in found[number]] for number in (INPUT, OUTPUT))
+    if len(inputs) > len(INPUT_NAMES):  # before version 4 of ONNX's format, weights were listed among the inputs
+        weights = {text(value, INITIALIZER_NAME) for value in found[INITIALIZER]}
+        inputs = [tensor for tensor in inputs if tensor.name not in weights]
+    return metadata, inputs, outputs
+
+
+def check_contract(model: Path, card: ModelCard, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    """Raise ModelError unless a graph takes and gives what the card promises.
+
+    Args:
+        model: the file, for the sentence.
+        card: of that file.
+        inputs: of its graph.
+        outputs: of its graph.
+    """
+    tile = card.tile
+    wanted = dict.fromkeys(INPUT_NAMES, ("uint8", (3, tile, tile)))
+    dynamic = all(not isinstance(size, int) for tensor in inputs for size in tensor.shape[:1])
+    if _without_batch(inputs) != wanted or not dynamic:
+        raise ModelError(
+            f"{model} breaks the model contract: its inputs must be before and after, "
+            f"uint8 (N, 3, {tile}, {tile}); it has {_described(inputs)}. Export it again."
+        )
+    if _without_batch(outputs) != {OUTPUT_NAME: ("float", (1, tile, tile))}:
+        raise ModelError(
+            f"{model} breaks the model contract: its output must be probability, "
+            f"float32 (N, 1, {tile}, {tile}); it has {_described(outputs)}. Export it again."
+        )
+
+
+def _without_batch(tensors: Sequence[Tensor]) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
+    return {tensor.name: (tensor.type, tensor.shape[1:]) for tensor in tensors}
+
+
+def _described(tensors: Sequence[Tensor]) -> str:
+    return ", ".join(f"{name} {kind} {shape}" for name, kind, shape in tensors)
+
+
+def _as_inferred(output: Tensor, tile: int) -> Tensor:
+    """An output with the sizes that the file leaves open taken on trust: an engine infers and checks them."""
+    wanted = (None, 1, tile, tile)
+    shape = output.shape or (None,) * len(wanted)
+    if len(shape) != len(wanted):
+        return output
+    known = (size if isinstance(size, int) else promised for size, promised in zip(shape, wanted, strict=True))
+    return output._replace(shape=tuple(known))
+
+
+def _tensor(value_info: memoryview) -> Tensor:
+    kind, shape = 0, list[int | str | None]()
+    for form in parts(value_info, TYPE):
+        for tensor in parts(form, TENSOR_TYPE):
+            for number, value in fields(tensor):
+                if number == ELEMENT and isinstance(value, int):
+                    kind = value
+                elif number == SHAPE and isinstance(value, memoryview):
+                    shape += [_size(dimension) for dimension in parts(value, DIMENSION)]
+    return Tensor(text(value_info, NAME), ELEMENTS[kind] if kind < len(ELEMENTS) else f"type {kind}", tuple(shape))
+
+
+def _size(dimension: memoryview) -> int | str | None:
+    found: int | str | None = None
+    for number, value in fields(dimension):
+        if number == DIM_VALUE and isinstance(value, int):
+            found = value
+        elif number == DIM_PARAM and isinstance(value, memoryview):
+            found = str(value, "utf-8")
+    return found

@@ -1,0 +1,175 @@
+"""The sidecar of a TensorRT plan: what the plan was built from, for what machine and how; TensorRT is not asked.
+
+A plan is executable code. Its sidecar guards against damage and mix-ups, not against malice: load only plans that you
+built, or whose origin you trust.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from schanger_edge.errors import SessionError
+from schanger_edge.model.card import ModelCard
+
+SUFFIX = ".plan"
+FORMAT = 2
+FLAVOURS = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX"}
+"""In words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Shape profile: numbers of pairs of tiles in a batch, smallest, the one to be fastest at, largest."""
+
+    least: int = 1
+    best: int = 4
+    most: int = 8
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.best <= self.most:
+            raise SessionError(
+                f"--batch must be MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, not {self.least},{self.best},{self.most}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a plan is built for.
+
+    Attributes:
+        flavour: `tensorrt` or `rtx`.
+        version: of it.
+        system: operating system and processor, such as `linux-x86_64`.
+        capabilities: compute capabilities, such as `8.7`.
+        gpu: name of the GPU; empty where the plan runs on every GPU of these capabilities (RTX).
+    """
+
+    flavour: str
+    version: str
+    system: str
+    capabilities: tuple[str, ...]
+    gpu: str = ""
+
+    def misfit(self, here: Target) -> str:
+        """Why a plan for this target does not run here, in a few words; empty where it does."""
+        if self.flavour != here.flavour:
+            return f"it was built for {FLAVOURS.get(self.flavour, self.flavour)}, here is {FLAVOURS[here.flavour]}"
+        if self.version != here.version:
+            return f"it was built for {FLAVOURS[self.flavour]} {self.version}, here is {here.version}"
+        if self.system != here.system:
+            return f"it was built for {self.system}, here is {here.system}"
+        if here.capabilities and not set(here.capabilities) & set(self.capabilities):
+            return (
+                f"it was built for compute capability {' and '.join(self.capabilities)}, "
+                f"here is {' and '.join(here.capabilities)}"
+            )
+        if self.gpu and here.gpu and self.gpu != here.gpu:
+            return f"it was built for {self.gpu}, here is {here.gpu}"
+        return ""
+
+
+def this_system() -> str:
+    """Operating system and processor."""
+    return f"{platform.system().lower()}-{platform.machine().lower()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanCard:
+    """The sidecar of a plan.
+
+    Attributes:
+        model: name of the model file that was asked for.
+        model_sha256: its hash.
+        source_sha256: hash of the file the plan was built from; another one where types are weak.
+        card: the model's card.
+        target: what it was built for.
+        typing: `strong` or `weak`.
+        flags: builder flags.
+        batches: shape profile.
+        workspace: bytes, or None.
+        level: builder optimization level, or None.
+        plan_sha256: hash of the plan; empty until it is built.
+        plan_bytes: its size.
+        producer: program and version that wrote it.
+    """
+
+    model: str
+    model_sha256: str
+    source_sha256: str
+    card: ModelCard
+    target: Target
+    typing: str
+    flags: tuple[str, ...]
+    batches: Batches
+    workspace: int | None = None
+    level: int | None = None
+    plan_sha256: str = ""
+    plan_bytes: int = 0
+    producer: str = ""
+
+    @property
+    def key(self) -> str:
+        """Hash of all that makes a plan valid: where it differs, another plan is needed."""
+        valid_by = dataclasses.replace(self, model="", plan_sha256="", plan_bytes=0, producer="")
+        return hashlib.sha256(valid_by.to_json().encode()).hexdigest()
+
+    @property
+    def file_name(self) -> str:
+        """Of the plan in the cache."""
+        name = re.sub(r"[^\w.+-]", "_", f"{self.card.name}-{self.card.precision}")
+        return f"{name}-{self.key[:16]}{SUFFIX}"
+
+    def to_json(self) -> str:
+        """As it stands in the sidecar, with a digest of all the rest."""
+        values = {"format": FORMAT, **dataclasses.asdict(self)}
+        return json.dumps({**values, "digest": _digest(values)}, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> PlanCard:
+        """Read a sidecar.
+
+        Raises:
+            ValueError, KeyError, TypeError, SchangerError: it is none.
+        """
+        values: dict[str, Any] = json.loads(text)
+        if values.pop("digest") != _digest(values) or values.pop("format") != FORMAT:
+            raise ValueError("altered, or of another format")
+        values["card"] = ModelCard.from_json(json.dumps(values["card"]))
+        target = values["target"]
+        values["target"] = Target(**{**target, "capabilities": tuple(target["capabilities"])})
+        values["batches"] = Batches(**values["batches"])
+        values["flags"] = tuple(values["flags"])
+        return cls(**values)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def sidecar_of(plan: Path) -> Path:
+    """`x.plan` -> `x.plan.json`."""
+    return plan.with_name(f"{plan.name}.json")
+
+
+def read_plan_card(plan: Path) -> PlanCard:
+    """The sidecar of a plan.
+
+    Raises:
+        SessionError: plan or sidecar are missing, or the sidecar is damaged.
+    """
+    if not plan.is_file():
+        raise SessionError(f"plan {plan} does not exist: make it with `schanger-edge build`.")
+    try:
+        return PlanCard.from_json(sidecar_of(plan).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SessionError(
+            f"{plan} has no sidecar {sidecar_of(plan).name}, so nothing says what it is for: build it again."
+        ) from error
+    except Exception as error:  # whatever a damaged file makes of itself
+        raise SessionError(f"{sidecar_of(plan)} is damaged or was altered: build the plan again.") from error

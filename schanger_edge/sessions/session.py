@@ -1,0 +1,159 @@
+"""What every engine gives: a session, to which tiles go as uint8 and from which probability comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.errors import SessionError
+from schanger_edge.model.card import ModelCard
+
+_Self = TypeVar("_Self", bound="OneAtATime")
+
+
+class Session(Protocol):
+    """A model, ready to run.
+
+    Attributes:
+        card: what the model file says of itself.
+        model: the model file.
+        model_sha256: hash of the model file.
+        device: engine, version and device in words, such as `ONNX Runtime 1.20 (CPU, 2 threads)`.
+        notes: what the user should hear of, in sentences: why this device, what differs from what was asked for.
+        slots: batches that may be under way at once.
+        chosen: why this device, in a few words.
+    """
+
+    card: ModelCard
+    model: Path
+    model_sha256: str
+    device: str
+    notes: list[str]
+    slots: int
+    chosen: str
+
+    @property
+    def timings(self) -> Iterable[tuple[str, float]]:
+        """(stage, milliseconds) of the latest batches on the device; nothing where they are not measured."""
+        ...
+
+    @property
+    def max_batch(self) -> int | None:
+        """The largest batch that goes in one piece; None for any."""
+        ...
+
+    @property
+    def best_batch(self) -> int:
+        """The batch that is fastest per tile, as far as is known."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What the engine wants recorded with the results of a run, by key; plain values for JSON."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What decides about the bytes of the probability: hash of the `model`, `device`, hash of the `plan` or None.
+
+        The device's words name the threads of a CPU: ONNX Runtime divides its sums by them, so that of two tiles at
+        once the bundled models' probability from three threads and more differs by up to 1e-6 from that of one or two,
+        which may round a pixel the other way.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Do now, in seconds, what the first batch would wait for otherwise.
+
+        Raises:
+            SchangerError: the engine cannot load the model.
+        """
+        ...
+
+    def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Infer one batch.
+
+        Args:
+            before: RGB tiles of the first date, (N, 3, T, T); T is the card's tile.
+            after: RGB tiles of the second date, the same shape.
+
+        Returns:
+            Probability of change, 0-1, (N, 1, T, T).
+
+        Raises:
+            SessionError: the engine failed, or a value is not a probability.
+        """
+        ...
+
+    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Begin one batch; what is returned waits for it and gives its probability.
+
+        At most `slots` batches may be under way. Args and raises as `run`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the engine's memory back."""
+        ...
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class OneAtATime:
+    """Base of sessions that infer a batch while the caller waits; an engine adds `run`, `close` and its attributes."""
+
+    card: ModelCard
+    model: Path
+    model_sha256: str
+    device: str
+    slots = 1
+    max_batch: int | None = None
+    best_batch = 1
+    timings: Sequence[tuple[str, float]] = ()
+    chosen = ""
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def identity(self) -> dict[str, Any]:
+        return {"model": self.model_sha256, "device": self.device, "plan": None}
+
+    def prepare(self) -> None:
+        pass
+
+    def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        probability = self.run(before, after)
+        return lambda: probability
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_probability(probability: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Raise SessionError unless the array has this shape and every value lies in 0-1."""
+    if probability.shape != shape:
+        raise SessionError(f"the model returned shape {probability.shape} where {shape} was expected: export it again.")
+    low, high = float(probability.min(initial=0)), float(probability.max(initial=0))
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also false for NaN
+        raise SessionError(
+            f"the model returned values between {low:g} and {high:g}, which are no probabilities: "
+            "its weights or its precision are broken."
+        )

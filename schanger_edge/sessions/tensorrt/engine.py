@@ -1,0 +1,108 @@
+"""TensorRT and TensorRT-RTX as engines: `cuda` finds or builds a plan for a model, a plan by name runs as it is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from schanger_edge.errors import SessionError
+from schanger_edge.model.file import ModelFile
+from schanger_edge.model.plan import FLAVOURS, SUFFIX, Batches, PlanCard, read_plan_card
+from schanger_edge.sessions import gpu
+from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, OwnFiles, SessionOptions, is_installed
+from schanger_edge.sessions.tensorrt.build import MEGABYTE, build, find_built
+from schanger_edge.sessions.tensorrt.builder import check_capability
+from schanger_edge.sessions.tensorrt.cuda import OutOfDeviceMemoryError, open_cuda
+from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, load_flavour
+from schanger_edge.sessions.tensorrt.plans import target_on
+from schanger_edge.sessions.tensorrt.session import TensorRTSession
+
+
+class _Limits(NamedTuple):
+    """How a plan is built on first use."""
+
+    batches: Batches = Batches()
+    workspace: int | None = None  # megabytes
+    level: int | None = None
+
+
+CAREFUL = _Limits(Batches(1, 1, 1), workspace=512, level=3)
+"""For boards on which builder, engine and everything else share a few gigabytes."""
+
+
+def _open_plan(plan: Path, options: SessionOptions) -> TensorRTSession:
+    trt = load_flavour(read_plan_card(plan).target.flavour)  # type: ignore[arg-type]
+    return TensorRTSession(plan, trt, open_cuda(options.binding), options.slots)
+
+
+def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
+    """The model's plan from the cache, built where there is none, for smaller batches where there is no room."""
+    trt, notes = load_flavour(), list[str]()
+    here = gpu.find_gpu(options.binding)
+    limits = CAREFUL if here.integrated else _Limits()
+    built, rebuild = find_built(model, trt, target_on(trt, here)), False
+    while True:
+        began = time.perf_counter()
+        if built is None:
+            built = build(
+                model, **limits._asdict(), flavour=trt.name, binding=options.binding, rebuild=rebuild,
+                progress=options.progress,
+            )  # fmt: skip
+        took = "" if built.cached else f" in {time.perf_counter() - began:.0f} s, once for this GPU"
+        notes.append(f"{'found' if built.cached else 'built'} {built.plan}{took}: {built.explanation}")
+        try:
+            session = TensorRTSession(built.plan, trt, open_cuda(options.binding), options.slots)
+        except OutOfDeviceMemoryError as error:
+            most = built.card.batches.most // 2
+            if not most:
+                raise
+            notes.append(f"{error} A plan for batches of at most {most} is taken instead.")
+            limits, built = _as_built(built.card, Batches(1, min(limits.batches.best, most), most)), None
+            continue
+        except SessionError as error:
+            if not built.cached:
+                raise
+            notes.append(f"{error} It is built anew.")
+            limits, built, rebuild = _as_built(built.card, built.card.batches), None, True
+            continue
+        session.notes[:0] = notes
+        return session
+
+
+def _as_built(card: PlanCard, batches: Batches) -> _Limits:
+    """The options of an earlier plan, for these batches."""
+    return _Limits(batches, card.workspace and card.workspace // MEGABYTE, card.level)
+
+
+def _usable() -> str:
+    trt, device = load_flavour(), gpu.find_gpu()
+    check_capability(trt, device.capability)
+    return f"{trt.words} on {device.name}"
+
+
+def _findings() -> Findings:
+    """Versions; of what is installed and does not work, why. What is not installed is said with its extra."""
+    facts, missing = dict[str, str](), dict[str, str]()
+    for name, module in MODULES.items():
+        try:
+            facts[FLAVOURS[name]] = load_flavour(name).version
+        except SessionError as error:
+            if is_installed(module):
+                missing[FLAVOURS[name]] = str(error)
+    return Findings(facts, missing)
+
+
+ENGINE = Engine(
+    "TensorRT",
+    {"cuda": _open},
+    help="cuda (TensorRT)",
+    auto=Auto.ON_GPU,
+    usable=_usable,
+    findings=_findings,
+    extras={
+        "tensorrt": Extra(("tensorrt", "cuda.bindings or pycuda"), INSTALL["tensorrt"]),
+        "rtx": Extra(("tensorrt_rtx",), INSTALL["rtx"]),
+    },
+    own_files=OwnFiles(SUFFIX, "TensorRT plan", _open_plan),
+)

@@ -1,0 +1,189 @@
+"""TensorRT's builder on the simulated machine: it keeps what it is told; tests/simulator.py runs its plans."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+from schanger_edge.model.plan import Batches
+
+MAGIC = b"SIMULATED"
+
+
+def simulated_plan(model: bytes, batches: Batches) -> bytes:
+    """What the simulated builder makes of a model."""
+    return b";".join((MAGIC, b"%d,%d,%d" % dataclasses.astuple(batches), model))
+
+
+class ILayer:
+    precision = None
+
+    def __init__(self, name: str, num_outputs: int = 1) -> None:
+        self.name, self.num_outputs, self.types = name, num_outputs, dict[int, Any]()
+
+    def set_output_type(self, number: int, kind: Any) -> None:
+        self.types[number] = kind
+
+
+class INetworkDefinition:
+    def __init__(self, flags: int) -> None:
+        self.flags, self.source, self.layers = flags, b"", list[ILayer]()
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    def get_layer(self, number: int) -> ILayer:
+        return self.layers[number]
+
+
+class ParserError:
+    node, desc = staticmethod(lambda: 7), staticmethod(lambda: "no importer")
+    node_name, node_operator = staticmethod(lambda: "/x/Det"), staticmethod(lambda: "Det")
+
+
+class ITimingCache:
+    """`content` grows with each build."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def serialize(self) -> bytes:
+        return self.content
+
+
+class IOptimizationProfile:
+    def __init__(self) -> None:
+        self.shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
+
+    def set_shape(self, name: str, *shapes: tuple[int, ...]) -> None:
+        self.shapes[name] = shapes
+
+
+class IBuilderConfig:
+    builder_optimization_level: int | None = None
+    progress_monitor: Any = None
+    num_compute_capabilities = 0
+
+    def __init__(self, takes_caches: bool) -> None:
+        self._takes_caches = takes_caches
+        self.pools, self.flags, self.profiles = dict[Any, int](), list[Any](), list[IOptimizationProfile]()
+        self.capabilities, self.caches = list[Any](), list[bytes]()
+        self.cache: ITimingCache | None = None
+
+    def set_memory_pool_limit(self, pool: Any, size: int) -> None:
+        self.pools[pool] = size
+
+    def set_flag(self, flag: Any) -> None:
+        self.flags.append(flag)
+
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> None:
+        self.profiles.append(profile)
+
+    def set_compute_capability(self, capability: Any, number: int) -> None:
+        self.capabilities.insert(number, capability)
+
+    def create_timing_cache(self, content: bytes) -> ITimingCache:
+        self.caches.append(content)
+        return ITimingCache(content)
+
+    def set_timing_cache(self, cache: ITimingCache, ignore: bool) -> bool:
+        self.cache = cache
+        return self._takes_caches or not cache.content
+
+
+@dataclasses.dataclass
+class BuilderNames:
+    """The builder's part of the module.
+
+    Args:
+        parses: models can be parsed.
+        builds: plans can be built.
+        takes_caches: timing caches are of this device and version.
+
+    Attributes:
+        builds_asked: (network, config) of each build, as they were left.
+    """
+
+    parses: bool = True
+    builds: bool = True
+    takes_caches: bool = True
+    builds_asked: list[tuple[INetworkDefinition, IBuilderConfig]] = dataclasses.field(default_factory=list)
+
+    MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
+    BuilderFlag = SimpleNamespace(FP16="FP16", INT8="INT8", OBEY_PRECISION_CONSTRAINTS="OBEY_PRECISION_CONSTRAINTS")
+    NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
+    ComputeCapability = SimpleNamespace(SM75="7.5", SM86="8.6", SM120="12.0")
+
+    class IProgressMonitor:
+        pass
+
+    def OnnxParser(self, network: INetworkDefinition, log: Any) -> Any:  # noqa: N802  # TensorRT's name
+        return OnnxParser(self, network)
+
+    def Builder(self, log: Any) -> Any:  # noqa: N802  # TensorRT's name
+        return Builder(self, log)
+
+    @property
+    def sources(self) -> list[bytes]:
+        """The models of which plans were asked for."""
+        return [network.source for network, _ in self.builds_asked]
+
+    @property
+    def profiles(self) -> list[Batches]:
+        """The shape profiles of these plans."""
+        return [_batches(config) for _, config in self.builds_asked]
+
+
+class OnnxParser:
+    num_errors = 1
+
+    def __init__(self, trt: BuilderNames, network: INetworkDefinition) -> None:
+        self._trt, self._network = trt, network
+
+    def parse(self, content: bytes) -> bool:
+        import onnx
+
+        self._network.source = content
+        nodes = onnx.load_from_string(content).graph.node
+        self._network.layers = [ILayer(node.name, len(node.output)) for node in nodes]
+        return self._trt.parses
+
+    def get_error(self, number: int) -> ParserError:
+        return ParserError()
+
+
+class Builder:
+    def __init__(self, trt: BuilderNames, log: Any) -> None:
+        self._trt, self._log = trt, log
+
+    def create_network(self, flags: int) -> INetworkDefinition:
+        return INetworkDefinition(flags)
+
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig(self._trt.takes_caches)
+
+    def create_optimization_profile(self) -> IOptimizationProfile:
+        return IOptimizationProfile()
+
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
+        self._trt.builds_asked.append((network, config))
+        monitor = config.progress_monitor
+        if monitor is not None:
+            monitor.phase_start("Building engine", None, 1)
+            if not monitor.step_complete("Building engine", 0):
+                return None
+            monitor.phase_finish("Building engine")
+        self._log.log("warning", "slow")
+        if not self._trt.builds:
+            self._log.log(self._log.Severity.ERROR, "could not find any implementation for node /x/Conv\nmore")
+            return None
+        if config.cache is not None:
+            config.cache.content += b"+"
+        return simulated_plan(network.source, _batches(config))
+
+
+def _batches(config: IBuilderConfig) -> Batches:
+    (profile,) = config.profiles
+    return Batches(*(shape[0] for shape in profile.shapes["before"]))
