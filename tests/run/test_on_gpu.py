@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from fake_cuda_bindings import FakeCudaBindings
 from fake_device import FakeDevice
+from helpers import Ground, Tiff
 from simulator import SimulatedTensorRT, simulated_plan
 from tensorrt_names import VERSIONS, Exactly
 from typer.testing import CliRunner
@@ -29,8 +29,6 @@ from schanger_edge.sessions.tensorrt.cuda import Cuda, open_cuda
 from schanger_edge.sessions.tensorrt.flavour import Flavour
 from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 TILE = 64
 
 

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers import load_benchmark
+from helpers import Ground, MakePair, Tiff, load_benchmark
 from typer.testing import CliRunner
 
 from schanger_edge import detect
@@ -29,15 +29,10 @@ from schanger_edge.products.journal import FOLDER, Journal, unfinished
 from schanger_edge.products.staging import Staging
 from schanger_edge.sessions import open_session
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., Any]
-
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
-    a = ground(700, 500, 1)
-    a[:, 100:300, 60:200] = 0
-    return make_tiff("a.tif", a, nodata=0), make_tiff("b.tif", ground(700, 500, 2))
+def pair(make_pair: MakePair) -> tuple[Path, Path]:
+    return make_pair(700, 500, holes=[np.s_[100:300, 60:200]])
 
 
 def wait_for_a_section(output: Path) -> None:
