@@ -124,15 +124,15 @@ class Option:
         except ValueError:
             raise SchangerError(f"{self.flag} must be a number, not {text!r}.") from None
 
-    def check(self, value: Any) -> None:
-        """Raise a SchangerError unless the value is one that the option takes."""
+    def check(self, value: Any, error: type[SchangerError] = SchangerError) -> None:
+        """Raise this error unless the value is one that the option takes."""
         if value is None and self.default is None:
             return
         if self.range is not None and value not in self.range:
-            raise SchangerError(f"{self.flag} must be {self.range.words(self.unit)}, not {value}.")
+            raise error(f"{self.flag} must be {self.range.words(self.unit)}, not {value}.")
         for item in value if self.many else (value,):
             if self.choices and item not in self.choices:
-                raise SchangerError(f"{self.flag} must be {_either(self.choices)}, not {item!r}.")
+                raise error(f"{self.flag} must be {_either(self.choices)}, not {item!r}.")
         if self.check_value is not None:
             self.check_value(value)
 
@@ -171,12 +171,14 @@ class Options:
 
     title: ClassVar[str]
     """Of the panel of their flags."""
+    error: ClassVar[type[SchangerError]] = SchangerError
+    """What is raised where a value is out of range."""
 
     def __post_init__(self) -> None:
         for described in self.described():
             value = described.plain(getattr(self, described.name))
             object.__setattr__(self, described.name, value)
-            described.check(value)
+            described.check(value, self.error)
 
     @classmethod
     def described(cls) -> Iterator[Option]:

@@ -6,26 +6,20 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
-from helpers import load_benchmark
+from helpers import Ground, MakePair, Tiff, load_benchmark, write_tiff
 from hypothesis import settings
-from rasterio.enums import ColorInterp
 
 from schanger_edge.sessions import ov, register
 
 settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=60)
 settings.load_profile("suite")
-
-UTM = "EPSG:32631"
-ORIGIN = (500_000.0, 4_650_000.0)
 
 
 @pytest.fixture(scope="session")
@@ -49,37 +43,31 @@ def model(standin: ModuleType, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_tiff(tmp_path: Path) -> Callable[..., Path]:
-    """make_tiff(name, data (C, H, W), transform=, crs=, nodata=, mask=, alpha=, **creation options)."""
+def make_tiff(tmp_path: Path) -> Tiff:
+    """make_tiff(name, data (C, H, W), ...): see `helpers.write_tiff`."""
+
+    def make(name: str, data: np.ndarray, **options: Any) -> Path:
+        return write_tiff(tmp_path / name, data, **options)
+
+    return make
+
+
+@pytest.fixture
+def make_pair(make_tiff: Tiff, ground: Ground) -> MakePair:
+    """make_pair(height, width, ...): a.tif and b.tif of the same place, which show different ground.
+
+    `holes` are slices of rows and columns without data in a.tif; `after` are options of b.tif alone, others of both.
+    """
 
     def make(
-        name: str,
-        data: np.ndarray,
-        *,
-        transform: Affine | None = None,
-        crs: Any = UTM,
-        nodata: float | None = None,
-        mask: np.ndarray | None = None,
-        alpha: bool = False,
-        colors: list[ColorInterp] | None = None,
-        **options: Any,
-    ) -> Path:
-        path = tmp_path / name
-        profile = {"driver": "GTiff", "count": data.shape[0], "height": data.shape[1], "width": data.shape[2]}
-        if crs is not None or transform is not None:
-            profile |= {"crs": crs, "transform": transform or Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1])}
-        if alpha:
-            profile |= {"photometric": "RGB", "ALPHA": "YES"}
-        elif data.shape[0] != 3:
-            profile |= {"photometric": "MINISBLACK", "ALPHA": "NO"}
-        profile |= {"dtype": data.dtype, "nodata": nodata, **options}
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as dataset:
-            if colors is not None:
-                dataset.colorinterp = colors
-            dataset.write(data)
-            if mask is not None:
-                dataset.write_mask(mask)
-        return path
+        height: int, width: int, *, holes: Sequence[Any] = (), after: Mapping[str, Any] | None = None, **options: Any
+    ) -> tuple[Path, Path]:
+        before = ground(height, width, 1)
+        for hole in holes:
+            before[(slice(None), *hole)] = 0
+        nodata = {"nodata": 0} if holes else {}
+        a = make_tiff("a.tif", before, **nodata, **options)
+        return a, make_tiff("b.tif", ground(height, width, 2), **{**options, **(after or {})})
 
     return make
 
@@ -98,7 +86,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def ground() -> Callable[..., np.ndarray]:
+def ground() -> Ground:
     """ground(height, width, seed=0): smooth uint8 RGB (3, H, W) with detail, never 0 or 255."""
 
     def make(height: int, width: int, seed: int = 0) -> np.ndarray:

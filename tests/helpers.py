@@ -1,4 +1,4 @@
-"""What several test files share: altered modules, terrain that can be moved, a measure of overlap, sinks."""
+"""What several test files share: GeoTIFFs, altered modules, terrain that can be moved, a measure of overlap, sinks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,71 @@ import contextlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import rasterio
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 
 from schanger_edge.geo.grid import Grid, Window
 
 ROOT = Path(__file__).parent.parent
+UTM = "EPSG:32631"
+ORIGIN = (500_000.0, 4_650_000.0)
+
+Tiff = Callable[..., Path]
+"""The fixture `make_tiff`."""
+Ground = Callable[..., np.ndarray]
+"""The fixture `ground`."""
+MakePair = Callable[..., tuple[Path, Path]]
+"""The fixture `make_pair`."""
+
+
+def write_tiff(
+    path: Path,
+    data: np.ndarray,
+    *,
+    transform: Affine | None = None,
+    crs: Any = UTM,
+    nodata: float | None = None,
+    mask: np.ndarray | None = None,
+    alpha: bool = False,
+    colors: list[ColorInterp] | None = None,
+    **options: Any,
+) -> Path:
+    """Write (C, H, W) as a GeoTIFF of half a metre per pixel, or by the options otherwise; folders are made.
+
+    Args:
+        path: the file.
+        data: pixels.
+        transform: of the pixels; neither it nor `crs` makes a plain image.
+        crs: see above.
+        nodata: value of pixels without data.
+        mask: (H, W), 0 where there is no data.
+        alpha: whether the last band is alpha.
+        colors: interpretation of each band.
+        options: of GDAL's driver.
+    """
+    count, height, width = data.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width}
+    if crs is not None or transform is not None:
+        profile |= {"crs": crs, "transform": transform or Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1])}
+    if options.get("driver", "GTiff") == "GTiff" and (alpha or count != 3):
+        profile |= {"photometric": "RGB", "ALPHA": "YES"} if alpha else {"photometric": "MINISBLACK", "ALPHA": "NO"}
+    profile |= {"dtype": data.dtype, "nodata": nodata, **options}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as dataset:
+        if colors is not None:
+            dataset.colorinterp = colors
+        dataset.write(data)
+        if mask is not None:
+            dataset.write_mask(mask)
+    return path
 
 
 def load_benchmark(name: str) -> ModuleType:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from affine import Affine
-from helpers import terrain
-
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
+from helpers import Ground, MakePair, Tiff, terrain
 
 
 def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
@@ -24,8 +20,8 @@ def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_run_ends_with_three_lines(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
-    a, b = make_tiff("a.tif", ground(100, 120, 1)), make_tiff("b.tif", ground(100, 120, 2))
+def test_run_ends_with_three_lines(make_pair: MakePair, model: Path, tmp_path: Path) -> None:
+    a, b = make_pair(100, 120)
     out = tmp_path / "res [v2][/b]"  # no markup
     done = cli("run", a, b, "-o", out, "--model", model, "--batch", 2, "--bands", "3,2,1")
     assert done.returncode == 0, done.stderr
@@ -113,8 +109,8 @@ def test_a_tile_that_is_no_probability(make_tiff: Tiff, ground: Ground, model: P
     assert not (tmp_path / "out").exists()
 
 
-def test_full_disk(small_disk: Path, make_tiff: Tiff, ground: Ground, model: Path) -> None:
-    a, b = make_tiff("a.tif", ground(2100, 800, 1)), make_tiff("b.tif", ground(2100, 800, 2))
+def test_full_disk(small_disk: Path, make_pair: MakePair, model: Path) -> None:
+    a, b = make_pair(2100, 800)
     done = cli("run", a, b, "-o", small_disk / "out", "--model", model)
     assert done.returncode == 2
     assert "error: " in done.stderr

@@ -62,6 +62,7 @@ class Reading(Options):
     """
 
     title = "Reading the images"
+    error = SceneError
 
     grid: GridChoice = option("before", "Whose grid the products take.", choices=("before", "after"), decides="facts")
     gsd: float | None = option(
@@ -109,6 +110,7 @@ class Radiometry(Options):
     """
 
     title = "Reading the images"
+    error = SceneError
 
     stretch: StretchChoice = option(
         "percentiles",
@@ -131,6 +133,7 @@ class Area(Options):
     """
 
     title = "What counts as change"
+    error = SceneError
 
     clip: str | None = option(
         None,

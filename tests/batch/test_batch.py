@@ -19,10 +19,8 @@ import pyarrow.parquet
 import pyogrio
 import pystac
 import pytest
-import rasterio
-from affine import Affine
 from distributed import LocalCluster, default_client
-from helpers import ROOT, load_benchmark
+from helpers import ROOT, Ground, load_benchmark, write_tiff
 from typer.testing import CliRunner
 
 from schanger_edge import detect
@@ -33,7 +31,6 @@ from schanger_edge.errors import ModelError, ProductError, SchangerError, Stoppe
 from schanger_edge.products.journal import unfinished
 from schanger_edge.run import predict
 
-Ground = Callable[..., Any]
 ZONES = {"p0": "EPSG:32631", "p1": "EPSG:32631", "p2": "EPSG:32632"}
 
 
@@ -51,21 +48,13 @@ def model(standin: ModuleType, tmp_path: Path) -> Path:
     return tmp_path / "m.onnx"
 
 
-def write(path: Path, data: Any, crs: str | None = "EPSG:32631") -> None:
-    profile = {"driver": "GTiff", "count": 3, "height": data.shape[1], "width": data.shape[2], "dtype": "uint8"}
-    if crs is not None:
-        profile |= {"crs": crs, "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)}
-    with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(data)
-
-
 @pytest.fixture
 def pairs(tmp_path: Path, ground: Ground) -> Path:
     """Three good pairs in two zones, the last without dates, and one whose file is damaged."""
     rows = []
     for number, (name, crs) in enumerate(ZONES.items()):
         for date, seed in (("a", number), ("b", 10 + number)):
-            write(tmp_path / f"{date}{number}.tif", ground(110, 100, seed), crs)
+            write_tiff(tmp_path / f"{date}{number}.tif", ground(110, 100, seed), crs=crs)
         dates = "2020-01-01,2021-06-01" if number < 2 else ","
         rows.append(f"a{number}.tif,b{number}.tif,{name},{dates}")
     (tmp_path / "bad.tif").write_bytes((tmp_path / "a0.tif").read_bytes()[:2000])
@@ -235,7 +224,7 @@ def test_a_scene_over_two_workers_gives_the_bytes_of_one_run(
     run: Callable[..., Batch], model: Path, ground: Ground, tmp_path: Path
 ) -> None:
     for name, seed in (("a", 1), ("b", 2)):
-        write(tmp_path / f"large_{name}.tif", ground(1300, 120, seed))
+        write_tiff(tmp_path / f"large_{name}.tif", ground(1300, 120, seed))
     (tmp_path / "large.csv").write_text("before,after,id\nlarge_a.tif,large_b.tif,large\n")
     result = run(tmp_path / "large.csv", split=True)
     assert statuses(result) == {"large": "done"}
@@ -287,7 +276,7 @@ def test_pairs_without_a_place_are_left_out_of_the_merged_polygons(
     run: Callable[..., Batch], ground: Ground, tmp_path: Path
 ) -> None:
     for name, seed in (("a3", 1), ("b3", 2)):
-        write(tmp_path / f"{name}.tif", ground(80, 80, seed), None)
+        write_tiff(tmp_path / f"{name}.tif", ground(80, 80, seed), crs=None)
     (tmp_path / "two.csv").write_text("before,after,id\na3.tif,b3.tif,plain\na2.tif,b2.tif,placed\n")
     result = run(tmp_path / "two.csv")
     assert (result.crs, result.polygons) == ("EPSG:32632", result.outcomes[1].polygons)

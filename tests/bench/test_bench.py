@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from fake_pynvml import FakeNvml
+from helpers import MakePair
 from typer.testing import CliRunner
 
 from schanger_edge.bench import end_to_end, measure, memory, preflight, speed
@@ -61,8 +62,9 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pair(make_tiff: Callable[..., Path], ground: Callable[..., np.ndarray]) -> tuple[str, str]:
-    return str(make_tiff("a.tif", ground(100, 150, 1))), str(make_tiff("b.tif", ground(100, 150, 2)))
+def pair(make_pair: MakePair) -> tuple[str, str]:
+    before, after = make_pair(100, 150)
+    return str(before), str(after)
 
 
 @pytest.fixture

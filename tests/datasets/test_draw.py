@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from helpers import Ground, Tiff
 
 from schanger_edge.datasets.draw import draw_tiles
 from schanger_edge.datasets.rendered import rendered_source
 from schanger_edge.datasets.tile_pool import MOST_OPEN, TilePool, WholeTile, parse_source, windows_of
 from schanger_edge.errors import DatasetError, SchangerError
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 TILE = 32
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from helpers import MakePair, Tiff
 from rasterio.crs import CRS
 
 from schanger_edge.datasets.make import MadeDataset, make_dataset
@@ -27,8 +28,6 @@ from schanger_edge.errors import DatasetError, ProductError, SchangerError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.model.card import normalization_from
 
-Tiff = Callable[..., Path]
-Images = Callable[..., np.ndarray]
 UTM = "EPSG:32631"
 PLACE = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 ALL_TRAIN = {"shares": (1, 0, 0)}
@@ -66,10 +65,9 @@ def png(path: Path) -> np.ndarray:
 
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Images, tmp_path: Path) -> tuple[Path, Path, Path]:
+def pair(make_pair: MakePair, tmp_path: Path) -> tuple[Path, Path, Path]:
     """150 x 200 pixels, with one square that changed."""
-    a, b = make_tiff("a.tif", ground(150, 200, 1)), make_tiff("b.tif", ground(150, 200, 2))
-    return a, b, polygons(tmp_path / "labels.gpkg", box(30, 40, 70, 60))
+    return *make_pair(150, 200), polygons(tmp_path / "labels.gpkg", box(30, 40, 70, 60))
 
 
 def test_tiles_hold_the_pixels_of_the_pair(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -124,7 +122,7 @@ def outlines(record: dict[str, Any]) -> dict[str, list[tuple[str, Any]]]:
 
 
 @pytest.fixture
-def two_pairs(make_tiff: Tiff, ground: Images, tmp_path: Path) -> Path:
+def two_pairs(make_tiff: Tiff, ground: Ground, tmp_path: Path) -> Path:
     """Overlapping pairs in two CRSs, the second turned a little by its CRS."""
     a, b = make_tiff("a.tif", ground(260, 260, 1)), make_tiff("b.tif", ground(260, 260, 2))
     x, y = pyproj.Transformer.from_crs(UTM, "EPSG:2154", always_xy=True).transform(500_060, 4_649_960)
@@ -174,7 +172,7 @@ def test_little_ground_is_cut_into_smaller_blocks(two_pairs: Path, tmp_path: Pat
     assert all(counts.tiles for counts in small.splits.values())
 
 
-def test_what_is_left_out_is_counted(make_tiff: Tiff, ground: Images, tmp_path: Path) -> None:
+def test_what_is_left_out_is_counted(make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
     image = ground(128, 128, 1)
     image[:, :10, :10] = 0
     a, b = make_tiff("a.tif", image, nodata=0), make_tiff("b.tif", ground(128, 128, 2))
@@ -191,7 +189,7 @@ def test_what_is_left_out_is_counted(make_tiff: Tiff, ground: Images, tmp_path: 
     assert np.abs(tile[:, :10, :10] - mean[:, None, None]).max() <= 0.51
 
 
-def test_a_raster_label_in_another_crs(make_tiff: Tiff, ground: Images, tmp_path: Path) -> None:
+def test_a_raster_label_in_another_crs(make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
     a, b = make_tiff("a.tif", ground(128, 128, 1)), make_tiff("b.tif", ground(128, 128, 2))
     truth = np.zeros((128, 128), np.uint8)
     truth[32:96, 40:80] = 1
@@ -217,7 +215,7 @@ def test_a_raster_label_in_another_crs(make_tiff: Tiff, ground: Images, tmp_path
             assert ((mask == 255) != (truth[at] == 1)).mean() < (0.01 if name == "degrees" else 1e-9)
 
 
-def test_another_scale_and_sixteen_bits(make_tiff: Tiff, ground: Images, tmp_path: Path) -> None:
+def test_another_scale_and_sixteen_bits(make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
     image = ground(256, 256, 1).astype(np.uint16) * 8
     a, b = make_tiff("a.tif", image), make_tiff("b.tif", image // 2)
     label = polygons(tmp_path / "labels.gpkg", box(0, 0, 64, 64))
@@ -240,7 +238,7 @@ def test_nothing_changed_is_said_aloud(pair: tuple[Path, Path, Path], tmp_path: 
     assert made.splits["train"].change == 0
 
 
-def failures(pair: tuple[Path, Path, Path], make_tiff: Tiff, ground: Images, folder: Path) -> dict[str, Any]:
+def failures(pair: tuple[Path, Path, Path], make_tiff: Tiff, ground: Ground, folder: Path) -> dict[str, Any]:
     a, b, label = pair
     far = polygons(folder / "far.gpkg", box(9000, 0, 9100, 10))
     plain = make_tiff("plain.tif", ground(150, 200), crs=None)
@@ -268,7 +266,7 @@ NAMES = ["missing", "nothing", "far", "text", "plain", "small", "other", "distan
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_defect_names_its_line(
-    pair: tuple[Path, Path, Path], make_tiff: Tiff, ground: Images, tmp_path: Path, name: str
+    pair: tuple[Path, Path, Path], make_tiff: Tiff, ground: Ground, tmp_path: Path, name: str
 ) -> None:
     row, sentence = failures(pair, make_tiff, ground, tmp_path)[name]
     rows = table(tmp_path, [*pair, "", "", "first"], row, columns="before,after,label,area,split,name")

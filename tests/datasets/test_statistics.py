@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from helpers import Ground
 
 from schanger_edge.datasets import statistics as module
 from schanger_edge.datasets.statistics import color_statistics
 from schanger_edge.errors import DatasetError, ProductError
 from schanger_edge.model.card import normalization_from
-
-Ground = Callable[..., np.ndarray]
 
 
 def save(path: Path, image: np.ndarray) -> None:

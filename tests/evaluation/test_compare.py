@@ -10,6 +10,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+from helpers import Ground, Tiff
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
@@ -51,9 +52,7 @@ def test_two_models_differ_and_the_files_say_how(models: tuple[Path, Path], tmp_
     assert picture.shape[1] == COLUMNS * (SIDE + GAP) + GAP
 
 
-def test_own_pairs(
-    models: tuple[Path, Path], make_tiff: Callable[..., Path], ground: Callable[..., np.ndarray]
-) -> None:
+def test_own_pairs(models: tuple[Path, Path], make_tiff: Tiff, ground: Ground) -> None:
     pair = f"{make_tiff('a.tif', ground(128, 128, 1))},{make_tiff('b.tif', ground(128, 128, 2))}"
     result = CliRunner().invoke(app, ["compare", *map(str, models), "--pairs", pair, "--tiles", "4"])
     assert result.exit_code == 0, result.output

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from helpers import load_benchmark
+from helpers import load_benchmark, write_tiff
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
@@ -41,18 +41,8 @@ def root(tmp_path: Path) -> Path:
         images = [cv2.GaussianBlur(rng.integers(1, 255, (*size, 3), np.uint8), (0, 0), 2) for _ in range(2)]
         label = (cv2.GaussianBlur(rng.random(size), (0, 0), 4) > 0.5).astype(np.uint8)
         for folder, pixels in zip(FOLDERS, (*(i.transpose(2, 0, 1) for i in images), label[None]), strict=True):
-            save(tmp_path / "data" / "val" / folder / f"{name}.tif", pixels)
+            write_tiff(tmp_path / "data" / "val" / folder / f"{name}.tif", pixels)
     return tmp_path / "data"
-
-
-def save(path: Path, pixels: np.ndarray, nodata: float | None = None, left: float = 500_000.0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = pixels.shape
-    with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=pixels.dtype, nodata=nodata,
-        crs="EPSG:32631", transform=Affine(0.5, 0, left, 0, -0.5, 4_650_000.0),
-    ) as target:  # fmt: skip
-        target.write(pixels)
 
 
 def counts_of_run(root: Path, model: Path, folder: Path) -> Counts:
@@ -69,10 +59,11 @@ def test_equals_what_run_gives(root: Path, model: Path, tmp_path: Path) -> None:
     """Also with a hole in one date, and the other date on a grid of its own."""
     hole = np.full((3, *SIZES["a"]), 90, np.uint8)
     hole[:, 30:110, 40:130] = 0
-    save(root / "val" / "A" / "a.tif", hole, nodata=0)
+    write_tiff(root / "val" / "A" / "a.tif", hole, nodata=0)
     with rasterio.open(root / "val" / "B" / "c.tif") as source:
         pixels = source.read()
-    save(root / "val" / "B" / "c.tif", pixels[:, 3:, 5:], left=500_010.2)
+    moved = Affine(0.5, 0, 500_010.2, 0, -0.5, 4_650_000.0)
+    write_tiff(root / "val" / "B" / "c.tif", pixels[:, 3:, 5:], transform=moved)
     result = evaluate(root, split="val", model=model, stitched=True)
     assert result.counts == counts_of_run(root, model, tmp_path / "run")
     assert result.counts.total < sum(height * width for height, width in SIZES.values())
@@ -103,7 +94,7 @@ def test_what_is_not_valid_counts_nowhere(root: Path, model: Path, tmp_path: Pat
     """Not in the sweep, and not in the gallery, whose errors are those of the valid half."""
     half = np.full((3, *SIZES["a"]), 90, np.uint8)
     half[:, :, 100:] = 0
-    save(root / "val" / "A" / "a.tif", half, nodata=0)
+    write_tiff(root / "val" / "A" / "a.tif", half, nodata=0)
     result = evaluate(
         root, split="val", model=model, stitched=True, sweep=tmp_path / "s.json", gallery=tmp_path / "p.html", gsd=1
     )
@@ -130,7 +121,7 @@ def test_what_is_refused(root: Path, model: Path) -> None:
     for halo in (-1, 32):
         with pytest.raises(ModelError, match=f"less than half the model's tile of 64, not {halo}"):
             evaluate(root, split="val", model=model, stitched=True, halo=halo)
-    save(root / "val" / "label" / "b.tif", np.zeros((1, 64, 63), np.uint8))
+    write_tiff(root / "val" / "label" / "b.tif", np.zeros((1, 64, 63), np.uint8))
     with pytest.raises(DatasetError, match=r"b\.tif has another size, 63 x 64 pixels where the first image has 64"):
         evaluate(root, split="val", model=model, stitched=True)
 

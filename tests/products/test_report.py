@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import shapely
+from helpers import Ground, Tiff
 from rasterio.crs import CRS
 from reports import HALF_METRE, UTM, make_report, summary_of, three_blobs
 
@@ -27,9 +27,6 @@ from schanger_edge.products.report.facts import LONGEST, area_text
 from schanger_edge.products.report.page import LIMIT, detail_windows
 from schanger_edge.products.report.pictures import data_url
 from schanger_edge.products.report.places import read_places
-
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 
 
 def data_of(page: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import pyogrio.raw
 import pytest
 import shapely
 from affine import Affine
-from helpers import terrain
+from helpers import Tiff, terrain
 
 from schanger_edge.geo.grid import Window
 from schanger_edge.registration.offset import Registration, estimate_offset
 from schanger_edge.scene import Pair, PairTile, open_pair
 
-Tiff = Callable[..., Path]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 SIDE = 400
 

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,14 +14,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from helpers import terrain
+from helpers import Tiff, terrain
 
 from schanger_edge import detect
 from schanger_edge.errors import SchangerError
 from schanger_edge.registration.register import Registered, register
 from schanger_edge.scene import open_pair
 
-Tiff = Callable[..., Path]
 SIDE = 400
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
-from helpers import ArraySink
+from helpers import ArraySink, MakePair, Tiff
 
 from schanger_edge import detect
 from schanger_edge.errors import SceneError
@@ -24,8 +23,6 @@ from schanger_edge.run.predict import Observers, predict
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.sessions import open_session
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 UTM = "EPSG:32631"
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 HEIGHT, WIDTH = 260, 330
@@ -34,10 +31,8 @@ CORNER = shapely.box(300, 240, 400, 300)  # reaches beyond the scene
 
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
-    a, b = ground(HEIGHT, WIDTH, 1), ground(HEIGHT, WIDTH, 2)
-    a[:, 60:80, 70:100] = 0
-    return make_tiff("a.tif", a, nodata=0), make_tiff("b.tif", b)
+def pair(make_pair: MakePair) -> tuple[Path, Path]:
+    return make_pair(HEIGHT, WIDTH, holes=[np.s_[60:80, 70:100]])
 
 
 def save(path: Path, *shapes: Any, crs: str | None = UTM, layer: str = "aoi", append: bool = False) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,7 @@ import pyogrio
 import pytest
 import rasterio
 from affine import Affine
-from helpers import ArraySink
+from helpers import ArraySink, Ground, MakePair, Tiff
 
 from schanger_edge import detect
 from schanger_edge.errors import ModelError, ProductError, SceneError, SchangerError, SessionError
@@ -26,16 +26,13 @@ from schanger_edge.run.predict import predict
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
-    a, b = ground(150, 190, 1), ground(150, 190, 2)
-    a[:, :30, :40] = 0
-    return make_tiff("a.tif", a, nodata=0), make_tiff("b.tif", b, transform=ORIGIN @ Affine.translation(20, -10))
+def pair(make_pair: MakePair) -> tuple[Path, Path]:
+    moved = {"transform": ORIGIN @ Affine.translation(20, -10)}
+    return make_pair(150, 190, holes=[np.s_[:30, :40]], after=moved)
 
 
 def test_products_agree_with_each_other_and_with_the_model(pair: Any, model: Path, tmp_path: Path) -> None:
@@ -229,7 +226,9 @@ class TestFailures:
         ],
     )
     def test_options(self, pair: Any, model: Path, out: Path, option: str, value: Any) -> None:
-        self.check(SchangerError, option.replace("_", "-"), *pair, out, model=model, **{option: value})
+        self.check(
+            SchangerError, option.removesuffix("_size").replace("_", "-"), *pair, out, model=model, **{option: value}
+        )
 
     def test_interrupt(self, pair: Any, model: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(*args: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from fake_device import FakeDevice
+from helpers import Ground, Tiff
 from simulated_machine import Machine
 from tensorrt_names import VERSIONS, Exactly
 from typer.testing import CliRunner
@@ -27,8 +28,6 @@ from schanger_edge.sessions.engine import SessionOptions
 from schanger_edge.sessions.gpu import NO_DRIVER
 from schanger_edge.sessions.tensorrt.build import build
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 TILE = 64
 
 
@@ -53,9 +52,9 @@ def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
 @pytest.mark.parametrize("batch", [1, 4, 8])
 @pytest.mark.parametrize("slots", [1, 2, 4])
 def test_the_files_of_the_cpu(batch: int, slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
-    detect(*pair, tmp_path / "cpu", model=model, batch=batch)
+    detect(*pair, tmp_path / "cpu", model=model, batch_size=batch)
     with open_on(model, "cuda", SessionOptions(slots=slots)) as session:
-        on_gpu = detect(*pair, tmp_path / "gpu", batch=batch, session=session)
+        on_gpu = detect(*pair, tmp_path / "gpu", batch_size=batch, session=session)
     assert on_gpu.summary["tiles"]["run"] % batch or batch == 1  # a remainder is among them
     for name in ("probability.tif", "change.tif"):
         assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
@@ -89,7 +88,7 @@ class Counting:
 def test_a_run_fills_all_slots(slots: int, machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
     with open_on(model, "cuda", SessionOptions(slots=slots)) as session:
         counting: Any = Counting(session)
-        detect(*pair, tmp_path / "out", batch=2, session=counting)
+        detect(*pair, tmp_path / "out", batch_size=2, session=counting)
     busy = counting.busy
     assert max(busy) == slots
     assert busy[slots - 1 :] == [slots] * (len(busy) - slots + 1)  # full from the beginning to the end
@@ -110,7 +109,7 @@ def test_first_use_builds_and_says_so(machine: Machine, model: Path, pair: Any, 
 
 
 def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
-    used = detect(*pair, tmp_path / "out", model=model, batch=20, device="auto").summary["engine"]
+    used = detect(*pair, tmp_path / "out", model=model, batch_size=20, device="auto").summary["engine"]
     assert used["device"].startswith("TensorRT 10.13.3 (Simulated GPU")
     assert used["chosen"] == "auto: the first choice is here"
     assert (used["precision"], used["typing"], used["flags"]) == ("fp32", "strong", ())
@@ -120,7 +119,7 @@ def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: An
         assert times["batches"] >= 2
         assert 0 <= times["median_ms"] <= times["p95_ms"]
     assert "once for this GPU" in used["notes"][0]
-    on_cpu = detect(*pair, tmp_path / "out", model=model, batch=20).summary["engine"]
+    on_cpu = detect(*pair, tmp_path / "out", model=model, batch_size=20).summary["engine"]
     assert (on_cpu["chosen"], on_cpu["typing"], on_cpu["batch"]) == ("device cpu, as asked", None, 20)
     assert on_cpu["stages"] == {}
 
@@ -216,7 +215,7 @@ def test_shared_memory_builds_with_care_and_copies_nothing(
 ) -> None:
     """Builder, engine and everything else share a few gigabytes there."""
     machine.plug_in(FakeDevice(integrated=True))
-    detect(*pair, tmp_path / "cpu", model=model, batch=1)
+    detect(*pair, tmp_path / "cpu", model=model, batch_size=1)
     detect(*pair, tmp_path / "gpu", model=model, device="cuda")
     assert machine.trt.profiles == [Batches(1, 1, 1)]
     ((_, config),) = machine.trt.builds_asked

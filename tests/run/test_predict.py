@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from helpers import ArraySink
+from helpers import ArraySink, Ground, Tiff
 
 from schanger_edge.errors import SceneError, SessionError
 from schanger_edge.geo.grid import Window
@@ -22,8 +21,6 @@ from schanger_edge.sessions import open_session
 from schanger_edge.tiling.plan import fill_invalid, pad_to_tile
 
 predict_module = sys.modules["schanger_edge.run.predict"]
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 
 
 def one_pass(standin: ModuleType, folder: Path, pair: Pair, card_colors: Any, radius: int, tile: int) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow.parquet
 import pyogrio
 import pystac
 import pytest
+from helpers import Ground, MakePair, Tiff
 from rio_cogeo import cog_validate
 
 from schanger_edge import detect
@@ -21,13 +21,10 @@ from schanger_edge.errors import SchangerError
 from schanger_edge.products.register import PRODUCT_NAMES as PRODUCTS
 from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
-
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
-    return make_tiff("a.tif", ground(150, 290, 1)), make_tiff("b.tif", ground(150, 290, 2))
+def pair(make_pair: MakePair) -> tuple[Path, Path]:
+    return make_pair(150, 290)
 
 
 def names(folder: Path) -> set[str]:

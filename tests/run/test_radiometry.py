@@ -6,21 +6,18 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from helpers import Ground, Tiff
 
 from schanger_edge import detect
 from schanger_edge.errors import ProductError, SceneError
 from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 from schanger_edge.products.report.facts import fact_groups
-
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 
 
 @pytest.fixture

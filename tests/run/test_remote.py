@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import rasterio
 import rasterio.shutil
 import shapely
 from affine import Affine
+from helpers import Ground, write_tiff
 from range_server import Store, serving
 
 from schanger_edge import detect
@@ -24,7 +25,6 @@ from schanger_edge.errors import SceneError
 from schanger_edge.scene import open_pair
 from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_name, public_text, resolved_name
 
-Ground = Callable[..., np.ndarray]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 HALF = ORIGIN @ Affine.translation(3.5, 2.5)
 
@@ -39,12 +39,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 def save(path: Path, data: np.ndarray, transform: Affine = ORIGIN, **options: Any) -> Path:
     """A COG of small blocks, unless the options say something else."""
-    profile = {"driver": "COG", "count": len(data), "height": data.shape[1], "width": data.shape[2]}
-    profile |= {"dtype": data.dtype, "crs": "EPSG:32631", "transform": transform, **(options or {"blocksize": 128})}
-    path.parent.mkdir(exist_ok=True)
-    with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(data)
-    return path
+    return write_tiff(path, data, transform=transform, **(options or {"driver": "COG", "blocksize": 128}))
 
 
 @pytest.fixture

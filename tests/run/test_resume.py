@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers import load_benchmark
+from helpers import Ground, MakePair, Tiff, load_benchmark
 from typer.testing import CliRunner
 
 from schanger_edge import detect
@@ -29,15 +29,10 @@ from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 from schanger_edge.products.staging import Staging
 from schanger_edge.sessions import open_session
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., Any]
-
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
-    a = ground(700, 500, 1)
-    a[:, 100:300, 60:200] = 0
-    return make_tiff("a.tif", a, nodata=0), make_tiff("b.tif", ground(700, 500, 2))
+def pair(make_pair: MakePair) -> tuple[Path, Path]:
+    return make_pair(700, 500, holes=[np.s_[100:300, 60:200]])
 
 
 def wait_for_a_section(output: Path) -> None:
@@ -119,7 +114,7 @@ def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, 
     with pytest.raises(ProductError, match=r"another one \(threshold was 0\.5, now 0\.25\): give the same again"):
         detect(*pair, stopped, model=model, threshold=0.25, resume=True)
     with pytest.raises(ProductError, match=r"batch was 1, now 2"):
-        detect(*pair, stopped, model=model, batch=2, resume=True)
+        detect(*pair, stopped, model=model, batch_size=2, resume=True)
     with pytest.raises(ProductError, match=r"device was .* threads?\)\", now .*, 9 threads"):
         detect(*pair, stopped, model=model, threads=9, resume=True)
     with pytest.raises(ProductError, match=r"before, validity, value was 0\.0, now null"):

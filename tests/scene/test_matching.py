@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
+from helpers import Ground, Tiff
 
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene import open_pair
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import Ground, Tiff
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.shutil import copy
 from rasterio.warp import calculate_default_transform, reproject
@@ -19,8 +19,6 @@ from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene import open_pair
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import Tiff
 from rasterio.enums import ColorInterp
 
 from schanger_edge.errors import SceneError
@@ -18,7 +18,6 @@ from schanger_edge.files import to_json
 from schanger_edge.scene import open_pair
 from schanger_edge.scene.radiometry import Scaling, Stretch
 
-Tiff = Callable[..., Path]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 SIDE = 64
 RGBA = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]

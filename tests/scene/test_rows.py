@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from affine import Affine
+from helpers import Ground, Tiff
 
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene import PairTile, RowReader, open_pair
@@ -17,7 +17,7 @@ from schanger_edge.scene.rows import READ_PIXELS
 
 
 @pytest.mark.parametrize("height", [40, 256, 700, 1111])
-def test_strips_equal_windows(make_tiff: Callable[..., Path], ground: Callable[..., Any], height: int) -> None:
+def test_strips_equal_windows(make_tiff: Tiff, ground: Ground, height: int) -> None:
     a, b = ground(height, 300, 1), ground(height, 300, 2)
     a[:, : height // 3, :100] = 0
     arrived: list[Window] = []
@@ -52,7 +52,7 @@ def test_strips_equal_windows(make_tiff: Callable[..., Path], ground: Callable[.
     ids=["far apart", "wide"],
 )  # fmt: skip
 def test_rows_that_are_read_at_once(
-    make_tiff: Callable[..., Path], ground: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
+    make_tiff: Tiff, ground: Ground, monkeypatch: pytest.MonkeyPatch,
     size: tuple[int, int], at_once: int, wanted: list[tuple[int, int]], expected: list[tuple[int, int]],
 ) -> None:  # fmt: skip
     """Rows that nobody wants are left out; of wide rows fewer are read."""
@@ -79,9 +79,7 @@ def test_rows_that_are_read_at_once(
         {"blockysize": 100},
     ],
 )
-def test_every_block_is_decoded_about_once(
-    make_tiff: Callable[..., Path], layout: dict[str, Any], turned: bool
-) -> None:
+def test_every_block_is_decoded_about_once(make_tiff: Tiff, layout: dict[str, Any], turned: bool) -> None:
     """GDAL keeps no compressed bytes, so each time it decodes a block it reads it from the file."""
     noise = np.random.default_rng(0).integers(1, 256, (3, 2000, 2100), np.uint8)
     layout = {"compress": "deflate", **layout}

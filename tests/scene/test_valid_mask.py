@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from affine import Affine
+from helpers import Ground, MakePair, Tiff
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from schanger_edge.errors import SceneError
 from schanger_edge.scene import open_pair
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., np.ndarray]
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 SIDE = 96
 CLOUD = np.zeros((SIDE, SIDE), bool)
@@ -24,9 +22,8 @@ CLOUD[24:48, 32:64] = True
 
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
-    a, b = make_tiff("a.tif", ground(SIDE, SIDE, 1)), make_tiff("b.tif", ground(SIDE, SIDE, 2))
-    return a, b
+def pair(make_pair: MakePair) -> tuple[Path, Path]:
+    return make_pair(SIDE, SIDE)
 
 
 def usable(cloud: np.ndarray = CLOUD, value: int = 1) -> np.ndarray:

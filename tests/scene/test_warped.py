@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import Ground, Tiff
 from rasterio.crs import CRS
 
 from schanger_edge.geo.grid import Grid
@@ -36,7 +33,7 @@ def test_the_antimeridian_does_not_count_as_a_step() -> None:
     assert scale["YSCALE"] == pytest.approx(1, rel=0.02)
 
 
-def test_threads_change_no_pixel(make_tiff: Callable[..., Path], ground: Callable[..., np.ndarray]) -> None:
+def test_threads_change_no_pixel(make_tiff: Tiff, ground: Ground) -> None:
     """Warped in one thread and in two, which GDAL takes only where it is told to share small blocks."""
     image = ground(600, 700, 1)
     image[:, 200:240, 300:380] = 0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from helpers import ArraySink, load_benchmark
+from helpers import ArraySink, MakePair, load_benchmark
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SchangerError
@@ -24,7 +24,6 @@ from schanger_edge.scene import Pair, open_pair
 from schanger_edge.tiling.blending import Blender
 from schanger_edge.tiling.plan import TilePlan, blend_of, fill_invalid
 
-Tiff = Callable[..., Path]
 HEIGHT, WIDTH, TILE, HALO = 333, 402, 64, 12
 GRID = Grid(None, Affine.identity(), 8, 8)
 
@@ -52,17 +51,12 @@ def session(standin: ModuleType, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+def pair(make_pair: MakePair, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """In three columns of several sections each, with a hole, and corners that have no data over whole tiles."""
     monkeypatch.setattr(sys.modules["schanger_edge.run.predict"], "COLUMN", 150)
     monkeypatch.setattr(sys.modules["schanger_edge.run.predict"], "SECTION", 5)
-    a = ground(HEIGHT, WIDTH, 1)
-    a[:, 50:120, 130:200] = 0
-    a[:, :140, 250:] = 0
-    a[:, 200:, :170] = 0
-    tiled = {"tiled": True, "blockxsize": 64, "blockysize": 64}
-    b = make_tiff("b.tif", ground(HEIGHT, WIDTH, 2), **tiled)
-    with open_pair(make_tiff("a.tif", a, nodata=0, **tiled), b) as opened:
+    holes = [np.s_[50:120, 130:200], np.s_[:140, 250:], np.s_[200:, :170]]
+    with open_pair(*make_pair(HEIGHT, WIDTH, holes=holes, tiled=True, blockxsize=64, blockysize=64)) as opened:
         yield opened
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers import load_benchmark
+from helpers import MakePair, load_benchmark
 
 from schanger_edge import detect
 from schanger_edge.errors import ProductError, StoppedError
@@ -20,8 +20,6 @@ from schanger_edge.run.detect import detect_part
 from schanger_edge.tiling.partition import Part
 from schanger_edge.tiling.plan import TilePlan
 
-Tiff = Callable[..., Path]
-Ground = Callable[..., Any]
 BLOCKS = {"tiled": True, "blockxsize": 64, "blockysize": 64}
 
 
@@ -32,10 +30,8 @@ def model(standin: ModuleType, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
-    a = ground(600, 300, 1)
-    a[:, 100:220, 60:200] = 0
-    return make_tiff("a.tif", a, nodata=0, **BLOCKS), make_tiff("b.tif", ground(600, 300, 2), **BLOCKS)
+def pair(make_pair: MakePair) -> tuple[Path, Path]:
+    return make_pair(600, 300, holes=[np.s_[100:220, 60:200]], **BLOCKS)
 
 
 def run_part(pair: Any, folder: Path, model: Path, part: Part, **options: Any) -> Path:

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from helpers import Ground
 
 from schanger_edge.run.options import RunOptions
 from schanger_edge.watch import Settings, Status, Wakeup, watch
@@ -62,7 +62,7 @@ def station(tmp_path: Path, standin: ModuleType) -> Station:
 
 
 @pytest.fixture
-def drop(station: Station, ground: Callable[..., np.ndarray]) -> Callable[..., Path]:
+def drop(station: Station, ground: Ground) -> Callable[..., Path]:
     """drop(name, place=, seed=, **profile): a scene of 64 pixels in the inbox."""
 
     def make(name: str, place: int = 0, seed: int | None = None, side: int = 64, **profile: Any) -> Path:
