@@ -70,10 +70,14 @@ def converted_card(
 ) -> ModelCard:
     """The card of a model that was converted from the one with this card: the parent's scores don't hold for it."""
     return dataclasses.replace(
-        card, precision=precision, parent_sha256=parent_sha256, kept_fp32=tuple(kept_fp32),
-        calibration=dict(calibration or {}), scores={},
+        card,
+        precision=precision,
+        parent_sha256=parent_sha256,
+        kept_fp32=tuple(kept_fp32),
+        calibration=dict(calibration or {}),
+        scores={},
         producer=f"{PRODUCER} {__version__}",
-    )  # fmt: skip
+    )
 
 
 def read_normalization(path: Path) -> Normalization:

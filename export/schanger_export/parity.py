@@ -23,7 +23,7 @@ from schanger_edge.sessions import Session, open_session
 FP16_STEP = 2.0**-10
 SMALLEST = 1e-6  # smaller weights may become FP16's smallest number
 
-BATCHES = (1, 3)
+BATCH_SIZES = (1, 3)
 """A batch of one, and one that is neither one nor even: constants baked in for the batch show there."""
 
 Tiles = NDArray[np.uint8]
@@ -50,9 +50,9 @@ def largest_difference(reference: Runner, model: Path, tiles: tuple[Tiles, Tiles
     wanted = np.concatenate([reference(before[i : i + 1], after[i : i + 1]) for i in range(len(before))])
     largest = 0.0
     with open_session(model) as session:
-        for batch in BATCHES:
-            starts = range(0, len(before), batch)
-            parts = [session.run(before[i : i + batch], after[i : i + batch]) for i in starts]
+        for size in BATCH_SIZES:
+            starts = range(0, len(before), size)
+            parts = [session.run(before[i : i + size], after[i : i + size]) for i in starts]
             largest = max(largest, float(np.abs(np.concatenate(parts) - wanted).max()), key=_nan_first)
     return largest
 

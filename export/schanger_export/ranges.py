@@ -126,10 +126,9 @@ def largest_values(
     """
     reduced = copy.deepcopy(model)
     for name in names:
-        reduced.graph.node.extend([
-            onnx.helper.make_node("Abs", [name], [f"{name}.abs"]),
-            onnx.helper.make_node("ReduceMax", [f"{name}.abs"], [f"{name}.largest"], keepdims=0),
-        ])  # fmt: skip
+        absolute = onnx.helper.make_node("Abs", [name], [f"{name}.abs"])
+        largest_one = onnx.helper.make_node("ReduceMax", [f"{name}.abs"], [f"{name}.largest"], keepdims=0)
+        reduced.graph.node.extend([absolute, largest_one])
     outputs = [f"{name}.largest" for name in names]
     largest = np.zeros(len(names))
     for number, values in enumerate(values_of(reduced, outputs, tiles), 1):

@@ -79,7 +79,7 @@ def compare(
     Args:
         first: an .onnx file, the name of a bundled model, or a TensorRT plan.
         second: the same.
-        sources: pairs to draw tiles from, see `scene.tile_pool.parse_source`; rendered scenes where there are none.
+        sources: pairs to draw tiles from, see `sources.TILES`; rendered scenes where there are none.
         count: tiles.
         worst: where to write a PNG of the tiles that differ most.
         json_file: where to write the result as JSON.
