@@ -108,7 +108,7 @@ def _computed_twice(summary: dict[str, Any]) -> float:
     """Share of the scene's rows that is context of the second of two parts: one strip of tiles, at one per batch."""
     card, grid = summary["model"]["card"], summary["grid"]
     plan = TilePlan(grid["width"], grid["height"], card["tile"], card["halo"], blend_of(card["tile"], card["halo"]))
-    _, context = Part(1, 2).share(plan.sections(SECTION, COLUMN), (), summary["options"]["batch"])
+    _, context = Part(1, 2).share(plan.sections(SECTION, COLUMN), (), summary["options"]["batch_size"])
     return context[0].window.height / grid["height"] if context else 0.0
 
 

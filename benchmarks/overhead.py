@@ -69,7 +69,7 @@ def ours(before: Path, after: Path, model: Path, folder: Path) -> None:
         Journal(folder) as journal,
     ):
         journal.begin({}, pair.grid.width * pair.grid.height)
-        predict(pair, session, RasterSink(pair.grid, threshold=0.5, journal=journal), batch=BATCH)
+        predict(pair, session, RasterSink(pair.grid, threshold=0.5, journal=journal), batch_size=BATCH)
 
 
 def join(before: Path, after: Path, model: Path, folder: Path) -> None:

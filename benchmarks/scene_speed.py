@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import shutil
 import sys
@@ -37,11 +38,14 @@ from schanger_edge.geo.grid import Window
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
+from schanger_edge.products.register import PRODUCT_NAMES
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.thumbnail import Thumbnail
+from schanger_edge.run.control import Control
 from schanger_edge.run.detect import READ_THREADS
+from schanger_edge.run.options import RunOptions
 from schanger_edge.run.predict import COLUMN, SECTION, predict
-from schanger_edge.run.stages import Laps, begin_report, make_maps, make_polygons, make_preview
+from schanger_edge.run.stages import Laps, Run
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.synthetic import write_pair
@@ -146,7 +150,7 @@ def read_alone(pair: Pair, session: Any) -> None:
     """Everything before the network."""
     thumbnail = Thumbnail(pair.grid)
     predict(
-        pair, session, NullSink(), batch=BATCH,
+        pair, session, NullSink(), batch_size=BATCH,
         observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
     )  # fmt: skip
 
@@ -173,16 +177,14 @@ def write_alone(pair: Pair, folder: Path) -> None:
 
 def together(pair: Pair, session: Any, folder: Path) -> dict[str, dict[str, float]]:
     """A run without opening: seconds of each stage, `predict` first."""
-    with Staging(folder) as staging, Journal(folder) as journal:
-        journal.begin({}, pair.grid.width * pair.grid.height)
-        thumbnail, laps = Thumbnail(pair.grid), CpuLaps()
-        make_maps(pair, session, staging, journal, thumbnail, 0.5, BATCH, None, laps)
-        make_polygons(staging, pair.grid, {"min_area": 0.0, "simplify": 0.0, "fill_holes": 0.0}, ())
-        laps("polygons")
-        make_preview(staging, thumbnail)
-        laps("preview")
-        begin_report(pair, staging, thumbnail)
-        laps("report")
+    options = RunOptions.of(threshold=0.5, batch_size=BATCH, max_offset=math.inf)
+    laps = CpuLaps()
+    with Staging(folder, PRODUCT_NAMES) as staging, Journal(folder) as journal:
+        run = Run(pair, session, staging, journal, options=options, control=Control(), laps=laps)
+        laps.stages.clear()
+        run.join_maps(*run.predict())
+        run.outline()
+        run.draw()
         journal.discard()
     return laps.stages
 

@@ -90,7 +90,7 @@ class Reader(threading.Thread):
         self.changed: set[str] = set()
 
     def run(self) -> None:
-        from schanger_edge.products import STANDARD
+        from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 
         while not self._done.wait(0.05):
             if not self._results.is_dir():

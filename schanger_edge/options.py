@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, TypeVar
@@ -23,7 +24,7 @@ Decides = Literal["", "value", "facts"]
 """Whether an option decides about the bytes of the maps: not at all, by its value, or by facts that are recorded with
 the inputs or the engine (`--bands` by the bands that are read)."""
 
-_Self = TypeVar("_Self", bound="Options")
+_YES, _NO = ("yes", "true", "1"), ("no", "false", "0")
 _Groups = TypeVar("_Groups", bound="OptionGroups")
 
 
@@ -50,9 +51,11 @@ class Range:
     def words(self, unit: str) -> str:
         """Such as `at least 0 and less than 1`, or `a finite number of metres`."""
         limits = (
-            ("at least", self.at_least), ("greater than", self.above), ("at most", self.at_most),
+            ("at least", self.at_least),
+            ("greater than", self.above),
+            ("at most", self.at_most),
             ("less than", self.below),
-        )  # fmt: skip
+        )
         told = " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
         return f"{told or 'a finite number'}{f' {unit}' if unit else ''}{'' if self.finite else ', or inf'}"
 
@@ -72,7 +75,9 @@ class Option:
         choices: texts that are taken; empty where any is.
         kind: type of the field, or of the items of a tuple.
         many: whether the field is a tuple and the flag may be repeated.
+        is_path: whether it names files or URLs, whose keys and passwords stay out of results.
         parse: text of the command line to value; None where `kind` says it all. Raises SchangerError.
+        check_value: raises SchangerError where a value is none that can be meant; None where the range says it all.
         decides: see `Decides`.
     """
 
@@ -87,7 +92,34 @@ class Option:
     kind: type
     many: bool
     parse: Callable[[str], Any] | None
+    check_value: Callable[[Any], None] | None
+    is_path: bool
     decides: Decides
+
+    def plain(self, value: Any) -> Any:
+        """The value as the field holds it: paths as text, sequences as tuples, a single item where many may be, too."""
+        if self.many and isinstance(value, (str, os.PathLike)):
+            value = (value,)
+        if isinstance(value, (list, tuple)):
+            return tuple(os.fspath(item) if self.is_path else item for item in value)
+        return os.fspath(value) if self.is_path and value is not None else value
+
+    def read(self, text: str) -> Any:
+        """The value of a text, such as a cell of a table; several are separated by `|`.
+
+        Raises:
+            SchangerError: the text cannot be read.
+        """
+        if self.many:
+            return tuple(part.strip() for part in text.split("|") if part.strip())
+        if self.parse is not None:
+            return self.parse(text)
+        if self.kind is bool and text.lower() not in (*_YES, *_NO):
+            raise SchangerError(f"{self.flag} must be yes or no, not {text!r}.")
+        try:
+            return text.lower() in _YES if self.kind is bool else self.kind(text)
+        except ValueError:
+            raise SchangerError(f"{self.flag} must be a number, not {text!r}.") from None
 
     def check(self, value: Any) -> None:
         """Raise a SchangerError unless the value is one that the option takes."""
@@ -98,6 +130,8 @@ class Option:
         for item in value if self.many else (value,):
             if self.choices and item not in self.choices:
                 raise SchangerError(f"{self.flag} must be {_either(self.choices)}, not {item!r}.")
+        if self.check_value is not None:
+            self.check_value(value)
 
 
 def option(
@@ -109,14 +143,24 @@ def option(
     unit: str = "",
     choices: tuple[str, ...] = (),
     parse: Callable[[str], Any] | None = None,
+    check_value: Callable[[Any], None] | None = None,
+    is_path: bool = False,
     decides: Decides = "",
     **limits: Any,
 ) -> Any:
     """A field of an `Options` class; the arguments are the attributes of `Option` and of `Range`."""
-    described = {
-        "flag": flag, "help": help, "unset": unset, "unit": unit, "choices": choices, "parse": parse,
-        "decides": decides, "range": Range(**limits) if limits else None,
-    }  # fmt: skip
+    described: dict[str, Any] = {
+        "flag": flag,
+        "help": help,
+        "unset": unset,
+        "unit": unit,
+        "choices": choices,
+        "parse": parse,
+        "check_value": check_value,
+        "is_path": is_path,
+        "decides": decides,
+        "range": Range(**limits) if limits else None,
+    }
     return dataclasses.field(default=default, metadata=described)
 
 
@@ -128,16 +172,21 @@ class Options:
 
     def __post_init__(self) -> None:
         for described in self.described():
-            described.check(getattr(self, described.name))
+            value = described.plain(getattr(self, described.name))
+            object.__setattr__(self, described.name, value)
+            described.check(value)
 
     @classmethod
     def described(cls) -> Iterator[Option]:
         """Every option, in order."""
         types = typing.get_type_hints(cls)
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            if "flag" not in field.metadata:  # a plain field, which no user gives
+                continue
             metadata = dict(field.metadata)
             kind, many = _kind_of(types[field.name])
             flag = metadata.pop("flag") or f"--{field.name.replace('_', '-')}"
+            many = many and metadata["parse"] is None
             yield Option(name=field.name, flag=flag, default=field.default, kind=kind, many=many, **metadata)
 
 

@@ -32,7 +32,7 @@ def maps(job: Task) -> None:
     ):
         journal.begin({}, pair.grid.width * pair.grid.height)
         sink = RasterSink(pair.grid, threshold=0.5, journal=journal)
-        predict(pair, session, sink, batch=session.best_batch)
+        predict(pair, session, sink, batch_size=session.best_batch)
         sink.finish(folder / PROBABILITY, folder / CHANGE)
     shutil.move(folder / CHANGE, job.output)
 

@@ -14,8 +14,10 @@ from schanger_edge._version import __version__
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.errors import ProductError
 from schanger_edge.files import replacing, sha256_of
-from schanger_edge.products import STANDARD, SUMMARY
+from schanger_edge.products import SUMMARY
+from schanger_edge.products.register import STANDARD_NAMES
 from schanger_edge.products.staging import PREFIX
+from schanger_edge.run.options import Engine, RunOptions
 from schanger_edge.scene.remote import is_plain, public_name
 
 RECORD = f"{PREFIX}batch.json"
@@ -74,16 +76,18 @@ def failed(pair: ListedPair, reason: str) -> Outcome:
     return Outcome(pair.id, FAILED, reason, public_name(pair.before), public_name(pair.after))
 
 
-def identity(pair: ListedPair, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def identity(pair: ListedPair, model: str, options: RunOptions) -> dict[str, Any]:
     """What decides about the results of a pair, as JSON would give it back.
 
     Args:
         pair: its files count with size and time.
         model: SHA-256 of the model file.
-        options: of the run.
+        options: of the run, plain.
     """
     files = {name: _stamp(path) for name, path in pair.files.items()}
-    own = {"version": __version__, "model": model, "dates": pair.dates, **options, **files}
+    engine = {one.name for one in Engine.described()} - {"batch_size"}  # of which the model's hash counts
+    decides = {name: value for name, value in options.as_json().items() if name not in engine}
+    own = {"version": __version__, "model": model, **decides, **files}
     content: dict[str, Any] = json.loads(json.dumps(own))
     return content
 
@@ -107,7 +111,7 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
         was, outcome, summary = content["identity"], Outcome(**content["outcome"]), content["summary"]
     except (OSError, ValueError, KeyError, TypeError):
         return None, None
-    lost = [name for name in STANDARD if not (folder / name).is_file()]
+    lost = [name for name in STANDARD_NAMES if not (folder / name).is_file()]
     if lost:
         return None, f"run again: {', '.join(lost)} was missing"
     if summary != sha256_of(folder / SUMMARY):  # it tells when they were made

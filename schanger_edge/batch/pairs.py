@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from schanger_edge.datasets.pair_list import absolute, name_of, read_cells
 from schanger_edge.errors import DatasetError, SchangerError, require
+from schanger_edge.options import Option
 from schanger_edge.products.stac import parse_date
+from schanger_edge.run.options import Engine, RunOptions
 from schanger_edge.scene.remote import is_plain
 
 NEEDED = ("before", "after")
 _DATES = ("before_date", "after_date")
-_FILES = ("before", "after", "clip", "valid_mask_before", "valid_mask_after")
-OPTIONAL = ("id", *_DATES, *_FILES[2:])
+COLUMNS = {
+    one.flag.removeprefix("--").replace("-", "_"): one
+    for group in RunOptions.groups().values()
+    for one in group.described()
+    if group is not Engine and one.name != "dates"
+}
+"""Column to the option of the run that it stands for; the engine is that of a worker, for all pairs."""
+OPTIONAL = ("id", *_DATES, *COLUMNS)
 _PARQUET = (".parquet", ".geoparquet", ".pq")
 _TOLD = 5  # defects that one sentence tells
 
@@ -30,25 +38,23 @@ class ListedPair:
         id: names the folder of its results; no other row has it.
         before: image of the first date.
         after: image of the second date.
-        dates: when they were taken; None takes what the files say.
-        clip: area of interest; None for all.
-        valid_mask_before: raster that is not 0 where the first date is usable; None where there is none.
-        valid_mask_after: the same of the second date.
+        options: of its run, above those of all runs: by name, see `RunOptions`.
     """
 
     id: str
     before: str
     after: str
-    dates: tuple[str, str] | None = None
-    clip: str | None = None
-    valid_mask_before: str | None = None
-    valid_mask_after: str | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, str]:
-        """Column to path, of those that are given."""
-        given = {name: getattr(self, name) for name in _FILES}
-        return {name: path for name, path in given.items() if path is not None}
+        """Column to path, of those that are given; numbered where an option names several."""
+        found = {"before": self.before, "after": self.after}
+        for column, one in COLUMNS.items():
+            if one.is_path and one.name in self.options:
+                paths = self.options[one.name] if one.many else (self.options[one.name],)
+                found |= {column if number == 1 else f"{column} {number}": path for number, path in enumerate(paths, 1)}
+        return found
 
 
 def read_pairs(path: Path, reserved: tuple[str, ...] = ()) -> list[ListedPair]:
@@ -121,8 +127,10 @@ def _pair(where: str, cells: dict[str, str], folder: Path, taken: set[str]) -> L
     for column in NEEDED:
         if not cells.get(column):
             raise DatasetError(f"{where} has no {column}")
-    files = {column: absolute(cells[column], folder) for column in _FILES if cells.get(column)}
-    dates = [cells[column] for column in _DATES if cells.get(column)]
+    before, after = (absolute(cells[column], folder) for column in NEEDED)
+    given = [(one, cells[column]) for column, one in COLUMNS.items() if cells.get(column)]
+    options = {one.name: _option(one, cell, where, folder) for one, cell in given}
+    dates = tuple(cells[column] for column in _DATES if cells.get(column))
     if len(dates) == 1:
         raise DatasetError(f"{where} has one date of two: give {' and '.join(_DATES)}, or neither")
     for text in dates:
@@ -130,5 +138,17 @@ def _pair(where: str, cells: dict[str, str], folder: Path, taken: set[str]) -> L
             parse_date(text)
         except SchangerError:
             raise DatasetError(f"{where} has the date {text!r}: write it as 2021-06-03") from None
-    name = name_of(cells.get("id"), files["before"], taken, where, "id")
-    return ListedPair(name, dates=(dates[0], dates[1]) if dates else None, **files)
+    name = name_of(cells.get("id"), before, taken, where, "id")
+    return ListedPair(name, before, after, options | ({"dates": dates} if dates else {}))
+
+
+def _option(one: Option, cell: str, where: str, folder: Path) -> Any:
+    """The value of an option's cell, checked."""
+    try:
+        value = one.read(cell)
+        one.check(value)
+    except SchangerError as error:
+        raise DatasetError(f"{where}: {error}") from None
+    if not one.is_path:
+        return value
+    return tuple(absolute(path, folder) for path in value) if one.many else absolute(value, folder)

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,7 @@ from schanger_edge.model.bundled import model_path
 from schanger_edge.products import POLYGONS, STAC_ITEM, SUMMARY
 from schanger_edge.products.journal import FOLDER
 from schanger_edge.products.staging import PREFIX, locked, writing
-from schanger_edge.registration.register import MAX_OFFSET, check_max_offset
-from schanger_edge.run.options import check_engine, check_polygons, check_products
-from schanger_edge.sessions.gpu import Binding
+from schanger_edge.run.options import RunOptions
 
 TABLE, COLLECTION = "results.parquet", "collection.json"
 _LOCK = f"{PREFIX}batch.lock"
@@ -73,14 +71,11 @@ def batch(
     retries: int = 2,
     split: bool = False,
     restart: bool = False,
-    model: str | os.PathLike[str] | None = None,
-    device: str = "cpu",
-    cuda: Binding | None = None,
-    threads: int | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: RunOptions | None = None,
     on_cluster: Callable[[int, str | None], None] | None = None,
     on_outcome: Callable[[Outcome, BaseException | None], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **keywords: Any,
 ) -> Batch:
     """Run every pair of a list; each folder of results is as `detect` leaves it.
 
@@ -97,11 +92,9 @@ def batch(
         retries: how often a pair that fails, or whose worker dies, is tried again.
         split: divide each scene over all workers by bands of sections, one scene after the other.
         restart: forget what earlier calls have done.
-        model: as `detect` takes it; a file that all workers see.
-        device: as `detect` takes it.
-        cuda: as `detect` takes it.
-        threads: CPU threads of each worker's engine; None shares the cores of this machine evenly.
-        options: further arguments of `detect` that are the same for all pairs.
+        options: of each run; a pair's row stands above them. The model must be a file that all workers see; threads
+            are those of each worker's engine, None shares the cores of this machine evenly.
+        keywords: any option by name.
         on_cluster: told the number of workers and the dashboard's address once.
         on_outcome: told of each pair that is done or given up, and of the error.
         progress: told how many pairs are done, and how many there are.
@@ -110,22 +103,24 @@ def batch(
         SchangerError: one sentence on what is wrong with the list, the options or the cluster. A pair that fails
             raises nothing: see `Batch.failed`.
     """
-    options = dict(options or {})
-    _check(options, retries, threads)
+    options = (options or RunOptions()).replace(**keywords)
+    _check(retries)
+    options = options.replace(stac=True)
     listed = read_pairs(Path(pairs), _RESERVED)
-    if model is not None:  # workers of other machines don't start in this folder; a bundled name is the same to all
-        model = os.path.abspath(model) if os.path.exists(model) else str(model)
-    sha256 = sha256_of(model_path(model))
-    size = None if scheduler else local_size(workers, threads, device)
+    engine = options.engine
+    if engine.model is not None and os.path.exists(engine.model):  # workers of other machines start in other folders
+        engine = dataclasses.replace(engine, model=os.path.abspath(engine.model))
+    sha256 = sha256_of(model_path(engine.model))
+    size = None if scheduler else local_size(workers, engine.threads, engine.device)
     folder = Path(output).absolute()
     with _held(folder):
         if restart:
             for pair in listed:
                 _forget(folder / pair.id)
         if size is None:
-            warm = WarmSession(model, device, threads, cuda)
+            warm = WarmSession(engine)
         else:
-            warm = WarmSession(model, device, size.threads, cuda, local=True, gpus=size.gpus)
+            warm = WarmSession(dataclasses.replace(engine, threads=size.threads), local=True, gpus=size.gpus)
         outcomes, works, changed = _sort(listed, folder, sha256, options, warm.name)
         total = len(listed)
         if progress:
@@ -146,16 +141,12 @@ def batch(
         return _sum_up(folder, tuple(outcomes[pair.id] for pair in listed))
 
 
-def _check(options: Mapping[str, Any], retries: int, threads: int | None) -> None:
+def _check(retries: int) -> None:
     """Before anything is read: what would fail with every pair."""
     for package, extra in (("pyarrow", "products"), ("pystac", "products")):
         require(package, extra)
     if retries < 0:
         raise SchangerError(f"--retries must be at least 0, not {retries}.")
-    check_engine(options.get("threshold"), options.get("batch"), threads)
-    check_polygons({name: options.get(name, 0.0) for name in ("min_area", "simplify", "fill_holes")})
-    check_products(options.get("also", ()), True, None)
-    check_max_offset(options.get("max_offset", MAX_OFFSET))
 
 
 @contextlib.contextmanager
@@ -207,21 +198,22 @@ def _prepare(client: Client, session: str, *, alike: bool) -> None:
 
 
 def _sort(
-    listed: list[ListedPair], folder: Path, model: str, options: Mapping[str, Any], session: str
+    listed: list[ListedPair], folder: Path, model: str, options: RunOptions, session: str
 ) -> tuple[dict[str, Outcome], list[Work], dict[str, str]]:
     """(outcomes of pairs that are done already, work on the others, why those are run again that were done)."""
     outcomes: dict[str, Outcome] = {}
     works: list[Work] = []
     changed: dict[str, str] = {}
     for pair in listed:
-        known_by = identity(pair, model, options)
+        own = options.replace(**pair.options)
+        known_by = identity(pair, model, own)
         outcome, reason = read_record(folder / pair.id, known_by)
         if outcome is not None:
             outcomes[pair.id] = outcome
             continue
         if reason:
             changed[pair.id] = reason
-        works.append(Work(pair, folder / pair.id, options, known_by, session))
+        works.append(Work(pair, folder / pair.id, own, known_by, session))
     return outcomes, works, changed
 
 

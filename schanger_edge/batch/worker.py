@@ -19,13 +19,14 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from schanger_edge.batch.outcome import Outcome, succeeded, write_record
 from schanger_edge.batch.pairs import ListedPair
-from schanger_edge.errors import BusyError, OtherRunError, SchangerError, StoppedError
-from schanger_edge.model.bundled import model_path
+from schanger_edge.errors import BusyError, OtherRunError, SchangerError
 from schanger_edge.products.journal import join, unfinished
 from schanger_edge.products.staging import PREFIX
-from schanger_edge.run.detect import Detection, detect
-from schanger_edge.sessions import Session, open_session
-from schanger_edge.sessions.gpu import Binding
+from schanger_edge.run.control import Control
+from schanger_edge.run.detect import Detection, detect, detect_part, open_for
+from schanger_edge.run.options import Engine, RunOptions
+from schanger_edge.run.predict import Flow
+from schanger_edge.sessions import Session
 from schanger_edge.tiling.partition import Part
 
 PARTS = f"{PREFIX}parts"
@@ -42,10 +43,7 @@ class WarmSession(WorkerPlugin):
     """Keeps one session open on each worker, also on those that come later; it is closed when the worker ends.
 
     Args:
-        model: an .onnx file, a plan, or the name of a bundled model; the same on all workers.
-        device: see `sessions.open_session`.
-        threads: CPU threads of each session; None takes all.
-        cuda: by whom CUDA is reached.
+        engine: what each session is opened for; its model is the same on all workers.
         local: workers are children of this process: Ctrl-C, which the terminal sends to all of them, is not for them.
         gpus: local workers are numbered and take one of so many GPUs each.
 
@@ -55,16 +53,12 @@ class WarmSession(WorkerPlugin):
 
     def __init__(
         self,
-        model: str | None,
-        device: str,
-        threads: int | None,
-        cuda: Binding | None = None,
+        engine: Engine,
         *,
         local: bool = False,
         gpus: int = 0,
     ) -> None:
-        self._model, self._device, self._threads, self._cuda = model, device, threads, cuda
-        self._local, self._gpus = local, gpus
+        self._engine, self._local, self._gpus = engine, local, gpus
         self.name = f"schanger-edge session {secrets.token_hex(8)}"
 
     def setup(self, worker: Any) -> None:
@@ -96,7 +90,7 @@ class WarmSession(WorkerPlugin):
         """The worker's session, for one pair at a time."""
         with self._busy:
             if self._session is None:
-                self._session = open_session(model_path(self._model), self._device, self._threads, binding=self._cuda)
+                self._session = open_for(self._engine)
             try:
                 yield self._session
             finally:
@@ -116,14 +110,14 @@ class Work:
     Attributes:
         pair: from the list.
         folder: for its results, seen by all workers.
-        options: of `detect`.
+        options: of its run.
         known_by: what a later batch knows it by, see `outcome.identity`.
         session: name of the `WarmSession` it runs on.
     """
 
     pair: ListedPair
     folder: Path
-    options: Mapping[str, Any]
+    options: RunOptions
     known_by: Mapping[str, Any]
     session: str
 
@@ -155,11 +149,7 @@ def run_part(work: Work, part: Part) -> float:
     began = time.perf_counter()
     if unfinished(work.folder):  # its parts are joined already, and the worker that did it was lost
         return 0.0
-    try:
-        _portable(_detect, work, work.part(part), part)
-    except StoppedError:  # a part that is done
-        if _plugin(work.session).stopping():
-            raise
+    _portable(_detect, work, work.part(part), part)
     return time.perf_counter() - began
 
 
@@ -182,14 +172,16 @@ def run_pair(work: Work, parts: Sequence[float] = ()) -> Outcome:
             if parts:
                 raise
         shutil.rmtree(work.folder / PARTS)  # parts that an earlier batch left, with other options, are of no use
-    summary = _portable(_detect, work, work.folder).summary
+    detection = _portable(_detect, work, work.folder)
+    assert isinstance(detection, Detection)
+    summary = detection.summary
     seconds, worker = time.perf_counter() - began + sum(parts), str(get_worker().name)
     outcome = succeeded(work.pair, summary, seconds=seconds, worker=worker)
     _portable(write_record, work.folder, work.known_by, outcome)
     return outcome
 
 
-def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection:
+def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection | Flow:
     """Go on with what is left of this run; what is left of one with other options or another device is dropped."""
     plugin, waited, restart = _plugin(work.session), 0.0, False
     while True:
@@ -204,18 +196,14 @@ def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection:
             waited += _LOOK_AGAIN
 
 
-def _run(plugin: WarmSession, work: Work, folder: Path, part: Part | None, restart: bool) -> Detection:
+def _run(plugin: WarmSession, work: Work, folder: Path, part: Part | None, restart: bool) -> Detection | Flow:
     pair = work.pair
-    masks: dict[str, Any] = {
-        f"valid_masks_{date}": (mask,)
-        for date, mask in (("before", pair.valid_mask_before), ("after", pair.valid_mask_after))
-        if mask is not None
-    }
+    control = Control(resume=not restart, restart=restart, stop=plugin.stopping)
     with plugin.session() as session:
-        return detect(
-            pair.before, pair.after, folder, clip=pair.clip, dates=pair.dates, **masks, **work.options, stac=True,
-            resume=not restart, restart=restart, session=session, stop=plugin.stopping, part=part,
-        )  # fmt: skip
+        given = (pair.before, pair.after, folder)
+        if part is not None:
+            return detect_part(*given, part, work.options, session=session, control=control)
+        return detect(*given, work.options, session=session, control=control)
 
 
 def _portable(function: Callable[..., _Value], *arguments: Any) -> _Value:

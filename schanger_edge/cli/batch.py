@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from schanger_edge.cli import each_run
 from schanger_edge.cli.app import INTERRUPTED, app, err, out
+from schanger_edge.cli.flags import flags
 from schanger_edge.cli.printing import progress_bars
-from schanger_edge.cli.run import GridOption
 from schanger_edge.errors import SchangerError, require
+from schanger_edge.run.options import RunOptions
 
 if TYPE_CHECKING:
     from schanger_edge.batch import Batch, Outcome
 
-_cluster, _engine = (partial(typer.Option, rich_help_panel=title) for title in ("Who does the work", "Engine"))
+_cluster = partial(typer.Option, rich_help_panel="Who does the work")
 FAILED = 1
 """Exit code: pairs were given up."""
 
 
-@app.command()
 def batch(
     pairs: Annotated[
         Path,
@@ -44,26 +43,8 @@ def batch(
         bool, _cluster("--split", help="Divide each scene over all workers: for few and large ones.")
     ] = False,
     restart: Annotated[bool, _cluster("--restart", help="Forget what earlier calls have done.")] = False,
-    model: each_run.Model = None,
-    device: each_run.Device = "auto",
-    cuda: each_run.Cuda = None,
-    threads: Annotated[int | None, _engine(help="CPU threads of each worker (an even share of the cores).")] = None,
-    tiles: Annotated[
-        int | None, _engine("--batch", help="Tiles per inference (what the engine is fastest at).")
-    ] = None,
-    threshold: each_run.Threshold = None,
-    grid: each_run.Grid = GridOption.before,
-    gsd: each_run.Gsd = None,
-    bands: each_run.Bands = None,
-    nodata: each_run.Nodata = "auto",
-    stretch: each_run.Stretch = "percentiles",
-    match: each_run.Match = False,
-    max_offset: each_run.MaxOffset = 2.0,
-    align: each_run.Align = False,
-    min_area: each_run.MinArea = 0.0,
-    simplify: each_run.Simplify = 0.0,
-    fill_holes: each_run.FillHoles = 0.0,
-    also: each_run.Also = None,
+    *,
+    options: RunOptions,
 ) -> None:
     """Run a list of pairs over the processes of this machine, or over a Dask cluster.
 
@@ -72,10 +53,6 @@ def batch(
     require("distributed", "station")
     from schanger_edge.batch import batch as batch_tool
 
-    options = each_run.detection(
-        threshold=threshold, batch=tiles, grid=grid, gsd=gsd, bands=bands, nodata=nodata, stretch=stretch, match=match,
-        max_offset=max_offset, align=align, min_area=min_area, simplify=simplify, fill_holes=fill_holes, also=also,
-    )  # fmt: skip
     done = 0
     try:
         with progress_bars() as bars:
@@ -87,8 +64,7 @@ def batch(
 
             result = batch_tool(
                 pairs, output, scheduler=scheduler, workers=workers, retries=retries, split=split, restart=restart,
-                model=model, device=device, cuda=cuda.value if cuda else None, threads=threads, options=options,
-                on_cluster=_say_where, on_outcome=_say_how, progress=progress,
+                options=options, on_cluster=_say_where, on_outcome=_say_how, progress=progress,
             )  # fmt: skip
     except (KeyboardInterrupt, SystemExit) as stopped:
         err.print(
@@ -98,6 +74,9 @@ def batch(
     _print_batch(result)
     if result.failed:
         sys.exit(FAILED)
+
+
+app.command()(flags(batch))
 
 
 def _say_where(workers: int, dashboard: str | None) -> None:

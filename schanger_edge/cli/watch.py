@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from schanger_edge.cli import each_run
 from schanger_edge.cli.app import INTERRUPTED, app, err, out
+from schanger_edge.cli.flags import flags
 from schanger_edge.cli.parsing import parse_seconds, parse_size
-from schanger_edge.cli.run import GridOption
+from schanger_edge.run.options import RunOptions
 
 if TYPE_CHECKING:
     from schanger_edge.watch import Status, Wakeup
 
-_pairing, _service, _hook, _engine = (
-    partial(typer.Option, rich_help_panel=title)
-    for title in ("Which scenes are compared", "Service", "Who is told", "Engine")
+_pairing, _service, _hook = (
+    partial(typer.Option, rich_help_panel=title) for title in ("Which scenes are compared", "Service", "Who is told")
 )
 
 
@@ -34,7 +33,6 @@ class PairByOption(str, Enum):
     name = "name"
 
 
-@app.command()
 def watch(
     inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive, with all folders in it.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results, quarantine and ledger.")],
@@ -61,47 +59,28 @@ def watch(
     ] = None,
     hook_timeout: Annotated[str, _hook(help="The hook is killed after so long.")] = "60s",
     metrics: Annotated[Path | None, _hook(help="File (.prom) for Prometheus' textfile collector.")] = None,
-    model: each_run.Model = None,
-    device: each_run.Device = "auto",
-    cuda: each_run.Cuda = None,
-    threads: Annotated[int | None, _engine(help="CPU threads (all).")] = None,
-    batch: Annotated[int | None, _engine(help="Tiles per inference (what the engine is fastest at).")] = None,
-    threshold: each_run.Threshold = None,
-    grid: each_run.Grid = GridOption.before,
-    gsd: each_run.Gsd = None,
-    bands: each_run.Bands = None,
-    nodata: each_run.Nodata = "auto",
-    stretch: each_run.Stretch = "percentiles",
-    match: each_run.Match = False,
-    align: each_run.Align = False,
-    min_area: each_run.MinArea = 0.0,
-    simplify: each_run.Simplify = 0.0,
-    fill_holes: each_run.FillHoles = 0.0,
-    also: each_run.Also = None,
+    *,
+    options: RunOptions,
 ) -> None:
     """Run each scene that arrives against the newest earlier one of its place."""
     from schanger_edge.watch import Settings, Wakeup
     from schanger_edge.watch import watch as watch_tool
 
-    detection = each_run.detection(
-        threshold=threshold, batch=batch, grid=grid, gsd=gsd, bands=bands, nodata=nodata, stretch=stretch, match=match,
-        align=align, min_area=min_area, simplify=simplify, fill_holes=fill_holes, also=also,
-    )  # fmt: skip
     settings = Settings(
         inbox=inbox, output=output, pair_by=pair_by.value, name_pattern=name_pattern, min_overlap=min_overlap,
         settle=parse_seconds(settle, "--settle"), keep=keep,
         poll=None if poll is None else parse_seconds(poll, "--poll"), once=once,
         min_free=parse_size(min_free, "--min-free"), hook=() if hook is None else (hook, *(hook_arg or ())),
-        hook_timeout=parse_seconds(hook_timeout, "--hook-timeout"), metrics=metrics, detection=detection,
+        hook_timeout=parse_seconds(hook_timeout, "--hook-timeout"), metrics=metrics, options=options,
     )  # fmt: skip
     wakeup = Wakeup()
     received = _stop_on_signals(wakeup)
-    watch_tool(
-        settings, model=model, wakeup=wakeup, say=lambda text: err.print(Text(text)), device=device,
-        binding=cuda.value if cuda else None, threads=threads,
-    )  # fmt: skip
+    watch_tool(settings, wakeup=wakeup, say=lambda text: err.print(Text(text)))
     if signal.SIGINT in received:
         sys.exit(INTERRUPTED)
+
+
+app.command()(flags(watch))
 
 
 @app.command()

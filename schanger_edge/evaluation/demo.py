@@ -11,8 +11,8 @@ from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.products.rasters import BLOCK, NODATA
+from schanger_edge.run.control import Progress
 from schanger_edge.run.detect import Detection, detect
-from schanger_edge.run.stages import Progress
 from schanger_edge.synthetic import SyntheticPair, write_pair
 
 SIDE = 2048

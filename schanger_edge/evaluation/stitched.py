@@ -40,10 +40,11 @@ def stitched_tiles(
     """
     for entry in files:
         label_only = dataclasses.replace(entry, images=())
-        with open_pair(*entry.images) as pair, Sample(label_only, rule) as label:
+        before, after = entry.images
+        with open_pair(before, after) as pair, Sample(label_only, rule) as label:
             _check_size(pair.grid, label)
             image = _WholeImage(pair.grid)
-            predict(pair, session, image, batch=session.best_batch, halo=halo)
+            predict(pair, session, image, batch_size=session.best_batch, halo=halo)
             tile_side = session.card.tile
             plan = TilePlan(pair.grid.width, pair.grid.height, tile_side, halo, blend_of(tile_side, halo))
             for strip in plan.strips():

@@ -17,12 +17,15 @@ from rasterio.windows import Window
 
 from schanger_edge.geo.areas import run_area
 from schanger_edge.geo.grid import Grid
+from schanger_edge.products import POLYGONS
 from schanger_edge.products.components import Components, Measures, find_components, strips
+from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import SCALE, quiet, small_cache
 from schanger_edge.products.shaping import Shapes, shaper
 from schanger_edge.products.staging import reading, writing
 from schanger_edge.products.style import add_style
 
+PRODUCT = Product(POLYGONS, "Changed areas as polygons", "polygons", "application/geopackage+sqlite3")
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
 _CHUNK = 20_000

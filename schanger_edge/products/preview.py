@@ -10,9 +10,12 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from schanger_edge.products import PREVIEW
+from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import NODATA, quiet, small_cache
 from schanger_edge.products.staging import reading, writing
 
+PRODUCT = Product(PREVIEW, "Both dates, the change outlined", "preview", "image/png", "overview")
 SIDE = 1024
 """Pixels along the longer side of each date, at most."""
 _GAP = 8

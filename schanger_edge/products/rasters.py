@@ -22,14 +22,26 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
 from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.products import CHANGE, PROBABILITY
 from schanger_edge.products.cog import to_cog
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.mosaic import Band, mosaic
+from schanger_edge.products.product import Product
 from schanger_edge.products.staging import reading, writing
 
 SCALE = 254
 """Probability 1.0 in probability.tif; 255 is left for nodata."""
 NODATA = 255
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_STORED = {"data_type": "uint8", "nodata": NODATA}
+PROBABILITY_MAP = Product(
+    PROBABILITY,
+    "Probability of change",
+    "probability",
+    _COG,
+    band={"name": "probability", **_STORED, "description": f"probability * {SCALE}"},
+)
+CHANGE_MAP = Product(CHANGE, "Change: 1, none: 0", "change", _COG, band={"name": "change", **_STORED})
 BLOCK = 256
 """Side of the files' blocks: half the memory of COG's usual 512 for all who go row of blocks by row of blocks."""
 _COLORS = {0: (235, 235, 235, 40), 1: (230, 0, 30, 255), NODATA: (0, 0, 0, 0)}

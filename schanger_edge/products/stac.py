@@ -8,44 +8,14 @@ from datetime import datetime, time, timedelta, timezone
 from pathlib import Path, PurePath
 from typing import Any
 
-from schanger_edge.errors import ProductError
+from schanger_edge.errors import ProductError, require
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.geo.grid import Grid
-from schanger_edge.products import (
-    CHANGE,
-    FLATGEOBUF,
-    GEOPARQUET,
-    POLYGONS,
-    PREVIEW,
-    PROBABILITY,
-    REPORT,
-    STAC_ITEM,
-    SUMMARY,
-)
-from schanger_edge.products.rasters import NODATA, SCALE
+from schanger_edge.products import STAC_ITEM
+from schanger_edge.products.product import Product
 from schanger_edge.products.summary import write_summary
 
-_COG, _PARQUET = "image/tiff; application=geotiff; profile=cloud-optimized", "application/vnd.apache.parquet"
-_ASSETS = {
-    CHANGE: ("change", "Change: 1, none: 0", _COG, "data"),
-    PROBABILITY: ("probability", "Probability of change", _COG, "data"),
-    POLYGONS: ("polygons", "Changed areas as polygons", "application/geopackage+sqlite3", "data"),
-    GEOPARQUET: ("polygons_geoparquet", "Changed areas as polygons", _PARQUET, "data"),
-    FLATGEOBUF: ("polygons_flatgeobuf", "Changed areas as polygons", "application/vnd.flatgeobuf", "data"),
-    REPORT: ("report", "Both dates and the changes, to look through in a browser", "text/html", "overview"),
-    PREVIEW: ("preview", "Both dates, the change outlined", "image/png", "overview"),
-    SUMMARY: ("summary", "Account of the run", "application/json", "metadata"),
-}
-"""Product to its key, title, media type and role."""
-_BANDS = {
-    CHANGE: {"name": "change", "data_type": "uint8", "nodata": NODATA},
-    PROBABILITY: {
-        "name": "probability",
-        "data_type": "uint8",
-        "nodata": NODATA,
-        "description": f"probability * {SCALE}",
-    },
-}
+PRODUCT = Product(STAC_ITEM, "The run as a STAC item", "item", "application/geo+json", "metadata")
 
 
 def parse_date(text: str, *, end: bool = False) -> datetime:
@@ -61,6 +31,11 @@ def parse_date(text: str, *, end: bool = False) -> datetime:
     if end and "T" not in text and " " not in text:
         date = datetime.combine(date, time.min) + timedelta(days=1, seconds=-1)
     return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
+
+
+def check_installed() -> None:
+    """Raise a SchangerError where the package that writes items is missing."""
+    require("pystac", "products")
 
 
 def why_no_item(grid: Grid, dates: Mapping[str, str | None]) -> str | None:
@@ -81,7 +56,7 @@ def write_item(
     grid: Grid,
     inputs: Mapping[str, str],
     dates: Mapping[str, str | None],
-    products: Sequence[str],
+    products: Sequence[Product],
     folder: Path,
     properties: Mapping[str, Any],
 ) -> None:
@@ -92,7 +67,7 @@ def write_item(
         grid: of the products, with a CRS, see `why_no_item`.
         inputs: path of each date's image, by `before` and `after`.
         dates: when each was taken, see `parse_date`.
-        products: names of the files that lie beside the item.
+        products: the files that lie beside the item.
         folder: where the item will lie: inputs on the same disk are linked relative to it.
         properties: what else the item says; names with a prefix of our own.
 
@@ -111,10 +86,10 @@ def write_item(
     )  # fmt: skip
     item.common_metadata.title = f"Change between {stems[0]} and {stems[1]}"
     item.common_metadata.created = datetime.now(timezone.utc).replace(microsecond=0)
-    for name in (name for name in _ASSETS if name in products):
-        key, title, media_type, role = _ASSETS[name]
-        extra = {"bands": [_BANDS[name]]} if name in _BANDS else None
-        item.add_asset(key, pystac.Asset(f"./{name}", title, None, media_type, [role], extra))
+    for product in products:
+        extra = {"bands": [dict(product.band)]} if product.band else None
+        asset = pystac.Asset(f"./{product.name}", product.title, None, product.media_type, [product.role], extra)
+        item.add_asset(product.key, asset)
     for name, source in inputs.items():
         item.add_link(pystac.Link("derived_from", _href(source, folder), title=f"image {name}"))
     write_summary(path, item.to_dict(include_self_link=False, transform_hrefs=False))

@@ -17,7 +17,7 @@ from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; raster
 from rasterio.errors import RasterioError
 
 from schanger_edge.errors import BusyError, DiskFullError, ProductError
-from schanger_edge.products import PRODUCTS, SUMMARY
+from schanger_edge.products import SUMMARY
 
 PREFIX = ".schanger-edge."
 """Of all hidden names in an output folder."""
@@ -46,14 +46,15 @@ class Staging:
 
     Args:
         folder: the output folder; it is made where it is absent.
+        products: every name that a run may write.
 
     Raises:
         ProductError: another run holds the folder, it cannot be made or written, or a folder stands under a product's
             name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, products: Iterable[str]) -> None:
+        self.folder, self._products = Path(folder), tuple(products)
         self._names: list[str] = []
         self._created: list[Path] = []
         self._lock: FileLock | None = None
@@ -67,7 +68,7 @@ class Staging:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._lock = _locked(self.folder)
                 _remove_stale(self.folder)
-                self._refuse_folders(PRODUCTS)
+                self._refuse_folders(self._products)
                 self._temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.folder))
             except BaseException:
                 self._leave()
@@ -84,14 +85,11 @@ class Staging:
             self._names.append(name)
         return self._temporary / name
 
-    def publish(self, products: Iterable[str] = PRODUCTS) -> None:
+    def publish(self) -> None:
         """Move every product that was written to its name, `summary.json` last.
 
         A folder with a `summary.json` is therefore complete. Results of an earlier run go, also those that this run
         did not make, unless the folder's `summary.json` is none of ours; where a move fails, they are put back.
-
-        Args:
-            products: every name that a run may write.
 
         Raises:
             ProductError: a file could not be written out to the disk or moved.
@@ -103,7 +101,7 @@ class Staging:
         for name in made:
             with writing(self.folder / name):
                 flush(self._temporary / name)
-        old = self._earlier([*(products if _is_ours(self.folder / SUMMARY) else ()), *made])
+        old = self._earlier([*(self._products if _is_ours(self.folder / SUMMARY) else ()), *made])
         with writing(self.folder):
             self._refuse_folders([*old, *made])
             self._swap(old, made)

@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from schanger_edge.products import SUMMARY
+from schanger_edge.products.product import Product
 from schanger_edge.products.staging import writing
+
+PRODUCT = Product(SUMMARY, "Account of the run", "summary", "application/json", "metadata")
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:

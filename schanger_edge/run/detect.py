@@ -5,36 +5,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from schanger_edge._version import __version__
 from schanger_edge.model.bundled import model_path
-from schanger_edge.products import CHANGE, PROBABILITY, REPORT, STAC_ITEM, STANDARD, SUMMARY
-from schanger_edge.products.exchange import WRITERS
+from schanger_edge.products import CHANGE, PROBABILITY, REPORT, SUMMARY
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.stac import why_no_item, write_item
+from schanger_edge.products.register import PRODUCT_NAMES
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.summary import write_summary
-from schanger_edge.products.thumbnail import Thumbnail
-from schanger_edge.registration.register import MAX_OFFSET, check_max_offset, register
-from schanger_edge.run.model_fit import model_warnings
-from schanger_edge.run.options import check_engine, check_polygons, check_products, dates_of
-from schanger_edge.run.stages import Laps, Progress, begin_report, make_maps, make_polygons, make_preview
+from schanger_edge.run.control import Control, Progress, understood
+from schanger_edge.run.options import Engine, RunOptions, check_packages
+from schanger_edge.run.predict import Flow
+from schanger_edge.run.stages import Laps, Run
 from schanger_edge.run.summary import summarize
-from schanger_edge.scene import Pair, open_pair
-from schanger_edge.scene.pair import GridChoice, Paths
-from schanger_edge.scene.radiometry import StretchChoice
-from schanger_edge.scene.validity import Nodata
+from schanger_edge.scene import open_pair
 from schanger_edge.sessions import Session, open_session
-from schanger_edge.sessions.engine_report import batch_taken
-from schanger_edge.sessions.gpu import Binding
 from schanger_edge.tiling.partition import Part
 
 READ_THREADS = min(4, os.cpu_count() or 1)
 """That decode the blocks of one image."""
+Image = str | PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,41 +72,14 @@ class Detection:
 
 
 def detect(
-    before: str | PathLike[str],
-    after: str | PathLike[str],
-    output: str | PathLike[str],
+    before: Image,
+    after: Image,
+    output: Image,
+    options: RunOptions | None = None,
     *,
-    model: str | PathLike[str] | None = None,
-    threshold: float | None = None,
-    batch: int | None = None,
-    grid: GridChoice = "before",
-    gsd: float | None = None,
-    bands: Sequence[int] | None = None,
-    nodata: Nodata = "auto",
-    clip: str | PathLike[str] | None = None,
-    clip_layer: str | None = None,
-    stretch: StretchChoice = "percentiles",
-    match: bool = False,
-    valid_masks_before: Paths = (),
-    valid_masks_after: Paths = (),
-    min_area: float = 0.0,
-    simplify: float = 0.0,
-    fill_holes: float = 0.0,
-    also: Sequence[str] = (),
-    stac: bool = False,
-    dates: Sequence[str] | None = None,
-    device: str = "cpu",
-    cuda: Binding | None = None,
-    threads: int | None = None,
-    resume: bool = False,
-    restart: bool = False,
-    max_offset: float = MAX_OFFSET,
-    align: bool = False,
-    on_start: Callable[[Session, Pair, Sequence[str]], None] | None = None,
-    progress: Progress | None = None,
     session: Session | None = None,
-    stop: Callable[[], bool] | None = None,
-    part: Part | None = None,
+    control: Control | None = None,
+    **keywords: Any,
 ) -> Detection:
     """Find what changed between two images of one place.
 
@@ -126,128 +92,73 @@ def detect(
         before: image of the first date; GeoTIFF or anything GDAL opens, also URLs and /vsi paths.
         after: image of the second date, of any CRS, grid and extent that overlaps the first.
         output: folder for the products; made if absent.
-        model: an .onnx file, or the name of a bundled model; None takes `schanger-small`.
-        threshold: a pixel is change where its probability is greater; None takes the model's.
-        batch: tiles per inference; None takes what the engine is fastest at.
-        grid: whose grid the products take, `before` or `after`.
-        gsd: metres per pixel to resample to on reading.
-        bands: band numbers of red, green, blue, from 1.
-        nodata: `auto`, None (ignore what the files declare) or a value.
-        clip: vector file with the area of interest: only tiles that touch it are run, pixels outside it are nodata.
-        clip_layer: its layer, where there are several.
-        stretch: how values become uint8: `percentiles` (1 to 99 of each date; uint8 as it is), `none` (they are 0 to
-            255), or (MIN, MAX), physical values for both dates.
-        match: give the after image the histograms of the before image.
-        valid_masks_before: one raster or several whose first band is not zero where the first date is usable; with
-            several, where all of them say so.
-        valid_masks_after: the same of the second date.
-        min_area: polygons smaller than this many square metres (pixels without CRS) are left out.
-        simplify: corners of polygons are dropped where the outline moves by no more metres (pixels without CRS).
-        fill_holes: holes in polygons smaller than this many square metres (pixels without CRS) are filled.
-        also: further formats of the polygons: `geoparquet` (changes.parquet), `flatgeobuf` (changes.fgb).
-        stac: also write item.json, a STAC item; where CRS or dates are unknown a warning says so instead.
-        dates: when the two images were taken, such as `2021-06-03`; None takes what their files say.
-        device: `cpu`, `cpu:openvino`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
-        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
-        threads: CPU threads of the engine; None takes all.
-        resume: go on with what an unfinished run left in `output`; where nothing is left, begin.
-        restart: drop what an unfinished run left in `output`; without one of both it is an error that it is there.
-        max_offset: pixels between the dates above which there is a warning; infinity without `align` skips the
-            estimate.
-        align: take the offset between the dates away while the image is read, where it is known.
-        on_start: called once with the session, the pair and the warnings, before the first tile.
-        progress: see `Progress`.
-        session: an open session to run on, which stays open; `model`, `device`, `cuda` and `threads` don't count then.
-        stop: asked before each section of the scene; once it says True the run ends with what it has finished kept.
-        part: predict this part of the scene alone and stop, what is finished kept; `journal.join` puts parts together.
+        options: what is asked for, see `RunOptions`.
+        session: an open session to run on, which stays open; of the engine's options only `batch_size` counts then.
+        control: how to go on after a stop, and whom to tell, see `Control`.
+        keywords: any option of `RunOptions` or attribute of `Control` by name, such as `threshold=0.6, resume=True`.
 
     Raises:
-        StoppedError: `stop` said so, or `part` is done.
+        StoppedError: `stop` said so.
         SchangerError: one sentence on what is wrong and what to do.
     """
-    check_engine(threshold, batch, threads)
-    polygon_options = {"min_area": min_area, "simplify": simplify, "fill_holes": fill_holes}
-    check_polygons(polygon_options)
-    check_products(also, stac, dates)
-    check_max_offset(max_offset)
-    laps = Laps(progress)
-    with (
-        Staging(Path(output)) as staging,
-        Journal(Path(output), resume=resume, restart=restart) as journal,
-        open_pair(
-            before, after, grid=grid, gsd=gsd, bands=bands, nodata=nodata, clip=clip, clip_layer=clip_layer,
-            stretch=stretch, match=match, valid_masks_before=valid_masks_before,
-            valid_masks_after=valid_masks_after, threads=READ_THREADS,
-        ) as pair,
-        (
-            contextlib.nullcontext(session)
-            if session is not None
-            else open_session(model_path(model), device, threads, binding=cuda, progress=progress)
-        ) as session,  # noqa: PLR1704
-    ):  # fmt: skip
-        batch = session.best_batch if batch is None else batch
-        threshold = session.card.threshold if threshold is None else threshold
-        warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
-        registered = register(pair, max_offset=max_offset, align=align)
-        if registered is not None:
-            warnings += registered.warnings
-            pair.notes.append(registered.note)
-        taken = dates_of(dates, pair)
-        no_item = why_no_item(pair.grid, taken) if stac else None
-        if no_item:
-            warnings.append(no_item)
-        if on_start:
-            on_start(session, pair, warnings)
-        laps("open")
-        thumbnail = Thumbnail(pair.grid)
-        identity = _identity(pair, session, threshold, batch)
-        journal.begin(identity, pair.grid.width * pair.grid.height)
-        flow, counts = make_maps(
-            pair, session, staging, journal, thumbnail, threshold, batch, progress, laps, stop, part
-        )
-        polygons = make_polygons(staging, pair.grid, polygon_options, also)
-        if polygons.left_out:
-            warnings.append(
-                f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
-                "raise --threshold or --min-area."
-            )
-        laps("polygons")
-        make_preview(staging, thumbnail)
-        laps("preview")
-        report = begin_report(pair, staging, thumbnail)
-        laps("report")
-        options: dict[str, Any] = {"threshold": threshold, "batch": batch, "grid": grid, "gsd": gsd}
-        options |= {"clip": pair.clip, "clip_layer": clip_layer} | polygon_options
-        options |= {"stretch": stretch, "match": match}
-        options |= {"also": list(also), "stac": stac, "dates": dates and list(dates)}
-        summary = summarize(
-            pair, session, flow, counts, polygons=polygons.written, warnings=warnings, options=options,
-            registration=None if registered is None else registered.summary(), laps=laps.seconds,
-            total=laps.total,
-        )  # fmt: skip
-        report.write(staging.path(REPORT), summary)
+    options, control = understood(options, control, keywords)
+    with _opened((before, after), Path(output), options, session, control) as (run, staging, journal):
+        flow, sink = run.predict()
+        counts = run.join_maps(flow, sink)
+        polygons = run.outline()
+        report = run.draw()
+        summary = summarize(run, flow, counts, polygons)
+        run.write_report(report, summary)
         write_summary(staging.path(SUMMARY), summary)
-        if stac and not no_item:
-            own = {"schanger_edge:model": session.card.name, "schanger_edge:threshold": threshold}
-            made = [*STANDARD, *(WRITERS[form][0] for form in also)]
-            paths = {name: info.path for name, info in pair.info().items()}
-            write_item(staging.path(STAC_ITEM), pair.grid, paths, taken, made, Path(output), own)
+        run.write_item(Path(output))
         staging.publish()
         journal.discard()
-    return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(warnings), summary)
+    return Detection(Path(output), counts.valid, counts.changed, polygons, tuple(run.warnings), summary)
 
 
-def _identity(pair: Pair, session: Session, threshold: float, batch: int) -> dict[str, Any]:
-    """What decides about the bytes of the maps."""
-    return {
-        "version": __version__,
-        **pair.identity(),
-        "model": session.model_sha256,
-        # With its threads, by which ONNX Runtime divides its sums: of two tiles at once, the bundled models'
-        # probability from three threads and more differs by up to 1e-6 from that of one or two, which may round a
-        # pixel the other way.
-        "device": session.device,
-        "plan": session.plan_sha256,
-        "threshold": threshold,
-        "batch": batch_taken(session, batch),
-    }
+def detect_part(
+    before: Image,
+    after: Image,
+    output: Image,
+    part: Part,
+    options: RunOptions | None = None,
+    *,
+    session: Session | None = None,
+    control: Control | None = None,
+    **keywords: Any,
+) -> Flow:
+    """Predict one part of a scene, and keep it in `output` as an unfinished run; `journal.join` puts parts together.
+
+    Args and raises as `detect`.
+
+    Args:
+        part: which.
+
+    Returns:
+        What was predicted by this call.
+    """
+    options, control = understood(options, control, keywords)
+    with _opened((before, after), Path(output), options, session, control) as (run, _, _):
+        return run.predict(part)[0]
+
+
+@contextlib.contextmanager
+def _opened(
+    images: tuple[Image, Image], output: Path, options: RunOptions, session: Session | None, control: Control
+) -> Iterator[tuple[Run, Staging, Journal]]:
+    """A run with all that it needs; the folder is held first, so that a refusal costs nothing."""
+    check_packages(options.further)
+    laps = Laps(control.progress)
+    with (
+        Staging(output, PRODUCT_NAMES) as staging,
+        Journal(output, resume=control.resume, restart=control.restart) as journal,
+        open_pair(*images, options, threads=READ_THREADS) as pair,
+        contextlib.nullcontext(session) if session else open_for(options.engine, control.progress) as ready,
+    ):
+        yield Run(pair, ready, staging, journal, options=options, control=control, laps=laps), staging, journal
+
+
+def open_for(engine: Engine, progress: Progress | None = None) -> Session:
+    """The session that a run with these options opens; raises as `open_session`."""
+    model = model_path(engine.model)
+    return open_session(model, engine.device, engine.threads, binding=engine.cuda, progress=progress)

@@ -1,55 +1,175 @@
-"""What a run is asked for, checked before anything is opened."""
+"""What a run is asked for: the one description that flags, checks, summaries, resume and documents follow from."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from schanger_edge.errors import SchangerError, require
-from schanger_edge.products.exchange import WRITERS
-from schanger_edge.products.stac import parse_date
-from schanger_edge.scene import Pair
+from schanger_edge.errors import SchangerError
+from schanger_edge.options import Options, option
+from schanger_edge.products.register import FORMATS
+from schanger_edge.products.stac import check_installed, parse_date
+from schanger_edge.registration.register import MAX_OFFSET
+from schanger_edge.scene.options import PairOptions
+from schanger_edge.scene.remote import public_name
+from schanger_edge.sessions.gpu import Binding
 
 MAX_THREADS = 1024
-DATES = ("before", "after")
 
 
-def check_engine(threshold: float | None, batch: int | None, threads: int | None) -> None:
-    """Raise a SchangerError where a number is out of its range."""
-    if threshold is not None and not 0 <= threshold < 1:
-        raise SchangerError(f"threshold must be at least 0 and less than 1, not {threshold}.")
-    if batch is not None and batch < 1:
-        raise SchangerError(f"batch must be at least 1, not {batch}.")
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise SchangerError(f"threads must lie between 1 and {MAX_THREADS}, not {threads}.")
+def parse_dates(text: str) -> tuple[str, ...]:
+    """`2019-05-01,2021-06-03`."""
+    return tuple(text.split(","))
 
 
-def check_polygons(options: Mapping[str, float]) -> None:
-    """Raise a SchangerError where a number that shapes the polygons is out of its range."""
-    units = {"min_area": "square metres", "simplify": "metres", "fill_holes": "square metres"}
-    for name, value in options.items():
-        if not 0 <= value < math.inf:
-            raise SchangerError(f"{name.replace('_', '-')} must be a number of {units[name]} from 0 up, not {value}.")
+def check_dates(dates: Sequence[str]) -> None:
+    """Raise a SchangerError unless they are two dates, of before and after."""
+    if len(dates) != 2:
+        raise SchangerError(f"--dates needs two dates, of before and after, not {len(dates)}.")
+    for date in dates:
+        parse_date(date)
 
 
-def check_products(also: Sequence[str], stac: bool, dates: Sequence[str] | None) -> None:
-    """Raise a SchangerError where a product is not known, lacks its packages, or a date is none."""
-    for form in also:
-        if form not in WRITERS:
-            raise SchangerError(f"there is no format {form!r}: choose of {', '.join(WRITERS)}.")
-    if "geoparquet" in also:
-        require("pyarrow", "products")
-    if stac:
-        require("pystac", "products")
-    if dates is not None:
-        if len(dates) != len(DATES):
-            raise SchangerError(f"--dates needs two dates, of before and after, not {len(dates)}.")
-        for date in dates:
-            parse_date(date)
+@dataclasses.dataclass(frozen=True)
+class Alignment(Options):
+    """What is done about an offset between the dates.
+
+    Attributes:
+        max_offset: pixels between the dates above which there is a warning; infinity without `align` skips the
+            estimate.
+        align: take the offset between the dates away while the image is read, where it is known.
+    """
+
+    title = "Reading the images"
+
+    max_offset: float = option(
+        MAX_OFFSET,
+        "Warn where the dates lie more pixels apart; inf does not look.",
+        unit="pixels",
+        above=0,
+        finite=False,
+    )
+    align: bool = option(False, "Take the offset between the dates away on reading.", decides="facts")
 
 
-def dates_of(given: Sequence[str] | None, pair: Pair) -> dict[str, str | None]:
-    """When each image was taken; None where it is not known."""
-    if given is not None:
-        return dict(zip(DATES, given, strict=True))
-    return {name: info.date for name, info in pair.info().items()}
+@dataclasses.dataclass(frozen=True)
+class Change(Options):
+    """What counts as change, and how its polygons are shaped; lengths and areas are in pixels without CRS.
+
+    Attributes:
+        threshold: a pixel is change where its probability is greater; None takes the model's.
+        min_area: polygons smaller than this many square metres are left out.
+        simplify: corners of polygons are dropped where the outline moves by no more metres.
+        fill_holes: holes in polygons smaller than this many square metres are filled.
+    """
+
+    title = "What counts as change"
+
+    threshold: float | None = option(
+        None, "Change where probability is greater.", at_least=0, below=1, unset="the model's own", decides="value"
+    )
+    min_area: float = option(0.0, "Leave out smaller polygons, square metres.", unit="square metres", at_least=0)
+    simplify: float = option(0.0, "Drop corners of polygons: metres an outline may move.", unit="metres", at_least=0)
+    fill_holes: float = option(0.0, "Fill smaller holes in polygons, square metres.", unit="square metres", at_least=0)
+
+    @property
+    def shaping(self) -> dict[str, float]:
+        """What shapes the polygons, as `write_polygons` takes it."""
+        return {"min_area": self.min_area, "simplify": self.simplify, "fill_holes": self.fill_holes}
+
+
+@dataclasses.dataclass(frozen=True)
+class Further(Options):
+    """Products beside those that every run writes.
+
+    Attributes:
+        also: further formats of the polygons, see `products.register.FORMATS`.
+        stac: also write item.json, a STAC item; where CRS or dates are unknown a warning says so instead.
+        dates: when the two images were taken, such as `2021-06-03`; None takes what their files say.
+    """
+
+    title = "Further products"
+
+    also: tuple[str, ...] = option(
+        (), "Write the polygons in this format too; may be repeated.", choices=tuple(FORMATS)
+    )
+    stac: bool = option(False, "Write a STAC item of the run too.")
+    dates: tuple[str, ...] | None = option(
+        None,
+        "When the images were taken, for STAC: 2019-05-01,2021-06-03.",
+        parse=parse_dates,
+        check_value=check_dates,
+        unset="from the files",
+    )
+
+
+def check_packages(further: Further) -> None:
+    """Raise a SchangerError where a package is missing that a product needs."""
+    for name in further.also:
+        FORMATS[name].check()
+    if further.stac:
+        check_installed()
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine(Options):
+    """What computes.
+
+    Attributes:
+        model: an .onnx file, a TensorRT plan, or the name of a bundled model; None takes `schanger-small`.
+        device: see `sessions.open_session`.
+        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`; None takes what is installed.
+        threads: CPU threads of the engine; None takes all.
+        batch_size: tiles per inference; None takes what the engine is fastest at.
+    """
+
+    title = "Engine"
+
+    model: str | None = option(
+        None, "An .onnx file or a bundled model's name.", unset="schanger-small", is_path=True, decides="facts"
+    )
+    device: str = option(
+        "auto",
+        "cpu, cpu:openvino[:bf16], cuda (TensorRT), cuda:onnxruntime, or auto: the best that is there.",
+        decides="facts",
+    )
+    cuda: Binding | None = option(
+        None, "Package that reaches CUDA.", choices=("cuda-python", "pycuda"), unset="what is installed"
+    )
+    threads: int | None = option(None, "CPU threads.", at_least=1, at_most=MAX_THREADS, unset="all", decides="facts")
+    batch_size: int | None = option(
+        None,
+        "Tiles per inference.",
+        flag="--batch",
+        at_least=1,
+        unset="what the engine is fastest at",
+        decides="value",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(PairOptions):
+    """Everything a run can be asked for; the defaults are those of the command line, of `watch` and of `batch`."""
+
+    alignment: Alignment = Alignment()
+    change: Change = Change()
+    further: Further = Further()
+    engine: Engine = Engine()
+
+    def as_json(self) -> dict[str, Any]:
+        """All options as plain values: without keys of URLs, and with what JSON has no number for as text."""
+        values = self.values()
+        for one in self.described():
+            value = values[one.name]
+            if one.is_path and value is not None:
+                value = [public_name(item) for item in value] if one.many else public_name(value)
+            values[one.name] = _plain(value)
+        return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -83,7 +83,7 @@ def predict(
     session: Session,
     sink: Sink,
     *,
-    batch: int = 1,
+    batch_size: int = 1,
     halo: int | None = None,
     finished: Container[Window] = (),
     progress: Callable[[int], None] | None = None,
@@ -102,7 +102,7 @@ def predict(
         pair: two dates on one grid.
         session: the model; its card gives tile, halo and the colours of invalid pixels.
         sink: takes the owned pixels of each tile, in order.
-        batch: tiles per inference; the last one of a section may be smaller.
+        batch_size: tiles per inference; the last one of a section may be smaller.
         halo: context on each side of a tile's core, less than half the tile; None takes the card's.
         finished: windows of sections that an earlier run has finished; they are left out.
         progress: called with the number of scene pixels done so far, after each batch.
@@ -119,8 +119,8 @@ def predict(
     tile = session.card.tile
     plan = TilePlan(pair.grid.width, pair.grid.height, tile, halo, blend_of(tile, halo))
     column = COLUMN if pair.has_columns(COLUMN) else plan.width
-    batch = batch_taken(session, batch)
-    sections, context = (part or _WHOLE).share(plan.sections(SECTION, column), finished, batch)
+    batch_size = batch_taken(session, batch_size)
+    sections, context = (part or _WHOLE).share(plan.sections(SECTION, column), finished, batch_size)
     if context:
         sink = ContextSink(sink, context)
     todo = sum(section.window.width * section.window.height for section in sections)
@@ -141,9 +141,9 @@ def predict(
             progress(done)
 
     # Batches are put together by the reader, so that the network need not wait for that.
-    reads = _batches(_read(pair, plan.tile, sections, session, observe), batch)
-    reader = Prefetch(reads, _ahead(batch * plan.tile**2 * 6))
-    writer = Background(_Joiner(sink).take, _ahead(batch * plan.tile**2 * 4))
+    reads = _batches(_read(pair, plan.tile, sections, session, observe), batch_size)
+    reader = Prefetch(reads, _ahead(batch_size * plan.tile**2 * 6))
+    writer = Background(_Joiner(sink).take, _ahead(batch_size * plan.tile**2 * 4))
     try:
         with reader, writer:
             for gathered in reader:
@@ -245,8 +245,8 @@ def _cut(
     return _Read(tile, valid[tile.owned.slices_in(tile.reach)], inputs is not None, begins, ends), inputs
 
 
-def _batches(reads: Generator[tuple[_Read, _Inputs | None], None, None], batch: int) -> Iterator[_Batch]:
-    """Tiles gathered until `batch` of them are to be run, or a section ends."""
+def _batches(reads: Generator[tuple[_Read, _Inputs | None], None, None], batch_size: int) -> Iterator[_Batch]:
+    """Tiles gathered until `batch_size` of them are to be run, or a section ends."""
     items: list[_Read] = []
     inputs: list[_Inputs] = []
     with contextlib.closing(reads):
@@ -254,7 +254,7 @@ def _batches(reads: Generator[tuple[_Read, _Inputs | None], None, None], batch: 
             items.append(item)
             if pixels is not None:
                 inputs.append(pixels)
-            if len(inputs) == batch or item.ends or len(items) >= SKIPPED_WAITING + batch:
+            if len(inputs) == batch_size or item.ends or len(items) >= SKIPPED_WAITING + batch_size:
                 stacked = [np.stack(date) for date in zip(*inputs, strict=True)]
                 valid = sum(int(np.count_nonzero(item.valid)) for item in items)
                 yield _Batch(tuple(items), (stacked[0], stacked[1]) if stacked else None, valid)

@@ -6,28 +6,31 @@ import contextlib
 import ctypes
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from schanger_edge.errors import SceneError, StoppedError
-from schanger_edge.geo.grid import Grid
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY
-from schanger_edge.products.exchange import WRITERS
+from schanger_edge._version import __version__
+from schanger_edge.errors import SceneError
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, REPORT, STAC_ITEM
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.polygons import LAYER, PolygonCount, write_polygons
+from schanger_edge.products.polygons import LAYER, write_polygons
 from schanger_edge.products.preview import SIDE as PREVIEW_SIDE
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
+from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import RasterCounts, RasterSink
+from schanger_edge.products.register import FORMATS, made_by
 from schanger_edge.products.report.page import Report
+from schanger_edge.products.stac import why_no_item, write_item
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.thumbnail import THUMBNAIL, Thumbnail
+from schanger_edge.registration.register import register
+from schanger_edge.run.control import Control, Progress
+from schanger_edge.run.model_fit import model_warnings
+from schanger_edge.run.options import RunOptions
 from schanger_edge.run.predict import Flow, predict
 from schanger_edge.scene import Pair
 from schanger_edge.sessions import Session
+from schanger_edge.sessions.engine_report import batch_taken
 from schanger_edge.tiling.partition import Part
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, what is done of it and what there is in all (pixels for `predict`)."""
-
 
 FINISHING = ("finish_rasters", "polygons", "preview", "report")
 """Stages after the prediction; the user sees how many are done."""
@@ -63,84 +66,174 @@ def _give_memory_back() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def make_maps(
-    pair: Pair,
-    session: Session,
-    staging: Staging,
-    journal: Journal,
-    thumbnail: Thumbnail,
-    threshold: float,
-    batch: int,
-    progress: Progress | None,
-    laps: Laps,
-    stop: Callable[[], bool] | None = None,
-    part: Part | None = None,
-) -> tuple[Flow, RasterCounts]:
-    """Predict what is not finished yet, and join all to the two maps.
+class Run:
+    """A run whose inputs are open: its warnings first, then stage by stage.
 
-    Raises:
-        StoppedError: `stop` said so, see `predict`; or `part` is done.
-        SchangerError: reading, inference or writing failed, or no pixel is valid.
+    Attributes:
+        options: as asked for, with the values that were taken where none was.
+        warnings: what makes the result doubtful, in sentences.
+        registered: what is known of the offset between the dates; None where nobody asked.
+
+    Args:
+        pair: both dates; registration may change how they are read.
+        session: the model.
+        staging: where products wait.
+        journal: what is finished of the maps.
+        options: what is asked for.
+        control: whom to tell, and whom to ask.
+        laps: the clock, which began before the inputs were opened.
     """
-    finished = journal.sections()
-    for section, folder in finished.items():
-        thumbnail.load(folder / THUMBNAIL, section)
-    sink = RasterSink(
-        pair.grid,
-        threshold=threshold,
-        journal=journal,
-        on_section=lambda folder, section: thumbnail.save(folder / THUMBNAIL, section),
-    )
-    flow = predict(
-        pair,
-        session,
-        sink,
-        batch=batch,
-        finished=finished,
-        progress=_stage(progress, "predict", pair.grid.width * pair.grid.height),
-        observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
-        stop=stop,
-        part=part,
-    )
-    laps("predict")
-    if part is not None:
-        raise StoppedError(f"part {part.number + 1} of {part.count} is done and kept.")
-    counts = sink.finish(staging.path(PROBABILITY), staging.path(CHANGE))
-    laps("finish_rasters")
-    if not counts.valid:
-        journal.discard()
-        where = "" if pair.clip is None else f" in {pair.clip}"
-        raise SceneError(f"no pixel{where} has data in both images: check that they overlap and their nodata values.")
-    if not finished and counts.valid != flow.valid:
-        raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
-    return flow, counts
+
+    def __init__(
+        self,
+        pair: Pair,
+        session: Session,
+        staging: Staging,
+        journal: Journal,
+        *,
+        options: RunOptions,
+        control: Control,
+        laps: Laps,
+    ) -> None:
+        self.pair, self.session, self._staging, self._journal = pair, session, staging, journal
+        self._control, self.laps = control, laps
+        change, engine = options.change, options.engine
+        self.options = options.replace(
+            threshold=session.card.threshold if change.threshold is None else change.threshold,
+            batch_size=session.best_batch if engine.batch_size is None else engine.batch_size,
+        )
+        self.warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        self.registered = register(pair, max_offset=options.alignment.max_offset, align=options.alignment.align)
+        if self.registered is not None:
+            self.warnings += self.registered.warnings
+            pair.notes.append(self.registered.note)
+        self._dates = _dates(options, pair)
+        no_item = why_no_item(pair.grid, self._dates) if options.further.stac else None
+        if no_item:
+            self.warnings.append(no_item)
+        self.products: list[Product] = made_by(options.further.also, stac_item=options.further.stac and no_item is None)
+        self._thumbnail = Thumbnail(pair.grid)
+        if control.on_start:
+            control.on_start(session, pair, self.warnings)
+        laps("open")
+        journal.begin(self._identity(), pair.grid.width * pair.grid.height)
+
+    def _identity(self) -> dict[str, object]:
+        """What decides about the bytes of the maps."""
+        return {
+            "version": __version__,
+            **self.pair.identity(),
+            "model": self.session.model_sha256,
+            # With its threads, by which ONNX Runtime divides its sums: of two tiles at once, the bundled models'
+            # probability from three threads and more differs by up to 1e-6 from that of one or two, which may round a
+            # pixel the other way.
+            "device": self.session.device,
+            "plan": self.session.plan_sha256,
+            **self.options.deciding(),
+            "batch_size": batch_taken(self.session, self.options.engine.batch_size or 1),
+        }
+
+    def predict(self, part: Part | None = None) -> tuple[Flow, RasterSink]:
+        """Predict what is not finished yet, or of that one part alone; each section is kept as soon as it is done.
+
+        Raises:
+            StoppedError: `stop` said so, see `predict`.
+            SchangerError: reading, inference or writing failed.
+        """
+        finished = self._journal.sections()
+        for section, folder in finished.items():
+            self._thumbnail.load(folder / THUMBNAIL, section)
+        threshold, grid, progress = self.options.change.threshold, self.pair.grid, self._control.progress
+        assert threshold is not None
+        sink = RasterSink(
+            grid,
+            threshold=threshold,
+            journal=self._journal,
+            on_section=lambda folder, section: self._thumbnail.save(folder / THUMBNAIL, section),
+        )
+        flow = predict(
+            self.pair,
+            self.session,
+            sink,
+            batch_size=self.options.engine.batch_size or 1,
+            finished=finished,
+            progress=None if progress is None else lambda done: progress("predict", done, grid.width * grid.height),
+            observe=lambda window, pixels: self._thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
+            stop=self._control.stop,
+            part=part,
+        )
+        self.laps("predict")
+        return flow, sink
+
+    def join_maps(self, flow: Flow, sink: RasterSink) -> RasterCounts:
+        """The two maps from all sections.
+
+        Raises:
+            SceneError: no pixel is valid.
+            ProductError: a map could not be written.
+        """
+        taken_over = flow.pixels < self.pair.grid.width * self.pair.grid.height
+        counts = sink.finish(self._staging.path(PROBABILITY), self._staging.path(CHANGE))
+        self.laps("finish_rasters")
+        if not counts.valid:
+            self._journal.discard()
+            where = "" if self.pair.clip is None else f" in {self.pair.clip}"
+            raise SceneError(
+                f"no pixel{where} has data in both images: check that they overlap and their nodata values."
+            )
+        if not taken_over and counts.valid != flow.valid:
+            raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
+        return counts
+
+    def outline(self) -> int:
+        """The areas of change as polygons, in all formats that are wanted; their number."""
+        path, grid, change = self._staging.path, self.pair.grid, self.options.change
+        polygons = write_polygons(path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), **change.shaping)
+        for name in self.options.further.also:
+            FORMATS[name].write(path(POLYGONS), LAYER, grid, path(FORMATS[name].product.name))
+        if polygons.left_out:
+            self.warnings.append(
+                f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
+                "raise --threshold or --min-area."
+            )
+        self.laps("polygons")
+        return polygons.written
+
+    def draw(self) -> Report:
+        """The preview, and the report with all its pictures; `Report.write` adds what the summary says."""
+        path = self._staging.path
+        before, after = self._thumbnail.reduced(PREVIEW_SIDE)
+        change, valid = read_change_thumbnail(path(CHANGE), before.shape[2], before.shape[1])
+        write_preview(path(PREVIEW), before, after, change, valid)
+        self.laps("preview")
+        report = Report(self.pair.grid, self._thumbnail, path(POLYGONS), path(PROBABILITY))
+        with self.pair.environment(report.columns):
+            for window in report.windows:
+                pixels = self.pair.read(window)
+                report.add(window, pixels.before, pixels.after, pixels.valid)
+        self.laps("report")
+        return report
+
+    def write_item(self, folder: Path) -> None:
+        """The STAC item, where it is among the products; `folder` is where it will lie."""
+        if not any(product.name == STAC_ITEM for product in self.products):
+            return
+        own = {
+            "schanger_edge:model": self.session.card.name,
+            "schanger_edge:threshold": self.options.change.threshold,
+        }
+        paths = {name: info.path for name, info in self.pair.info().items()}
+        others = [product for product in self.products if product.name != STAC_ITEM]
+        write_item(self._staging.path(STAC_ITEM), self.pair.grid, paths, self._dates, others, folder, own)
+
+    def write_report(self, report: Report, summary: dict[str, object]) -> None:
+        """The report's page."""
+        report.write(self._staging.path(REPORT), summary)
 
 
-def make_polygons(staging: Staging, grid: Grid, shaping: Mapping[str, float], also: Sequence[str]) -> PolygonCount:
-    """Outline the areas of change, in all formats that are wanted."""
-    polygons = write_polygons(staging.path(CHANGE), staging.path(PROBABILITY), grid, staging.path(POLYGONS), **shaping)
-    for form in also:
-        name, write = WRITERS[form]
-        write(staging.path(POLYGONS), LAYER, grid, staging.path(name))
-    return polygons
-
-
-def make_preview(staging: Staging, thumbnail: Thumbnail) -> None:
-    """The picture of both dates and the change."""
-    before, after = thumbnail.reduced(PREVIEW_SIDE)
-    change, valid = read_change_thumbnail(staging.path(CHANGE), before.shape[2], before.shape[1])
-    write_preview(staging.path(PREVIEW), before, after, change, valid)
-
-
-def begin_report(pair: Pair, staging: Staging, thumbnail: Thumbnail) -> Report:
-    """The report with all its pictures; `Report.write` adds what the summary says."""
-    report = Report(pair.grid, thumbnail, staging.path(POLYGONS), staging.path(PROBABILITY))
-    with pair.environment(report.columns):
-        for window in report.windows:
-            pixels = pair.read(window)
-            report.add(window, pixels.before, pixels.after, pixels.valid)
-    return report
-
-
-def _stage(progress: Progress | None, name: str, total: int) -> Callable[[int], None] | None:
-    return None if progress is None else lambda done: progress(name, done, total)
+def _dates(options: RunOptions, pair: Pair) -> dict[str, str | None]:
+    """When each image was taken; None where it is not known."""
+    given = options.further.dates
+    return {
+        name: info.date if given is None else given[index] for index, (name, info) in enumerate(pair.info().items())
+    }

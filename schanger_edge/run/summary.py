@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.products.rasters import RasterCounts
 from schanger_edge.run.predict import Flow
-from schanger_edge.scene import Pair
-from schanger_edge.sessions import Session
+from schanger_edge.run.stages import Run
 from schanger_edge.sessions.engine_report import account
 
 
-def summarize(
-    pair: Pair,
-    session: Session,
-    flow: Flow,
-    counts: RasterCounts,
-    *,
-    polygons: int,
-    registration: Mapping[str, Any] | None,
-    warnings: Sequence[str],
-    options: Mapping[str, Any],
-    laps: Mapping[str, float],
-    total: float,
-) -> dict[str, Any]:
+def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: int) -> dict[str, Any]:
     """The content of summary.json.
 
     Args:
-        pair: what was read.
-        session: the model that ran.
+        run: when all its stages but the summary are done.
         flow: what this run predicted; the rest was taken over from an earlier one.
         counts: pixels and tiles of the whole scene.
         polygons: their number in changes.gpkg.
-        registration: the offset between the dates; None where it was not looked for.
-        warnings: what makes the result doubtful, in sentences.
-        options: as given, with the values that were taken where none was.
-        laps: seconds of each stage.
-        total: seconds in all.
     """
+    pair, session, total = run.pair, run.session, run.laps.total
     busy = {"read_busy": flow.read_seconds, "infer_busy": flow.infer_seconds, "write_busy": flow.write_seconds}
-    seconds = {**laps, **busy, "total": total}
+    seconds = {**run.laps.seconds, **busy, "total": total}
     grid = pair.grid
     square_metres = None if grid.gsd is None else grid.gsd**2
     return {
@@ -62,9 +43,9 @@ def summarize(
             "card": dataclasses.asdict(session.card),
         },
         "device": session.device,
-        "engine": account(session, options["batch"]).as_dict(),
-        "registration": registration and dict(registration),
-        "options": dict(options),
+        "engine": account(session, run.options.engine.batch_size or 1).as_dict(),
+        "registration": None if run.registered is None else run.registered.summary(),
+        "options": run.options.as_json(),
         "tiles": {
             "run": counts.tiles_run,
             "skipped": counts.tiles_skipped,
@@ -79,5 +60,6 @@ def summarize(
         "polygons": polygons,
         "seconds": {stage: round(lasted, 3) for stage, lasted in seconds.items()},
         "megapixels_per_second": flow.pixels / 1e6 / total,
-        "warnings": list(warnings),
+        "products": {product.name: product.title for product in run.products},
+        "warnings": list(run.warnings),
     }

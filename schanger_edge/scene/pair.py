@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -22,13 +21,10 @@ from schanger_edge.scene.comparing import check_comparable, overlap_share
 from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
-from schanger_edge.scene.radiometry import StretchChoice, check_stretch
+from schanger_edge.scene.options import GridChoice, PairOptions
 from schanger_edge.scene.remote import public_name
-from schanger_edge.scene.validity import Nodata
 from schanger_edge.scene.vectors import Polygons
 
-GridChoice = Literal["before", "after"]
-Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 WHOLE = 0.1  # pixels: estimates of a shift are no better
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
 SMALL = 1 << 19  # pixels; less is not worth a second thread
@@ -244,73 +240,47 @@ def _read_quietly(image: SceneImage, window: Window, threads: int) -> tuple[NDAr
 def open_pair(
     before: str | PathLike[str],
     after: str | PathLike[str],
+    options: PairOptions | None = None,
     *,
-    grid: GridChoice = "before",
-    gsd: float | None = None,
-    bands: Sequence[int] | None = None,
-    nodata: Nodata = "auto",
-    clip: str | PathLike[str] | None = None,
-    clip_layer: str | None = None,
-    stretch: StretchChoice = "percentiles",
-    match: bool = False,
-    valid_masks_before: Paths = (),
-    valid_masks_after: Paths = (),
     threads: int = 1,
+    **keywords: Any,
 ) -> Pair:
     """Open two images of one place and put them on one grid.
 
     Args:
         before: image of the first date; anything GDAL opens, also URLs and /vsi paths.
         after: image of the second date.
-        grid: whose grid the pair takes; the other date is reprojected lazily (bilinear). Where CRS and pixels
-            coincide both are read bit-exact.
-        gsd: metres per pixel to resample to on reading; None keeps the grid's own.
-        bands: band numbers of red, green, blue, from 1; None takes them from the file's colour interpretation.
-        nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
-        clip: vector file, of any CRS, with the polygons of the area of interest, see `Pair.wanted`.
-        clip_layer: its layer, where there are several.
-        stretch: how values become uint8, see `StretchChoice`; limits are physical values, after scale and offset.
-        match: match the histograms of the after image to those of the before image, see `Matching`.
-        valid_masks_before: rasters that say where the first date is usable, see `ValidMask`; all of them must.
-        valid_masks_after: the same of the second date.
+        options: how they are read, see `PairOptions`.
         threads: that decode and reproject each date.
+        keywords: any option of `PairOptions` by name, such as `gsd=0.5`.
 
     Raises:
         SceneError: an image cannot be opened, the two cannot be brought onto one grid, or the area misses them.
     """
-    if grid not in ("before", "after"):
-        raise SceneError(f"grid must be before or after, not {grid!r}.")
-    if isinstance(nodata, str) and nodata != "auto":
-        raise SceneError(f"nodata must be auto, None or a number, not {nodata!r}.")
-    check_stretch(stretch)
-    if clip is None and clip_layer is not None:
-        raise SceneError("--clip-layer names a layer of an area of interest: give its file with --clip.")
+    options = (options or PairOptions()).replace(**keywords)
+    reading, radiometry, clip = options.reading, options.radiometry, options.area
     images: list[SceneImage] = []
     try:
-        for path, masks in ((before, valid_masks_before), (after, valid_masks_after)):
-            images.append(SceneImage(str(path), bands, nodata, threads, _names(masks)))
+        for path, masks in ((before, reading.valid_masks_before), (after, reading.valid_masks_after)):
+            images.append(SceneImage(str(path), reading.bands, reading.nodata, threads, list(masks)))
         first, second = images
-        target, other = (first, second) if grid == "before" else (second, first)
+        target, other = (first, second) if reading.grid == "before" else (second, first)
         check_comparable(target, other)
-        common = _resampled(target.grid, gsd)
+        common = _resampled(target.grid, reading.gsd)
         overlap = overlap_share(common, other)
-        area = None if clip is None else _area_of_interest(str(clip), common, clip_layer)
+        area = None if clip.clip is None else _area_of_interest(clip.clip, common, clip.clip_layer)
         for image in images:
             image.place_on(common)
-            image.take_stretch(stretch)
-        pair = Pair(first, second, common, overlap, owner=grid, clip=area, threads=threads)
+            image.take_stretch(radiometry.stretch)
+        pair = Pair(first, second, common, overlap, owner=reading.grid, clip=area, threads=threads)
         pair.notes += [note for image in images for note in _stretch_notes(image)]
-        if match:
+        if radiometry.match:
             pair.match()
         return pair
     except BaseException:
         for image in images:
             image.close()
         raise
-
-
-def _names(paths: Paths) -> list[str]:
-    return [str(path) for path in ([paths] if isinstance(paths, (str, PathLike)) else paths)]
 
 
 def _stretch_notes(image: SceneImage) -> list[str]:
@@ -325,8 +295,6 @@ def _stretch_notes(image: SceneImage) -> list[str]:
 def _resampled(grid: Grid, gsd: float | None) -> Grid:
     if gsd is None:
         return grid
-    if not (gsd > 0 and math.isfinite(gsd)):
-        raise SceneError(f"--gsd must be a positive number of metres per pixel, not {gsd}.")
     if grid.gsd is None:
         raise SceneError("--gsd needs georeferenced images: these have no CRS.")
     if max(grid.width, grid.height) * grid.gsd / gsd > MAX_SIDE:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from schanger_edge.errors import DiskFullError
-from schanger_edge.model.bundled import model_path
 from schanger_edge.products.staging import locked, writing
-from schanger_edge.run.options import check_engine
-from schanger_edge.sessions import Session, open_session
+from schanger_edge.run.detect import open_for
+from schanger_edge.sessions import Session
 from schanger_edge.watch.ledger import Ledger
 from schanger_edge.watch.loop import PAUSE, Loop
 from schanger_edge.watch.settings import Settings
@@ -22,19 +20,15 @@ from schanger_edge.watch.wakeup import Wakeup, ringing
 def watch(
     settings: Settings,
     *,
-    model: str | Path | None = None,
     wakeup: Wakeup | None = None,
     say: Callable[[str], None] = print,
-    **engine: Any,
 ) -> Status:
     """Run pairs as their scenes arrive, until `wakeup.stop()` is called, or with `once` until all is done.
 
     Args:
         settings: what to watch, and how.
-        model: an .onnx file, a plan, or the name of a bundled model; None takes `schanger-small`.
         wakeup: by which the watch is asked to stop.
         say: told in a sentence what happens.
-        engine: `device`, `threads` and `binding` of `open_session`.
 
     Returns:
         How things stand at the end.
@@ -44,12 +38,11 @@ def watch(
             `once`, something is left undone.
     """
     settings.check()
-    check_engine(None, None, engine.get("threads"))
     wakeup = wakeup or Wakeup()
     paused = False
     while True:
         try:
-            _watch(settings, model, wakeup, say, engine)
+            _watch(settings, wakeup, say)
             return status(settings.output)
         except DiskFullError as error:  # before the loop, which pauses by itself
             if settings.once or wakeup.stopping:
@@ -60,9 +53,7 @@ def watch(
             wakeup.wait(PAUSE)
 
 
-def _watch(
-    settings: Settings, model: str | Path | None, wakeup: Wakeup, say: Callable[[str], None], engine: Mapping[str, Any]
-) -> None:  # fmt: skip
+def _watch(settings: Settings, wakeup: Wakeup, say: Callable[[str], None]) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(settings.output))
         ledger = Ledger(settings.output)
@@ -71,7 +62,7 @@ def _watch(
 
         def session() -> Session:
             if not opened:
-                opened.append(stack.enter_context(open_session(model_path(model), **engine)))
+                opened.append(stack.enter_context(open_for(settings.options.engine)))
                 say(f"{opened[0].device}, model {opened[0].card.name}")
             return opened[0]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from schanger_edge.errors import SchangerError
-from schanger_edge.run.options import check_engine, check_polygons, check_products
+from schanger_edge.run.options import RunOptions, check_packages
 from schanger_edge.watch.hook import check_hook
 from schanger_edge.watch.pairing import check_pattern
 
@@ -32,7 +31,7 @@ class Settings:
         hook: a program and its arguments, run on each result, see `hook.PLACEHOLDERS`.
         hook_timeout: seconds it may take.
         metrics: file for Prometheus' textfile collector.
-        detection: further options of `detect`.
+        options: of each run; those of its engine hold for the whole watch.
     """
 
     inbox: Path
@@ -48,12 +47,12 @@ class Settings:
     hook: tuple[str, ...] = ()
     hook_timeout: float = 60.0
     metrics: Path | None = None
-    detection: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: RunOptions = dataclasses.field(default_factory=RunOptions)
 
     @property
     def reading(self) -> dict[str, Any]:
-        """Of the options of `detect` those that say how one image is read."""
-        return {name: value for name, value in self.detection.items() if name in ("bands", "nodata")}
+        """Of the options of a run those that say how one image is read."""
+        return {"bands": self.options.reading.bands, "nodata": self.options.reading.nodata}
 
     def check(self) -> None:
         """Raise a SchangerError where something cannot be meant."""
@@ -73,7 +72,4 @@ class Settings:
                 raise SchangerError("--name-pattern goes with --pair-by name.")
             check_pattern(self.name_pattern)
         check_hook(self.hook)
-        options = self.detection
-        check_engine(options.get("threshold"), options.get("batch"), None)
-        check_polygons({name: options[name] for name in ("min_area", "simplify", "fill_holes") if name in options})
-        check_products(options.get("also", ()), stac=False, dates=None)
+        check_packages(self.options.further)

@@ -21,6 +21,7 @@ from schanger_edge.errors import (
     StoppedError,
 )
 from schanger_edge.products import SUMMARY
+from schanger_edge.run.control import Control
 from schanger_edge.run.detect import detect
 from schanger_edge.scene.checking import look_through
 from schanger_edge.sessions import Session
@@ -107,16 +108,14 @@ class Worker:
         session = self._open_session()
         inputs = {"before": job.before, "after": job.after}
         told: dict[str, Any] = {date: _identity(scene) for date, scene in inputs.items()}
-        options = dict(self._settings.detection)
-        told |= {"schanger_edge": __version__, "options": options}
+        options = self._settings.options
+        told |= {"schanger_edge": __version__, "options": options.as_json()}
         told |= {"model": session.model_sha256, "device": session.device}
         folder = self._results.prepare(job.name, told, afresh=job.attempts > 0)
         if not self._results.is_made(job.name):
             before, after = (listing[scene.name].main.path for scene in inputs.values())
-            detect(
-                before, after, folder, session=session, resume=True, progress=self._progress, stop=self._stop,
-                **options,
-            )  # fmt: skip
+            control = Control(resume=True, progress=self._progress, stop=self._stop)
+            detect(before, after, folder, options, session=session, control=control)
 
     def _finish(self, job: Job) -> None:
         summary = json.loads((self._results.path(job.name) / SUMMARY).read_text(encoding="utf-8"))

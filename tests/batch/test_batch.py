@@ -25,12 +25,13 @@ from distributed import LocalCluster, default_client
 from helpers import ROOT, load_benchmark
 from typer.testing import CliRunner
 
+from schanger_edge import detect
 from schanger_edge.batch import Batch, batch
 from schanger_edge.batch.worker import WarmSession
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, ProductError, SchangerError, StoppedError
 from schanger_edge.products.journal import unfinished
-from schanger_edge.run import detect, predict
+from schanger_edge.run import predict
 
 Ground = Callable[..., Any]
 ZONES = {"p0": "EPSG:32631", "p1": "EPSG:32631", "p2": "EPSG:32632"}
@@ -76,7 +77,14 @@ def pairs(tmp_path: Path, ground: Ground) -> Path:
 @pytest.fixture
 def run(cluster: LocalCluster, pairs: Path, model: Path, tmp_path: Path) -> Callable[..., Batch]:
     def run(listed: Path = pairs, **options: Any) -> Batch:
-        options = {"scheduler": cluster.scheduler_address, "retries": 1, "threads": 1, "model": model, **options}
+        options = {
+            "scheduler": cluster.scheduler_address,
+            "retries": 1,
+            "threads": 1,
+            "model": model,
+            "device": "cpu",
+            **options,
+        }
         return batch(listed, tmp_path / "out", **options)
 
     return run

@@ -20,8 +20,10 @@ from rasterio.crs import CRS
 from schanger_edge.errors import ProductError
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products import exchange
-from schanger_edge.products.exchange import WRITERS, write_flatgeobuf, write_geoparquet
+from schanger_edge.products.flatgeobuf import write_flatgeobuf
+from schanger_edge.products.geoparquet import write_geoparquet
 from schanger_edge.products.polygons import LAYER, write_polygons
+from schanger_edge.products.register import FORMATS
 
 Make = Callable[..., tuple[Path, Grid]]
 UTM = ("EPSG:32631", Affine(0.5, 0, 5e5, 0, -0.5, 4.6e6))
@@ -103,10 +105,10 @@ def test_geoparquet(make_package: Make, tmp_path: Path, monkeypatch: pytest.Monk
     assert pyarrow.parquet.ParquetFile(tmp_path / "changes.parquet").num_row_groups > 3
 
 
-@pytest.mark.parametrize("name", list(WRITERS))
+@pytest.mark.parametrize("name", list(FORMATS))
 def test_no_change_is_an_empty_file(make_package: Make, tmp_path: Path, name: str) -> None:
     package, grid = make_package(share=0.0)
-    product, write = WRITERS[name]
+    product, write = FORMATS[name].product.name, FORMATS[name].write
     write(package, LAYER, grid, tmp_path / product)
     if name == "flatgeobuf":
         assert pyogrio.read_info(tmp_path / product, force_feature_count=True)["features"] == 0
@@ -116,10 +118,10 @@ def test_no_change_is_an_empty_file(make_package: Make, tmp_path: Path, name: st
         assert "bbox" not in json.loads(table.schema.metadata[b"geo"])["columns"]["geometry"]
 
 
-@pytest.mark.parametrize("name", list(WRITERS))
+@pytest.mark.parametrize("name", list(FORMATS))
 def test_the_same_polygons_give_the_same_bytes(make_package: Make, tmp_path: Path, name: str) -> None:
     package, grid = make_package()
-    product, write = WRITERS[name]
+    product, write = FORMATS[name].product.name, FORMATS[name].write
     files = []
     for _ in range(2):
         write(package, LAYER, grid, tmp_path / product)  # the second time over the first
@@ -128,18 +130,18 @@ def test_the_same_polygons_give_the_same_bytes(make_package: Make, tmp_path: Pat
     assert {path.suffix for path in tmp_path.iterdir()} == {".tif", ".gpkg", Path(product).suffix}
 
 
-@pytest.mark.parametrize("name", list(WRITERS))
+@pytest.mark.parametrize("name", list(FORMATS))
 def test_a_file_that_cannot_be_written(make_package: Make, tmp_path: Path, name: str) -> None:
     package, grid = make_package()
-    product, write = WRITERS[name]
+    product, write = FORMATS[name].product.name, FORMATS[name].write
     with pytest.raises(ProductError, match=rf"{product} could not be written"):
         write(package, LAYER, grid, tmp_path / "absent" / product)
 
 
-@pytest.mark.parametrize("name", list(WRITERS))
+@pytest.mark.parametrize("name", list(FORMATS))
 def test_full_disk(make_package: Make, small_disk: Path, name: str) -> None:
     package, grid = make_package()
-    product, write = WRITERS[name]
+    product, write = FORMATS[name].product.name, FORMATS[name].write
     (small_disk / "other").write_bytes(bytes(1016 * 1024))
     with pytest.raises(ProductError, match=rf"{product} could not be written"):
         write(package, LAYER, grid, small_disk / product)

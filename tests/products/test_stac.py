@@ -17,7 +17,8 @@ from rasterio.crs import CRS
 from schanger_edge.errors import ProductError
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.geo.grid import Grid
-from schanger_edge.products import PRODUCTS, STAC_ITEM
+from schanger_edge.products import STAC_ITEM
+from schanger_edge.products.register import PRODUCTS
 from schanger_edge.products.stac import parse_date, why_no_item, write_item
 
 UTM = Grid(CRS.from_epsg(32631), Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000), 400, 300)
@@ -41,7 +42,13 @@ def write(folder: Path, grid: Grid = UTM, dates: dict[str, str] = DATES, **optio
     (folder / "in").mkdir(exist_ok=True)
     for path in inputs.values():
         Path(path).touch()
-    arguments = {"inputs": inputs, "dates": dates, "products": PRODUCTS, "folder": out, "properties": {"x:y": 1}}
+    arguments = {
+        "inputs": inputs,
+        "dates": dates,
+        "products": [product for product in PRODUCTS if product.name != STAC_ITEM],
+        "folder": out,
+        "properties": {"x:y": 1},
+    }
     write_item(out / "item.json", grid, **(arguments | options))
     return pystac.Item.from_file(out / "item.json")
 
@@ -57,7 +64,7 @@ def test_item_is_valid_and_says_what_there_is(tmp_path: Path, no_network: None) 
     assert item.properties["x:y"] == 1
     assert "created" in item.properties
     names = {asset.href for asset in item.assets.values()}
-    assert names == {f"./{name}" for name in PRODUCTS if name != STAC_ITEM}
+    assert names == {f"./{product.name}" for product in PRODUCTS if product.name != STAC_ITEM}
     assert item.assets["change"].media_type == pystac.MediaType.COG
     assert item.assets["polygons"].media_type == pystac.MediaType.GEOPACKAGE
     assert item.assets["polygons_flatgeobuf"].media_type == pystac.MediaType.FLATGEOBUF

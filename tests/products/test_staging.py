@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from schanger_edge.errors import ProductError
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PRODUCTS, SUMMARY
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, SUMMARY
+from schanger_edge.products.register import PRODUCT_NAMES as PRODUCTS
 from schanger_edge.products.staging import Staging, reading, writing
 
 
 def run(folder: Path, text: str, names=PRODUCTS) -> None:
-    with Staging(folder) as staging:
+    with Staging(folder, PRODUCTS) as staging:
         for name in names:
             staging.path(name).write_text(summary(text) if name == SUMMARY else text)
         staging.publish()
@@ -39,7 +40,7 @@ def test_publish_gives_the_names_and_leaves_nothing_else(tmp_path):
 
 
 def test_nothing_has_its_name_before_publish(tmp_path):
-    with Staging(tmp_path / "out") as staging:
+    with Staging(tmp_path / "out", PRODUCTS) as staging:
         staging.path(CHANGE).write_text("new")
         assert not (tmp_path / "out" / CHANGE).exists()
         assert staging.path(CHANGE).parent.parent == tmp_path / "out"
@@ -52,7 +53,7 @@ def test_an_unfinished_run_leaves_earlier_results_alone(tmp_path, error):
     (tmp_path / "notes.txt").write_text("mine")
 
     def stop_half_way():
-        with Staging(tmp_path) as staging:
+        with Staging(tmp_path, PRODUCTS) as staging:
             staging.path(CHANGE).write_text("new")
             staging.path(PREVIEW).write_text("new")
             raise error
@@ -63,17 +64,17 @@ def test_an_unfinished_run_leaves_earlier_results_alone(tmp_path, error):
 
 
 def test_leaving_without_publish_removes_folders_that_were_made(tmp_path):
-    with Staging(tmp_path / "a" / "b") as staging:
+    with Staging(tmp_path / "a" / "b", PRODUCTS) as staging:
         staging.path(CHANGE).write_text("new")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_was_there_stays(tmp_path):
     (tmp_path / "out").mkdir()
-    with Staging(tmp_path / "out" / "in"):
+    with Staging(tmp_path / "out" / "in", PRODUCTS):
         (tmp_path / "out" / "in" / "other").write_text("mine")
     assert (tmp_path / "out" / "in" / "other").exists()
-    with Staging(tmp_path / "out"):
+    with Staging(tmp_path / "out", PRODUCTS):
         pass
     assert (tmp_path / "out").exists()
 
@@ -89,9 +90,9 @@ def test_two_runs_do_not_mix(tmp_path):
 
 def test_names_of_a_run_can_be_given(tmp_path):
     run(tmp_path, "old", ("more.txt", SUMMARY))
-    with Staging(tmp_path) as staging:
+    with Staging(tmp_path, (*PRODUCTS, "more.txt")) as staging:
         staging.path(SUMMARY).write_text(summary("new"))
-        staging.publish((*PRODUCTS, "more.txt"))
+        staging.publish()
     assert content(tmp_path) == {SUMMARY: "new"}
 
 
@@ -135,7 +136,7 @@ def test_results_that_a_killed_run_had_moved_aside_come_back(tmp_path, complete)
     (tmp_path / CHANGE).write_text("new")
     if not complete:
         (dead / SUMMARY).write_text(summary("new"))
-    with Staging(tmp_path):
+    with Staging(tmp_path, PRODUCTS):
         assert (tmp_path / CHANGE).read_text() == ("new" if complete else "old")
         assert not dead.exists()
 
@@ -144,7 +145,7 @@ HELD = """
 import sys
 from pathlib import Path
 from schanger_edge.products.staging import Staging
-with Staging(Path(sys.argv[1])) as staging:
+with Staging(Path(sys.argv[1]), ()) as staging:
     staging.path("change.tif").write_text("other")
     print("held", flush=True)
     sys.stdin.read()
@@ -169,7 +170,7 @@ def test_folders_of_dead_runs_go_and_those_of_live_ones_stay(tmp_path):
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "out").write_text("mine")
     for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
-        with pytest.raises(ProductError, match="a file is in the way; move it"), Staging(folder):
+        with pytest.raises(ProductError, match="a file is in the way; move it"), Staging(folder, PRODUCTS):
             pass
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -192,7 +193,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
 
 
 def test_errors_name_the_file_as_the_user_knows_it(tmp_path):
-    with Staging(tmp_path) as staging:
+    with Staging(tmp_path, PRODUCTS) as staging:
         path = staging.path(CHANGE)
         with pytest.raises(ProductError) as caught, writing(path):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
@@ -202,7 +203,7 @@ def test_errors_name_the_file_as_the_user_knows_it(tmp_path):
 
 
 def test_only_plain_names_inside_the_context(tmp_path):
-    staging = Staging(tmp_path)
+    staging = Staging(tmp_path, PRODUCTS)
     with pytest.raises(RuntimeError):
         staging.path(CHANGE)
     with staging, pytest.raises(ValueError, match="plain"):

@@ -97,7 +97,7 @@ def test_every_pixel_of_the_area_comes_once_and_no_other_tile_is_read(
     sink = ArraySink(HEIGHT, WIDTH)
     seen: list[int] = []
     with open_pair(*pair, clip=aoi) as opened, open_session(model) as session:
-        flow = predict(opened, session, sink, batch=3, progress=seen.append)
+        flow = predict(opened, session, sink, batch_size=3, progress=seen.append)
         data = plain_read(opened, opened.grid.window).valid
     assert (sink.times == 1).all()
     assert np.array_equal(sink.valid, inside & data)

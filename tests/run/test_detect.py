@@ -20,8 +20,8 @@ from helpers import ArraySink
 
 from schanger_edge import detect
 from schanger_edge.errors import ModelError, ProductError, SceneError, SchangerError, SessionError
-from schanger_edge.products import STANDARD
 from schanger_edge.products.journal import unfinished
+from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 from schanger_edge.run.predict import predict
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
@@ -40,7 +40,7 @@ def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
 
 def test_products_agree_with_each_other_and_with_the_model(pair: Any, model: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    result = detect(*pair, tmp_path / "out", model=model, batch=3, progress=lambda *args: seen.append(args))
+    result = detect(*pair, tmp_path / "out", model=model, batch_size=3, progress=lambda *args: seen.append(args))
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(STANDARD)
     with open_pair(*pair) as opened:
         valid = opened.read(opened.grid.window).valid

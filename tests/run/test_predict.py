@@ -60,7 +60,7 @@ def test_tiled_equals_one_pass(
             standin, tmp_path, pair, (norm.before.mean_color, norm.after.mean_color), radius, tile
         )  # fmt: skip
         sink = ArraySink(height, width)
-        flow = predict(pair, session, sink, batch=batch)
+        flow = predict(pair, session, sink, batch_size=batch)
         valid = pair.read(pair.grid.window).valid
     assert (sink.times == 1).all()
     assert (sink.valid == valid).all()
@@ -87,7 +87,7 @@ def test_columns_and_sections_leave_no_trace(
         read, reads = pair.read, []
         monkeypatch.setattr(pair, "read", lambda window: (reads.append(window), read(window))[1])
         sink = ArraySink(333, 402)
-        predict(pair, session, sink, batch=4)
+        predict(pair, session, sink, batch_size=4)
         assert (sink.times == 1).all()
         assert len({section.col_off for section in sink.sections}) == 3
         np.testing.assert_array_equal(sink.probability[valid], expected[valid])
@@ -116,7 +116,7 @@ def test_tiles_without_a_valid_pixel_are_not_run(
     standin.integer_model(tmp_path / "m.onnx", radius=1, tile=64, halo=4)
     with open_pair(path, path) as pair, open_session(tmp_path / "m.onnx") as session:
         sink = ArraySink(400, 400)
-        flow = predict(pair, session, sink, batch=4)
+        flow = predict(pair, session, sink, batch_size=4)
     assert flow.tiles_run == 14  # two of seven rows of tiles
     assert flow.tiles_skipped == 35
     assert (sink.times == 1).all()
@@ -163,7 +163,7 @@ def test_a_tile_that_fails_stops_the_run(opened: Any) -> None:
     pair, session = opened
     failing = Failing(session, 3, SessionError("tile failed"))
     with pytest.raises(SessionError, match="tile failed"):
-        predict(pair, failing, ArraySink(300, 300), batch=2)  # type: ignore[arg-type]
+        predict(pair, failing, ArraySink(300, 300), batch_size=2)  # type: ignore[arg-type]
 
 
 def test_a_read_that_fails_stops_the_run(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_a_read_that_fails_stops_the_run(opened: Any, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(pair, "read", broken)
     with pytest.raises(SceneError, match="damaged"):
-        predict(pair, session, ArraySink(300, 300), batch=2)
+        predict(pair, session, ArraySink(300, 300), batch_size=2)
 
 
 @pytest.mark.parametrize("row", [0, 290])
@@ -191,12 +191,12 @@ def test_a_write_that_fails_stops_the_run(opened: Any, row: int) -> None:
             super().write(window, probability, valid)
 
     with pytest.raises(OSError, match="disk full"):
-        predict(pair, session, FullDisk(300, 300), batch=2)
+        predict(pair, session, FullDisk(300, 300), batch_size=2)
 
 
 def test_progress_reaches_every_pixel(opened: Any) -> None:
     pair, session = opened
     seen: list[int] = []
-    predict(pair, session, ArraySink(300, 300), batch=5, progress=seen.append)
+    predict(pair, session, ArraySink(300, 300), batch_size=5, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 300 * 300

@@ -18,7 +18,8 @@ from rio_cogeo import cog_validate
 
 from schanger_edge import detect
 from schanger_edge.errors import SchangerError
-from schanger_edge.products import PRODUCTS, STANDARD
+from schanger_edge.products.register import PRODUCT_NAMES as PRODUCTS
+from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 
 Tiff = Callable[..., Path]
 Ground = Callable[..., np.ndarray]

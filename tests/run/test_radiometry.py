@@ -16,7 +16,7 @@ import rasterio
 
 from schanger_edge import detect
 from schanger_edge.errors import ProductError, SceneError
-from schanger_edge.products import STANDARD
+from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 from schanger_edge.products.report.facts import fact_groups
 
 Tiff = Callable[..., Path]

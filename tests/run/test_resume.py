@@ -24,8 +24,8 @@ from schanger_edge.cli import app
 from schanger_edge.cli.interrupt import ORDERLY
 from schanger_edge.errors import ProductError, SceneError, SessionError, StoppedError
 from schanger_edge.geo.grid import Window
-from schanger_edge.products import STANDARD
 from schanger_edge.products.journal import FOLDER, Journal, unfinished
+from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 from schanger_edge.products.staging import Staging
 from schanger_edge.sessions import open_session
 
@@ -152,7 +152,7 @@ def test_resume_without_an_unfinished_run_begins(pair: Any, model: Path, tmp_pat
 def test_two_runs_of_one_folder(pair: Any, model: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from schanger_edge.products.staging import Staging\n"
-        "with Staging(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "with Staging(Path(sys.argv[1]), ()): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "out")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -178,7 +178,7 @@ def test_a_run_that_is_refused_opens_nothing(
         detect(*pair, stopped, model=model)
     with pytest.raises(ProductError, match="exclude each other"):
         detect(*pair, stopped, model=model, resume=True, restart=True)
-    with Staging(stopped), pytest.raises(ProductError, match="another run writes"):
+    with Staging(stopped, ()), pytest.raises(ProductError, match="another run writes"):
         detect(*pair, stopped, model=model, resume=True)
 
 
@@ -275,7 +275,7 @@ def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_pat
 @pytest.mark.parametrize(
     ("moment", "sentence"),
     [
-        ("stages.write_polygons", r"the run is kept, 100% of it is done: the same command with --resume goes on\."),
+        ("run.stages.write_polygons", r"the run is kept, 100% of it is done: the same command with --resume goes on\."),
         ("products.staging.Staging._swap", r"the run is kept, 100% of it is done"),
         ("products.staging.Staging._clean", r"all results are complete in .*out\."),
         ("products.journal.Journal.discard", r"all results are complete in .*out\."),

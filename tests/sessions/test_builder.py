@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 from tensorrt_names import NAMES, Exactly, offers
 
-from schanger_edge import sessions
 from schanger_edge.errors import SessionError
+from schanger_edge.sessions import tensorrt
 from schanger_edge.sessions.tensorrt.builder import OBEY, Batches, Recipe, build_plan
 from schanger_edge.sessions.tensorrt.flavour import Flavour
 
-FOLDER = Path(sessions.__file__).parent
+FOLDER = Path(tensorrt.__file__).parent
 RECEIVERS = {  # file: what TensorRT's module and objects are called in it
     "flavour.py": r"trt|flags",
     "builder.py": r"trt|builder|network|layer|parser|config|cache|profile|error|flavour\.module",
-    "tensorrt.py": r"engine|kinds|config|self\._(?:trt|runtime|engine|runtime_cache)",
+    "session.py": r"engine|kinds|config|self\._(?:trt|runtime|engine|runtime_cache)",
     "contexts.py": r"sized\.context|self\._engine",
 }
 BY_NAME = {  # names that are looked up as text

@@ -69,7 +69,7 @@ def pair(make_tiff: Tiff, ground: Callable[..., Any], monkeypatch: pytest.Monkey
 def test_the_stream_gives_what_whole_arrays_give(pair: Pair, session: Any) -> None:
     stitching = load_benchmark("stitching")
     sink = ArraySink(HEIGHT, WIDTH)
-    flow = predict(pair, session, sink, batch=3)
+    flow = predict(pair, session, sink, batch_size=3)
     pixels = pair.read(pair.grid.window)
     norm = session.card.normalization
     for image, date in ((pixels.before, norm.before), (pixels.after, norm.after)):
@@ -86,16 +86,16 @@ def test_the_stream_gives_what_whole_arrays_give(pair: Pair, session: Any) -> No
 
 def test_wherever_a_run_stopped_the_rest_is_the_same_to_the_bit(pair: Pair, session: Any) -> None:
     whole = ArraySink(HEIGHT, WIDTH)
-    predict(pair, session, whole, batch=3)
+    predict(pair, session, whole, batch_size=3)
     assert len({section.col_off for section in whole.sections}) == 3
     for number in range(1, len(whole.sections)):
         sink = Stopping(number)
         with pytest.raises(RuntimeError, match="stopped"):
-            predict(pair, session, sink, batch=3)
+            predict(pair, session, sink, batch_size=3)
         assert len(sink.ended) == number
         sink.times[sink.sections.pop().slices_in(pair.grid.window)] = 0
         sink.left = None
-        predict(pair, session, sink, batch=3, finished=sink.ended[:])
+        predict(pair, session, sink, batch_size=3, finished=sink.ended[:])
         assert sink.sections == whole.sections
         np.testing.assert_array_equal(sink.probability[whole.valid], whole.probability[whole.valid])
 

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from helpers import load_benchmark
 
+from schanger_edge import detect
 from schanger_edge.errors import ProductError, StoppedError
 from schanger_edge.products.journal import FOLDER, join, unfinished
-from schanger_edge.run import detect, predict
+from schanger_edge.run import predict
+from schanger_edge.run.detect import detect_part
 from schanger_edge.tiling.partition import Part
 from schanger_edge.tiling.plan import TilePlan
 
@@ -38,8 +40,7 @@ def pair(make_tiff: Tiff, ground: Ground) -> tuple[Path, Path]:
 
 def run_part(pair: Any, folder: Path, model: Path, part: Part, **options: Any) -> Path:
     output = folder / f"{part.number}-of-{part.count}"
-    with pytest.raises(StoppedError):
-        detect(*pair, output, model=model, part=part, resume=True, **options)
+    detect_part(*pair, output, part, model=model, device="cpu", resume=True, **options)
     return output
 
 
@@ -58,9 +59,11 @@ def test_parts_give_the_bytes_of_one_run(
 ) -> None:
     monkeypatch.setattr(predict, "COLUMN", column)
     content = load_benchmark("kill_resume").content
-    whole = detect(*pair, tmp_path / "whole", model=model, batch=batch)
-    parts = [run_part(pair, tmp_path, model, Part(number, count), batch=batch) for number in reversed(range(count))]
-    together = joined(tmp_path / "joined", parts, pair, model, batch=batch)
+    whole = detect(*pair, tmp_path / "whole", model=model, batch_size=batch)
+    parts = [
+        run_part(pair, tmp_path, model, Part(number, count), batch_size=batch) for number in reversed(range(count))
+    ]
+    together = joined(tmp_path / "joined", parts, pair, model, batch_size=batch)
     assert content(together) == content(whole.folder)
     assert (together / "preview.png").read_bytes() == (whole.folder / "preview.png").read_bytes()
 
@@ -68,7 +71,7 @@ def test_parts_give_the_bytes_of_one_run(
 def test_a_part_that_was_stopped_is_gone_on_with(pair: Any, model: Path, tmp_path: Path) -> None:
     answers = itertools.chain([False, False], itertools.repeat(True))  # for the row above, and the first of its own
     with pytest.raises(StoppedError, match="asked to stop"):
-        detect(*pair, tmp_path / "1-of-2", model=model, part=Part(1, 2), stop=lambda: next(answers))
+        detect_part(*pair, tmp_path / "1-of-2", Part(1, 2), model=model, device="cpu", stop=lambda: next(answers))
     assert unfinished(tmp_path / "1-of-2") is not None
     parts = [run_part(pair, tmp_path, model, Part(number, 2)) for number in (0, 1)]
     whole = detect(*pair, tmp_path / "whole", model=model)

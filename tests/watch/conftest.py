@@ -13,6 +13,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+from schanger_edge.run.options import RunOptions
 from schanger_edge.watch import Settings, Status, Wakeup, watch
 
 
@@ -27,10 +28,11 @@ class Station:
 
     def settings(self, **options: Any) -> Settings:
         options = {"settle": 0.02, "once": True, "min_free": 0, **options}
+        options["options"] = RunOptions.of(model=self.model, threads=1, device="cpu", **options.get("options", {}))
         return Settings(self.inbox, self.output, **options)
 
     def once(self, **options: Any) -> Status:
-        return watch(self.settings(**options), model=self.model, threads=1, say=self.said.append)
+        return watch(self.settings(**options), say=self.said.append)
 
     def until(self, done: Callable[[str], bool], **options: Any) -> Status:
         """A watch that goes on until it has said something."""
@@ -42,7 +44,7 @@ class Station:
                 wakeup.stop()
 
         settings = self.settings(**{"once": False, "poll": 0.02, **options})
-        return watch(settings, model=self.model, threads=1, wakeup=wakeup, say=say)
+        return watch(settings, wakeup=wakeup, say=say)
 
     @property
     def results(self) -> list[str]:

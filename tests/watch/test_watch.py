@@ -17,7 +17,8 @@ from helpers import load_benchmark
 
 from schanger_edge import detect
 from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, SessionError
-from schanger_edge.products import STANDARD, SUMMARY
+from schanger_edge.products import SUMMARY
+from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 from schanger_edge.watch.intake import STARTS
 from schanger_edge.watch.ledger import LEDGER, Ledger
 
@@ -88,7 +89,7 @@ def test_each_scene_is_run_against_the_newest_earlier_one(station: Any, drop: Dr
 def test_options_reach_the_runs(station: Any, drop: Drop) -> None:
     drop("a_20240501.tif")
     drop("a_20240502.tif")
-    station.once(detection={"threshold": 0.125, "min_area": 5.0})
+    station.once(options={"threshold": 0.125, "min_area": 5.0})
     summary = json.loads((station.output / "results" / station.results[0] / SUMMARY).read_text())
     assert (summary["options"]["threshold"], summary["options"]["min_area"]) == (0.125, 5.0)
 

@@ -120,7 +120,7 @@ def _run(summary: Summary) -> dict[str, str]:
         "threshold": f"change where probability is greater than {options['threshold']:g}",
         "changes": _least(options["min_area"], summary),
         "outlines": _shaping(options, summary),
-        "tiles": f"{tiles['run']:,} run{skipped}{resumed}, batch {options['batch']}",
+        "tiles": f"{tiles['run']:,} run{skipped}{resumed}, batch {options['batch_size']}",
         "time": f"{seconds:,.1f} s, {pace:,.2f} megapixels per second",
         "version": f"schanger-edge {summary['schanger_edge']}",
     }  # fmt: skip
