@@ -77,14 +77,14 @@ def calibrate(
             aside to measure the loss on.
         target: the .onnx file to write, replaced where it exists; the reports are written beside it.
         options: see `CalibrationOptions`.
-        progress: told (stage, done, total).
+        progress: called with (stage, done, total).
         keywords: any of the options by name.
 
     Raises:
         SchangerError: model, tiles or target are not usable, or the loss cannot be brought below the limit.
     """
     options = dataclasses.replace(options or CalibrationOptions(), **keywords)
-    tell = progress or (lambda *_: None)
+    notify = progress or (lambda *_: None)
     if not sources:
         raise ModelError("calibration needs images like those the model will see: give --pairs.")
     require("matplotlib", "quantize")
@@ -96,15 +96,15 @@ def calibrate(
         replacing(reports[1], ModelError) as picture,
     ):
         with Reference(model) as reference:
-            drawn, held = _drawn(sources, card.tile, options, reference, tell)
-            reference.look_at(held, lambda done: tell("reference", done, len(held)))
+            drawn, held = _drawn(sources, card.tile, options, reference, notify)
+            reference.look_at(held, lambda done: notify("reference", done, len(held)))
 
         convs = candidates(parent)
         if not convs:
             raise ModelError(f"{model} has no convolution that may become INT8: it is no SChanger.")
         tensors = sorted({conv.activation for conv in convs})
-        histograms = collect(parent, tensors, drawn, lambda done: tell("ranges", done, len(drawn)))
-        search = Search(parent, convs, reference, options.max_f1_loss, tell)
+        histograms = collect(parent, tensors, drawn, lambda done: notify("ranges", done, len(drawn)))
+        search = Search(parent, convs, reference, options.max_f1_loss, notify)
         methods = METHODS if options.method == "auto" else (options.method,)
         chosen, tries = search.methods(histograms, methods)
         thresholds = {name: histogram.threshold(chosen) for name, histogram in histograms.items()}
@@ -148,7 +148,7 @@ def calibrate(
 
 
 def _drawn(
-    sources: Sequence[str], tile: int, options: CalibrationOptions, reference: Reference, tell: Progress
+    sources: Sequence[str], tile: int, options: CalibrationOptions, reference: Reference, notify: Progress
 ) -> tuple[TileSet, TileSet]:
     """The tiles to take ranges on, and those held aside."""
     drawn, held = draw_tiles(
@@ -157,7 +157,7 @@ def _drawn(
         (options.samples, min(max(options.samples // 4, LEAST), MOST_HELD)),
         options.seed,
         reference.change,
-        lambda done, total: tell("tiles", done, total),
+        lambda done, total: notify("tiles", done, total),
     )
     if len(drawn) + len(held) < 2 * LEAST:
         raise ModelError(

@@ -34,7 +34,7 @@ CARD: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("threshold", "gsd"), (int, float)),
     **dict.fromkeys(("normalization", "scores"), (dict,)),
 }
-"""What a checkpoint's "card" may say, in the words of a model card, and the types of it; other entries are kept."""
+"""Entries of a model card that a checkpoint's "card" may hold, with their types; others are kept unchecked."""
 
 Shapes = dict[str, tuple[int, ...]]
 

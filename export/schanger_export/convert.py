@@ -60,12 +60,12 @@ def convert(
         target: the .onnx file to write, replaced where it exists; the report is written beside it.
         sources: real tiles, see `sources.TILES`; rendered scenes where there are none.
         samples: tiles to measure ranges on.
-        progress: told (stage, done, total).
+        progress: called with (stage, done, total).
 
     Raises:
         SchangerError: the model or the tiles are not usable, or the result differs from its parent.
     """
-    tell = progress or (lambda *_: None)
+    notify = progress or (lambda *_: None)
     parent, card, sha256 = read_model(model)
     report = report_path(target)
     with replacing(target, ModelError) as temporary, replacing(report, ModelError) as report_temporary:
@@ -76,11 +76,11 @@ def convert(
                 (samples, HELD),
                 SEED,
                 reference.change,
-                lambda done, total: tell("tiles", done, total),
+                lambda done, total: notify("tiles", done, total),
             )
             reference.look_at(held)
         ranges = largest_values(
-            parent, list(float_tensors(parent)), measured, lambda done: tell("ranges", done, len(measured))
+            parent, list(float_tensors(parent)), measured, lambda done: notify("ranges", done, len(measured))
         )
         for resize in (True, False):
             converted = to_fp16(parent, ranges, resize=resize)

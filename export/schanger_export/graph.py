@@ -1,4 +1,4 @@
-"""A model file's graph, seen as what it is made of: named parts, convolutions and their work.
+"""The graph of a model file: its named parts, its convolutions and their multiply-adds.
 
 Needs onnx, no torch.
 """

@@ -35,7 +35,7 @@ class Search:
         candidates: convolutions that may become INT8.
         reference: the parent's probabilities on held-aside tiles.
         max_f1_loss: points of F1 that may be lost.
-        progress: told (stage, done, total).
+        progress: called with (stage, done, total).
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Search:
         progress: Callable[[str, int, int], None],
     ) -> None:
         self._parent, self._candidates, self._reference = parent, candidates, reference
-        self._max_f1_loss, self._tell = max_f1_loss, progress
+        self._max_f1_loss, self._notify = max_f1_loss, progress
         self._macs = sum(conv.macs for conv in convolutions(parent))
 
     def names(self, kept: Sequence[str] = ()) -> list[str]:
@@ -60,7 +60,7 @@ class Search:
         for number, method in enumerate(methods, 1):
             thresholds = {name: histogram.threshold(method) for name, histogram in histograms.items()}
             tries[method] = self._score(thresholds, self.names())
-            self._tell("methods", number, len(methods))
+            self._notify("methods", number, len(methods))
         return min(tries, key=lambda name: (tries[name].worst_f1_loss, tries[name].mean_difference)), tries
 
     def each_part(self, thresholds: Mapping[str, float]) -> dict[str, Agreement]:
@@ -70,7 +70,7 @@ class Search:
         for number, part in enumerate(parts, 1):
             own = [conv.name for conv in self._candidates if conv.part == part]
             found[part] = self._score(thresholds, own, EVERY)
-            self._tell("parts", number, len(parts))
+            self._notify("parts", number, len(parts))
         return dict(sorted(found.items(), key=lambda entry: -entry[1].mean_difference))
 
     def steps(self, thresholds: Mapping[str, float], worst_first: Sequence[str], everything: Agreement) -> list[Step]:
@@ -94,9 +94,9 @@ class Search:
                     "convert to FP16."
                 )
             steps.append(Step(kept, self._share(kept), self._score(thresholds, self.names(kept))))
-            self._tell("search", len(steps) - 1, len(worst_first) - 1)
+            self._notify("search", len(steps) - 1, len(worst_first) - 1)
         if len(steps) > 1:
-            self._tell("search", 1, 1)
+            self._notify("search", 1, 1)
         return steps
 
     def limits(self, found: Agreement) -> list[tuple[str, float, float]]:

@@ -27,10 +27,7 @@ _Self = TypeVar("_Self", bound="Training")
 class Data(Options):
     """What it learns from.
 
-    Attributes:
-        sources: training data, as `docs/sources.md` describes them.
-        validation: the same, scored while training; empty leaves validation out.
-        normalization: colour statistics; None takes those of the data or the start weights.
+    Sources are written as docs/sources.md says; no validation data leaves validation out.
     """
 
     title = "Data"
@@ -50,14 +47,7 @@ class Data(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Network(Options):
-    """The network, and the weights it starts from.
-
-    Attributes:
-        size: `small` or `base`; None is that of the start weights, else small.
-        init: weights to start from, see `weights.resolve`; None starts from random ones.
-        drop: rate of DropPath and dropout.
-        freeze_batchnorm: keep BatchNorm's statistics.
-    """
+    """The network, and the weights it starts from."""
 
     title = "Network"
 
@@ -75,12 +65,7 @@ class Network(Options):
 class Schedule(Options):
     """How long, in steps of what size.
 
-    Attributes:
-        epochs: an epoch is one crop of every image (times its source's `repeat`).
-        warmup_epochs: epochs of linear warm-up.
-        eval_interval: epochs between two validations.
-        batch_size: samples in a step, over all processes and micro-batches.
-        accumulate: micro-batches in a step. Dice then takes its sums over a micro-batch.
+    An epoch counts each source `repeat` times. Dice takes its sums over a micro-batch.
     """
 
     title = "Schedule"
@@ -103,17 +88,7 @@ class Schedule(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer(Options):
-    """What a step does.
-
-    Attributes:
-        rate: highest learning rate.
-        weight_decay: of kernels.
-        clip: largest norm of the gradient; 0 leaves it alone.
-        ema: decay of the averaged weights.
-        ema_every: steps between two updates of the average.
-        side_losses: also train the five side maps.
-        amp: mixed precision: `auto` is fp16 on CUDA and none on the CPU.
-    """
+    """What a step does."""
 
     title = "Optimizer"
 
@@ -130,16 +105,7 @@ class Optimizer(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Sampling(Options):
-    """How crops are drawn and augmented.
-
-    Attributes:
-        tile: side of a crop in pixels.
-        swap: share of pairs whose dates are exchanged.
-        focus: share of crops laid around a labelled pixel; the others lie anywhere.
-        jitter: 0 to 1, how far light and colour of each date are drawn apart from the other's.
-        augment: turn, warp and recolour the crops.
-        seed: what every draw follows from.
-    """
+    """How crops are drawn and augmented."""
 
     title = "Crops and augmentation"
 
@@ -158,13 +124,7 @@ class Sampling(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Facts(Options):
-    """What the model card says of the weights.
-
-    Attributes:
-        dataset: what the data are called; a benchmark dataset's name brings its preset.
-        gsd: metres per pixel of the training images, where known.
-        license: licence of the weights.
-    """
+    """What the model card says of the weights."""
 
     title = "Model card"
 
@@ -261,15 +221,7 @@ class Pretraining(Training):
 
 @dataclasses.dataclass(frozen=True)
 class Machine(Options):
-    """What a run uses of the machine; nothing of it decides about the weights but for rounding.
-
-    Attributes:
-        device: `auto`, `cpu` or `cuda`.
-        threads: of the CPU; None takes torch's own number.
-        workers: processes that read and augment; 0 does it between the steps.
-        tensorboard: also write TensorBoard events.
-        save_seconds: time between two writings of `last.pth`.
-    """
+    """What a run uses of the machine; nothing of it decides about the weights but for rounding."""
 
     title = "Machine"
 

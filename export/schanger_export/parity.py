@@ -1,4 +1,4 @@
-"""Parity: a model file, run by a session, gives the probabilities it was made from, or nearly where it was converted.
+"""Parity: a model file reproduces the probabilities of what it was made from; once converted, within limits.
 
 The only module of the factory that opens sessions. It needs onnx, but no torch, so that conversions can use it too.
 """
@@ -58,9 +58,9 @@ def largest_difference(reference: Runner, model: Path, tiles: tuple[Tiles, Tiles
 
 
 class Reference:
-    """An FP32 model and its probabilities on a set of tiles, which converted ones are held against.
+    """An FP32 model and its probabilities on a set of tiles, the reference for converted models.
 
-    Use it as a context manager while tiles are drawn and looked at; what it saw stays.
+    Use it as a context manager while tiles are drawn and predicted; the probabilities stay available afterwards.
 
     Args:
         model: the FP32 model file.
@@ -77,7 +77,7 @@ class Reference:
         return _infer(self._session, tile) > self.threshold
 
     def look_at(self, tiles: TileSet, progress: Callable[[int], None] | None = None) -> None:
-        """Take the tiles to compare on."""
+        """Predict the tiles to compare on."""
         self.tiles, self._probabilities = tiles, []
         for number, tile in enumerate(tiles, 1):
             self._probabilities.append(_infer(self._session, tile))
@@ -91,7 +91,7 @@ class Reference:
         self._session.close()
 
     def score(self, model: onnx.ModelProto | Path, every: int = 1) -> Agreement:
-        """How a model, in memory or in a file, agrees with the parent; on each tile, or every n-th.
+        """Agreement of a model, in memory or in a file, with the parent, on every n-th tile.
 
         Raises:
             SchangerError: it cannot be opened, or gives values that are no probabilities.
@@ -145,7 +145,7 @@ def check_parity(found: Agreement, limits: Sequence[tuple[str, float, float]]) -
 
 
 def image_like_tiles(count: int, tile: int, seed: int = 36) -> tuple[Tiles, Tiles]:
-    """Pairs of tiles with what images have and noise lacks: smooth colour, sharp edges, a little noise.
+    """Pairs of tiles that look like images rather than noise: smooth colour, sharp edges, a little noise.
 
     Roofs (rectangles) appear and vanish between the dates; light and colour differ as they do between seasons.
 

@@ -1,4 +1,4 @@
-"""The folder of a training run: checkpoints with all state, what to start from, what to go on with."""
+"""The folder of a training run: its checkpoints, its start weights, and how it is resumed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def prepare(folder: Path, options: Training | None, *, resume: bool, writes: boo
 
 
 def _completed(options: Training) -> Training:
-    """What the options leave open: the size of the start weights; GSD and name of the data from `ROOT/dataset.json`."""
+    """Options with the size of the start weights, and GSD and name of the data from `ROOT/dataset.json`, filled in."""
     if options.network.size is None:
         init = options.network.init
         options = options.replace(size=size_of(resolve(init)) if init else "small")

@@ -36,7 +36,7 @@ from schanger_export.validation import validate
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a run stands, told after every step.
+    """Where a run stands, reported after every step.
 
     Attributes:
         step: steps done, of `steps`.
@@ -45,7 +45,7 @@ class Progress:
         f1: of the latest validation; None before the first.
         best_f1: the highest so far.
         seconds_left: at the pace so far.
-        message: something worth a line, or empty.
+        message: worth a line of its own, or empty.
     """
 
     step: int
@@ -67,7 +67,7 @@ class Trained:
         step: steps done.
         best_f1: of the validation; None without one.
         checkpoint: the file to export.
-        first: whether this is the process that validates, writes and reports; of several one is.
+        first: whether this process is the one that validates, writes and reports.
     """
 
     folder: Path

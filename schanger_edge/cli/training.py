@@ -114,11 +114,11 @@ def _print_trained(trained: Trained, then: str) -> None:
 
 
 class TrainingLines:
-    """One line that is kept up to date on a terminal, a line now and then elsewhere; validations stay."""
+    """Progress as one live line on a terminal, else a line now and then; validations get lines of their own."""
 
     def __init__(self) -> None:
         self.live = Live(console=err, refresh_per_second=2, transient=True)
-        self.told = 0.0
+        self.last_line = 0.0
 
     def __enter__(self) -> TrainingLines:
         if err.is_terminal:
@@ -135,8 +135,8 @@ class TrainingLines:
         line = _line(progress)
         if err.is_terminal:
             self.live.update(Text(line))
-        elif time.monotonic() - self.told >= LINE_SECONDS or progress.step == progress.steps:
-            self.told = time.monotonic()
+        elif time.monotonic() - self.last_line >= LINE_SECONDS or progress.step == progress.steps:
+            self.last_line = time.monotonic()
             err.print(line)
 
 

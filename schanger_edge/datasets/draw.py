@@ -94,7 +94,7 @@ def draw_tiles(
         counts: tiles of each set. Where there are not enough, each gets its share.
         seed: what every draw follows from.
         change: tells tiles without a label apart.
-        progress: told tiles found, of all.
+        progress: called with tiles found and wanted.
 
     Raises:
         DatasetError: no tile is left, or what is there is noise.

@@ -133,7 +133,7 @@ def windows_of(item: OpenItem, tile: int) -> list[Window]:
 
 
 class TilePool:
-    """Opens pairs by number and keeps the latest few open. Use it as a context manager."""
+    """Opens pairs by number and keeps the most recent few open. Use it as a context manager."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = list(items)

@@ -77,14 +77,14 @@ def compare(
         second: the same.
         sources: pairs to draw tiles from, see `sources.TILES`; rendered scenes where there are none.
         options: see `ComparisonOptions`.
-        progress: told (stage, done, total).
+        progress: called with (stage, done, total).
         keywords: any of the options by name.
 
     Raises:
         SchangerError: a model or a source is not usable, or a result cannot be written.
     """
     options = dataclasses.replace(options or ComparisonOptions(), **keywords)
-    tell = progress or (lambda *_: None)
+    notify = progress or (lambda *_: None)
     with _opened(first, options, progress) as one, _opened(second, options, progress) as other:
         if one.card.tile != other.card.tile:
             raise ModelError(
@@ -97,7 +97,7 @@ def compare(
             (options.count,),
             SEED,
             lambda tile: _timed(one, tile)[0] > threshold,
-            lambda done, total: tell("tiles", done, total),
+            lambda done, total: notify("tiles", done, total),
         )
         agreement, sheet, times = Agreement(), TileSheet(), []
         for number, (name, tile) in enumerate(zip(tiles.names(), tiles, strict=True), 1):
@@ -105,7 +105,7 @@ def compare(
             times.append((my_time, their_time))
             mean = agreement.add(mine, theirs, tile.label, (threshold, other.card.threshold))
             sheet.add(mean, name, tile.before, tile.after, mine, theirs)
-            tell("compare", number, len(tiles))
+            notify("compare", number, len(tiles))
         timed = times[WARM:] or times
         result = Comparison(
             models=(str(one.model), str(other.model)),

@@ -97,7 +97,7 @@ def evaluate(
     Args:
         root: folder that holds the split.
         options: see `EvaluationOptions`.
-        progress: told (stage, done, total): `images`, and before it the phases of a plan being built.
+        progress: called with (stage, done, total): `images`, and before it the phases of a plan being built.
         keywords: any of the options by name, such as `split="val"`.
 
     Raises:
