@@ -4,7 +4,7 @@ TORCH := torch==2.13.0
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo test test-all lint wheels figures clean help
+.PHONY: demo test test-all lint wheels figures reference clean help
 
 help:
 	@echo "make demo      render a pair, find what changed, score it (no torch; a minute or two)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      ruff, mypy (Python 3.10 and 3.12), import-linter, shellcheck"
 	@echo "make wheels    every runtime dependency has a wheel: Python 3.10 and 3.12, x86-64 and 64-bit Arm"
 	@echo "make figures   write the figures of README and docs from benchmarks/results/"
+	@echo "make reference write docs/reference.md from the descriptions of the options"
 	@echo "make clean     remove environments and results"
 
 demo: .venv-demo/.ready
@@ -38,6 +39,9 @@ wheels: .venv/.ready
 
 figures:
 	@$(PYTHON) benchmarks/figures.py
+
+reference: .venv/.ready
+	@.venv/bin/python docs/reference.py
 
 clean:
 	rm -rf .venv .venv-demo demo

@@ -44,7 +44,7 @@ from schanger_edge.products.thumbnail import Thumbnail
 from schanger_edge.run.control import Control
 from schanger_edge.run.detect import READ_THREADS
 from schanger_edge.run.options import RunOptions
-from schanger_edge.run.predict import COLUMN, SECTION, predict
+from schanger_edge.run.predict import COLUMN, SECTION, Observers, predict
 from schanger_edge.run.stages import Laps, Run
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.sessions.ort import read_card
@@ -151,7 +151,7 @@ def read_alone(pair: Pair, session: Any) -> None:
     thumbnail = Thumbnail(pair.grid)
     predict(
         pair, session, NullSink(), batch_size=BATCH,
-        observe=lambda window, pixels: thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
+        observers=Observers(observe=lambda w, pixels: thumbnail.add(w, pixels.before, pixels.after, pixels.valid)),
     )  # fmt: skip
 
 
@@ -164,8 +164,8 @@ def write_alone(pair: Pair, folder: Path) -> None:
         sink = RasterSink(grid, threshold=0.5, journal=journal)
         plan = TilePlan(grid.width, grid.height, CARD.tile, CARD.halo, blend_of(CARD.tile, CARD.halo))
         for section in plan.sections(SECTION, COLUMN):
-            above = section.above and sink.edge(section.above, "below")
-            left = section.left and sink.edge(section.left, "beside")
+            above = section.above and sink.edge(section.above, "bottom")
+            left = section.left and sink.edge(section.left, "right")
             blender = Blender(section, above, left)
             sink.begin(section.window)
             for number, tile in enumerate(itertools.chain.from_iterable(section.strips())):

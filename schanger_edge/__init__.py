@@ -1,9 +1,40 @@
 """Change maps from two georeferenced images: `from schanger_edge import detect`."""
 
-# Eager, because a submodule of the same name would else take the place of the function.
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from schanger_edge._version import __version__
 from schanger_edge.errors import SchangerError
-from schanger_edge.evaluation.evaluate import Evaluation, evaluate
-from schanger_edge.run.detect import Detection, detect
 
-__all__ = ["Detection", "Evaluation", "SchangerError", "__version__", "detect", "evaluate"]
+if TYPE_CHECKING:
+    from schanger_edge.evaluation.evaluate import Evaluation, evaluate
+    from schanger_edge.run.control import Control
+    from schanger_edge.run.detect import Detection, detect
+    from schanger_edge.run.options import RunOptions
+
+__all__ = [
+    "Control",
+    "Detection",
+    "Evaluation",
+    "RunOptions",
+    "SchangerError",
+    "__version__",
+    "detect",
+    "evaluate",
+]
+
+_HOMES = {
+    "Control": "run.control",
+    "Detection": "run.detect",
+    "Evaluation": "evaluation.evaluate",
+    "RunOptions": "run.options",
+    "detect": "run.detect",
+    "evaluate": "evaluation.evaluate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded on first use, so that `schanger-edge --help` need not load GDAL and an engine."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

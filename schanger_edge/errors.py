@@ -58,3 +58,11 @@ def require(package: str, extra: str) -> None:
     """Before the work that needs it: raise SchangerError where a package of an extra is missing."""
     if importlib.util.find_spec(package) is None:
         raise missing_extra(ImportError(name=package), extra)
+
+
+def raised_by_gdal(error: BaseException) -> bool:
+    """True for what rasterio and GDAL raise.
+
+    Some of GDAL's own errors pass through rasterio unwrapped, and their base class is not public: so by module.
+    """
+    return any(kind.__module__ in ("rasterio.errors", "rasterio._err") for kind in type(error).__mro__)

@@ -1,15 +1,39 @@
-"""Files that appear under their name whole or not at all."""
+"""Files that appear whole or not at all, and one sentence where the system refuses."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import json
 import os
 import secrets
-from collections.abc import Iterator
-from pathlib import Path
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
-from schanger_edge.errors import SchangerError
+import numpy as np
+
+from schanger_edge.errors import BusyError, DiskFullError, ProductError, SchangerError, raised_by_gdal
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+PREFIX = ".schanger-edge."
+"""Of all hidden names in an output folder."""
+
+_ADVICE = {
+    errno.ENOSPC: "free some space there or choose another output folder",
+    errno.EDQUOT: "free some of your quota or choose another output folder",
+    errno.EFBIG: "raise the limit on file sizes or choose another output folder",
+    errno.EACCES: "choose an output folder you may write to, and close programs that have its files open",
+    errno.EPERM: "choose an output folder you may write to, and close programs that have its files open",
+    errno.EROFS: "choose an output folder you may write to",
+    errno.EEXIST: "a file is in the way; move it or choose another output folder",
+    errno.ENOTDIR: "a file is in the way; move it or choose another output folder",
+    errno.EISDIR: "a folder is in the way; move it or choose another output folder",
+}
 
 
 def sha256_of(path: Path) -> str:
@@ -24,18 +48,19 @@ def replacing(path: Path, error_class: type[SchangerError], *errors: type[Except
     Args:
         path: the file, replaced where it exists.
         error_class: what to raise where the file cannot be written.
-        errors: kinds of exception besides OSError that mean so.
+        errors: kinds of exception besides the system's and GDAL's that mean so.
 
     Raises:
-        SchangerError: of the class given, where the system refuses to write.
+        SchangerError: of the class given, where the file cannot be written.
     """
-    kinds: tuple[type[Exception], ...] = (OSError, *errors)
     temporary = path.parent / f".{path.stem}.{secrets.token_hex(4)}{path.suffix}"
     try:
         temporary.touch()  # a folder that cannot be written fails here, before the work
         yield temporary
         os.replace(temporary, path)
-    except kinds as error:
+    except Exception as error:
+        if not (isinstance(error, (OSError, *errors)) or raised_by_gdal(error)):
+            raise
         reason = getattr(error, "strerror", None) or error.__cause__ or error
         raise error_class(
             f"{path} cannot be written ({reason}): choose a folder that exists, may be written and has room."
@@ -43,3 +68,143 @@ def replacing(path: Path, error_class: type[SchangerError], *errors: type[Except
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn the system's, GDAL's and the given errors inside the block into one `ProductError` about `path`.
+
+    It is a `DiskFullError` where the disk or the quota is full.
+    """
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise ProductError(f"{path!a} has a name that is no text: choose another output folder.") from error
+    except Exception as error:
+        if not (isinstance(error, (OSError, *errors)) or raised_by_gdal(error)):
+            raise
+        code = _code(path, error)
+        kind = DiskFullError if code in (errno.ENOSPC, errno.EDQUOT) else ProductError
+        raise kind(_sentence(path, error, code)) from error
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Like `writing`, for a product that a later one is made from."""
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, OSError) or raised_by_gdal(error)):
+            raise
+        raise ProductError(f"{_shown(path)} could not be read ({_text(error)}): run the detection again.") from error
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Put a small file under its name, whole and on the disk, into a folder that this process holds alone."""
+    temporary = path.with_name(".part")
+    temporary.write_text(text, encoding="utf-8")
+    flush(temporary)
+    os.replace(temporary, path)
+    flush_folder(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Have the bytes on the disk before the name says so: a full network disk may complain only here."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some file systems cannot; the moves themselves are done
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def locked(path: Path, refusal: str) -> FileLock:
+    """A lock, held by this process alone until it ends.
+
+    Raises:
+        BusyError: the refusal, where another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BusyError(refusal) from error
+    return lock
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write values as indented UTF-8 JSON, see `to_json`.
+
+    Raises:
+        ProductError: the file could not be written.
+        ValueError: a number is NaN or infinite.
+    """
+    text = to_json(values)
+    with writing(path):
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Indented JSON; NumPy values and paths may stand anywhere among the values.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON cannot say; write None for what is not known.
+    """
+    return json.dumps(dict(values), indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a summary cannot hold a {type(value).__name__}.")
+
+
+def _code(path: Path, error: Exception) -> int | None:
+    """The system's number of the error, as far as it is known."""
+    code = error.errno if isinstance(error, OSError) else None  # GDAL has numbers of its own
+    if code is None and _is_full(path):  # GDAL says only that a write failed
+        code = errno.ENOSPC
+    return code
+
+
+def _sentence(path: Path, error: Exception, code: int | None) -> str:
+    """What happened to which file, and what to do."""
+    in_the_way = getattr(error, "filename", None) if code == errno.EISDIR else None
+    reason = os.strerror(code) if code else _text(error)
+    advice = _ADVICE.get(code or 0, "check the disk or choose another output folder")
+    return f"{in_the_way or _shown(path)} could not be written ({reason}): {advice}."
+
+
+def _shown(path: Path) -> Path:
+    """The path as the user knows it, without the temporary folder."""
+    for hidden in path.parents:
+        if hidden.name.startswith(PREFIX):
+            return hidden.parent / path.name if hidden == path.parent else hidden.parent
+    return path
+
+
+def _text(error: BaseException) -> str:
+    while error.__cause__ is not None:  # rasterio says "see previous exception"
+        error = error.__cause__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < 1 << 20
+    except OSError:
+        return False

@@ -16,9 +16,12 @@ import math
 import os
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar
 
 from schanger_edge.errors import SchangerError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Decides = Literal["", "value", "facts"]
 """Whether an option decides about the bytes of the maps: not at all, by its value, or by facts that are recorded with
@@ -134,34 +137,33 @@ class Option:
             self.check_value(value)
 
 
-def option(
-    default: Any,
-    help: str,
-    *,
-    flag: str = "",
-    unset: str = "",
-    unit: str = "",
-    choices: tuple[str, ...] = (),
-    parse: Callable[[str], Any] | None = None,
-    check_value: Callable[[Any], None] | None = None,
-    is_path: bool = False,
-    decides: Decides = "",
-    **limits: Any,
-) -> Any:
-    """A field of an `Options` class; the arguments are the attributes of `Option` and of `Range`."""
-    described: dict[str, Any] = {
-        "flag": flag,
-        "help": help,
-        "unset": unset,
-        "unit": unit,
-        "choices": choices,
-        "parse": parse,
-        "check_value": check_value,
-        "is_path": is_path,
-        "decides": decides,
-        "range": Range(**limits) if limits else None,
-    }
-    return dataclasses.field(default=default, metadata=described)
+class Described(TypedDict, total=False):
+    """What `option` takes beside default and help: attributes of `Option`, and limits as of `Range`."""
+
+    flag: str
+    unset: str
+    unit: str
+    choices: tuple[str, ...]
+    parse: Callable[[str], Any]
+    check_value: Callable[[Any], None]
+    is_path: bool
+    decides: Decides
+    at_least: float
+    above: float
+    at_most: float
+    below: float
+    finite: bool
+
+
+def option(default: Any, help: str, **described: Unpack[Described]) -> Any:
+    """A field of an `Options` class."""
+    limits = {field.name for field in dataclasses.fields(Range)}
+    given: dict[str, Any] = dict(described)
+    known: dict[str, Any] = {"flag": "", "unset": "", "unit": "", "choices": (), "parse": None, "check_value": None}
+    known |= {"is_path": False, "decides": "", "help": help}
+    known |= {name: value for name, value in given.items() if name not in limits}
+    found = {name: value for name, value in given.items() if name in limits}
+    return dataclasses.field(default=default, metadata={**known, "range": Range(**found) if found else None})
 
 
 class Options:

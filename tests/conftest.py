@@ -15,7 +15,11 @@ import pytest
 import rasterio
 from affine import Affine
 from helpers import load_benchmark
+from hypothesis import settings
 from rasterio.enums import ColorInterp
+
+settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=60)
+settings.load_profile("suite")
 
 UTM = "EPSG:32631"
 ORIGIN = (500_000.0, 4_650_000.0)

@@ -14,6 +14,8 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform, reproject
 
+from schanger_edge.model.decision import is_change
+
 Pixels = NDArray[np.uint8]
 
 
@@ -89,4 +91,4 @@ def one_pass(model: Path, *images: Pixels) -> NDArray[np.bool_]:
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     names = [port.name for port in session.get_inputs()]
     (probability,) = session.run(None, {name: image[None] for name, image in zip(names, images, strict=True)})
-    return probability[0, 0] > 0.5
+    return is_change(probability[0, 0], 0.5)

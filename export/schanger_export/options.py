@@ -32,7 +32,7 @@ class Data(Options):
 
     title = "Data"
 
-    sources: tuple[str, ...] = option((), "Training data.")
+    sources: tuple[str, ...] = option((), "Training data, as arguments.", flag="SOURCE...")
     validation: tuple[str, ...] = option(
         (), "Validation data; `none` for none (split val of each folder).", flag="--val"
     )

@@ -18,6 +18,7 @@ from schanger_edge.datasets.draw import TileSet
 from schanger_edge.datasets.tile_pool import WholeTile
 from schanger_edge.errors import ModelError
 from schanger_edge.evaluation.agreement import Agreement
+from schanger_edge.model.decision import is_change
 from schanger_edge.sessions import Session, open_session
 
 FP16_STEP = 2.0**-10
@@ -74,7 +75,7 @@ class Reference:
 
     def change(self, tile: WholeTile) -> NDArray[np.bool_]:
         """The model's own change map (T, T)."""
-        return _infer(self._session, tile) > self.threshold
+        return is_change(_infer(self._session, tile), self.threshold)
 
     def look_at(self, tiles: TileSet, progress: Callable[[int], None] | None = None) -> None:
         """Predict the tiles to compare on."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import ProductError
 from schanger_edge.files import replacing
+from schanger_edge.geo.crs import transformer
 from schanger_edge.products.exchange import BATCH
 from schanger_edge.products.polygons import LAYER
 from schanger_edge.products.staging import SIDECARS
@@ -88,10 +89,9 @@ def _chunks(package: Path) -> Iterator[tuple[list[str], NDArray[np.object_], lis
 
 def _onto(own: str, target: str) -> Callable[[NDArray[np.object_]], NDArray[np.object_]]:
     """Brings WKB from one CRS to another, longitude first."""
-    import pyproj
     import shapely
 
-    forth = pyproj.Transformer.from_crs(own, target, always_xy=True)
+    forth = transformer(own, target)
 
     def onto(wkb: NDArray[np.object_]) -> NDArray[np.object_]:
         moved: NDArray[np.object_] = shapely.to_wkb(

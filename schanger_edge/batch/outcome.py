@@ -13,10 +13,9 @@ from typing import Any
 from schanger_edge._version import __version__
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.errors import ProductError
-from schanger_edge.files import replacing, sha256_of
+from schanger_edge.files import PREFIX, replacing, sha256_of
 from schanger_edge.products import SUMMARY
 from schanger_edge.products.register import STANDARD_NAMES
-from schanger_edge.products.staging import PREFIX
 from schanger_edge.run.options import Engine, RunOptions
 from schanger_edge.scene.remote import is_plain, public_name
 

@@ -22,11 +22,10 @@ from schanger_edge.batch.queue import Queue
 from schanger_edge.batch.table import write_table
 from schanger_edge.batch.worker import PARTS, WarmSession, Work, prepare
 from schanger_edge.errors import SchangerError, require
-from schanger_edge.files import sha256_of
+from schanger_edge.files import PREFIX, locked, sha256_of, writing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products import POLYGONS, STAC_ITEM, SUMMARY
 from schanger_edge.products.journal import FOLDER
-from schanger_edge.products.staging import PREFIX, locked, writing
 from schanger_edge.run.options import RunOptions
 
 TABLE, COLLECTION = "results.parquet", "collection.json"

@@ -20,8 +20,8 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from schanger_edge.batch.outcome import Outcome, succeeded, write_record
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.errors import BusyError, OtherRunError, SchangerError
+from schanger_edge.files import PREFIX
 from schanger_edge.products.journal import join, unfinished
-from schanger_edge.products.staging import PREFIX
 from schanger_edge.run.control import Control
 from schanger_edge.run.detect import Detection, detect, detect_part, open_for
 from schanger_edge.run.options import Engine, RunOptions

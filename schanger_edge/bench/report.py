@@ -12,8 +12,7 @@ from typing import Any
 from schanger_edge.bench.pareto import draw_pareto
 from schanger_edge.bench.tables import Table, tables
 from schanger_edge.errors import ProductError
-from schanger_edge.files import replacing
-from schanger_edge.products.summary import to_json
+from schanger_edge.files import replacing, to_json
 
 BENCH, MARKDOWN, PAGE, PARETO = "bench.json", "bench.md", "bench.html", "pareto.png"
 FORMAT = 1

@@ -89,7 +89,7 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """How a watch is doing: queue, throughput, last errors."""
-    from schanger_edge.products.summary import to_json
+    from schanger_edge.files import to_json
     from schanger_edge.watch import status as status_tool
 
     found = status_tool(output)

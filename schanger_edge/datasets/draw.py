@@ -93,8 +93,8 @@ def draw_tiles(
         tile: T.
         counts: tiles of each set. Where there are not enough, each gets its share.
         seed: what every draw follows from.
-        change: tells tiles without a label apart.
-        progress: called with tiles found and wanted.
+        change: the change map of a tile that has no label.
+        progress: called with (tiles found, tiles wanted).
 
     Raises:
         DatasetError: no tile is left, or what is there is noise.

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
-from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.scene.opening import GDAL_ERRORS, damaged, grid_of, open_dataset, reason
+from schanger_edge.scene.opening import damaged, gdal_errors, grid_of, open_dataset, reason
 from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.vectors import Polygons, is_vector
 
@@ -104,11 +103,8 @@ class RasterLabel:
         Raises:
             SceneError: the file is damaged.
         """
-        view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        try:
-            values = self._vrt.read([*self._bands, self._vrt.count], window=view)
-        except GDAL_ERRORS as error:
-            raise damaged(self._name, error) from error
+        with gdal_errors(lambda error: damaged(self._name, error)):
+            values = self._vrt.read([*self._bands, self._vrt.count], window=window.rasterio)
         known: NDArray[np.bool_] = values[-1] > 0
         unknown = np.isnan(values[:-1])
         if self._nodata is not None and not np.isnan(self._nodata):
@@ -123,17 +119,16 @@ class RasterLabel:
 
     def _on(self, grid: Grid, own: Grid) -> Any:
         """The raster on the pair's grid, its last band telling where it has data."""
-        try:
+        target = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
+        sampling = {"resampling": Resampling.nearest, "tolerance": 0.02, "src_nodata": None, "nodata": None}
+        has_alpha = ColorInterp.alpha in self._dataset.colorinterp
+        with gdal_errors(self._not_placed):
             _check_meets(self._name, own, grid)
-            has_alpha = ColorInterp.alpha in self._dataset.colorinterp
-            vrt = WarpedVRT(
-                self._dataset, src_crs=own.crs, src_transform=own.transform, crs=grid.crs, transform=grid.transform,
-                width=grid.width, height=grid.height, resampling=Resampling.nearest, add_alpha=not has_alpha,
-                tolerance=0.02, src_nodata=None, nodata=None,
-            )  # fmt: skip
-        except GDAL_ERRORS as error:
-            raise SceneError(f"{self._name} cannot be brought onto the grid of the images: {reason(error)}") from error
-        return vrt
+            source = {"src_crs": own.crs, "src_transform": own.transform, "add_alpha": not has_alpha}
+            return WarpedVRT(self._dataset, **source, **target, **sampling)
+
+    def _not_placed(self, error: Exception) -> SceneError:
+        return SceneError(f"{self._name} cannot be brought onto the grid of the images: {reason(error)}")
 
 
 def _placed(name: str, own: Grid, grid: Grid) -> Grid:
@@ -149,13 +144,7 @@ def _placed(name: str, own: Grid, grid: Grid) -> Grid:
 
 def _check_meets(name: str, own: Grid, grid: Grid) -> None:
     """By bounds, on the plane of the label's own pixels."""
-    box = transform_bounds(grid.crs, own.crs, *_bounds(grid), densify_pts=_BOUND_POINTS)
-    left, bottom, right, top = _bounds(own)
+    box = transform_bounds(grid.crs, own.crs, *grid.bounds, densify_pts=_BOUND_POINTS)
+    left, bottom, right, top = own.bounds
     if max(left, box[0]) >= min(right, box[2]) or max(bottom, box[1]) >= min(top, box[3]):
         raise SceneError(f"{name} does not overlap the images: check its CRS and place.")
-
-
-def _bounds(grid: Grid) -> tuple[float, float, float, float]:
-    corners = [grid.transform @ (col, row) for col in (0, grid.width) for row in (0, grid.height)]
-    xs, ys = zip(*corners, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)

@@ -119,7 +119,7 @@ def make_dataset(
         for one in cut.tiles:
             if one.name in splits:
                 writer.place(one.name, splits[one.name])
-        made = _account(cut, splits, side, writer.root)
+        made = _report(cut, splits, side, writer.root)
         taken = {**options.values(), "block": side, "shares": list(shares)}
         writer.write_json(DESCRIPTION, _description(made, cut, splits, taken))
         if made.normalization is not None:
@@ -131,7 +131,7 @@ def make_dataset(
 class _Cut:
     """All tiles of all pairs, written but not yet in a split.
 
-    Every pair is opened once before the first is cut, so that a mistake in the last row is told at once.
+    Every pair is opened once before the first is cut, so that a mistake in the last row is reported at once.
     """
 
     def __init__(
@@ -210,8 +210,8 @@ def _split(cut: _Cut, side: float, shares: dict[str, float], seed: int) -> dict[
     return {one.name: split for one, split, gone in kept if not gone}
 
 
-def _account(cut: _Cut, splits: dict[str, str], side: float, root: Path) -> MadeDataset:
-    """Counts, colour statistics of train, and what should be looked at."""
+def _report(cut: _Cut, splits: dict[str, str], side: float, root: Path) -> MadeDataset:
+    """Counts, colour statistics of train, and notes on what deserves a look."""
     kept = [one for one in cut.tiles if one.name in splits]
     counts, notes = {}, [*cut.notes, *_scale_notes(cut.gsds)]
     for split in SPLITS:

@@ -13,12 +13,11 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
-from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.errors import DatasetError, SceneError
 from schanger_edge.geo.grid import Window
-from schanger_edge.scene.opening import GDAL_ERRORS, open_dataset
+from schanger_edge.scene.opening import gdal_errors, open_dataset
 
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
 _GDAL = {
@@ -184,12 +183,9 @@ def _is_whole_png(path: Path) -> bool:
 
 def _read(raster: _Raster, bands: Sequence[int], window: Window | None) -> NDArray[np.uint8]:
     """(bands, h, w) of an open file."""
-    part = None if window is None else RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-    try:
-        with rasterio.Env(**raster.options):
-            pixels: NDArray[np.uint8] = raster.dataset.read(list(bands), window=part)
-    except GDAL_ERRORS as error:
-        raise _unreadable(raster.path) from error
+    part = None if window is None else window.rasterio
+    with rasterio.Env(**raster.options), gdal_errors(lambda _: _unreadable(raster.path)):
+        pixels: NDArray[np.uint8] = raster.dataset.read(list(bands), window=part)
     return pixels
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
-from schanger_edge.geo.grid import Grid, Window, horizontal_crs
+from schanger_edge.geo.crs import transformer
+from schanger_edge.geo.grid import Grid, Window
 
 SPLITS = ("train", "val", "test")
 PLANE = "EPSG:6933"
@@ -50,16 +51,15 @@ class Ground:
     """
 
     def __init__(self, grid: Grid) -> None:
-        from pyproj import Transformer
         from pyproj.exceptions import ProjError
 
         try:
-            self._to_plane = Transformer.from_crs(horizontal_crs(grid), PLANE, always_xy=True)
+            self._to_plane = transformer(grid.crs, PLANE)
         except ProjError as error:
             raise SceneError(
                 f"the CRS of the grid has no known place on Earth ({error}): give one such as a UTM zone."
             ) from error
-        self._transform = grid.transform
+        self._grid = grid
 
     def footprint(self, window: Window) -> Footprint:
         """What a window covers.
@@ -70,9 +70,7 @@ class Ground:
         import shapely
         import shapely.affinity
 
-        col, row = _outline(window)
-        t = self._transform
-        x, y = self._to_plane.transform(t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f)
+        x, y = self._to_plane.transform(*self._grid.xy(*_outline(window)))
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise SceneError("a tile lies outside the area of its CRS: check the georeference of the before image.")
         middle, *ring_x = x

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import ProductError
-from schanger_edge.products.staging import writing
-from schanger_edge.products.summary import write_summary
+from schanger_edge.files import write_json, writing
 
 FOLDERS = ("A", "B", "label")
 DESCRIPTION, STATISTICS = "dataset.json", "statistics.json"
@@ -75,7 +74,7 @@ class TreeWriter:
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         """Write a JSON file at the root of the tree."""
         with writing(self.root / name):
-            write_summary(self._temporary / name, values)
+            write_json(self._temporary / name, values)
 
     def publish(self) -> None:
         """Give the tree its name."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.evaluation.scores import Counts
+from schanger_edge.model.decision import is_change
 
 
 @dataclasses.dataclass
@@ -49,7 +50,7 @@ class Agreement:
         self.tiles, self.pixels = self.tiles + 1, self.pixels + reference.size
         self._difference += total
         self.largest = max(self.largest, float(difference.max()))
-        changes = reference > thresholds[0], other > thresholds[1]
+        changes = is_change(reference, thresholds[0]), is_change(other, thresholds[1])
         self.own_map += Counts.of(changes[1], changes[0])
         if label is None:
             self.reference_counts = self.other_counts = None

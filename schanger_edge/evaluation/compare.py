@@ -23,6 +23,7 @@ from schanger_edge.evaluation.options import ComparisonOptions
 from schanger_edge.evaluation.tile_sheet import TileSheet
 from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.decision import is_change
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.engine_report import Account, account
 from schanger_edge.sessions.tensorrt.plans import SUFFIX
@@ -96,7 +97,7 @@ def compare(
             one.card.tile,
             (options.count,),
             SEED,
-            lambda tile: _timed(one, tile)[0] > threshold,
+            lambda tile: is_change(_timed(one, tile)[0], threshold),
             lambda done, total: notify("tiles", done, total),
         )
         agreement, sheet, times = Agreement(), TileSheet(), []

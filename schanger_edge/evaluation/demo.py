@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rasterio
-from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.evaluation.scores import Counts
+from schanger_edge.geo.grid import Window
 from schanger_edge.products.rasters import BLOCK, NODATA
 from schanger_edge.run.control import Progress
 from schanger_edge.run.detect import Detection, detect
@@ -55,8 +55,7 @@ def score(change: Path, truth: Path) -> Counts:
     """Counts of change.tif against a truth raster on the same grid; nodata in either doesn't count."""
     counts = Counts()
     with rasterio.open(change) as predicted, rasterio.open(truth) as exact:
-        for row in range(0, predicted.height, BLOCK):
-            window = RasterioWindow(0, row, predicted.width, min(BLOCK, predicted.height - row))
-            a, b = predicted.read(1, window=window), exact.read(1, window=window)
+        for window in Window(0, 0, predicted.width, predicted.height).rows(BLOCK):
+            a, b = (image.read(1, window=window.rasterio) for image in (predicted, exact))
             counts += Counts.of(a == 1, b == 1, (a != NODATA) & (b != NODATA))
     return counts

@@ -16,6 +16,7 @@ from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.geo.grid import Window
+from schanger_edge.model.decision import is_change
 from schanger_edge.tiling.pipeline import Prefetch
 from schanger_edge.tiling.plan import TilePlan, pad_to_tile
 
@@ -121,7 +122,7 @@ def score(
     """Confusion counts over all samples and the number of tiles; see `predicted_tiles`."""
     counts, tiles = Counts(), 0
     for entry, probability in predicted_tiles(files, rule, predictor, tile, batch=batch):
-        counts, tiles = counts + Counts.of(probability > threshold, entry.label), tiles + 1
+        counts, tiles = counts + Counts.of(is_change(probability, threshold), entry.label), tiles + 1
     return counts, tiles
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.geo.grid import Window
+from schanger_edge.model.decision import thresholds_passed
 
 THRESHOLDS = tuple(k / 100 for k in range(101))
 OBJECT_THRESHOLDS = tuple(k / 10 for k in range(1, 10))
@@ -78,7 +79,6 @@ class SweepCounter:
 
     def __init__(self, model_threshold: float) -> None:
         self._model_threshold = model_threshold
-        # float32 like the probability: 0.3 in both is the same number, so `>` decides as everywhere else.
         self._thresholds = np.unique(np.array([*THRESHOLDS, model_threshold], np.float32))
         self._histograms = np.zeros((2, self._thresholds.size + 1), np.int64)
         self._objects = np.zeros(len(OBJECT_THRESHOLDS), np.int64)
@@ -96,16 +96,15 @@ class SweepCounter:
 
         Pixels that are not valid don't count; their probability must be 0, so that they belong to no object.
         """
-        above = np.searchsorted(self._thresholds, probability.ravel())  # how many thresholds are smaller
+        passed = thresholds_passed(probability, self._thresholds)
         for row, chosen in enumerate((label, ~label)):
             counted = chosen if valid is None else chosen & valid
-            self._histograms[row] += np.bincount(above[counted.ravel()], minlength=self._histograms.shape[1])
+            self._histograms[row] += np.bincount(passed[counted], minlength=self._histograms.shape[1])
         if self._levels.shape != (scene.height, scene.width):
             self._levels = np.zeros((scene.height, scene.width), np.uint8)
             self._labels = np.zeros_like(self._levels)
         at = owned.slices_in(scene)
-        levels = np.searchsorted(np.array(OBJECT_THRESHOLDS, np.float32), probability.ravel())
-        self._levels[at] = levels.reshape(probability.shape)
+        self._levels[at] = thresholds_passed(probability, OBJECT_THRESHOLDS)
         self._labels[at] = label
 
     def end_image(self) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
-from schanger_edge.geo.grid import Grid, horizontal_crs, is_cylindrical
+from schanger_edge.geo.crs import horizontal_crs, is_cylindrical, transformer
+from schanger_edge.geo.grid import Grid
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,11 +25,10 @@ def run_area(grid: Grid) -> RunArea | None:
     """How to measure runs of pixels of the grid in square metres; None where the grid has no CRS."""
     if grid.crs is None:
         return None
-    crs = horizontal_crs(grid)
+    crs = horizontal_crs(grid.crs)
     if crs.is_geographic or is_cylindrical(crs):
-        return _between_corners(_on_ellipsoid(grid, crs))
-    t = grid.transform
-    pixel = abs(t.a * t.e - t.b * t.d) * crs.axis_info[0].unit_conversion_factor ** 2
+        return _between_corners(_equal_area(grid, crs))
+    pixel = abs(grid.transform.determinant) * crs.axis_info[0].unit_conversion_factor ** 2
     return lambda row, col, length: length * pixel
 
 
@@ -35,49 +36,48 @@ def ground_plane(grid: Grid) -> Plane | None:
     """A plane in which the ground under the grid has its true areas; None where the grid has no CRS."""
     if grid.crs is None:
         return None
-    crs = horizontal_crs(grid)
+    crs = horizontal_crs(grid.crs)
     if crs.is_geographic or is_cylindrical(crs):
-        return _on_ellipsoid(grid, crs)
+        return _equal_area(grid, crs)
     t, metres = grid.transform, crs.axis_info[0].unit_conversion_factor
-    return lambda col, row: ((t.a * col + t.b * row) * metres, (t.d * col + t.e * row) * metres)
+    from_corner = Grid(grid.crs, Affine.scale(metres) @ Affine(t.a, t.b, 0, t.d, t.e, 0), grid.width, grid.height)
+    return from_corner.xy
 
 
-def _on_ellipsoid(grid: Grid, crs: Any) -> Plane:
-    if crs.is_geographic:
-        to_degrees = math.degrees(crs.axis_info[0].unit_conversion_factor)
-        return _equal_area(grid, crs, to_degrees, lambda y: y * to_degrees)
-    return _cylindrical(grid, crs)
+def _equal_area(grid: Grid, crs: Any) -> Plane:
+    """PROJ's cylindrical equal-area plane, exact for shapes whose sides follow parallels and meridians.
 
-
-def _cylindrical(grid: Grid, crs: Any) -> Plane:
-    """Longitude is linear in x and latitude depends on y alone, so the antimeridian needs no care."""
-    from pyproj import Transformer
-
-    to_geodetic = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-    x, y = grid.transform @ (grid.width / 2, grid.height / 2)
-    step = 1000.0
-    lon, _ = to_geodetic.transform([x, x + step], [y, y])
-    degrees_per_x = ((lon[1] - lon[0] + 180) % 360 - 180) / step
-    return _equal_area(grid, crs, degrees_per_x, lambda ys: to_geodetic.transform(np.full_like(ys, x), ys)[1])
-
-
-def _equal_area(grid: Grid, crs: Any, degrees_per_x: float, latitude: Callable[[Floats], Floats]) -> Plane:
-    """Lambert's cylindrical equal-area plane, exact for shapes whose sides follow parallels and meridians.
-
-    Geodesics between far corners would cut across the parallels that pixel sides follow.
-    Source of the authalic formula: Snyder, Map Projections: A Working Manual, USGS 1395, equations 10-15 and 3-12.
+    Geodesics between far corners would cut across the parallels that pixel sides follow. In all CRSs that come here
+    longitude is linear in x, which needs no care at the antimeridian, and latitude depends on y alone.
     """
+    from pyproj import Proj
+
     geod = crs.get_geod()
-    a, es = geod.a, geod.es
-    t, e = grid.transform, math.sqrt(geod.es)
+    flat = Proj(proj="cea", a=geod.a, b=geod.b)
+    degrees_per_x, latitude = _angular(crs) if crs.is_geographic else _cylindrical(grid, crs)
+    t = grid.transform
+    metres_per_x = geod.a * math.radians(degrees_per_x)
 
     def plane(col: Floats, row: Floats) -> tuple[Floats, Floats]:
-        sine = np.sin(np.radians(np.clip(latitude(t.d * col + t.e * row + t.f), -90, 90)))
-        logarithm = np.arctanh(e * sine) / e if es else sine
-        x = a * np.radians(degrees_per_x) * (t.a * col + t.b * row)
-        return x, a * (1 - es) / 2 * (sine / (1 - es * sine**2) + logarithm)
+        lat = np.clip(latitude(grid.xy(col, row)[1]), -90, 90)
+        return metres_per_x * (t.a * col + t.b * row), flat(np.zeros_like(lat), lat)[1]
 
     return plane
+
+
+def _angular(crs: Any) -> tuple[float, Callable[[Floats], Floats]]:
+    """Degrees per unit of x, and how to get latitude in degrees from y."""
+    degrees = math.degrees(crs.axis_info[0].unit_conversion_factor)
+    return degrees, lambda y: y * degrees
+
+
+def _cylindrical(grid: Grid, crs: Any) -> tuple[float, Callable[[Floats], Floats]]:
+    """See `_angular`."""
+    to_geodetic = transformer(crs, crs.geodetic_crs)
+    x, y = grid.xy(grid.width / 2, grid.height / 2)
+    step = 1000.0
+    lon, _ = to_geodetic.transform([x, x + step], [y, y])
+    return ((lon[1] - lon[0] + 180) % 360 - 180) / step, lambda ys: to_geodetic.transform(np.full_like(ys, x), ys)[1]
 
 
 def _between_corners(plane: Plane) -> RunArea:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.geo.grid import Grid, horizontal_crs
+from schanger_edge.geo.grid import Grid
 
 _POINTS = 32  # along each side, for sides bend
 
@@ -52,22 +52,13 @@ def footprint(grid: Grid) -> Footprint | None:
 
 def _ring(grid: Grid) -> NDArray[np.float64] | None:
     """(n, 2) longitude, from -180 up and without a jump at the antimeridian, and latitude around the grid."""
-    from pyproj import Transformer
-    from pyproj.exceptions import ProjError
-
-    if grid.crs is None:
-        return None
     steps = np.arange(_POINTS) / _POINTS
     cols = np.concatenate([steps, np.ones(_POINTS), 1 - steps, np.zeros(_POINTS)]) * grid.width
     rows = np.concatenate([np.zeros(_POINTS), steps, np.ones(_POINTS), 1 - steps]) * grid.height
-    t = grid.transform
-    x, y = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
-    try:
-        lon, lat = Transformer.from_crs(horizontal_crs(grid), "OGC:CRS84", always_xy=True).transform(x, y)
-    except ProjError:
+    lonlat = grid.lonlat(cols, rows)
+    if lonlat is None or np.isnan(lonlat).any():
         return None
-    if not (np.isfinite(lon).all() and np.isfinite(lat).all() and np.abs(lat).max() <= 90):
-        return None
+    lon, lat = lonlat
     lon = np.unwrap(np.append(lon, lon[0]), period=360)
     ring = np.column_stack((lon, np.append(lat, lat[0])))
     if abs(lon[-1] - lon[0]) > 180:  # once around a pole, which lies inside

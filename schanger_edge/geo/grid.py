@@ -8,10 +8,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from affine import Affine
+from rasterio import windows
 from rasterio.crs import CRS
+
+from schanger_edge.geo.crs import horizontal_crs, is_cylindrical, lonlat, transformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +43,16 @@ class Window:
         col_off, row_off = max(self.col_off, other.col_off), max(self.row_off, other.row_off)
         width, height = min(self.col_end, other.col_end) - col_off, min(self.row_end, other.row_end) - row_off
         return Window(col_off, row_off, width, height) if width > 0 and height > 0 else None
+
+    @property
+    def rasterio(self) -> windows.Window:
+        """The same for `window=` of rasterio's functions."""
+        return windows.Window(self.col_off, self.row_off, self.width, self.height)
+
+    def rows(self, height: int) -> Iterator[Window]:
+        """Its full-width parts from top to bottom, each of `height` rows but for the last."""
+        for row_off in range(self.row_off, self.row_end, height):
+            yield Window(self.col_off, row_off, self.width, min(height, self.row_end - row_off))
 
     def slices_in(self, outer: Window) -> tuple[slice, slice]:
         """(rows, columns) of this window in an array that holds `outer`."""
@@ -72,6 +87,31 @@ class Grid:
         return Window(0, 0, self.width, self.height)
 
     @property
+    def corners(self) -> tuple[tuple[int, int], ...]:
+        """(column, row) of its four corners."""
+        return (0, 0), (self.width, 0), (0, self.height), (self.width, self.height)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top) in the CRS."""
+        xs, ys = zip(*(self.xy(*corner) for corner in self.corners), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def xy(self, col: Any, row: Any) -> tuple[Any, Any]:
+        """Coordinates in the CRS of points in pixels, numbers or arrays; a pixel's upper left corner is whole."""
+        x, y = self.transform @ (col, row)
+        return x, y
+
+    def pixel(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """(column, row) of points in coordinates of the CRS: the inverse of `xy`."""
+        col, row = ~self.transform @ (x, y)
+        return col, row
+
+    def lonlat(self, col: Any, row: Any) -> tuple[Any, Any] | None:
+        """Degrees east and north (WGS 84) of points in pixels; see `crs.lonlat` where there are none."""
+        return lonlat(self.crs, *self.xy(col, row))
+
+    @property
     def pixel_size(self) -> tuple[float, float]:
         """Length of a pixel's sides along columns and rows, in units of the CRS."""
         t = self.transform
@@ -93,19 +133,17 @@ class Grid:
 @functools.lru_cache(maxsize=16)
 def _ground_sample_distance(grid: Grid) -> float | None:
     """See `Grid.gsd`; None also where the CRS has no known place on Earth or no metres."""
-    from pyproj import Geod, Transformer
+    from pyproj import Geod
     from pyproj.exceptions import ProjError
 
-    crs = horizontal_crs(grid)
+    crs = horizontal_crs(grid.crs)
     try:
         if not crs.is_geographic and not is_cylindrical(crs):
             gsd = math.sqrt(math.prod(grid.pixel_size)) * crs.axis_info[0].unit_conversion_factor
         else:
-            to_geographic = Transformer.from_crs(crs, crs.geodetic_crs or crs, always_xy=True)
-            col, row = grid.width / 2, grid.height / 2
-            corners = [grid.transform @ (col + dc, row + dr) for dc, dr in _SQUARE]
-            xs, ys = zip(*corners, strict=True)
-            lon, lat = to_geographic.transform(xs, ys)
+            cols, rows = zip(*((grid.width / 2 + dc, grid.height / 2 + dr) for dc, dr in _SQUARE), strict=True)
+            corners = grid.xy(np.array(cols), np.array(rows))
+            lon, lat = transformer(crs, crs.geodetic_crs or crs).transform(*corners)
             geod = crs.get_geod() or Geod(ellps="WGS84")
             gsd = math.sqrt(abs(geod.polygon_area_perimeter(lon, lat)[0]))
     except (ProjError, ValueError):
@@ -114,26 +152,3 @@ def _ground_sample_distance(grid: Grid) -> float | None:
 
 
 _SQUARE = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
-_CYLINDRICAL = ("mercator", "equidistant cylindrical", "plate carr")
-_NOT_NORMAL = ("transverse", "oblique")
-
-
-def is_cylindrical(crs: Any) -> bool:
-    """True for normal cylindrical projections (of a pyproj CRS).
-
-    They stretch the ground by 1 / cos(latitude): planar lengths and areas are badly wrong in them.
-    """
-    method = "" if crs.coordinate_operation is None else crs.coordinate_operation.method_name.lower()
-    return any(word in method for word in _CYLINDRICAL) and not any(word in method for word in _NOT_NORMAL)
-
-
-def horizontal_crs(grid: Grid) -> Any:
-    """The grid's CRS for pyproj, without heights or a datum shift tied to it."""
-    import pyproj
-
-    assert grid.crs is not None
-    epsg = grid.crs.to_epsg()  # the code says more than the text: WKT 1 hides that Web Mercator is spherical
-    crs: Any = pyproj.CRS.from_epsg(epsg) if epsg else pyproj.CRS.from_wkt(grid.crs.to_wkt())
-    while crs.is_bound or crs.is_compound:
-        crs = crs.source_crs if crs.is_bound else crs.sub_crs_list[0]
-    return crs

@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from schanger_edge.errors import ModelError
+from schanger_edge.model.decision import check_threshold
 
 METADATA_KEY = "schanger_edge"
 """Key in the ONNX `metadata_props` under which the card is stored as JSON."""
@@ -96,8 +97,7 @@ class ModelCard:
             raise ModelError(f"tile must be a positive multiple of {TILE_MULTIPLE}, not {self.tile}.")
         if not 0 <= self.halo < self.tile // 2:
             raise ModelError(f"halo must lie between 0 and half the tile ({self.tile}), not {self.halo}.")
-        if not 0 <= self.threshold <= 1:
-            raise ModelError(f"threshold must lie between 0 and 1, not {self.threshold}.")
+        check_threshold(self.threshold, ModelError)
         if self.gsd is not None and not (self.gsd > 0 and math.isfinite(self.gsd)):
             raise ModelError(f"gsd must be a positive number of metres per pixel, not {self.gsd}.")
 

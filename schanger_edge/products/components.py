@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from schanger_edge.geo.areas import Floats, Ints, RunArea
+from schanger_edge.geo.grid import Window
 
 _STRIP_PIXELS = 1 << 20
 
@@ -65,9 +65,8 @@ class Strip:
 def strips(change: Any) -> Iterator[Strip]:
     """Label an open change map in strips from the top; the same labels each time for the same file."""
     rows = max(1, min(256, _STRIP_PIXELS // change.width))
-    for row_off in range(0, change.height, rows):
-        window = Window(0, row_off, change.width, min(rows, change.height - row_off))
-        values = change.read(1, window=window)
+    for window in Window(0, 0, change.width, change.height).rows(rows):
+        row_off, values = window.row_off, change.read(1, window=window.rasterio)
         is_change, nodata = (values == 1).view(np.uint8), bool(values.max() > 1)
         if is_change.any():
             count, labels = cv2.connectedComponents(is_change, connectivity=4, ltype=cv2.CV_32S)
@@ -88,7 +87,7 @@ def find_components(change: Any, probability: Any, run_area: RunArea | None) -> 
         above = _global(strip.labels[-1], labels_before)
         if strip.count:
             window = Window(0, strip.row_off, change.width, strip.labels.shape[0])
-            values = probability.read(1, window=window)
+            values = probability.read(1, window=window.rasterio)
             parts.append(_merge(*_runs(strip, values, run_area)))
         labels_before += strip.count
         nodata |= strip.nodata

@@ -6,10 +6,10 @@ import sqlite3
 import warnings
 from pathlib import Path
 
+from schanger_edge.files import writing
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products.exchange import opened
 from schanger_edge.products.product import PolygonFormat, Product
-from schanger_edge.products.staging import writing
 
 
 def write_flatgeobuf(package: Path, layer: str, grid: Grid, target: Path) -> None:

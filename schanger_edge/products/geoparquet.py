@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.geo.grid import Grid, horizontal_crs
+from schanger_edge.files import writing
+from schanger_edge.geo.crs import horizontal_crs
+from schanger_edge.geo.grid import Grid
 from schanger_edge.products.exchange import opened
 from schanger_edge.products.product import PolygonFormat, Product
-from schanger_edge.products.staging import writing
 
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 
@@ -43,7 +44,7 @@ def _geo(package: Path, layer: str, grid: Grid) -> dict[str, Any]:
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"],
-        "crs": None if grid.crs is None else horizontal_crs(grid).to_json_dict(),
+        "crs": None if grid.crs is None else horizontal_crs(grid.crs).to_json_dict(),
         "covering": {"bbox": {name: ["bbox", name] for name in _BOX}},
     }
     if info["features"]:

@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from schanger_edge.errors import OtherRunError, ProductError
+from schanger_edge.files import PREFIX, flush, flush_folder, reading, to_json, write_durably, writing
 from schanger_edge.geo.grid import Window
-from schanger_edge.products.staging import PREFIX, flush, flush_folder, reading, write_durably, writing
-from schanger_edge.products.summary import to_json
 
 FOLDER = f"{PREFIX}unfinished"
 _IDENTITY, _TEMPORARY = "run.json", "new."

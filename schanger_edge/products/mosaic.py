@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from rasterio.crs import CRS
 
+from schanger_edge.geo import vrt
 from schanger_edge.geo.grid import Grid, Window
 
 
@@ -30,7 +31,7 @@ class Band:
 
 
 def mosaic(parts: Mapping[Window, Path], grid: Grid, band: Band, block: int) -> str:
-    """A dataset for `rasterio.open`: XML after https://gdal.org/drivers/raster/vrt.html.
+    """A dataset for `rasterio.open`.
 
     Args:
         parts: windows of the grid, and single-band uint8 rasters of their size in blocks of `block`.
@@ -38,32 +39,43 @@ def mosaic(parts: Mapping[Window, Path], grid: Grid, band: Band, block: int) -> 
         band: what the whole says of its band.
         block: side of the files' blocks in pixels.
     """
-    lines = [f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">']
+    placed = []
+    for window, path in parts.items():
+        size = {"xSize": window.width, "ySize": window.height}
+        properties = vrt.element(
+            "SourceProperties",
+            RasterXSize=window.width,
+            RasterYSize=window.height,
+            DataType="Byte",
+            BlockXSize=block,
+            BlockYSize=block,
+        )
+        source = vrt.element("SrcRect", xOff=0, yOff=0, **size)
+        target = vrt.element("DstRect", xOff=window.col_off, yOff=window.row_off, **size)
+        placed.append(vrt.source(str(path.absolute()), 1, properties, source, target, kind="SimpleSource"))
+    return vrt.dataset(
+        grid.width, grid.height, *_georeference(grid), vrt.raster_band("uint8", *_described(band), *placed, band=1)
+    )
+
+
+def _georeference(grid: Grid) -> Iterator[str]:
     if grid.crs is not None:
         epsg = grid.crs.to_epsg()
         same = epsg is not None and CRS.from_epsg(epsg) == grid.crs  # a code may only be near it
         text = f"EPSG:{epsg}" if same else grid.crs.to_wkt(version="WKT2_2019")
-        lines.append(f'<SRS dataAxisToSRSAxisMapping="2,1">{escape(text)}</SRS>')
+        yield vrt.element("SRS", escape(text), dataAxisToSRSAxisMapping="2,1")
     if grid.georeferenced:
-        t = grid.transform
-        numbers = ", ".join(repr(float(value)) for value in (t.c, t.a, t.b, t.f, t.d, t.e))
-        lines.append(f"<GeoTransform>{numbers}</GeoTransform>")
-    lines.append('<VRTRasterBand dataType="Byte" band="1">')
-    lines.append(f"<Description>{escape(band.description)}</Description><NoDataValue>{band.nodata}</NoDataValue>")
+        yield vrt.element("GeoTransform", ", ".join(repr(float(value)) for value in grid.transform.to_gdal()))
+
+
+def _described(band: Band) -> Iterator[str]:
+    yield vrt.element("Description", escape(band.description))
+    yield vrt.element("NoDataValue", str(band.nodata))
     if band.scale is not None:
-        lines.append(f"<Offset>0</Offset><Scale>{band.scale!r}</Scale>")
+        yield vrt.element("Offset", "0")
+        yield vrt.element("Scale", repr(band.scale))
     if band.colors is not None:
-        entries = (band.colors.get(value, (0, 0, 0, 255)) for value in range(256))
-        table = "".join('<Entry c1="{}" c2="{}" c3="{}" c4="{}"/>'.format(*entry) for entry in entries)
-        lines.append(f"<ColorInterp>Palette</ColorInterp><ColorTable>{table}</ColorTable>")
-    for window, path in parts.items():
-        size = f'xSize="{window.width}" ySize="{window.height}"'
-        lines.append(
-            f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(path.absolute()))}</SourceFilename>'
-            f"<SourceBand>1</SourceBand>"
-            f'<SourceProperties RasterXSize="{window.width}" RasterYSize="{window.height}" DataType="Byte" '
-            f'BlockXSize="{block}" BlockYSize="{block}"/><SrcRect xOff="0" yOff="0" {size}/>'
-            f'<DstRect xOff="{window.col_off}" yOff="{window.row_off}" {size}/></SimpleSource>'
-        )
-    lines.append("</VRTRasterBand></VRTDataset>")
-    return "".join(lines)
+        colors = (band.colors.get(value, (0, 0, 0, 255)) for value in range(256))
+        entries = [vrt.element("Entry", c1=red, c2=green, c3=blue, c4=alpha) for red, green, blue, alpha in colors]
+        yield vrt.element("ColorInterp", "Palette")
+        yield vrt.element("ColorTable", *entries)

@@ -13,16 +13,15 @@ import numpy as np
 import rasterio
 import rasterio.features
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from schanger_edge.files import reading, writing
 from schanger_edge.geo.areas import run_area
-from schanger_edge.geo.grid import Grid
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import POLYGONS
 from schanger_edge.products.components import Components, Measures, find_components, strips
 from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import SCALE, quiet, small_cache
 from schanger_edge.products.shaping import Shapes, shaper
-from schanger_edge.products.staging import reading, writing
 from schanger_edge.products.style import add_style
 
 PRODUCT = Product(POLYGONS, "Changed areas as polygons", "polygons", "application/geopackage+sqlite3")
@@ -133,7 +132,7 @@ def _write_kept(change: Path, target: Path, found: Components, keep: NDArray[np.
                 of_label = found.of_label[labels_before : labels_before + strip.count]
                 lookup = np.concatenate([[False], keep[of_label]]).astype(np.uint8)
                 window = Window(0, strip.row_off, source.width, strip.labels.shape[0])
-                kept.write(lookup[strip.labels], 1, window=window)
+                kept.write(lookup[strip.labels], 1, window=window.rasterio)
                 labels_before += strip.count
 
 
@@ -173,7 +172,7 @@ def _encode(
 
     rings = [ring for polygon in polygons for ring in polygon]
     xy = np.array([point for ring in rings for point in ring])
-    col, row = (np.rint(values) for values in _apply(to_pixel, xy[:, 0], xy[:, 1]))  # pixel corners are whole
+    col, row = (np.rint(values) for values in to_pixel @ (xy[:, 0], xy[:, 1]))  # pixel corners are whole
     ring_sizes = np.array([len(ring) for ring in rings])
     polygon_sizes = np.array([len(polygon) for polygon in polygons])
     starts = (np.cumsum(ring_sizes) - ring_sizes)[np.cumsum(polygon_sizes) - polygon_sizes]
@@ -184,12 +183,8 @@ def _encode(
     linear_rings = shapely.linearrings(corners, indices=np.repeat(np.arange(ring_sizes.size), ring_sizes))
     of_polygon = np.repeat(np.arange(polygon_sizes.size), polygon_sizes)
     shapes = shape(shapely.polygons(linear_rings, indices=of_polygon))
-    onto_ground = shapely.transform(shapes, lambda xy: np.column_stack(_apply(grid.transform, *xy.T)))
+    onto_ground = shapely.transform(shapes, lambda xy: np.column_stack(grid.xy(*xy.T)))
     return first, shapely.to_wkb(onto_ground)
-
-
-def _apply(t: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
 
 def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np.int64], geometry: _Geometry) -> None:

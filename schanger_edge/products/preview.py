@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from schanger_edge.files import reading, writing
+from schanger_edge.geo.grid import Window
 from schanger_edge.products import PREVIEW
 from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import NODATA, quiet, small_cache
-from schanger_edge.products.staging import reading, writing
 
 PRODUCT = Product(PREVIEW, "Both dates, the change outlined", "preview", "image/png", "overview")
 SIDE = 1024
@@ -83,13 +83,12 @@ def read_change_thumbnail(change: Path, width: int, height: int) -> tuple[NDArra
         tops, bottoms = _cells(dataset.height, height)
         lefts, rights = _cells(dataset.width, width)
         step = dataset.block_shapes[0][0]
-        for row_off in range(0, dataset.height, step):
-            rows = min(step, dataset.height - row_off)
-            values = dataset.read(1, window=Window(0, row_off, dataset.width, rows))
+        for window in Window(0, 0, dataset.width, dataset.height).rows(step):
+            values = dataset.read(1, window=window.rasterio)
             strips = (values == 1, values != NODATA)
-            touched = np.flatnonzero((bottoms > row_off) & (tops < row_off + rows))
+            touched = np.flatnonzero((bottoms > window.row_off) & (tops < window.row_end))
             for row in touched:
-                part = slice(max(tops[row] - row_off, 0), bottoms[row] - row_off)
+                part = slice(max(tops[row] - window.row_off, 0), bottoms[row] - window.row_off)
                 for strip, target in zip(strips, (is_change, valid), strict=True):
                     # Rows first, in whole vectors: the columns are then only a few.
                     target[row] |= _any_between(np.logical_or.reduce(strip[part], axis=0), lefts, rights)

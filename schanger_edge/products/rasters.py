@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
-from rasterio.windows import Window as RasterWindow
 
+from schanger_edge.files import reading, writing
 from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.model.decision import is_change
 from schanger_edge.products import CHANGE, PROBABILITY
 from schanger_edge.products.cog import to_cog
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.mosaic import Band, mosaic
 from schanger_edge.products.product import Product
-from schanger_edge.products.staging import reading, writing
 
 SCALE = 254
 """Probability 1.0 in probability.tif; 255 is left for nodata."""
@@ -103,7 +103,7 @@ class RasterSink:
         journal: Journal,
         on_section: Callable[[Path, Window], None] | None = None,
     ) -> None:
-        self._grid, self._threshold = grid, np.float32(threshold)
+        self._grid, self._threshold = grid, threshold
         self._journal, self._on_section = journal, on_section
         self._section: Window | None = None
         self._asked: list[Path] = []
@@ -137,14 +137,14 @@ class RasterSink:
         if probability.shape != valid.shape or probability.dtype != np.float32:
             raise ValueError(f"probability of {window} is {probability.dtype} {probability.shape}.")
         nodata = valid.view(np.uint8) - np.uint8(1)  # 255 where not valid, else 0
-        is_change = np.greater(probability, self._threshold)
-        is_change &= valid
-        valid_count, changed = int(np.count_nonzero(valid)), int(np.count_nonzero(is_change))
+        change = is_change(probability, self._threshold)
+        change &= valid
+        valid_count, changed = int(np.count_nonzero(valid)), int(np.count_nonzero(change))
         self._counts += RasterCounts(valid_count, changed, valid.size, tiles_run=1)
         scaled = cv2.convertScaleAbs(probability, alpha=SCALE)
         at = window.slices_in(self._section)
         np.bitwise_or(scaled, nodata, out=self._pixels["probability"][at])
-        np.bitwise_or(is_change.view(np.uint8), nodata, out=self._pixels["change"][at])
+        np.bitwise_or(change.view(np.uint8), nodata, out=self._pixels["change"][at])
 
     def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
         """An edge that a finished section left, see `end`; None where none of its tiles was run.
@@ -291,9 +291,8 @@ def _check_blocks(dataset: Any, level: int | None, shape_of: Any, size: int) -> 
 
 
 def _decode(dataset: Any) -> None:
-    height = dataset.block_shapes[0][0]
-    for row in range(0, dataset.height, height):
-        dataset.read(1, window=RasterWindow(0, row, dataset.width, min(height, dataset.height - row)))
+    for window in Window(0, 0, dataset.width, dataset.height).rows(dataset.block_shapes[0][0]):
+        dataset.read(1, window=window.rasterio)
 
 
 def _torn() -> OSError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from schanger_edge.products import flatgeobuf, geoparquet, polygons, preview, rasters, stac, summary
+from schanger_edge.products import SUMMARY, flatgeobuf, geoparquet, polygons, preview, rasters, stac
 from schanger_edge.products.product import PolygonFormat, Product
 from schanger_edge.products.report import page
 
@@ -18,7 +18,8 @@ FORMATS: dict[str, PolygonFormat] = {
 """Further formats of the polygons, by what `--also` calls them."""
 
 _MAPS: tuple[Product, ...] = (rasters.CHANGE_MAP, rasters.PROBABILITY_MAP, polygons.PRODUCT)
-_PAGES: tuple[Product, ...] = (page.PRODUCT, preview.PRODUCT, summary.PRODUCT)
+_SUMMARY = Product(SUMMARY, "Account of the run", "summary", "application/json", "metadata")
+_PAGES: tuple[Product, ...] = (page.PRODUCT, preview.PRODUCT, _SUMMARY)
 
 STANDARD = (*_MAPS, *_PAGES)
 """What every run writes."""

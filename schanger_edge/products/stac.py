@@ -9,11 +9,13 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from schanger_edge.errors import ProductError, require
+from schanger_edge.files import write_json
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.geo.grid import Grid
-from schanger_edge.products import STAC_ITEM
+from schanger_edge.products import (
+    STAC_ITEM,
+)
 from schanger_edge.products.product import Product
-from schanger_edge.products.summary import write_summary
 
 PRODUCT = Product(STAC_ITEM, "The run as a STAC item", "item", "application/geo+json", "metadata")
 
@@ -92,7 +94,7 @@ def write_item(
         item.add_asset(product.key, asset)
     for name, source in inputs.items():
         item.add_link(pystac.Link("derived_from", _href(source, folder), title=f"image {name}"))
-    write_summary(path, item.to_dict(include_self_link=False, transform_hrefs=False))
+    write_json(path, item.to_dict(include_self_link=False, transform_hrefs=False))
 
 
 def _span(dates: Mapping[str, str | None]) -> tuple[datetime, datetime]:

@@ -8,34 +8,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
-from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
-from rasterio.errors import RasterioError
+from filelock import FileLock
 
-from schanger_edge.errors import BusyError, DiskFullError, ProductError
+from schanger_edge.files import PREFIX, flush, flush_folder, locked, writing
 from schanger_edge.products import SUMMARY
 
-PREFIX = ".schanger-edge."
-"""Of all hidden names in an output folder."""
 _TEMPORARY, _LOCK = f"{PREFIX}new.", f"{PREFIX}lock"
 SIDECARS = (".aux.xml", ".ovr", "-wal", "-shm", "-journal")
 """Files that viewers and SQLite leave beside a product; beside a new product they would be wrong, or damage it."""
-
-_ADVICE = {
-    errno.ENOSPC: "free some space there or choose another output folder",
-    errno.EDQUOT: "free some of your quota or choose another output folder",
-    errno.EFBIG: "raise the limit on file sizes or choose another output folder",
-    errno.EACCES: "choose an output folder you may write to, and close programs that have its files open",
-    errno.EPERM: "choose an output folder you may write to, and close programs that have its files open",
-    errno.EROFS: "choose an output folder you may write to",
-    errno.EEXIST: "a file is in the way; move it or choose another output folder",
-    errno.ENOTDIR: "a file is in the way; move it or choose another output folder",
-    errno.EISDIR: "a folder is in the way; move it or choose another output folder",
-}
 
 
 class Staging:
@@ -162,93 +146,6 @@ class Staging:
         self._created = []
 
 
-@contextlib.contextmanager
-def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn the system's, GDAL's and the given errors inside the block into one `ProductError` about `path`.
-
-    It is a `DiskFullError` where room is what was wanting.
-    """
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        raise ProductError(f"{path!a} has a name that is no text: choose another output folder.") from error
-    except (OSError, RasterioError, CPLE_BaseError, *errors) as error:
-        code = _code(path, error)
-        kind = DiskFullError if code in (errno.ENOSPC, errno.EDQUOT) else ProductError
-        raise kind(_sentence(path, error, code)) from error
-
-
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Like `writing`, for a product that a later one is made from."""
-    try:
-        yield
-    except (OSError, RasterioError, CPLE_BaseError) as error:
-        raise ProductError(f"{_shown(path)} could not be read ({_text(error)}): run the detection again.") from error
-
-
-def _code(path: Path, error: Exception) -> int | None:
-    """The system's number of the error, as far as it is known."""
-    code = error.errno if isinstance(error, OSError) else None  # GDAL has numbers of its own
-    if code is None and _is_full(path):  # GDAL says only that a write failed
-        code = errno.ENOSPC
-    return code
-
-
-def _sentence(path: Path, error: Exception, code: int | None) -> str:
-    """What happened to which file, and what to do."""
-    in_the_way = getattr(error, "filename", None) if code == errno.EISDIR else None
-    reason = os.strerror(code) if code else _text(error)
-    advice = _ADVICE.get(code or 0, "check the disk or choose another output folder")
-    return f"{in_the_way or _shown(path)} could not be written ({reason}): {advice}."
-
-
-def _shown(path: Path) -> Path:
-    """The path as the user knows it, without the temporary folder."""
-    for hidden in path.parents:
-        if hidden.name.startswith(PREFIX):
-            return hidden.parent / path.name if hidden == path.parent else hidden.parent
-    return path
-
-
-def _text(error: BaseException) -> str:
-    while error.__cause__ is not None:  # rasterio says "see previous exception"
-        error = error.__cause__
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def _is_full(path: Path) -> bool:
-    try:
-        return shutil.disk_usage(path.parent).free < 1 << 20
-    except OSError:
-        return False
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Put a small file under its name, whole and on the disk, into a folder that this process holds alone."""
-    temporary = path.with_name(".part")
-    temporary.write_text(text, encoding="utf-8")
-    flush(temporary)
-    os.replace(temporary, path)
-    flush_folder(path.parent)
-
-
-def flush(path: Path) -> None:
-    """Have the bytes on the disk before the name says so: a full network disk may complain only here."""
-    with open(path, "r+b") as file:
-        os.fsync(file.fileno())
-
-
-def flush_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):  # some file systems cannot; the moves themselves are done
-                os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def _is_ours(summary: Path) -> bool:
     """Whether an earlier run of this tool wrote it."""
     try:
@@ -271,20 +168,6 @@ def _remove_stale(folder: Path) -> None:
     for path in folder.glob(f"{_TEMPORARY}*"):
         _put_back(path, folder)
         shutil.rmtree(path, ignore_errors=True)
-
-
-def locked(path: Path, refusal: str) -> FileLock:
-    """A lock, held by this process alone until it ends.
-
-    Raises:
-        BusyError: the refusal, where another process holds it.
-    """
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BusyError(refusal) from error
-    return lock
 
 
 def _locked(folder: Path) -> FileLock:

@@ -7,10 +7,6 @@ import math
 from typing import Any
 
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
-from rasterio.crs import CRS
-from rasterio.errors import RasterioError
-from rasterio.warp import transform
 
 from schanger_edge.errors import SchangerError
 from schanger_edge.geo.grid import Grid
@@ -51,11 +47,11 @@ class Registered:
         return {
             "note": self.note,
             "area": dataclasses.asdict(self.estimate.area),
-            **_account(self.estimate, self.max_offset),
+            **_report(self.estimate, self.max_offset),
             "max_offset": self.max_offset if math.isfinite(self.max_offset) else None,
             "aligned": self.applied is not None,
             "applied": None if self.applied is None else _numbers(list(self.applied)[:6]),
-            "residual": None if self.residual is None else _account(self.residual, self.max_offset),
+            "residual": None if self.residual is None else _report(self.residual, self.max_offset),
         }
 
 
@@ -157,7 +153,7 @@ def _place(grid: Grid, col: float, row: float) -> str:
     return text if lonlat is None else f"{text}, {lonlat[0]:.6f} {lonlat[1]:.6f}"
 
 
-def _account(found: Registration, max_offset: float) -> dict[str, Any]:
+def _report(found: Registration, max_offset: float) -> dict[str, Any]:
     offset, consensus, astray = found.offset, found.consensus, found.astray(max_offset)
     return {
         "offset": None if offset is None else _numbers(offset),
@@ -210,11 +206,7 @@ def _metres(grid: Grid, offset: Offset) -> float | None:
 
 def _lonlat(grid: Grid, col: float, row: float) -> tuple[float, float] | None:
     """Degrees east and north of a pixel; None without CRS, or where it has no place on Earth."""
-    if grid.crs is None:
+    found = grid.lonlat(col, row)
+    if found is None or math.isnan(found[0]):
         return None
-    x, y = grid.transform @ (col, row)
-    try:
-        (lon,), (lat,) = transform(grid.crs, CRS.from_epsg(4326), [x], [y])
-    except (RasterioError, CPLE_BaseError):
-        return None
-    return (float(lon), float(lat)) if abs(lon) <= 360 and abs(lat) <= 90 else None
+    return float(found[0]), float(found[1])

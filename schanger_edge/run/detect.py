@@ -10,14 +10,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from schanger_edge.files import write_json
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products import CHANGE, PROBABILITY, REPORT, SUMMARY
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.register import PRODUCT_NAMES
 from schanger_edge.products.staging import Staging
-from schanger_edge.products.summary import write_summary
 from schanger_edge.run.control import Control, Progress, understood
-from schanger_edge.run.options import Engine, RunOptions, check_packages
+from schanger_edge.run.options import (
+    Engine,
+    RunOptions,
+    check_packages,
+)
 from schanger_edge.run.predict import Flow
 from schanger_edge.run.stages import Laps, Run
 from schanger_edge.run.summary import summarize
@@ -109,7 +113,7 @@ def detect(
         report = run.draw()
         summary = summarize(run, flow, counts, polygons)
         run.write_report(report, summary)
-        write_summary(staging.path(SUMMARY), summary)
+        write_json(staging.path(SUMMARY), summary)
         run.write_item(Path(output))
         staging.publish()
         journal.discard()

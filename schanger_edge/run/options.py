@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schanger_edge.errors import SchangerError
+from schanger_edge.model.decision import check_threshold
 from schanger_edge.options import Options, option
 from schanger_edge.products.register import FORMATS
 from schanger_edge.products.stac import check_installed, parse_date
@@ -68,7 +69,11 @@ class Change(Options):
     title = "What counts as change"
 
     threshold: float | None = option(
-        None, "Change where probability is greater.", at_least=0, below=1, unset="the model's own", decides="value"
+        None,
+        "Change where probability is greater.",
+        check_value=check_threshold,
+        unset="the model's own",
+        decides="value",
     )
     min_area: float = option(0.0, "Leave out smaller polygons, square metres.", unit="square metres", at_least=0)
     simplify: float = option(0.0, "Drop corners of polygons: metres an outline may move.", unit="metres", at_least=0)

@@ -31,7 +31,6 @@ AHEAD_BYTES = 48 << 20  # of each: reading and writing come in bursts, of a stri
 SECTION = 64  # tiles that are finished together: seconds on a CPU, and a batch cut short at the end costs little
 COLUMN = 8192  # pixels: rows of it are held; where columns meet, pixels and blocks of files are read twice
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
-_WHOLE = Part(0, 1)
 
 
 _Result = Callable[[], NDArray[np.float32]]
@@ -65,6 +64,41 @@ class _Read:
     """Whether it is the last of its section."""
 
 
+_WHOLE = Part(0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Todo:
+    """What of a scene is to be done.
+
+    Attributes:
+        finished: windows of sections that an earlier run has finished; they are left out.
+        part: predict this part alone, and once more what lies above it as far as its edges need that.
+        stop: asked before each section; once it says True, those that were begun are finished and no other is begun.
+    """
+
+    finished: Container[Window] = ()
+    part: Part | None = None
+    stop: Callable[[], bool] | None = None
+
+    def stopped(self) -> bool:
+        """Whether no other section is to be begun."""
+        return self.stop is not None and self.stop()
+
+
+@dataclasses.dataclass(frozen=True)
+class Observers:
+    """Who hears of a prediction.
+
+    Attributes:
+        progress: called with the number of scene pixels done so far, after each batch.
+        observe: called in the reading thread with each window that is read and its pixels.
+    """
+
+    progress: Callable[[int], None] | None = None
+    observe: Callable[[Window, PairTile], None] | None = None
+
+
 _Inputs = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Both dates of a tile, (3, T, T), or of several, (n, 3, T, T)."""
 
@@ -85,11 +119,8 @@ def predict(
     *,
     batch_size: int = 1,
     halo: int | None = None,
-    finished: Container[Window] = (),
-    progress: Callable[[int], None] | None = None,
-    observe: Callable[[Window, PairTile], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-    part: Part | None = None,
+    todo: Todo | None = None,
+    observers: Observers | None = None,
 ) -> Flow:
     """Predict every valid pixel of a pair, and hand it over exactly once.
 
@@ -104,27 +135,25 @@ def predict(
         sink: takes the owned pixels of each tile, in order.
         batch_size: tiles per inference; the last one of a section may be smaller.
         halo: context on each side of a tile's core, less than half the tile; None takes the card's.
-        finished: windows of sections that an earlier run has finished; they are left out.
-        progress: called with the number of scene pixels done so far, after each batch.
-        observe: called in the reading thread with each window that is read and its pixels.
-        stop: asked before each section; once it says True, those that were begun are finished and no other is begun.
-        part: predict this part alone, and once more what lies above it as far as its edges need that.
+        todo: what of the scene is to be done; None is all of it.
+        observers: who hears of it.
 
     Raises:
         StoppedError: `stop` said True before all was done.
         SchangerError: reading, inference or writing failed; nothing is skipped silently.
     """
     began = time.perf_counter()
+    todo, observers = todo or Todo(), observers or Observers()
     halo = session.card.halo if halo is None else halo
     tile = session.card.tile
     plan = TilePlan(pair.grid.width, pair.grid.height, tile, halo, blend_of(tile, halo))
     column = COLUMN if pair.has_columns(COLUMN) else plan.width
     batch_size = batch_taken(session, batch_size)
-    sections, context = (part or _WHOLE).share(plan.sections(SECTION, column), finished, batch_size)
+    sections, context = (todo.part or _WHOLE).share(plan.sections(SECTION, column), todo.finished, batch_size)
     if context:
         sink = ContextSink(sink, context)
-    todo = sum(section.window.width * section.window.height for section in sections)
-    flow, done = Flow(), plan.width * plan.height - todo
+    left = sum(section.window.width * section.window.height for section in sections)
+    flow, done = Flow(), plan.width * plan.height - left
     under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
 
     def hand_over() -> None:
@@ -137,17 +166,17 @@ def predict(
         pixels = sum(item.valid.size for item in items)
         flow.pixels += pixels
         done += pixels
-        if progress:
-            progress(done)
+        if observers.progress:
+            observers.progress(done)
 
     # Batches are put together by the reader, so that the network need not wait for that.
-    reads = _batches(_read(pair, plan.tile, sections, session, observe), batch_size)
+    reads = _batches(_read(pair, plan.tile, sections, session, observers.observe), batch_size)
     reader = Prefetch(reads, _ahead(batch_size * plan.tile**2 * 6))
     writer = Background(_Joiner(sink).take, _ahead(batch_size * plan.tile**2 * 4))
     try:
         with reader, writer:
             for gathered in reader:
-                if stop and gathered.items[0].begins is not None and stop():
+                if gathered.items[0].begins is not None and todo.stopped():
                     break
                 under_way.append((gathered.items, _submit(session, gathered, flow)))
                 if len(under_way) >= session.slots:
@@ -159,9 +188,9 @@ def predict(
             with contextlib.suppress(SchangerError):
                 result and result()
     flow.read_seconds, flow.write_seconds, flow.seconds = reader.busy, writer.busy, time.perf_counter() - began
-    if progress and not sections:
-        progress(done)
-    if done != plan.width * plan.height and stop and stop():
+    if observers.progress and not sections:
+        observers.progress(done)
+    if done != plan.width * plan.height and todo.stopped():
         raise StoppedError("the run was asked to stop: what it has finished is kept, --resume goes on from there.")
     if done != plan.width * plan.height:
         raise RuntimeError(f"{done} of {plan.width * plan.height} pixels were handed over")
@@ -306,7 +335,7 @@ class _Joiner:
     def _begin(self, section: Section) -> Blender:
         above, left = (
             self._sink.edge(neighbour, name) if neighbour and section.blend else None
-            for neighbour, name in ((section.above, "below"), (section.left, "beside"))
+            for neighbour, name in ((section.above, "bottom"), (section.left, "right"))
         )
         self._sink.begin(section.window)
         return Blender(section, above, left)

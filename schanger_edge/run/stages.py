@@ -26,7 +26,7 @@ from schanger_edge.registration.register import register
 from schanger_edge.run.control import Control, Progress
 from schanger_edge.run.model_fit import model_warnings
 from schanger_edge.run.options import RunOptions
-from schanger_edge.run.predict import Flow, predict
+from schanger_edge.run.predict import Flow, Observers, Todo, predict
 from schanger_edge.scene import Pair
 from schanger_edge.sessions import Session
 from schanger_edge.sessions.engine_report import batch_taken
@@ -151,17 +151,13 @@ class Run:
             journal=self._journal,
             on_section=lambda folder, section: self._thumbnail.save(folder / THUMBNAIL, section),
         )
-        flow = predict(
-            self.pair,
-            self.session,
-            sink,
-            batch_size=self.options.engine.batch_size or 1,
-            finished=finished,
-            progress=None if progress is None else lambda done: progress("predict", done, grid.width * grid.height),
-            observe=lambda window, pixels: self._thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
-            stop=self._control.stop,
-            part=part,
+        observers = Observers(
+            None if progress is None else lambda done: progress("predict", done, grid.width * grid.height),
+            lambda window, pixels: self._thumbnail.add(window, pixels.before, pixels.after, pixels.valid),
         )
+        todo = Todo(finished, part, self._control.stop)
+        batch_size = self.options.engine.batch_size or 1
+        flow = predict(self.pair, self.session, sink, batch_size=batch_size, todo=todo, observers=observers)
         self.laps("predict")
         return flow, sink
 

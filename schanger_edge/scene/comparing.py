@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
-from schanger_edge.geo.grid import Grid, horizontal_crs
+from schanger_edge.geo.crs import transformer
+from schanger_edge.geo.grid import Grid
 from schanger_edge.scene.image import SceneImage
 
 PROBES = 65  # points along each axis at which the overlap is judged
@@ -41,13 +42,11 @@ def overlap_share(grid: Grid, other: SceneImage) -> float:
         SceneError: the other image lies elsewhere, or its CRS cannot be reached.
     """
     cols, rows = np.meshgrid(np.linspace(0, grid.width, PROBES), np.linspace(0, grid.height, PROBES))
-    t = grid.transform
-    x, y = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
+    x, y = grid.xy(cols, rows)
     if grid.crs is not None and other.grid.crs is not None and grid.crs != other.grid.crs:
         x, y = _transformed(grid, other, x, y)
-    inverse = ~other.grid.transform
     with np.errstate(invalid="ignore"):  # of points that cannot be projected
-        col, row = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
+        col, row = other.grid.pixel(x, y)
     inside = (col >= 0) & (row >= 0) & (col <= other.grid.width) & (row <= other.grid.height)
     if not inside.any() and not _boxes_touch(col, row, other.grid):
         raise SceneError(
@@ -59,14 +58,14 @@ def overlap_share(grid: Grid, other: SceneImage) -> float:
 
 def _transformed(grid: Grid, other: SceneImage, x: Any, y: Any) -> tuple[Any, Any]:
     """The points in the other image's CRS; infinity where one cannot be projected."""
-    from pyproj import Transformer
     from pyproj.exceptions import ProjError
 
     try:
-        to_other = Transformer.from_crs(horizontal_crs(grid), horizontal_crs(other.grid), always_xy=True)
+        to_other = transformer(grid.crs, other.grid.crs)
     except ProjError as error:
         raise SceneError(f"{other.name} cannot be reprojected onto the other image's CRS: {error}") from error
-    return to_other.transform(x, y)
+    x, y = to_other.transform(x, y)
+    return x, y
 
 
 def _boxes_touch(col: NDArray[np.float64], row: NDArray[np.float64], other: Grid) -> bool:

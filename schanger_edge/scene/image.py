@@ -14,17 +14,16 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.windows import Window as RasterioWindow
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.opening import (
-    GDAL_ERRORS,
     damaged,
     date_of,
     dtype_of,
+    gdal_errors,
     grid_of,
     open_dataset,
     palette_band,
@@ -112,10 +111,14 @@ class SceneImage:
         if shift is not None:
             self._shift = shift
             return
-        try:
+        with gdal_errors(self._not_placed):
             self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid, threads=self._threads)
-        except GDAL_ERRORS as error:
-            raise SceneError(f"{self.name} cannot be brought onto the other image's grid: {reason(error)}") from error
+
+    def _not_placed(self, error: Exception) -> SceneError:
+        return SceneError(f"{self.name} cannot be brought onto the other image's grid: {reason(error)}")
+
+    def _damaged(self, error: Exception) -> SceneError:
+        return damaged(self.name, error)
 
     @property
     def resampled(self) -> bool:
@@ -188,14 +191,8 @@ class SceneImage:
 
     def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """A window of the target grid: uint8 RGB (3, h, w) and validity (h, w). Outside the image is not valid."""
-        with fetching(self.path):
-            if self._warped is not None:
-                try:
-                    raw, valid = self._warped.read(window)
-                except GDAL_ERRORS as error:
-                    raise damaged(self.name, error) from error
-            else:
-                raw, valid = self._read_shifted(window)
+        with fetching(self.path), gdal_errors(self._damaged):
+            raw, valid = self._read_shifted(window) if self._warped is None else self._warped.read(window)
         if self._masks:
             valid &= self._usable(self._target, window)
         return self._to_bytes(raw), valid
@@ -207,26 +204,36 @@ class SceneImage:
 
     def info(self) -> ImageInfo:
         """For the summary."""
-        crs = self.grid.crs.to_string() if self.grid.crs else None
         return ImageInfo(
-            self.name, self._file.driver, self.grid.width, self.grid.height, crs, self.grid.gsd,
-            str(self.dtype), self._stated_bands, self._palette_nodata, self.rule,
-            tuple(mask.name for mask in self._masks), self.scaling,
-            "bilinear" if self.resampled else "none", self.stretch,
-            None if self.matching is None else self.matching.summary(), date_of(self._file),
-        )  # fmt: skip
+            path=self.name,
+            driver=self._file.driver,
+            width=self.grid.width,
+            height=self.grid.height,
+            crs=self.grid.crs.to_string() if self.grid.crs else None,
+            gsd=self.grid.gsd,
+            dtype=str(self.dtype),
+            bands=self._stated_bands,
+            palette_nodata=self._palette_nodata,
+            validity=self.rule,
+            valid_masks=tuple(mask.name for mask in self._masks),
+            scaling=self.scaling,
+            resampling="bilinear" if self.resampled else "none",
+            stretch=self.stretch,
+            match=None if self.matching is None else self.matching.summary(),
+            date=date_of(self._file),
+        )
 
     def identity(self) -> dict[str, Any]:
-        """What decides about its pixels: its files and how they are read."""
+        """All that determines its pixels: its files and how they are read."""
         masks = [resolved_name(mask.path) for mask in self._masks]
         names = {"path": resolved_name(self.path), "valid_masks": masks}
         return {"files": self.files(), **dataclasses.asdict(self.info()), **names}
 
     def files(self) -> dict[str, Any]:
-        """What tells this image from another one: size in bytes and time of change (ns) of its local files, by name.
+        """What distinguishes this image from another: size in bytes and modification time (ns) of each local file.
 
-        Of what is no file of this machine GDAL tells neither; there the sampled pixels stand for it, by their sha256.
-        Left out are .aux.xml, which viewers leave behind; what such a file says of the image is in `info`.
+        GDAL reports neither for remote files, so the SHA-256 of the sampled pixels stands for them. Files ending in
+        .aux.xml are left out, since viewers leave them behind; what they declare about the image is in `info`.
         """
         stats: dict[str, Any] = {}
         names = [*self._file.files, *(name for mask in self._masks for name in mask.files)]
@@ -275,16 +282,13 @@ class SceneImage:
         self, window: Window, shape: tuple[int, int] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Raw (3, h, w) and validity (h, w), None where all is valid; `shape` decimates."""
-        view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        valid = None
-        try:
+        view, valid = window.rasterio, None
+        with gdal_errors(self._damaged):
             data = self._dataset.read(self.bands, window=view, out_shape=None if shape is None else (3, *shape))
             if self.rule.alpha:
                 valid = self._dataset.read(self.rule.alpha, window=view, out_shape=shape) > 0
             elif self.rule.mask:
                 valid = self._dataset.read_masks(self.bands[0], window=view, out_shape=shape) > 0
-        except GDAL_ERRORS as error:
-            raise damaged(self.name, error) from error
         if self.rule.by_values:
             by_values = self.rule.of_values(data)
             valid = by_values if valid is None else valid & by_values
@@ -298,7 +302,7 @@ def whole_pixel_shift(source: Grid, target: Grid) -> tuple[int, int] | None:
     # target pixel -> ground -> source pixel: a pure shift by whole pixels, judged at the target's corners
     chain = ~source.transform @ target.transform
     col, row = round(chain.c), round(chain.f)
-    for corner in ((0, 0), (target.width, 0), (0, target.height), (target.width, target.height)):
+    for corner in target.corners:
         x, y = chain @ corner
         if abs(x - corner[0] - col) > ALIGNED or abs(y - corner[1] - row) > ALIGNED:
             return None

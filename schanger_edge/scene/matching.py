@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene.sampling import sample
-
-if TYPE_CHECKING:
-    from schanger_edge.scene.pair import PairTile
+from schanger_edge.scene.tile import PairTile
 
 KNOTS = (0, 32, 64, 96, 128, 160, 192, 224, 255)
 """Levels of which the summary says what becomes of them."""

@@ -6,27 +6,23 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
-from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
 from rasterio.enums import ColorInterp
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
-from schanger_edge.errors import SceneError
+from schanger_edge.errors import SceneError, SchangerError, raised_by_gdal
+from schanger_edge.geo import vrt
 from schanger_edge.geo.grid import Grid
 from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name, public_text
 
-GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _CONNECTION = re.compile(r"<|vrt://|[A-Za-z]\w+:(?!//)")  # XML, a VRT's URL, a driver's prefix
-GDAL_TYPES = {"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32",
-              "int32": "Int32", "float32": "Float32", "float64": "Float64"}  # fmt: skip
 
 
 def open_dataset(path: str) -> Any:
@@ -40,17 +36,29 @@ def open_dataset(path: str) -> Any:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         if _is_cut_png(path):
             raise SceneError(f"{name} is incomplete, its end is missing: get a fresh copy.")
-        try:
+        with gdal_errors(lambda error: _not_opened(path, name, error)):
             return rasterio.open(path)
-        except GDAL_ERRORS as error:
-            if is_remote(path):
-                raise _not_fetched(name, error) from error
-            if is_plain(path) and not os.path.exists(path):
-                raise SceneError(f"{path or 'an empty path'} does not exist: check the path.") from error
-            if is_plain(path) and os.path.isdir(path):
-                raise SceneError(f"{path} is a folder: give the image file in it.") from error
-            why = reason(error)
-            raise SceneError(f"{name} cannot be opened as an image ({why}): give GeoTIFF, PNG, JPEG.") from error
+
+
+@contextlib.contextmanager
+def gdal_errors(explain: Callable[[Exception], SchangerError]) -> Iterator[None]:
+    """Turn what rasterio and GDAL raise inside the block into the error that `explain` makes of it."""
+    try:
+        yield
+    except Exception as error:
+        if not raised_by_gdal(error):
+            raise
+        raise explain(error) from error
+
+
+def _not_opened(path: str, name: str, error: Exception) -> SceneError:
+    if is_remote(path):
+        return _not_fetched(name, error)
+    if is_plain(path) and not os.path.exists(path):
+        return SceneError(f"{path or 'an empty path'} does not exist: check the path.")
+    if is_plain(path) and os.path.isdir(path):
+        return SceneError(f"{path} is a folder: give the image file in it.")
+    return SceneError(f"{name} cannot be opened as an image ({reason(error)}): give GeoTIFF, PNG, JPEG.")
 
 
 def _is_cut_png(path: str) -> bool:
@@ -99,9 +107,9 @@ def pick_bands(dataset: Any, bands: Sequence[int] | None, name: str) -> tuple[in
 
 
 def check_types(dataset: Any, bands: Sequence[int], name: str) -> None:
-    """Raise a SceneError where the bands differ in type, or it is not one of `GDAL_TYPES`."""
+    """Raise a SceneError where the bands differ in type, or it is not one of `vrt.GDAL_TYPES`."""
     types = {dataset.dtypes[band - 1] for band in bands}
-    if len(types) > 1 or not types <= GDAL_TYPES.keys():
+    if len(types) > 1 or not types <= vrt.GDAL_TYPES.keys():
         raise SceneError(f"{name} has pixels of type {', '.join(sorted(types))}: convert it to one real type.")
 
 
@@ -130,32 +138,23 @@ def source_name(dataset: Any) -> str:
 def band_subset(dataset: Any, bands: Sequence[int], hiding: str | None = None, nodata: float | None = None) -> Any:
     """Some bands of a file as a dataset of their own, without alpha, mask and georeference.
 
-    GDAL's VRT as XML: https://gdal.org/drivers/raster/vrt.html
-
     Args:
         dataset: an open rasterio dataset.
         bands: their numbers.
         hiding: the band whose zeros hide pixels, as a VRT calls it: a number, or `mask,1`.
         nodata: what hidden pixels hold in all bands.
     """
-    name = f'<SourceFilename relativeToVRT="0">{escape(source_name(dataset))}</SourceFilename>'
-    size = f'rasterXSize="{dataset.width}" rasterYSize="{dataset.height}"'
-    hidden = ""
+    name, size, hidden = source_name(dataset), (dataset.width, dataset.height), ""
     if hiding is not None:
-        mask = f"{name}<SourceBand>{hiding}</SourceBand><LUT>0:0,1:255</LUT>"  # of 0 and 255, also where alpha is soft
-        mask = f'<VRTRasterBand dataType="Byte"><ComplexSource>{mask}</ComplexSource></VRTRasterBand>'
-        mask = escape(f"<VRTDataset {size}>{mask}</VRTDataset>")
+        lut = vrt.element("LUT", "0:0,1:255")  # of 0 and 255, also where alpha is soft
+        mask = vrt.dataset(*size, vrt.raster_band("uint8", vrt.source(name, hiding, lut)))
         # what is 255 in the mask is passed over, so only its zeros are laid over the band, as 0 * 0 + nodata
-        hidden = (
-            f'<ComplexSource><SourceFilename relativeToVRT="0">{mask}</SourceFilename><SourceBand>1</SourceBand>'
-            f"<NODATA>255</NODATA><ScaleOffset>{nodata!r}</ScaleOffset><ScaleRatio>0</ScaleRatio></ComplexSource>"
-        )
+        offset, ratio = vrt.element("ScaleOffset", repr(nodata)), vrt.element("ScaleRatio", "0")
+        hidden = vrt.source(mask, 1, vrt.element("NODATA", "255"), offset, ratio)
     parts = [
-        f'<VRTRasterBand dataType="{GDAL_TYPES[dataset.dtypes[band - 1]]}"><SimpleSource>{name}'
-        f"<SourceBand>{band}</SourceBand></SimpleSource>{hidden}</VRTRasterBand>"
-        for band in bands
+        vrt.raster_band(dataset.dtypes[band - 1], vrt.source(name, band, kind="SimpleSource"), hidden) for band in bands
     ]
-    return open_dataset(f"<VRTDataset {size}>{''.join(parts)}</VRTDataset>")
+    return open_dataset(vrt.dataset(*size, *parts))
 
 
 def date_of(dataset: Any) -> str | None:

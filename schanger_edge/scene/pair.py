@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor, wait
 from os import PathLike
@@ -23,6 +22,7 @@ from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.options import GridChoice, PairOptions
 from schanger_edge.scene.remote import public_name
+from schanger_edge.scene.tile import PairTile
 from schanger_edge.scene.vectors import Polygons
 
 WHOLE = 0.1  # pixels: estimates of a shift are no better
@@ -31,15 +31,6 @@ SMALL = 1 << 19  # pixels; less is not worth a second thread
 SAMPLE_COLUMNS = 512  # of the widest window that is read for the histograms
 READ_ROWS = 256  # that are read at once
 MIN_CACHE, MAX_CACHE = 64 << 20, 512 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class PairTile:
-    """One window of a pair: uint8 RGB (3, h, w) of both dates, and where both have data (h, w)."""
-
-    before: NDArray[np.uint8]
-    after: NDArray[np.uint8]
-    valid: NDArray[np.bool_]
 
 
 class Pair:
@@ -228,8 +219,7 @@ class Pair:
 
 def _within(pixels: float, one: Affine, other: Affine, grid: Grid) -> bool:
     """True where two motions differ by no more than so many pixels anywhere on the grid, which its corners decide."""
-    corners = itertools.product((0, grid.width), (0, grid.height))
-    return max(math.dist(one @ corner, other @ corner) for corner in corners) <= pixels
+    return max(math.dist(one @ corner, other @ corner) for corner in grid.corners) <= pixels
 
 
 def _read_quietly(image: SceneImage, window: Window, threads: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.sax.saxutils import escape
 
 from rasterio.enums import MaskFlags
 
+from schanger_edge.geo import vrt
 from schanger_edge.scene.opening import open_dataset, source_name
 from schanger_edge.scene.validity import Nodata
 
@@ -23,26 +23,26 @@ def transparent_entries(dataset: Any, band: int, nodata: Nodata) -> tuple[int, .
 def expand(dataset: Any, band: int, transparent: tuple[int, ...], nodata: Nodata) -> Any:
     """A dataset of red, green, blue and a mask, without georeference, over one band of indices from 0 to 255.
 
-    GDAL's VRT as XML: https://gdal.org/drivers/raster/vrt.html
-
     Args:
         dataset: an open rasterio dataset.
         band: the one with the palette.
         transparent: indices that are no data.
         nodata: unless it is `auto`, the file's own mask does not count.
     """
-    name = f'<SourceFilename relativeToVRT="0">{escape(source_name(dataset))}</SourceFilename>'
+    name = source_name(dataset)
     lut = ",".join(f"{index}:{0 if index in transparent else 255}" for index in range(256))
-    mask = f"<ComplexSource>{name}<SourceBand>{band}</SourceBand><LUT>{lut}</LUT></ComplexSource>"
+    mask = [vrt.source(name, band, vrt.element("LUT", lut))]
     if nodata == "auto" and MaskFlags.per_dataset in dataset.mask_flag_enums[band - 1]:
         # what is 255 in the mask is passed over, so only its zeros are laid over the other ones
-        mask += f"<ComplexSource>{name}<SourceBand>mask,{band}</SourceBand><NODATA>255</NODATA></ComplexSource>"
-    parts = [f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">']
-    for number, color in enumerate(("Red", "Green", "Blue"), 1):
-        parts.append(
-            f'<VRTRasterBand dataType="Byte" band="{number}"><ColorInterp>{color}</ColorInterp><ComplexSource>{name}'
-            f"<SourceBand>{band}</SourceBand><ColorTableComponent>{number}</ColorTableComponent>"
-            "</ComplexSource></VRTRasterBand>"
+        mask.append(vrt.source(name, f"mask,{band}", vrt.element("NODATA", "255")))
+    colors = (
+        vrt.raster_band(
+            "uint8",
+            vrt.element("ColorInterp", color),
+            vrt.source(name, band, vrt.element("ColorTableComponent", str(number))),
+            band=number,
         )
-    parts.append(f'<MaskBand><VRTRasterBand dataType="Byte">{mask}</VRTRasterBand></MaskBand></VRTDataset>')
-    return open_dataset("".join(parts))
+        for number, color in enumerate(("Red", "Green", "Blue"), 1)
+    )
+    masked = vrt.element("MaskBand", vrt.raster_band("uint8", *mask))
+    return open_dataset(vrt.dataset(dataset.width, dataset.height, *colors, masked))

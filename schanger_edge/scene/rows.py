@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from schanger_edge.geo.grid import Window
-from schanger_edge.scene.pair import READ_ROWS, Pair, PairTile
+from schanger_edge.scene.pair import READ_ROWS, Pair
+from schanger_edge.scene.tile import PairTile
 
 READ_PIXELS = 3 << 20  # that are read at once, where this leaves `LEAST_ROWS`
 LEAST_ROWS = 64

@@ -11,7 +11,7 @@ from rasterio.enums import Resampling
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.scene.opening import GDAL_ERRORS, check_types, damaged, grid_of, open_dataset
+from schanger_edge.scene.opening import check_types, damaged, gdal_errors, grid_of, open_dataset
 from schanger_edge.scene.remote import fetching, public_name
 from schanger_edge.scene.validity import ValidityRule
 from schanger_edge.scene.warped import WarpedImage
@@ -50,17 +50,14 @@ class ValidMask:
 
     def read(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
         """(h, w) True where usable, in a window of a grid; False where the mask does not reach."""
-        try:
-            with fetching(self.path):
-                if self._warped is None or grid != self._target:
-                    self._leave()
-                    self._warped = WarpedImage(
-                        self._dataset, self._grid, (BAND,), self._rule, grid, resampling=Resampling.nearest
-                    )
-                    self._target = grid
-                values, has_data = self._warped.read(window)
-        except GDAL_ERRORS as error:
-            raise damaged(self.name, error) from error
+        with fetching(self.path), gdal_errors(lambda error: damaged(self.name, error)):
+            if self._warped is None or grid != self._target:
+                self._leave()
+                self._warped = WarpedImage(
+                    self._dataset, self._grid, (BAND,), self._rule, grid, resampling=Resampling.nearest
+                )
+                self._target = grid
+            values, has_data = self._warped.read(window)
         usable: NDArray[np.bool_] = has_data & (values[0] != 0)
         return usable
 

@@ -13,7 +13,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
-from schanger_edge.geo.grid import Grid, Window, horizontal_crs
+from schanger_edge.geo.crs import horizontal_crs, transformer
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.remote import public_name, public_text
 
 VECTOR_SUFFIXES = {".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml", ".sqlite"}
@@ -94,8 +95,8 @@ class _Onto:
 
         self._path, self._name, self._grid = path, public_name(path), grid
         try:
-            own, target = pyproj.CRS.from_user_input(crs), horizontal_crs(grid)
-            self._forth = pyproj.Transformer.from_crs(own, target, always_xy=True)
+            own, target = pyproj.CRS.from_user_input(crs), horizontal_crs(grid.crs)
+            self._forth = transformer(own, target)
             self._same = own == target
         except ProjError as error:
             raise SceneError(f"{self._name} cannot be reprojected onto the CRS of the images: {error}") from error
@@ -110,14 +111,13 @@ class _Onto:
             shapes = shapely.intersection(shapes, shapely.box(*bounds))
         if not self._same:
             shapes = shapely.segmentize(shapes, self._segment())
-        t = ~self._grid.transform
 
         def onto(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Any, Any]:
             if not self._same:
                 x, y = self._forth.transform(x, y)
             if not (np.isfinite(x).all() and np.isfinite(y).all()):
                 raise SceneError(f"{self._name} has polygons that the CRS of the images cannot show: clip it to them.")
-            return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
+            return self._grid.pixel(x, y)
 
         shapes = shapely.transform(shapes, onto, interleaved=False)
         shapes = _polygons_of(shapes)  # points that moved may make an outline cross itself
@@ -130,10 +130,7 @@ class _Onto:
         """Of the grid in the layer's CRS, a little larger; None where it has none, as across the antimeridian."""
         from pyproj.enums import TransformDirection
 
-        t, whole = self._grid.transform, self._grid.window
-        corners = [t @ (col, row) for col in (0, whole.width) for row in (0, whole.height)]
-        xs, ys = zip(*corners, strict=True)
-        box = (min(xs), min(ys), max(xs), max(ys))
+        box = self._grid.bounds
         if not self._same:
             box = self._forth.transform_bounds(*box, densify_pts=_BOUND_POINTS, direction=TransformDirection.INVERSE)
         left, bottom, right, top = box
@@ -146,10 +143,9 @@ class _Onto:
         """Length of `SEGMENT` pixels in units of the layer's CRS."""
         from pyproj.enums import TransformDirection
 
-        t, whole = self._grid.transform, self._grid.window
-        ends = [t @ (whole.width / 2 + step, whole.height / 2 + step) for step in (0, 1)]
-        xs, ys = zip(*ends, strict=True)
-        (x0, x1), (y0, y1) = self._forth.transform(xs, ys, direction=TransformDirection.INVERSE)
+        step = np.array([0, 1])
+        ends = self._grid.xy(self._grid.width / 2 + step, self._grid.height / 2 + step)
+        (x0, x1), (y0, y1) = self._forth.transform(*ends, direction=TransformDirection.INVERSE)
         length = float(np.hypot(x1 - x0, y1 - y0)) * SEGMENT
         if not 0 < length < np.inf:
             raise SceneError(f"{self._name} cannot be reprojected onto the CRS of the images: check both CRSs.")
@@ -157,7 +153,7 @@ class _Onto:
 
 
 def _describe(path: str, layer: str | None) -> dict[str, Any]:
-    """pyogrio's account of the layer.
+    """pyogrio's description of the layer.
 
     Raises:
         SceneError: there is no such file or layer, more than one, or it has no CRS.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window as RasterioWindow
 
-from schanger_edge.geo.grid import Grid, Window, horizontal_crs
+from schanger_edge.geo.crs import transformer
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.opening import band_subset
 from schanger_edge.scene.validity import ValidityRule
 
@@ -56,19 +56,15 @@ class WarpedImage:
         self._rule = rule
         self._opened: list[Any] = []
         chosen = sorted(set(bands))
-        place = {
-            "src_crs": source.crs or PLANE, "crs": target.crs or PLANE, "src_transform": source.transform,
-            "transform": target.transform, "width": target.width, "height": target.height,
-            "resampling": resampling, "tolerance": WARP_TOLERANCE, "warp_mem_limit": 64,
-            "NUM_THREADS": threads, **_scale(source, target),
-        }  # fmt: skip
+        place = {"src_crs": source.crs or PLANE, "src_transform": source.transform, **_scale(source, target)}
+        place |= {"crs": target.crs or PLANE, "transform": target.transform}
+        place |= {"width": target.width, "height": target.height, "resampling": resampling}
+        place |= {"tolerance": WARP_TOLERANCE, "warp_mem_limit": 64, "NUM_THREADS": threads}
+        place |= {"UNIFIED_SRC_NODATA": "YES"}
 
         def warp(from_dataset: Any, nodata: float | None) -> WarpedVRT:
             has_alpha = ColorInterp.alpha in from_dataset.colorinterp
-            vrt = WarpedVRT(
-                from_dataset, src_nodata=nodata, nodata=nodata, add_alpha=not has_alpha, UNIFIED_SRC_NODATA="YES",
-                **place,
-            )  # fmt: skip
+            vrt = WarpedVRT(from_dataset, src_nodata=nodata, nodata=nodata, add_alpha=not has_alpha, **place)
             self._opened.append(vrt)
             return vrt
 
@@ -84,9 +80,9 @@ class WarpedImage:
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Raw values (bands, h, w) and validity (h, w) of a window of the target grid."""
-        view = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        bands = [*self._bands, self._vrt.colorinterp.index(ColorInterp.alpha) + 1]
         with rasterio.Env(**SHARED):
-            data = self._vrt.read([*self._bands, self._vrt.colorinterp.index(ColorInterp.alpha) + 1], window=view)
+            data = self._vrt.read(bands, window=window.rasterio)
         values, valid = data[:-1], data[-1] > 0
         if self._rule.nan:  # GDAL knows one nodata value; NaN and infinity beside it pass through
             valid &= self._rule.of_values(values)
@@ -104,16 +100,14 @@ def _scale(source: Grid, target: Grid) -> dict[str, float]:
     GDAL would judge it anew for each block it warps, from the boxes about it: where the grids are turned against each
     other, a box is larger than what it holds, and the image is blurred, by windows, at twice the cost.
     """
-    from pyproj import Transformer
     from pyproj.exceptions import ProjError
 
     cols, rows = np.meshgrid(target.width * QUARTERS, target.height * QUARTERS)
-    t = target.transform
-    points = [(cols + dx, rows + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
-    xs, ys = (np.array(part) for part in zip(*[t @ point for point in points], strict=True))
+    points = [target.xy(cols + dx, rows + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
+    xs, ys = (np.array(part) for part in zip(*points, strict=True))
     if source.crs != target.crs:
         try:
-            to_source = Transformer.from_crs(horizontal_crs(target), horizontal_crs(source), always_xy=True)
+            to_source = transformer(target.crs, source.crs)
         except ProjError:
             return {}
         xs, ys = to_source.transform(xs, ys)  # infinity where a point cannot be projected

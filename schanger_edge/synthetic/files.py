@@ -12,15 +12,13 @@ import numpy as np
 import pyproj
 import rasterio
 from affine import Affine
-from rasterio._err import CPLE_BaseError  # the base of what GDAL raises; rasterio does not wrap all of it
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
-from rasterio.windows import Window as RasterWindow
 
 from schanger_edge.errors import ProductError, SceneError
 from schanger_edge.files import replacing
+from schanger_edge.geo.crs import transformer
 from schanger_edge.geo.grid import Window
 from schanger_edge.synthetic.noise import Bytes
 from schanger_edge.synthetic.scene import CHUNK, SyntheticScene
@@ -29,7 +27,6 @@ Dtype = Literal["uint8", "uint16"]
 
 # Where a pair lies when its CRS covers half the world or says nothing about its area.
 _SOMEWHERE = (3.0, 42.0)
-_GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 # 11-bit sensors: (dark level, gain per band) of the two dates.
 _SENSORS = {"before": (96.0, (6.9, 6.2, 5.6)), "after": (118.0, (6.1, 6.4, 6.0))}
 
@@ -69,7 +66,7 @@ def write_pair(
         shift: pixels by which the after image is out of place, right and down.
         dtype: "uint8", or "uint16" with values like an 11-bit sensor's; nodata is 0 in both.
         nodata_wedge: leave about 4 % of the before image, at its left edge, without data.
-        progress: told the finished share, 0..1.
+        progress: called with the finished share, 0-1.
 
     Raises:
         SceneError: a size, CRS, type or shift is wrong.
@@ -92,7 +89,7 @@ def write_pair(
         except OSError as error:
             raise ProductError(f"{folder} cannot be made ({error.strerror}): choose another folder.") from error
         paths = (pair.before, pair.after, pair.truth)
-        before, after, truth = (stack.enter_context(replacing(path, ProductError, *_GDAL_ERRORS)) for path in paths)
+        before, after, truth = (stack.enter_context(replacing(path, ProductError)) for path in paths)
         base = after.with_suffix(".base.tif") if target is not None else after
         stack.callback(lambda: base.unlink(missing_ok=True) if base != after else None)
         with (
@@ -119,7 +116,7 @@ def _write_windows(
     before_file, after_file, truth_file = files
     windows = list(_windows(scene.width, scene.height))
     for count, window in enumerate(windows, 1):
-        place = RasterWindow(window.col_off, window.row_off, window.width, window.height)
+        place = window.rasterio
         before = _measured(scene.render("before", window), "before", before_file.dtypes[0])
         after = _measured(scene.render("after", window, offset=shift), "after", after_file.dtypes[0])
         truth = scene.truth(window)
@@ -145,8 +142,7 @@ def _write_warped(source: Path, target: Path, crs: pyproj.CRS, report: Callable[
         ):
             windows = list(_windows(width, height))
             for count, window in enumerate(windows, 1):
-                place = RasterWindow(window.col_off, window.row_off, window.width, window.height)
-                result.write(warped.read(window=place), window=place)
+                result.write(warped.read(window=window.rasterio), window=window.rasterio)
                 report(count / len(windows))
 
 
@@ -196,8 +192,8 @@ def _place(name: str, scene: SyntheticScene) -> tuple[pyproj.CRS, Affine]:
     lon, lat = _SOMEWHERE
     if area is not None and 0 < area.east - area.west < 90:
         lon, lat = (area.west + area.east) / 2, (area.south + area.north) / 2
-    x, y = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
-    to_lonlat = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    x, y = transformer("EPSG:4326", crs).transform(lon, lat)
+    to_lonlat = transformer(crs, "EPSG:4326")
     step = 1e-4 if crs.is_geographic else 10.0
     sides = []
     for dx, dy in ((step, 0.0), (0.0, step)):

@@ -1,4 +1,4 @@
-"""A part of a scene for each of several machines: which sections it has, and what it needs of those above them."""
+"""Dividing a scene among machines: which sections a part has, and what it needs of the sections above."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from schanger_edge.tiling.sink import Sink
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One of several parts of a scene, each a band of whole sections; parts of few sections may be empty.
+    """One of several parts of a scene, each a band of whole rows of sections; a part may be empty.
 
     Attributes:
         number: from 0, counted from the top.
-        count: of parts.
+        count: number of parts.
     """
 
     number: int
@@ -28,16 +28,17 @@ class Part:
     def share(
         self, sections: Iterable[Section], finished: Container[Window], batch: int
     ) -> tuple[list[Section], list[Section]]:
-        """What is left to do of this part, both in the order of the plan.
+        """What is left to do of this part.
 
         Args:
-            sections: all of a scene, see `TilePlan.sections`.
-            finished: windows of those that need not be done again.
+            sections: all sections of a scene, see `TilePlan.sections`.
+            finished: windows of sections that are done.
             batch: tiles per inference.
 
         Returns:
-            The sections to do, and of these the ones that are only context: the row of sections above the part, whose
-            edges its uppermost sections are blended with. A part that has none of its uppermost ones left needs none.
+            The sections to run in the order of the plan, and those among them that are only context: the row of
+            sections above the part, whose edges are blended into its top row. No context is needed once the top row
+            is finished.
         """
         sections = list(sections)
         tops = sorted({section.window.row_off for section in sections})
@@ -56,7 +57,7 @@ class Part:
 
 
 def _lowest_strip(section: Section) -> Section:
-    """It leaves the edge `below` of the whole section, bit for bit where no tile is inferred together with others."""
+    """The last strip alone leaves the same bottom edge, bit for bit if each tile is inferred alone (batch 1)."""
     strip = dataclasses.replace(section, down=section.down[-1:], above=None)
     left = section.left
     if left is not None:
@@ -65,14 +66,14 @@ def _lowest_strip(section: Section) -> Section:
 
 
 class ContextSink:
-    """Passes all but the sections of the context on to another sink; of those it keeps the edges alone, in memory.
+    """Forwards sections to another sink, except those of the context: it keeps only their edges, in memory.
 
-    They are the same as in a whole run, though what lies above the context is not known: `below` depends on the lowest
-    strip of tiles alone and `beside` on each tile alone, see `blending`.
+    These edges equal those of a whole run although the sections above the context are missing: `bottom` depends only on
+    the lowest strip of tiles, and `right` on each tile alone, see `blending`.
 
     Args:
-        sink: what takes the other sections.
-        context: the sections that another part has.
+        sink: takes the other sections.
+        context: sections that belong to another part.
     """
 
     def __init__(self, sink: Sink, context: Sequence[Section]) -> None:

@@ -1,12 +1,14 @@
 """Where tiles lie on a scene and which pixels each of them owns: pure arithmetic, no files, no model.
 
-Along each axis tiles step by `tile - 2 * halo`; the last one shifts in, so that nothing is padded that can be read.
-A tile's core is the tile minus halo, up to the scene's border where there is no neighbour; what two last cores share
-goes to the first of them. So every pixel lies in one core, and at least `halo` inside that tile, or the scene ends.
+Along each axis the stride is `tile - 2 * halo`. The last tile shifts inwards instead of being padded. A tile's core is
+the tile minus its halo, extended to the scene's border where there is no neighbour; where the last two cores overlap,
+the first keeps the shared pixels. So every pixel lies in exactly one core, at least `halo` from the tile's edge unless
+the scene ends there.
 
-Tiles may be blended: over `blend` pixels on either side of a border between cores one passes linearly into the next, so
-that at most two tiles count along an axis, with weights that sum to one. A tile owns the pixels that are settled when
-it has come after its neighbours above and to the left: its core, moved by `blend` towards them.
+Tiles may be blended: within `blend` pixels of a border between cores the weights pass linearly from one tile to the
+next. At most two tiles contribute along each axis, and their weights sum to one. Tiles come from left to right and from
+top to bottom, so a tile finalizes the pixels that no later tile contributes to: its core, shifted by `blend` up and
+left. Those are the pixels that it owns.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from schanger_edge.geo.grid import Window
 
 Span = tuple[int, int, int, int]
-"""Of a tile along one axis: offset, size, first owned pixel, first not owned."""
+"""A tile along one axis: offset, size, first owned pixel, end of the owned pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +30,9 @@ class Tile:
     """One tile.
 
     Attributes:
-        window: what is read and inferred.
-        owned: the pixels that are settled with it; every pixel of the scene is owned once.
-        reach: all pixels that depend on it: the owned ones and, where a neighbour follows, those of the blend.
+        window: the pixels that are read and inferred.
+        owned: the pixels finalized by this tile; every pixel of the scene is owned by exactly one tile.
+        reach: all pixels that depend on this tile: the owned ones, and those blended with the tiles that follow.
     """
 
     window: Window
@@ -46,8 +48,9 @@ class TilePlan:
         width: scene columns.
         height: scene rows.
         tile: side of a tile in pixels.
-        halo: context on each side of a core; less than half a tile.
-        blend: pixels on either side of a border over which tiles are blended; 0 keeps the cores, see `blend_of`.
+        halo: pixels of context on each side of a core; less than half a tile.
+        blend: pixels on each side of a border between cores over which tiles are blended; 0 keeps the cores as they
+            are. See `blend_of`.
     """
 
     width: int
@@ -70,11 +73,11 @@ class TilePlan:
             yield from section.strips()
 
     def sections(self, tiles: int, columns: int) -> Iterator[Section]:
-        """The scene in columns of owned pixels from left to right, each in sections from top to bottom.
+        """The scene divided into columns from left to right, and each column into sections from top to bottom.
 
         Args:
-            tiles: a section of a full column has at least so many; the last one of a column may have fewer.
-            columns: a column is at most so many pixels and a tile wide; all are about equally wide.
+            tiles: the fewest tiles of a section; the last one of a column may have fewer.
+            columns: greatest width of a column in pixels, exceeded by a tile at most; all are about equally wide.
         """
         across, down = (axis_spans(length, self.tile, self.halo, self.blend) for length in (self.width, self.height))
         most = columns // (self.tile - 2 * self.halo) + 1
@@ -84,10 +87,8 @@ class TilePlan:
         for first in range(0, len(across), at_once):
             above = None
             for number, top in enumerate(range(0, len(down), strips)):
-                above = left[number] = Section(
-                    tuple(down[top : top + strips]), tuple(across[first : first + at_once]), self.blend,
-                    _window_of(above), _window_of(left[number]),
-                )  # fmt: skip
+                spans = tuple(down[top : top + strips]), tuple(across[first : first + at_once])
+                above = left[number] = Section(*spans, self.blend, _window_of(above), _window_of(left[number]))
                 yield above
 
     def __len__(self) -> int:
@@ -97,14 +98,14 @@ class TilePlan:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """Parts of some strips that are finished together, so that a run that stops loses no more than them.
+    """Tiles that are made durable together: a run that stops loses at most one section.
 
     Attributes:
-        down: spans of its strips, see `axis_spans`.
-        across: spans of its tiles in each strip.
-        blend: that of the plan.
-        above: the window of the section above, in the same column; None at the top.
-        left: the window of the section to the left, of the same strips; None in the first column.
+        down: vertical spans of its strips, see `axis_spans`.
+        across: horizontal spans of the tiles in each strip.
+        blend: as in the plan.
+        above: window of the section above in the same column; None at the top.
+        left: window of the section to the left, with the same strips; None in the first column.
     """
 
     down: tuple[Span, ...]
@@ -120,7 +121,7 @@ class Section:
         return Window(col, row, self.across[-1][3] - col, self.down[-1][3] - row)
 
     def strips(self) -> Iterator[tuple[Tile, ...]]:
-        """Its tiles; made as they are asked for, since a large scene has hundreds of thousands."""
+        """Its tiles, generated lazily: a large scene has hundreds of thousands."""
         for down in self.down:
             yield tuple(
                 Tile(
@@ -132,7 +133,7 @@ class Section:
             )
 
     def _reach(self, span: Span) -> int:
-        """The first pixel after those that depend on a tile; the last tile's reach ends with it."""
+        """End of the pixels that depend on a tile; the reach of the last tile ends with the tile."""
         offset, size, _, end = span
         return min(end + 2 * self.blend, offset + size)
 
@@ -142,12 +143,12 @@ def _window_of(section: Section | None) -> Window | None:
 
 
 def blend_of(tile: int, halo: int) -> int:
-    """Pixels on either side of a border over which `run` blends: half the halo, so that none lies at a tile's edge."""
+    """The `blend` of a run: half the halo, so that pixels near a tile's edge have no weight."""
     return min(halo // 2, (tile - 2 * halo) // 2)
 
 
 def axis_spans(length: int, tile: int, halo: int, blend: int = 0) -> list[Span]:
-    """Spans of the tiles along one axis; a size is `tile`, or `length` where the scene is shorter than a tile."""
+    """Spans of the tiles along one axis; their size is `tile`, or `length` if the scene is shorter."""
     if length <= tile:
         return [(0, length, 0, length)]
     stride = tile - 2 * halo
@@ -157,7 +158,7 @@ def axis_spans(length: int, tile: int, halo: int, blend: int = 0) -> list[Span]:
 
 
 def pad_to_tile(image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
-    """(C, h, w) with h, w <= tile -> (C, tile, tile), reflected at the lower and right border."""
+    """(C, h, w) with h, w <= tile -> (C, tile, tile), padded by reflection at the bottom and right."""
     rows, cols = tile - image.shape[1], tile - image.shape[2]
     if not rows and not cols:
         return image

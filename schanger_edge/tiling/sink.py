@@ -1,4 +1,4 @@
-"""What takes the results of a scene as they come."""
+"""The receiver of a run's results."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from schanger_edge.geo.grid import Window
 
 
 class Sink(Protocol):
-    """Takes results section by section: see `products.rasters.RasterSink`."""
+    """Takes results section by section, such as `products.rasters.RasterSink`."""
 
     def begin(self, section: Window) -> None:
-        """What follows lies in this window."""
+        """Start a section with this window."""
         ...
 
     def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
-        """Take one tile's owned pixels (h, w); probability is None where no pixel is valid."""
+        """Take the pixels (h, w) finalized by one tile; probability is None if none of them is valid."""
         ...
 
     def end(self, edges: Mapping[str, NDArray[np.float32]]) -> None:
-        """All pixels of the section have been taken; `edges` is what its neighbours will ask for."""
+        """End the section; `edges` is what its neighbours will ask for, see `Blender.edges`."""
         ...
 
     def edge(self, section: Window, name: str) -> NDArray[np.float32] | None:
-        """An edge that a section left, now or in an earlier run; None if it left none. Asked once, by a neighbour."""
+        """The named edge of a section, of this run or an earlier one; None if it left none. Asked for once."""
         ...

@@ -11,7 +11,7 @@ from typing import Any
 
 from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, StoppedError
 from schanger_edge.geo.footprint import footprint
-from schanger_edge.scene.checking import Look, look_through
+from schanger_edge.scene.checking import Probe, probe
 from schanger_edge.watch.inbox import Arrival
 from schanger_edge.watch.ledger import DUPLICATE, QUARANTINED, READY, Ledger, Scene
 from schanger_edge.watch.pairing import named, time_of_change
@@ -127,15 +127,15 @@ class Intake:
         path = arrival.main.path
         if os.fsencode(path) != str(path).encode("utf-8", "replace"):
             raise SceneError(f"{arrival.name} has a name that is no text: rename it.")
-        look = look_through(str(path), **self._settings.reading, on_rows=self._alive)
+        found = probe(str(path), **self._settings.reading, on_rows=self._alive)
         stem, changed = PurePosixPath(arrival.name).stem, time_of_change(arrival.main.mtime_ns)
         if self._settings.pair_by == "name":
             try:
                 place, date = named(stem, self._settings.name_pattern)
             except SchangerError as error:
                 raise SceneError(str(error)) from error
-            return {"taken": date or look.date or changed, "place": place}
-        return {"taken": look.date or _date_in(stem) or changed, "outline": _outline(look, arrival)}
+            return {"taken": date or found.date or changed, "place": place}
+        return {"taken": found.date or _date_in(stem) or changed, "outline": _outline(found, arrival)}
 
     def _digest(self, arrival: Arrival) -> str:
         """SHA-256 of the image; where it has sidecars that tell, of the image followed by their endings and bytes."""
@@ -169,11 +169,11 @@ def _date_in(stem: str) -> str | None:
         return None
 
 
-def _outline(look: Look, arrival: Arrival) -> bytes:
+def _outline(found: Probe, arrival: Arrival) -> bytes:
     import shapely
     import shapely.geometry
 
-    place = footprint(look.grid)
+    place = footprint(found.grid)
     if place is None:
         raise SceneError(
             f"{arrival.main.path} does not say where on Earth it lies: set its CRS with gdal_edit -a_srs, or give "

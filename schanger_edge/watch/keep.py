@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import shapely
 
-from schanger_edge.products.staging import writing
+from schanger_edge.files import writing
 from schanger_edge.watch.inbox import Arrival
 from schanger_edge.watch.ledger import EXPIRED, HOOK_DUE, QUEUED, READY, Ledger, Scene
 from schanger_edge.watch.pairing import Candidate, same_place, superseded

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path, PurePosixPath
 
-from schanger_edge.products.staging import flush, flush_folder, write_durably, writing
+from schanger_edge.files import flush, flush_folder, write_durably, writing
 from schanger_edge.watch.inbox import Arrival
 
 REASON = ".reason.txt"

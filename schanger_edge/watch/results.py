@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from schanger_edge.files import PREFIX, flush_folder, to_json, write_durably, writing
 from schanger_edge.products import SUMMARY
-from schanger_edge.products.staging import PREFIX, flush_folder, write_durably, writing
-from schanger_edge.products.summary import to_json
 from schanger_edge.watch.ledger import Scene
 
 PAIR = "pair.json"

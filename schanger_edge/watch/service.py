@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from schanger_edge.errors import DiskFullError
-from schanger_edge.products.staging import locked, writing
+from schanger_edge.files import locked, writing
 from schanger_edge.run.detect import open_for
 from schanger_edge.sessions import Session
 from schanger_edge.watch.ledger import Ledger

@@ -23,7 +23,7 @@ from schanger_edge.errors import (
 from schanger_edge.products import SUMMARY
 from schanger_edge.run.control import Control
 from schanger_edge.run.detect import detect
-from schanger_edge.scene.checking import look_through
+from schanger_edge.scene.checking import probe
 from schanger_edge.sessions import Session
 from schanger_edge.watch.hook import run_hook
 from schanger_edge.watch.inbox import Arrival
@@ -135,7 +135,7 @@ class Worker:
             return True
         for scene in scenes:
             try:
-                look_through(str(listing[scene.name].main.path), **self._settings.reading)
+                probe(str(listing[scene.name].main.path), **self._settings.reading)
             except SceneError as reason:
                 self._intake.reject(scene, listing[scene.name], str(reason))
                 self._ledger.unqueue(job)

@@ -77,14 +77,8 @@ def pairs(tmp_path: Path, ground: Ground) -> Path:
 @pytest.fixture
 def run(cluster: LocalCluster, pairs: Path, model: Path, tmp_path: Path) -> Callable[..., Batch]:
     def run(listed: Path = pairs, **options: Any) -> Batch:
-        options = {
-            "scheduler": cluster.scheduler_address,
-            "retries": 1,
-            "threads": 1,
-            "model": model,
-            "device": "cpu",
-            **options,
-        }
+        own = {"threads": 1, "model": model, "device": "cpu"}
+        options = {"scheduler": cluster.scheduler_address, "retries": 1, **own, **options}
         return batch(listed, tmp_path / "out", **options)
 
     return run

@@ -258,7 +258,7 @@ def test_bad_normalization_files(weights_file: Path, tmp_path: Path, content: st
         ({"dataset": "spacenet"}, DatasetError, "'spacenet' is unknown: use one of levir-cd"),
         ({"dataset": "cdd", "tile": 100}, ModelError, "multiple of 16, not 100"),
         ({"dataset": "cdd", "halo": 32}, ModelError, "halo must lie between"),
-        ({"dataset": "cdd", "threshold": 2}, ModelError, "threshold must lie between"),
+        ({"dataset": "cdd", "threshold": 2}, ModelError, "threshold must be at least 0 and less than 1"),
         ({"dataset": "cdd", "size": "base"}, CheckpointError, "pass --size small"),
     ],
 )

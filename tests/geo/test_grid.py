@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import rasterio.windows
 from affine import Affine
 from rasterio.crs import CRS
 
@@ -65,3 +67,29 @@ def test_scaling() -> None:
     assert coarse.transform.a == 1.5
     assert coarse.scaled(1 / 3).transform.almost_equals(g.transform)
     assert g.scaled(1e9).width == 1
+
+
+def test_points_go_to_the_ground_and_back() -> None:
+    g = grid(32631, Affine.translation(500_000, 4_650_000) @ Affine.rotation(30) @ Affine.scale(0.5, -0.4))
+    cols, rows = np.array([0.0, 12.5, 100.0]), np.array([80.0, 3.25, 0.0])
+    x, y = g.xy(cols, rows)
+    assert (x[0], y[0]) == g.transform @ (0, 80)
+    assert np.allclose(g.pixel(x, y), (cols, rows), atol=1e-6)
+    lon, lat = g.lonlat(0, 0)
+    assert (lon, lat) == pytest.approx((3.0, 42.0), abs=0.01)
+    x, y = g.xy(*np.array([(0, 0), (100, 0), (0, 80), (100, 80)]).T)
+    assert g.bounds == (x.min(), y.min(), x.max(), y.max())
+
+
+def test_points_without_a_place_on_earth() -> None:
+    assert grid(None, Affine.identity()).lonlat(1, 2) is None
+    assert Grid(CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]'), Affine.identity(), 5, 5).lonlat(1, 2) is None
+    assert (
+        np.isnan(grid(4326, Affine(1, 0, 0, 0, -1, 95)).lonlat(np.zeros(2), np.array([0, 10]))).tolist()
+        == [[True, False]] * 2
+    )
+
+
+def test_rows_of_a_window() -> None:
+    assert list(Window(3, 10, 7, 25).rows(10)) == [Window(3, 10, 7, 10), Window(3, 20, 7, 10), Window(3, 30, 7, 5)]
+    assert Window(3, 10, 7, 25).rasterio == rasterio.windows.Window(3, 10, 7, 25)

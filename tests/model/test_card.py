@@ -49,6 +49,7 @@ def test_no_card(text: str) -> None:
         ("halo", 128, "halo"),
         ("halo", -1, "halo"),
         ("threshold", 1.5, "threshold"),
+        ("threshold", 1.0, "threshold must be at least 0 and less than 1"),
         ("gsd", 0.0, "gsd"),
         ("gsd", float("nan"), "gsd"),
     ],

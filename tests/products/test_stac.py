@@ -17,7 +17,8 @@ from rasterio.crs import CRS
 from schanger_edge.errors import ProductError
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.geo.grid import Grid
-from schanger_edge.products import STAC_ITEM
+from schanger_edge.products import STAC_ITEM, summary
+from schanger_edge.products.rasters import CHANGE_MAP
 from schanger_edge.products.register import PRODUCTS
 from schanger_edge.products.stac import parse_date, why_no_item, write_item
 
@@ -42,13 +43,8 @@ def write(folder: Path, grid: Grid = UTM, dates: dict[str, str] = DATES, **optio
     (folder / "in").mkdir(exist_ok=True)
     for path in inputs.values():
         Path(path).touch()
-    arguments = {
-        "inputs": inputs,
-        "dates": dates,
-        "products": [product for product in PRODUCTS if product.name != STAC_ITEM],
-        "folder": out,
-        "properties": {"x:y": 1},
-    }
+    beside = [product for product in PRODUCTS if product.name != STAC_ITEM]
+    arguments = {"inputs": inputs, "dates": dates, "products": beside, "folder": out, "properties": {"x:y": 1}}
     write_item(out / "item.json", grid, **(arguments | options))
     return pystac.Item.from_file(out / "item.json")
 
@@ -78,7 +74,7 @@ def test_item_is_valid_and_says_what_there_is(tmp_path: Path, no_network: None) 
 
 def test_only_what_was_made(tmp_path: Path, no_network: None) -> None:
     remote = {"before": "https://example.org/old.tif", "after": "/vsis3/bucket/new.tif"}
-    item = write(tmp_path, products=["change.tif", "summary.json"], inputs=remote)
+    item = write(tmp_path, products=[CHANGE_MAP, summary.PRODUCT], inputs=remote)
     item.validate()
     assert set(item.assets) == {"change", "summary"}
     links = json.loads((tmp_path / "out" / "item.json").read_text())["links"]

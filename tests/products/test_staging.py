@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from schanger_edge.errors import ProductError
+from schanger_edge.files import reading, writing
 from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, SUMMARY
 from schanger_edge.products.register import PRODUCT_NAMES as PRODUCTS
-from schanger_edge.products.staging import Staging, reading, writing
+from schanger_edge.products.staging import Staging
 
 
 def run(folder: Path, text: str, names=PRODUCTS) -> None:

@@ -20,7 +20,7 @@ from helpers import ArraySink
 from schanger_edge import detect
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
-from schanger_edge.run.predict import predict
+from schanger_edge.run.predict import Observers, predict
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.sessions import open_session
 
@@ -97,7 +97,7 @@ def test_every_pixel_of_the_area_comes_once_and_no_other_tile_is_read(
     sink = ArraySink(HEIGHT, WIDTH)
     seen: list[int] = []
     with open_pair(*pair, clip=aoi) as opened, open_session(model) as session:
-        flow = predict(opened, session, sink, batch_size=3, progress=seen.append)
+        flow = predict(opened, session, sink, batch_size=3, observers=Observers(seen.append))
         data = plain_read(opened, opened.grid.window).valid
     assert (sink.times == 1).all()
     assert np.array_equal(sink.valid, inside & data)

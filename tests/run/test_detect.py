@@ -90,7 +90,7 @@ def test_threshold_is_compared_with_the_float(pair: Any, model: Path, tmp_path: 
 def test_runs_are_reproducible_at_any_batch(pair: Any, model: Path, tmp_path: Path) -> None:
     files = []
     for batch in (1, 4, 100):
-        result = detect(*pair, tmp_path / f"out{batch}", model=model, batch=batch)
+        result = detect(*pair, tmp_path / f"out{batch}", model=model, batch_size=batch)
         files.append((result.probability.read_bytes(), result.change.read_bytes()))
     assert files[0] == files[1] == files[2]
 
@@ -220,7 +220,7 @@ class TestFailures:
         [
             ("threshold", 1.5),
             ("threshold", -0.1),
-            ("batch", 0),
+            ("batch_size", 0),
             ("min_area", -1.0),
             ("min_area", np.inf),
             ("simplify", -1.0),

@@ -16,7 +16,7 @@ from helpers import ArraySink
 
 from schanger_edge.errors import SceneError, SessionError
 from schanger_edge.geo.grid import Window
-from schanger_edge.run.predict import predict
+from schanger_edge.run.predict import Observers, predict
 from schanger_edge.scene import Pair, PairTile, open_pair
 from schanger_edge.sessions import open_session
 from schanger_edge.tiling.plan import fill_invalid, pad_to_tile
@@ -197,6 +197,6 @@ def test_a_write_that_fails_stops_the_run(opened: Any, row: int) -> None:
 def test_progress_reaches_every_pixel(opened: Any) -> None:
     pair, session = opened
     seen: list[int] = []
-    predict(pair, session, ArraySink(300, 300), batch_size=5, progress=seen.append)
+    predict(pair, session, ArraySink(300, 300), batch_size=5, observers=Observers(seen.append))
     assert seen == sorted(seen)
     assert seen[-1] == 300 * 300

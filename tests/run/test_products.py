@@ -111,7 +111,7 @@ def test_images_without_a_place_have_no_item(make_tiff: Tiff, ground: Ground, mo
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"also": ["shapefile"]}, "no format 'shapefile': choose of geoparquet, flatgeobuf"),
+        ({"also": ["shapefile"]}, "--also must be geoparquet or flatgeobuf, not .shapefile."),
         ({"stac": True, "dates": ["2019-05-01"]}, "needs two dates"),
         ({"stac": True, "dates": ["2019-05-01", "June"]}, "not 'June'"),
     ],

@@ -14,7 +14,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 
 from schanger_edge.errors import SceneError
-from schanger_edge.products.summary import to_json
+from schanger_edge.files import to_json
 from schanger_edge.scene import open_pair
 from schanger_edge.scene.radiometry import Scaling, Stretch
 

@@ -18,7 +18,7 @@ from schanger_edge.errors import SchangerError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.rasters import RasterSink
-from schanger_edge.run.predict import predict
+from schanger_edge.run.predict import Todo, predict
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.sessions.ort import read_card
 from schanger_edge.tiling.blending import Blender
@@ -95,7 +95,7 @@ def test_wherever_a_run_stopped_the_rest_is_the_same_to_the_bit(pair: Pair, sess
         assert len(sink.ended) == number
         sink.times[sink.sections.pop().slices_in(pair.grid.window)] = 0
         sink.left = None
-        predict(pair, session, sink, batch_size=3, finished=sink.ended[:])
+        predict(pair, session, sink, batch_size=3, todo=Todo(sink.ended[:]))
         assert sink.sections == whole.sections
         np.testing.assert_array_equal(sink.probability[whole.valid], whole.probability[whole.valid])
 
@@ -157,14 +157,14 @@ def test_edges_wait_on_the_disk_until_they_were_used(tmp_path: Path) -> None:
             journal.begin({}, 64)
             sink = RasterSink(GRID, threshold=0.5, journal=journal)
             if stop:
-                put(sink, first, {"below": edge})
-            below = sink.edge(first, "below")
-            assert below is not None
-            assert (below == edge).all()
-            assert (journal.path(first) / "below.npy").exists()
+                put(sink, first, {"bottom": edge})
+            bottom = sink.edge(first, "bottom")
+            assert bottom is not None
+            assert (bottom == edge).all()
+            assert (journal.path(first) / "bottom.npy").exists()
             if not stop:
                 put(sink, second, {})
-                assert not (journal.path(first) / "below.npy").exists()
+                assert not (journal.path(first) / "bottom.npy").exists()
                 journal.discard()
 
 
@@ -176,7 +176,7 @@ def test_a_section_without_a_tile_that_was_run_has_no_edge(tmp_path: Path) -> No
         sink.begin(section)
         sink.write(section, None, none)
         sink.end({})
-        assert sink.edge(section, "below") is None
+        assert sink.edge(section, "bottom") is None
         journal.discard()
 
 
@@ -187,7 +187,7 @@ def test_an_edge_that_was_lost_is_told(tmp_path: Path) -> None:
         sink = RasterSink(GRID, threshold=0.5, journal=journal)
         sink.begin(section)
         sink.write(section, np.zeros((4, 8), np.float32), np.ones((4, 8), bool))
-        sink.end({"beside": np.zeros((1, 4, 2), np.float32)})
-        with pytest.raises(SchangerError, match=r"below\.npy"):
-            sink.edge(section, "below")
+        sink.end({"right": np.zeros((1, 4, 2), np.float32)})
+        with pytest.raises(SchangerError, match=r"bottom\.npy"):
+            sink.edge(section, "bottom")
         journal.discard()

@@ -79,14 +79,14 @@ def test_a_file_that_changes_while_it_is_looked_at_is_no_bad_file(
     station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     path = drop("a_20240501.tif")
-    look = intake.look_through
+    probe = intake.probe
 
     def growing(name: str, **options: Any) -> Any:
-        monkeypatch.setattr(intake, "look_through", look)
+        monkeypatch.setattr(intake, "probe", probe)
         path.write_bytes(path.read_bytes() + b"more")
-        return look(name, **options)
+        return probe(name, **options)
 
-    monkeypatch.setattr(intake, "look_through", growing)
+    monkeypatch.setattr(intake, "probe", growing)
     first = station.once()
     assert (first.counts["ready"], first.counts["quarantined"], first.counts["looking"]) == (0, 0, 0)
     assert station.once().counts["ready"] == 1

@@ -262,19 +262,19 @@ def test_a_file_that_goes_bad_while_it_is_queued(
     for day in (1, 2, 3):
         drop(f"a_2024050{day}.tif")
     bad = station.inbox / "a_20240502.tif"
-    look = worker.look_through
+    probe = worker.probe
 
     def broken(path: str, **options: Any) -> Any:
         if path == str(bad):
             raise SceneError("it is damaged: get a fresh copy.")
-        return look(path, **options)
+        return probe(path, **options)
 
     def run(before: Any, after: Any, *arguments: Any, **options: Any) -> Any:
         if bad in (before, after):
             raise SceneError("cannot be read")
         return detect(before, after, *arguments, **options)
 
-    monkeypatch.setattr(worker, "look_through", broken)
+    monkeypatch.setattr(worker, "probe", broken)
     monkeypatch.setattr(worker, "detect", run)
     station.once()
     assert station.results == ["a_20240503__a_20240501"]

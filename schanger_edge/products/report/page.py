@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.files import writing
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import REPORT
 from schanger_edge.products.product import Product
@@ -23,7 +24,6 @@ from schanger_edge.products.report.pictures import (
     probability_overview,
 )
 from schanger_edge.products.report.places import Place, read_places
-from schanger_edge.products.staging import writing
 from schanger_edge.products.thumbnail import SIDE, Thumbnail
 
 PRODUCT = Product(REPORT, "Both dates and the changes, to look through in a browser", "report", "text/html", "overview")

@@ -13,11 +13,10 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.windows import Window as RasterWindow
 
+from schanger_edge.files import reading
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.rasters import NODATA, SCALE, quiet, small_cache
-from schanger_edge.products.staging import reading
 
 _FINE, _COARSE = 75, 55  # WebP's quality
 _HATCH = np.array([[118, 124, 130], [92, 98, 104]], np.uint8)
@@ -90,9 +89,8 @@ def probability_detail(probability: Path, grid: Grid, window: Window, side: int)
     Raises:
         ProductError: it could not be read.
     """
-    part = RasterWindow(window.col_off, window.row_off, window.width, window.height)
     with reading(probability), quiet(), small_cache(grid.width), rasterio.open(probability) as dataset:
-        values = dataset.read(1, window=part)
+        values = dataset.read(1, window=window.rasterio)
     return _colored(_fit(values, side, cv2.INTER_NEAREST))
 
 

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.geo.grid import Grid, Window, horizontal_crs
+from schanger_edge.files import reading
+from schanger_edge.geo.crs import lonlat
+from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.polygons import LAYER
-from schanger_edge.products.staging import reading
 
 MOST = 2000
 """So many changes are shown; a map of noise has millions."""
@@ -76,7 +77,7 @@ def read_places(polygons: Path, grid: Grid) -> list[Place]:
     outlines = _Outlines(shapes, grid)
     inside = shapely.get_coordinates(shapely.point_on_surface(shapes))
     positions = _positions(grid, inside[:, 0], inside[:, 1])
-    cols, rows = _to_pixels(grid, inside)
+    cols, rows = grid.pixel(*inside.T)
     places = []
     for index, (number, area, pixels, mean, peak) in enumerate(zip(*fields, strict=True)):
         places.append(
@@ -97,7 +98,7 @@ class _Outlines:
 
         rings, self._shape_of_ring = shapely.get_rings(shapes, return_index=True)
         xy, ring_of_point = shapely.get_coordinates(rings, return_index=True)
-        cols, rows = _to_pixels(grid, xy)
+        cols, rows = grid.pixel(*xy.T)
         self._points = np.rint(np.column_stack([cols, rows])).astype(np.int64)
         self._starts = np.searchsorted(ring_of_point, np.arange(len(rings)))
         self._low = np.minimum.reduceat(self._points, self._starts)
@@ -145,21 +146,9 @@ def _corners(low: Ints, high: Ints) -> Ints:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
-def _to_pixels(grid: Grid, xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    t = ~grid.transform
-    return t.a * xy[:, 0] + t.b * xy[:, 1] + t.c, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f
-
-
 def _positions(grid: Grid, x: Any, y: Any) -> list[tuple[float, float] | None]:
     """(latitude, longitude) of points of the grid's CRS; None where it has no known place on Earth."""
-    from pyproj import Transformer
-    from pyproj.exceptions import ProjError
-
-    if grid.crs is None:
+    found = lonlat(grid.crs, x, y)
+    if found is None:
         return [None] * len(x)
-    try:
-        lon, lat = Transformer.from_crs(horizontal_crs(grid), "EPSG:4326", always_xy=True).transform(x, y)
-    except ProjError:
-        return [None] * len(x)
-    found = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90)
-    return [(float(a), float(b)) if ok else None for a, b, ok in zip(lat, lon, found, strict=True)]
+    return [None if np.isnan(lon) else (float(lat), float(lon)) for lon, lat in zip(*found, strict=True)]

@@ -1,0 +1,62 @@
+"""Coordinate reference systems as pyproj knows them, and the transformers between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rasterio.crs import CRS
+
+_CYLINDRICAL = ("mercator", "equidistant cylindrical", "plate carr")
+_NOT_NORMAL = ("transverse", "oblique")
+
+
+def horizontal_crs(crs: CRS) -> Any:
+    """A CRS for pyproj, without heights or a datum shift tied to it."""
+    import pyproj
+
+    epsg = crs.to_epsg()  # the code says more than the text: WKT 1 hides that Web Mercator is spherical
+    found: Any = pyproj.CRS.from_epsg(epsg) if epsg else pyproj.CRS.from_wkt(crs.to_wkt())
+    while found.is_bound or found.is_compound:
+        found = found.source_crs if found.is_bound else found.sub_crs_list[0]
+    return found
+
+
+def is_cylindrical(crs: Any) -> bool:
+    """True for normal cylindrical projections (of a pyproj CRS).
+
+    They stretch the ground by 1 / cos(latitude): planar lengths and areas are badly wrong in them.
+    """
+    method = "" if crs.coordinate_operation is None else crs.coordinate_operation.method_name.lower()
+    return any(word in method for word in _CYLINDRICAL) and not any(word in method for word in _NOT_NORMAL)
+
+
+def transformer(source: Any, target: Any) -> Any:
+    """pyproj's transformer between two CRSs (of rasterio, or anything pyproj takes), x or longitude first.
+
+    Points that cannot be projected become infinite.
+
+    Raises:
+        pyproj.exceptions.ProjError: there is no way from one to the other.
+    """
+    from pyproj import Transformer
+
+    first, second = (horizontal_crs(crs) if isinstance(crs, CRS) else crs for crs in (source, target))
+    return Transformer.from_crs(first, second, always_xy=True)
+
+
+def lonlat(crs: CRS | None, x: Any, y: Any) -> tuple[Any, Any] | None:
+    """Degrees east and north (WGS 84) of points, NaN where they lie nowhere on Earth.
+
+    None without a CRS, or where it has no known place on Earth.
+    """
+    from pyproj.exceptions import ProjError
+
+    if crs is None:
+        return None
+    try:
+        lon, lat = transformer(crs, "OGC:CRS84").transform(np.asarray(x, float), np.asarray(y, float))
+    except ProjError:
+        return None
+    found = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90)
+    return np.where(found, lon, np.nan), np.where(found, lat, np.nan)
