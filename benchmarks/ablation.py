@@ -24,14 +24,14 @@ from schanger_edge.datasets.samples import LabelRule
 from schanger_edge.evaluation.protocol import score
 from schanger_edge.model.card import Normalization, Statistics
 from schanger_export.checkpoints import load_network
-from schanger_export.options import Options
+from schanger_export.options import Machine, Pretraining, Training
 from schanger_export.train import Progress, train
 from schanger_export.validation import predictor
 
 STATISTICS = Statistics((0.40, 0.39, 0.34), (0.18, 0.17, 0.16))
 NORMALIZATION = Normalization(STATISTICS, STATISTICS)
 SEEDS = (1, 2, 3)
-COMMON: dict[str, Any] = {"tile": 64, "batch": 4, "warmup_epochs": 0.5, "rate": 2e-3, "drop": 0.0, "clip": 5.0}
+COMMON: dict[str, Any] = {"tile": 64, "batch_size": 4, "warmup_epochs": 0.5, "rate": 2e-3, "drop": 0.0, "clip": 5.0}
 COMMON |= {"ema": 0.98, "ema_every": 1, "focus": 0.5, "eval_interval": 100}
 
 
@@ -45,7 +45,7 @@ def arms(prior: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def run(options: Options, folder: Path, threads: int) -> Path:
+def run(options: Training, folder: Path, threads: int) -> Path:
     """Train, or go on, or do nothing where it is done."""
     if not (folder / "done").exists():
 
@@ -54,7 +54,7 @@ def run(options: Options, folder: Path, threads: int) -> Path:
                 print(f"{folder.name}: {progress.step} of {progress.steps}, loss {progress.loss:.3f}", flush=True)
 
         resume = (folder / "last.pth").exists()
-        train(options, folder, resume=resume, device="cpu", threads=threads, report=report)
+        train(options, folder, Machine(device="cpu", threads=threads), resume=resume, report=report)
         (folder / "done").touch()
     return folder / "last.pth"
 
@@ -92,11 +92,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     tree = split(arguments.work, arguments.levir, arguments.holdout)
-    statistics_of_both = {date: {"mean": STATISTICS.mean, "std": STATISTICS.std} for date in ("before", "after")}
-    single = Options.with_presets(
-        "single-date", sources=tuple(arguments.single), normalization=statistics_of_both,
-        **{**COMMON, "epochs": arguments.prior_epochs, "seed": 36},
-    )  # fmt: skip
+    asked = {"sources": tuple(arguments.single), "normalization": NORMALIZATION, **COMMON}
+    single = Pretraining.with_presets(**{**asked, "epochs": arguments.prior_epochs, "seed": 36})
     prior = run(single, arguments.work / "prior", arguments.threads)
     rows = {}
     for name, changes in arms(prior).items():
@@ -104,9 +101,7 @@ def main() -> None:
         for seed in SEEDS:
             values = {**COMMON, "epochs": arguments.epochs, "seed": seed, **changes}
             source = f"{tree},repeat={arguments.repeat},scale=0.7:1.4"
-            options = Options.with_presets(
-                "change", sources=(source,), normalization=statistics_of_both, gsd=0.5, **values
-            )
+            options = Training.with_presets(sources=(source,), normalization=NORMALIZATION, gsd=0.5, **values)
             folder = arguments.work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
             kept = folder / "f1.json"
             checkpoint = run(options, folder, arguments.threads)

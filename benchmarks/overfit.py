@@ -23,7 +23,7 @@ from schanger_edge.evaluation.protocol import score
 from schanger_edge.geo.grid import Window
 from schanger_edge.model.card import Normalization, Statistics
 from schanger_export.checkpoints import load_network
-from schanger_export.options import Options
+from schanger_export.options import Machine, Training
 from schanger_export.train import Progress, train
 from schanger_export.validation import predictor
 
@@ -61,8 +61,8 @@ def main() -> None:
         tree = Path(folder) / "tree"
         assert cut_tiles(arguments.root, tree) == TILES, "fewer than eight tiles with change"
         (tree / "statistics.json").write_text(json.dumps({"mean": STATISTICS.mean, "std": STATISTICS.std}))
-        options = Options.with_presets(
-            "change", sources=(str(tree),), tile=TILE, epochs=arguments.epochs, warmup_epochs=2, batch=4, rate=3e-3,
+        options = Training.with_presets(
+            sources=(str(tree),), tile=TILE, epochs=arguments.epochs, warmup_epochs=2, batch_size=4, rate=3e-3,
             drop=0.0, ema=0.9, ema_every=1, clip=5.0, swap=0.0, augment=False,
         )  # fmt: skip
         began = time.monotonic()
@@ -73,14 +73,14 @@ def main() -> None:
             if progress.step % 10 == 0:
                 print(f"step {progress.step} of {progress.steps}, loss {progress.loss:.3f}", flush=True)
 
-        trained = train(options, Path(folder) / "run", device="cpu", threads=arguments.threads, report=report)
+        trained = train(options, Path(folder) / "run", Machine(device="cpu", threads=arguments.threads), report=report)
         seconds = time.monotonic() - began
         network = load_network(trained.checkpoint, "small")
         files = pair_files(tree, "train")
         predict = predictor(network, normalization, 2, torch.device("cpu"), None)
         counts, _ = score(files, LabelRule.for_files(files), predict, tile=TILE)
     save("overfit", {
-        "method": __doc__, "torch": torch.__version__, "steps": trained.step, "batch": options.batch,
+        "method": __doc__, "torch": torch.__version__, "steps": trained.step, "batch": options.schedule.batch_size,
         "seconds": round(seconds), "first_loss": losses[0], "last_loss": losses[-1], "f1": round(counts.f1, 4),
         "precision": round(counts.precision, 4), "recall": round(counts.recall, 4),
     })  # fmt: skip

@@ -24,15 +24,16 @@ from onnx import numpy_helper
 from schanger_edge.datasets.draw import TileSet, draw_tiles
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule
-from schanger_edge.datasets.tile_pool import parse_source
+from schanger_edge.datasets.tile_pool import source_items
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.evaluation.protocol import predicted_tiles
 from schanger_edge.model.bundled import model_path
 from schanger_edge.sessions import open_session
 from schanger_export.calibrate import calibrate
-from schanger_export.convert import SEED, convert
+from schanger_export.convert import convert
 from schanger_export.graph import read_model
 from schanger_export.int8 import candidates, quantize
+from schanger_export.model_options import SEED
 from schanger_export.ranges import Histogram, values_of
 
 
@@ -104,7 +105,7 @@ def main() -> None:
         made = calibrate(path, options.calibrate, files["int8"], samples=options.samples)
         calibrate(path, options.calibrate, files["int8+fp16"], samples=options.samples, method=made.method, fp16=True)  # type: ignore[arg-type]
         parent, card, _ = read_model(path)
-        sources = [parse_source(text) for text in options.calibrate]
+        sources = [source_items(text) for text in options.calibrate]
         (tiles,) = draw_tiles(sources, card.tile, (min(options.samples, 64),), SEED, lambda tile: tile.label)  # type: ignore[arg-type,return-value]
         chosen = [conv.name for conv in candidates(parent) if conv.part not in made.steps[-1].kept]
         thresholds = _thresholds(files["int8"])

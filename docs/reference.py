@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from schanger_edge.options import Option, OptionGroups
+from schanger_edge.datasets.options import MakeOptions
+from schanger_edge.evaluation.options import ComparisonOptions, EvaluationOptions
+from schanger_edge.options import Option, OptionGroups, Options
 from schanger_edge.run.options import RunOptions
+from schanger_export.model_options import CalibrationOptions, ExportOptions
+from schanger_export.options import Machine, Pretraining, Training
 
 PAGE = Path(__file__).parent / "reference.md"
 _RESUME = {
@@ -31,19 +35,47 @@ def _lines() -> Iterator[str]:
     yield "`schanger-edge run`, `watch` and `batch` take all of these flags; `detect` in Python takes all of these"
     yield "keywords, or `RunOptions.of(...)`. In the table that `batch` reads, every option but those of the engine may"
     yield "be a column, named like its flag with `_` for `-`. *Resume*: whether a resumed run must be given the same."
-    yield from _tables(RunOptions)
+    yield from _tables(RunOptions, resume=True)
+    yield ""
+    yield "## A training"
+    yield ""
+    yield "`schanger-edge train` and `pretrain`; in Python `Training.with_presets(...)` and"
+    yield "`Pretraining.with_presets(...)`. Data are written as [sources](sources.md). `pretrain` has other defaults:"
+    usual = {one.name: one for one in Training.described()}
+    other = (one for one in Pretraining.described() if one.default != usual[one.name].default)
+    yield f"{', '.join(f'`{one.flag}` {_default(one)}' for one in other)}."
+    yield from _tables(Training)
+    yield from _table(Machine)
+    for command, described in _COMMANDS.items():
+        yield ""
+        yield f"## {command}"
+        yield from _tables(described) if issubclass(described, OptionGroups) else _table(described)
 
 
-def _tables(groups: type[OptionGroups]) -> Iterator[str]:
+_COMMANDS: dict[str, type[Options | OptionGroups]] = {
+    "`dataset make`": MakeOptions,
+    "`evaluate`": EvaluationOptions,
+    "`compare`": ComparisonOptions,
+    "`calibrate`": CalibrationOptions,
+    "`export`": ExportOptions,
+}
+
+
+def _tables(groups: type[OptionGroups], *, resume: bool = False) -> Iterator[str]:
     for group in groups.groups().values():
-        yield ""
-        yield f"### {group.__name__}: {(group.__doc__ or '').strip().splitlines()[0].rstrip('.')}"
-        yield ""
-        yield "| flag | keyword | values | default | what it does | resume |"
-        yield "|---|---|---|---|---|---|"
-        for one in group.described():
-            cells = (f"`{one.flag}`", f"`{one.name}`", _values(one), _default(one), one.help, _RESUME[one.decides])
-            yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        yield from _table(group, resume=resume)
+
+
+def _table(group: type[Options], *, resume: bool = False) -> Iterator[str]:
+    yield ""
+    yield f"### {group.__name__}: {(group.__doc__ or '').strip().splitlines()[0].rstrip('.')}"
+    yield ""
+    yield f"| flag | keyword | values | default | what it does |{' resume |' if resume else ''}"
+    yield f"|---|---|---|---|---|{'---|' if resume else ''}"
+    for one in group.described():
+        cells = [f"`{one.flag}`", f"`{one.name}`", _values(one), _default(one), one.help]
+        cells += [_RESUME[one.decides]] if resume else []
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _values(one: Option) -> str:
@@ -62,7 +94,7 @@ def _default(one: Option) -> str:
     if one.default is None:
         return one.unset
     if one.kind is bool:
-        return "on" if one.default else "off"
+        return "on, the flag turns it off" if one.default else "off"
     return "none" if one.default == () else f"{one.default:g}" if isinstance(one.default, float) else str(one.default)
 
 

@@ -205,9 +205,10 @@ class OptionGroups:
 
     @classmethod
     def described(cls) -> Iterator[Option]:
-        """Every option of every group, in order."""
+        """Every option of every group, in order, with the defaults of this class."""
+        defaults = cls().values()
         for group in cls.groups().values():
-            yield from group.described()
+            yield from (dataclasses.replace(one, default=defaults[one.name]) for one in group.described())
 
     @classmethod
     def of(cls: type[_Groups], **values: Any) -> _Groups:

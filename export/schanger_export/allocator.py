@@ -6,7 +6,7 @@ import ctypes
 from pathlib import Path
 
 from schanger_edge.errors import SchangerError
-from schanger_export.options import Options
+from schanger_export.options import Training
 
 # From malloc.h of the GNU C library.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -30,20 +30,21 @@ def keep_large_blocks() -> bool:
     return all(mallopt(key, value) == 1 for key, value in settings)
 
 
-def check_memory(options: Options, processes: int = 1) -> None:
+def check_memory(options: Training, processes: int = 1) -> None:
     """Refuse a batch that this machine cannot hold.
 
     Raises:
         SchangerError: it needs more memory than is free.
     """
     free = available_gigabytes()
-    at_once = options.batch // options.accumulate
-    need = GIGABYTES[options.size] * at_once * (options.tile / 256) ** 2 * options.dates / 2
+    tile, accumulate = options.sampling.tile, options.schedule.accumulate
+    at_once = options.schedule.batch_size // accumulate
+    need = GIGABYTES[options.size] * at_once * (tile / 256) ** 2 * options.dates / 2
     if free is not None and need > free:
         each = at_once // processes
         raise SchangerError(
-            f"{at_once} samples of {options.tile} pixels at once need about {need:.0f} GB and {free:.0f} GB are free: "
-            f"give --accumulate {options.accumulate * max(each, 2)}, a smaller --batch or a smaller --tile."
+            f"{at_once} samples of {tile} pixels at once need about {need:.0f} GB and {free:.0f} GB are free: "
+            f"give --accumulate {accumulate * max(each, 2)}, a smaller --batch or a smaller --tile."
         )
 
 

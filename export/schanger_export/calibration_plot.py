@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from schanger_edge.evaluation.agreement import Agreement
-
-if TYPE_CHECKING:
-    from schanger_export.calibrate import Step
+from schanger_export.int8_search import Step
 
 
 def draw_report(

@@ -1,7 +1,4 @@
-"""A model's card from what is known of its weights and what the export is told.
-
-Options come first, then the checkpoint's own card, then what the weights' name says, then the defaults.
-"""
+"""Composes a model card: options come first, then the checkpoint's own card, the weights' name, and the defaults."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ def compose_card(
 
     Args:
         known: a card's entries, any of which may be missing, see `checkpoints.CARD`.
-        options: the same, and `size` and `weights_sha256`, which go before; None where not given.
+        options: the same, with `size` and `weights_sha256`; they take precedence unless they are None.
         dataset: benchmark dataset that replaces what is known of the data.
         normalization: JSON file that replaces the colour statistics.
 
@@ -70,10 +67,14 @@ def converted_card(
 ) -> ModelCard:
     """The card of a model that was converted from the one with this card: the parent's scores don't hold for it."""
     return dataclasses.replace(
-        card, precision=precision, parent_sha256=parent_sha256, kept_fp32=tuple(kept_fp32),
-        calibration=dict(calibration or {}), scores={},
+        card,
+        precision=precision,
+        parent_sha256=parent_sha256,
+        kept_fp32=tuple(kept_fp32),
+        calibration=dict(calibration or {}),
+        scores={},
         producer=f"{PRODUCER} {__version__}",
-    )  # fmt: skip
+    )
 
 
 def read_normalization(path: Path) -> Normalization:
@@ -95,7 +96,7 @@ def read_normalization(path: Path) -> Normalization:
 
 
 def _holding(known: Mapping[str, Any], dataset: str | None, normalization: Path | None) -> dict[str, Any]:
-    """What still holds with another dataset or other statistics."""
+    """The known entries that another dataset or other statistics do not invalidate."""
     gone: set[str] = set()
     if normalization is not None:
         gone = {"normalization", "scores"}

@@ -29,10 +29,12 @@ FIRST_CONVOLUTION = "conv_1.conv.weight"
 """Its shape tells the size of the network."""
 
 CARD: dict[str, tuple[type, ...]] = {
-    "name": (str,), "size": (str,), "dataset": (str,), "license": (str,), "tile": (int,), "halo": (int,),
-    "threshold": (int, float), "gsd": (int, float), "normalization": (dict,), "scores": (dict,),
-}  # fmt: skip
-"""What a checkpoint's "card" may say, in the words of a model card, and the types of it; other entries are kept."""
+    **dict.fromkeys(("name", "size", "dataset", "license"), (str,)),
+    **dict.fromkeys(("tile", "halo"), (int,)),
+    **dict.fromkeys(("threshold", "gsd"), (int, float)),
+    **dict.fromkeys(("normalization", "scores"), (dict,)),
+}
+"""Entries of a model card that a checkpoint's "card" may hold, with their types; others are kept unchecked."""
 
 Shapes = dict[str, tuple[int, ...]]
 

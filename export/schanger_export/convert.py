@@ -18,10 +18,10 @@ from schanger_edge.files import replacing
 from schanger_export.cards import converted_card
 from schanger_export.fp16 import LARGEST, to_fp16
 from schanger_export.graph import float_tensors, read_model, write_card
+from schanger_export.model_options import SEED
 from schanger_export.parity import Reference, check_parity, check_weights
 from schanger_export.ranges import largest_values
 
-SEED = 36
 HELD = 16
 MEAN_DIFFERENCE, DISAGREEMENT, F1_LOSS = 1e-3, 1e-3, 0.1
 """What an FP16 model may differ from its parent: in probability, in share of pixels, in points of F1."""
@@ -58,25 +58,29 @@ def convert(
     Args:
         model: an FP32 model file.
         target: the .onnx file to write, replaced where it exists; the report is written beside it.
-        sources: real tiles, see `scene.tile_pool.parse_source`; rendered scenes where there are none.
+        sources: real tiles, see `sources.TILES`; rendered scenes where there are none.
         samples: tiles to measure ranges on.
-        progress: told (stage, done, total).
+        progress: called with (stage, done, total).
 
     Raises:
         SchangerError: the model or the tiles are not usable, or the result differs from its parent.
     """
-    tell = progress or (lambda *_: None)
+    notify = progress or (lambda *_: None)
     parent, card, sha256 = read_model(model)
     report = report_path(target)
     with replacing(target, ModelError) as temporary, replacing(report, ModelError) as report_temporary:
         with Reference(model) as reference:
             measured, held = draw_tiles(
-                sources_or_rendered(sources), card.tile, (samples, HELD), SEED, reference.change,
-                lambda done, total: tell("tiles", done, total),
-            )  # fmt: skip
+                sources_or_rendered(sources),
+                card.tile,
+                (samples, HELD),
+                SEED,
+                reference.change,
+                lambda done, total: notify("tiles", done, total),
+            )
             reference.look_at(held)
         ranges = largest_values(
-            parent, list(float_tensors(parent)), measured, lambda done: tell("ranges", done, len(measured))
+            parent, list(float_tensors(parent)), measured, lambda done: notify("ranges", done, len(measured))
         )
         for resize in (True, False):
             converted = to_fp16(parent, ranges, resize=resize)
@@ -87,11 +91,17 @@ def convert(
         onnx.save_model(converted.model, str(temporary))
         found = verified(parent, temporary, reference, fp16_limits)
         values: dict[str, Any] = {
-            "model": target.name, "parent": model.name, "parent_sha256": sha256, "precision": "fp16",
-            "resize_fp16": resize, "limit": LARGEST, "kept_by_range": converted.by_range, "agreement": found.as_dict(),
+            "model": target.name,
+            "parent": model.name,
+            "parent_sha256": sha256,
+            "precision": "fp16",
+            "resize_fp16": resize,
+            "limit": LARGEST,
+            "kept_by_range": converted.by_range,
+            "agreement": found.as_dict(),
             "tiles": {"ranges": measured.names(), "parity": held.names()},
             "largest_values": {name: float(f"{value:.5g}") for name, value in ranges.items()},
-        }  # fmt: skip
+        }
         report_temporary.write_text(json.dumps(values, indent=1) + "\n")
     return Conversion(target, (target.stat().st_size, model.stat().st_size), found, resize, converted.by_range, report)
 

@@ -6,10 +6,8 @@ that goes on after an interruption, or is shared by several processes, sees just
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,78 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from schanger_edge.datasets.layouts import LabelledFiles, pair_files, single_date_files
+from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.samples import LabelRule, Sample
-from schanger_edge.errors import DatasetError
+from schanger_edge.datasets.sources import Source
 from schanger_edge.geo.grid import Window
 from schanger_export.augment import Augmentation
+from schanger_export.options import Sampling
 
-SCALES = (1.0, 1.0)
 Item = tuple[Tensor, Tensor, Tensor]
 """images (dates, 3, T, T) in 0-1, label (1, T, T) of 0 and 1, whether the dates are exchanged (bool)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Labelled files to draw from.
-
-    Attributes:
-        root: folder of a dataset; for single dates the one that holds images and masks, or the images alone.
-        masks: folder of the masks, where `root` holds the images alone.
-        split: `train`, `val` or `test`; not used for single dates.
-        repeat: crops of each image in an epoch.
-        scale: (smallest, largest) side of a crop in tiles, drawn log-uniformly; it is resized to one tile.
-        glob: which file names take part.
-        label: which values of a label count, see `LabelRule.for_files`.
-    """
-
-    root: Path
-    masks: Path | None = None
-    split: str = "train"
-    repeat: int = 1
-    scale: tuple[float, float] = SCALES
-    glob: str = "*"
-    label: str = "auto"
-
-    @classmethod
-    def parse(cls, text: str, **defaults: str) -> Source:
-        """Read `ROOT[,masks=DIR][,split=train][,repeat=1][,scale=LOW:HIGH][,glob=*][,label=auto]`.
-
-        Label values are joined by `+`, as in `label=2+3`.
-
-        Raises:
-            DatasetError: an unknown key or a value of the wrong kind.
-        """
-        root, *parts = text.split(",")
-        values = {**defaults, **dict(part.partition("=")[::2] for part in parts)}
-        try:
-            low, high = (float(number) for number in values.pop("scale", "1:1").split(":"))
-            repeat, masks = int(values.pop("repeat", "1")), values.pop("masks", None)
-            values["label"] = values.get("label", "auto").replace("+", ",")
-            if not 0 < low <= high or repeat < 1:
-                raise ValueError
-            return cls(Path(root), Path(masks) if masks else None, repeat=repeat, scale=(low, high), **values)
-        except (ValueError, TypeError):
-            raise DatasetError(
-                f"source {text!r} cannot be read: write ROOT[,masks=DIR][,split=train][,repeat=1][,scale=0.8:1.25]"
-                "[,glob=*.png][,label=auto]."
-            ) from None
-
-    def files(self, dates: int) -> list[LabelledFiles]:
-        """The labelled files.
-
-        Raises:
-            DatasetError: the folders do not hold what they should.
-        """
-        found = pair_files(self.root, self.split) if dates == 2 else single_date_files(self.root, self.masks)
-        files = [entry for entry in found if entry.images[0].match(self.glob)]
-        if not files:
-            raise DatasetError(f"{self.root} holds no image named like {self.glob!r}: correct glob=.")
-        return files
-
-    def rule(self, files: Sequence[LabelledFiles]) -> LabelRule:
-        """Which label values are True."""
-        return LabelRule.for_files(files, self.label)
 
 
 class Crops(Dataset[Item]):
@@ -98,32 +33,17 @@ class Crops(Dataset[Item]):
     Args:
         sources: where the crops come from.
         dates: 2 for pairs, 1 for single dates.
-        tile: side T of a crop in pixels.
-        seed: what every draw follows from.
-        swap: share of pairs whose dates are exchanged.
-        focus: share of crops laid around a labelled pixel; the others lie anywhere.
-        jitter: see `Augmentation`.
-        augment: False leaves the crops as they are.
+        sampling: how the crops are drawn and augmented.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        *,
-        dates: int,
-        tile: int,
-        seed: int,
-        swap: float = 0.5,
-        focus: float = 0.0,
-        jitter: float = 0.0,
-        augment: bool = True,
-    ) -> None:
-        self.dates, self.tile, self.seed, self.swap, self.focus = dates, tile, seed, swap, focus
-        self.augmentation = Augmentation(dates, jitter) if augment else None
+    def __init__(self, sources: Sequence[Source], dates: int, sampling: Sampling) -> None:
+        self.dates, self.tile, self.seed = dates, sampling.tile, sampling.seed
+        self.swap, self.focus = sampling.swap, sampling.focus
+        self.augmentation = Augmentation(dates, sampling.jitter) if sampling.augment else None
         self.entries: list[tuple[LabelledFiles, LabelRule, Source]] = []
         for source in sources:
             files = source.files(dates)
-            rule = source.rule(files)
+            rule = LabelRule.for_files(files, source.label or "auto")
             self.entries += [(entry, rule, source) for entry in files for _ in range(source.repeat)]
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
 
@@ -195,21 +115,21 @@ class Batches:
     Args:
         start: first step.
         steps: step to end before.
-        batch: samples in a step, over all processes and micro-batches.
+        batch_size: samples in a step, over all processes and micro-batches.
         accumulate: micro-batches in a step.
         rank: which process, of `world`.
         world: number of processes.
     """
 
-    def __init__(self, start: int, steps: int, batch: int, accumulate: int, rank: int, world: int) -> None:
-        self.start, self.steps, self.batch, self.parts = start, steps, batch, accumulate * world
+    def __init__(self, start: int, steps: int, batch_size: int, accumulate: int, rank: int, world: int) -> None:
+        self.start, self.steps, self.batch_size = start, steps, batch_size
         self.accumulate, self.rank, self.world = accumulate, rank, world
 
     def __iter__(self) -> Iterator[list[int]]:
-        part = self.batch // self.parts
+        part = self.batch_size // (self.accumulate * self.world)
         for step in range(self.start, self.steps):
             for micro in range(self.accumulate):
-                first = step * self.batch + (micro * self.world + self.rank) * part
+                first = step * self.batch_size + (micro * self.world + self.rank) * part
                 yield list(range(first, first + part))
 
     def __len__(self) -> int:

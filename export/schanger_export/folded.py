@@ -78,7 +78,7 @@ def fold(network: SChanger) -> None:
 
 
 def _fold_before(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Make a 1x1 convolution do what it does after this BatchNorm, x -> scale x + shift; returns scale and shift."""
+    """Fold a BatchNorm, x -> scale x + shift, into the 1x1 convolution after it; returns scale and shift."""
     assert norm.running_var is not None
     assert norm.running_mean is not None
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
@@ -89,7 +89,7 @@ def _fold_before(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> tuple[Tensor, Tensor]
 
 
 def _fold_after(conv: nn.Conv2d, scale: Tensor) -> None:
-    """Make a convolution's output this many times as large, channel by channel."""
+    """Scale a convolution's output, channel by channel."""
     conv.weight.mul_(scale[:, None, None, None])
     _bias(conv).mul_(scale)
 

@@ -1,4 +1,4 @@
-"""A model file's graph, seen as what it is made of: named parts, convolutions and their work.
+"""The graph of a model file: its named parts, its convolutions and their multiply-adds.
 
 Needs onnx, no torch.
 """
@@ -106,12 +106,12 @@ def part_of(node_name: str) -> str:
     return OTHER
 
 
-def with_shapes(model: onnx.ModelProto, batch: int | None = None) -> onnx.ModelProto:
+def with_shapes(model: onnx.ModelProto, batch_size: int | None = None) -> onnx.ModelProto:
     """A copy with the shape and type of every tensor, for a batch of this size where one is given."""
     model = copy.deepcopy(model)
-    if batch is not None:
+    if batch_size is not None:
         for tensor in model.graph.input:
-            tensor.type.tensor_type.shape.dim[0].dim_value = batch
+            tensor.type.tensor_type.shape.dim[0].dim_value = batch_size
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 
@@ -120,7 +120,7 @@ def convolutions(model: onnx.ModelProto) -> list[Convolution]:
 
     Weights may be floating-point numbers or stand behind Q/DQ.
     """
-    shaped = with_shapes(model, batch=1).graph
+    shaped = with_shapes(model, batch_size=1).graph
     infos = (*shaped.input, *shaped.value_info, *shaped.output)
     shapes = {info.name: tuple(d.dim_value for d in info.type.tensor_type.shape.dim) for info in infos}
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -131,11 +131,17 @@ def convolutions(model: onnx.ModelProto) -> list[Convolution]:
             groups = next((a.i for a in node.attribute if a.name == "group"), 1)
             found.append(
                 Convolution(
-                    node.name, part_of(node.name), node.input[0], node.input[1],
-                    depthwise=groups > 1 and weights[1] == 1, macs=math.prod(outputs) * math.prod(weights[1:]),
-                    input_shape=inputs, output_shape=outputs, weight_shape=weights,
+                    name=node.name,
+                    part=part_of(node.name),
+                    activation=node.input[0],
+                    weight=node.input[1],
+                    depthwise=groups > 1 and weights[1] == 1,
+                    macs=math.prod(outputs) * math.prod(weights[1:]),
+                    input_shape=inputs,
+                    output_shape=outputs,
+                    weight_shape=weights,
                 )
-            )  # fmt: skip
+            )
     return found
 
 

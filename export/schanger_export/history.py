@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `history.jsonl`, `training.png`, TensorBoard events if asked for."""
+"""The record of a run: `history.jsonl`, `training.png`, and TensorBoard events on request."""
 
 from __future__ import annotations
 

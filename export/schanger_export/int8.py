@@ -75,9 +75,17 @@ def quantize(
     }
     with contextlib.redirect_stdout(io.StringIO()):
         quantizer = QDQQuantizer(
-            shaped, per_channel, False, QuantType.QInt8, QuantType.QInt8,
-            TensorsData(CalibrationMethod.MinMax, ranges), list(chosen), [], ["Conv"], dict(OPTIONS),
-        )  # fmt: skip
+            shaped,
+            per_channel=per_channel,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QInt8,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+            nodes_to_quantize=list(chosen),
+            nodes_to_exclude=[],
+            op_types_to_quantize=["Conv"],
+            extra_options=dict(OPTIONS),
+        )
         quantizer.quantize_model()
         quantizer.model.topological_sort()
     result: onnx.ModelProto = quantizer.model.model

@@ -1,159 +1,242 @@
-"""What a training run is asked for: plain values that travel in its checkpoints, with the published presets."""
+"""What a training run is asked for: plain values that travel in its checkpoints, with the published presets.
+
+Needs no torch: the command line reads its flags from here.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
-from schanger_edge.datasets.benchmarks import BenchmarkDataset
-from schanger_edge.datasets.benchmarks import dataset as benchmark_dataset
+from schanger_edge.datasets.benchmarks import DATASETS
+from schanger_edge.datasets.sources import SINGLE_DATES, TRAINING, Source, Takes, parse_source
 from schanger_edge.errors import SchangerError
-from schanger_edge.model.card import TILE_MULTIPLE
+from schanger_edge.model.card import TILE_MULTIPLE, Normalization, normalization_from
+from schanger_edge.options import OptionGroups, Options, given, option
+from schanger_export.cards import read_normalization
 
 Task = Literal["change", "single-date"]
+Size = Literal["small", "base"]
 Amp = Literal["auto", "none", "fp16", "bf16"]
+_Self = TypeVar("_Self", bound="Training")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """One run. The defaults are the published ones; what a dataset's preset says stands above them.
+class Data(Options):
+    """What it learns from.
 
-    Attributes:
-        task: `change` for pairs, `single-date` for pre-training.
-        size: `small` or `base`; empty is that of the start weights, else small.
-        sources: training data, as `crops.Source.parse` reads it.
-        validation: the same, scored while training; empty leaves validation out.
-        dataset: what the data are called in the model card; a benchmark dataset's name brings its preset.
-        init: weights to start from, see `weights.resolve`; empty starts from random ones.
-        epochs: an epoch is one crop of every image (times its source's `repeat`).
-        warmup_epochs: epochs of linear warm-up.
-        eval_interval: epochs between two validations.
-        batch: samples in a step, over all processes and micro-batches.
-        accumulate: micro-batches in a step. Dice then takes its sums over a micro-batch.
-        tile: side of a crop in pixels.
-        rate: highest learning rate.
-        weight_decay: of kernels.
-        drop: rate of DropPath and dropout.
-        ema: decay of the averaged weights.
-        ema_every: steps between two updates of the average.
-        clip: largest norm of the gradient; 0 leaves it alone.
-        swap: share of pairs whose dates are exchanged.
-        side_losses: also train the five side maps.
-        focus: share of crops laid around a labelled pixel.
-        jitter: 0 to 1, how far light and colour of each date are drawn apart from the other's.
-        augment: turn, warp and recolour the crops.
-        freeze_batchnorm: keep BatchNorm's statistics.
-        seed: what every draw follows from.
-        amp: mixed precision: `auto` is fp16 on CUDA and none on the CPU.
-        normalization: colour statistics, as in a model card; empty takes those of the data or the start weights.
-        gsd: metres per pixel of the training images, where known.
-        license: licence of the weights, for the model card.
+    Sources are written as docs/sources.md says; no validation data leaves validation out.
     """
 
-    task: Task = "change"
-    size: str = ""
-    sources: tuple[str, ...] = ()
-    validation: tuple[str, ...] = ()
-    dataset: str = ""
-    init: str = ""
-    epochs: int = 200
-    warmup_epochs: float = 10
-    eval_interval: int = 10
-    batch: int = 8
-    accumulate: int = 1
-    tile: int = 256
-    rate: float = 5e-4
-    weight_decay: float = 2e-4
-    drop: float = 0.2
-    ema: float = 0.9998
-    ema_every: int = 8
-    clip: float = 0.0
-    swap: float = 0.5
-    side_losses: bool = True
-    focus: float = 0.0
-    jitter: float = 0.0
-    augment: bool = True
-    freeze_batchnorm: bool = False
-    seed: int = 36
-    amp: Amp = "auto"
-    normalization: dict[str, Any] = dataclasses.field(default_factory=dict)
-    gsd: float | None = None
-    license: str = ""
+    title = "Data"
+
+    sources: tuple[str, ...] = option((), "Training data, as arguments.", flag="SOURCE...")
+    validation: tuple[str, ...] = option(
+        (), "Validation data; `none` for none (split val of each folder).", flag="--val"
+    )
+    normalization: Normalization | None = option(
+        None,
+        "JSON file with colour statistics.",
+        parse=lambda text: read_normalization(Path(text)),
+        unit="file",
+        unset="of the data or the start weights",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Network(Options):
+    """The network, and the weights it starts from."""
+
+    title = "Network"
+
+    size: Size | None = option(
+        None, "The network.", choices=("small", "base"), unset="that of the start weights, else small"
+    )
+    init: str | None = option(
+        None, "Weights to start from: a file, schanger-small, pretrain:base, levir-cd:small.", unset="random"
+    )
+    drop: float = option(0.2, "Rate of DropPath and dropout.", at_least=0, below=1)
+    freeze_batchnorm: bool = option(False, "Keep BatchNorm's statistics: for small sets.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule(Options):
+    """How long, in steps of what size.
+
+    An epoch counts each source `repeat` times. Dice takes its sums over a micro-batch.
+    """
+
+    title = "Schedule"
+
+    epochs: int = option(200, "Epochs; an epoch is one crop of every image.", at_least=1)
+    warmup_epochs: float = option(10, "Epochs of linear warm-up.", at_least=0)
+    eval_interval: int = option(10, "Epochs between two validations.", at_least=1)
+    batch_size: int = option(8, "Samples in a step, over all processes.", flag="--batch", at_least=1)
+    accumulate: int = option(1, "Micro-batches that a step is computed in.", at_least=1)
 
     def __post_init__(self) -> None:
-        whole = (self.epochs, self.eval_interval, self.accumulate, self.ema_every, self.batch)
-        shares = (self.swap, self.focus, self.jitter)
-        tile, epochs, warmup = self.tile, self.epochs, self.warmup_epochs
-        checks = (
-            (self.size in ("", "small", "base"), f"--size must be small or base, not {self.size}"),
-            (bool(self.sources), "a new run needs training data: name at least one folder"),
-            (tile >= 32 and tile % TILE_MULTIPLE == 0, f"--tile must be a multiple of 16 from 32 on, not {tile}"),
-            (min(whole) >= 1, "epochs, steps and samples must be at least 1"),
-            (0 <= warmup < epochs, f"--warmup-epochs must be less than --epochs ({epochs}), not {warmup}"),
-            (self.batch % self.accumulate == 0, f"--batch {self.batch} must be a multiple of --accumulate"),
-            (self.rate > 0, f"--rate must be above 0, not {self.rate}"),
-            (min(self.weight_decay, self.clip) >= 0, "--weight-decay and --clip must not be negative"),
-            (0 <= self.drop < 1 and 0 <= self.ema < 1, "--drop and --ema must be from 0 to below 1"),
-            (0 <= min(shares) <= max(shares) <= 1, "--swap, --focus and --jitter must lie between 0 and 1"),
-            (self.amp in ("auto", "none", "fp16", "bf16"), f"--amp must be auto, none, fp16 or bf16, not {self.amp}"),
-        )
-        for fine, sentence in checks:
-            if not fine:
-                raise SchangerError(f"{sentence}.")
+        super().__post_init__()
+        if self.warmup_epochs >= self.epochs:
+            raise SchangerError(
+                f"--warmup-epochs must be less than --epochs ({self.epochs}), not {self.warmup_epochs}."
+            )
+        if self.batch_size % self.accumulate:
+            raise SchangerError(f"--batch {self.batch_size} must be a multiple of --accumulate.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer(Options):
+    """What a step does."""
+
+    title = "Optimizer"
+
+    rate: float = option(5e-4, "Highest learning rate.", above=0)
+    weight_decay: float = option(2e-4, "Weight decay of kernels.", at_least=0)
+    clip: float = option(0.0, "Largest norm of the gradient; 0 sets no limit.", at_least=0)
+    ema: float = option(0.9998, "Decay of the averaged weights.", at_least=0, below=1)
+    ema_every: int = option(8, "Steps between two updates of the average.", at_least=1)
+    side_losses: bool = option(True, "Train the fused map alone.", flag="--no-side-losses")
+    amp: Amp = option(
+        "auto", "Mixed precision; auto is fp16 on CUDA, none on the CPU.", choices=("auto", "none", "fp16", "bf16")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling(Options):
+    """How crops are drawn and augmented."""
+
+    title = "Crops and augmentation"
+
+    tile: int = option(256, "Side of a crop in pixels, a multiple of 16.", at_least=32)
+    swap: float = option(0.5, "Share of pairs whose dates are exchanged.", at_least=0, at_most=1)
+    focus: float = option(0.0, "Share of crops laid around a labelled pixel.", at_least=0, at_most=1)
+    jitter: float = option(0.0, "How far each date's light and colour are drawn apart.", at_least=0, at_most=1)
+    augment: bool = option(True, "Leave the crops as they are.", flag="--no-augmentation")
+    seed: int = option(36, "What every draw follows from.", at_least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tile % TILE_MULTIPLE:
+            raise SchangerError(f"--tile must be a multiple of 16 from 32 on, not {self.tile}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts(Options):
+    """What the model card says of the weights."""
+
+    title = "Model card"
+
+    dataset: str | None = option(
+        None, "Name of the data; a benchmark dataset's brings `train` its published settings.", unset="of the folders"
+    )
+    gsd: float | None = option(
+        None, "Metres per pixel of the images.", unit="metres per pixel", above=0, unset="of the data, where known"
+    )
+    license: str | None = option(None, "Licence of the weights.", unset="not stated")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(OptionGroups):
+    """One run on labelled pairs. The defaults are the published ones; a dataset's preset goes before them."""
+
+    data: Data = Data()
+    network: Network = Network()
+    schedule: Schedule = Schedule()
+    optimizer: Optimizer = Optimizer()
+    sampling: Sampling = Sampling()
+    facts: Facts = Facts()
+
+    task: ClassVar[Task] = "change"
+    dates: ClassVar[int] = 2
+    """Images per sample."""
+    takes: ClassVar[Takes] = TRAINING
+    """What its sources may say."""
 
     @property
-    def dates(self) -> int:
-        """Images per sample."""
-        return 2 if self.task == "change" else 1
+    def size(self) -> Size:
+        """Which network."""
+        return self.network.size or "small"
+
+    def sources(self) -> list[Source]:
+        """Training data.
+
+        Raises:
+            DatasetError: one cannot be read.
+        """
+        return [parse_source(text, self.takes) for text in self.data.sources]
+
+    def validation(self) -> list[Source]:
+        """The same of the validation data."""
+        return [parse_source(text, self.takes, split="val") for text in self.data.validation]
 
     @classmethod
-    def with_presets(cls, task: Task, **given: Any) -> Options:
+    def with_presets(cls: type[_Self], **values: Any) -> _Self:
         """Published settings of the task and of the dataset, under what is given (None is not given).
 
         Raises:
+            TypeError: there is no such option.
             SchangerError: a value is out of range.
         """
-        values = {key: value for key, value in given.items() if value is not None}
-        preset: dict[str, Any] = {}
-        if task == "single-date":
-            preset = {"epochs": 4000, "warmup_epochs": 400, "eval_interval": 50, "batch": 16, "ema_every": 16}
-        elif values.get("dataset") and (known := known_dataset(values["dataset"])):
-            training = known.training
-            preset = {
-                "epochs": training.epochs,
-                "warmup_epochs": training.warmup_epochs,
-                "eval_interval": training.eval_interval,
-                "normalization": dataclasses.asdict(known.normalization),
-                "gsd": known.gsd,
-            }
-        epochs = values.get("epochs", preset.get("epochs", cls.epochs))
-        planned = preset.get("epochs", cls.epochs)
+        values = given(values)
+        preset = cls._preset(values.get("dataset", ""))
+        usual = {**cls().values(), **preset}
+        epochs, planned = values.get("epochs", usual["epochs"]), usual["epochs"]
         if epochs != planned:  # a shorter run warms up and validates in proportion
-            preset["warmup_epochs"] = preset.get("warmup_epochs", cls.warmup_epochs) * epochs / planned
-            preset["eval_interval"] = max(1, round(preset.get("eval_interval", cls.eval_interval) * epochs / planned))
-        return cls(task=task, **{**preset, **values})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for checkpoints."""
-        return {**dataclasses.asdict(self), "sources": list(self.sources), "validation": list(self.validation)}
+            preset["warmup_epochs"] = usual["warmup_epochs"] * epochs / planned
+            preset["eval_interval"] = max(1, round(usual["eval_interval"] * epochs / planned))
+        return cls.of(**{**preset, **values})
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Options:
-        """The reverse of `as_dict`; keys of another version are ignored."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        values = {key: value for key, value in values.items() if key in known}
-        return cls(**{**values, "sources": tuple(values["sources"]), "validation": tuple(values["validation"])})
+    def _preset(cls, dataset: str) -> dict[str, Any]:
+        known = DATASETS.get(dataset.lower())
+        if known is None:
+            return {}
+        return {**dataclasses.asdict(known.training), "normalization": known.normalization, "gsd": known.gsd}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values without their groups, for checkpoints."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in self.values().items()}
+        if self.data.normalization is not None:
+            values["normalization"] = dataclasses.asdict(self.data.normalization)
+        return {"task": self.task, **values}
 
 
-def root_of(source: str) -> Path:
-    """The folder of a source as it is written, `ROOT[,key=value]...`."""
-    return Path(source.partition(",")[0])
+@dataclasses.dataclass(frozen=True)
+class Pretraining(Training):
+    """The same on single images with masks."""
+
+    schedule: Schedule = Schedule(epochs=4000, warmup_epochs=400, eval_interval=50, batch_size=16)
+    optimizer: Optimizer = Optimizer(ema_every=16)
+
+    task = "single-date"
+    dates = 1
+    takes = SINGLE_DATES
+
+    @classmethod
+    def _preset(cls, dataset: str) -> dict[str, Any]:
+        return {}
 
 
-def known_dataset(name: str) -> BenchmarkDataset | None:
-    """The benchmark dataset of this name; None for a name of the user's own."""
-    try:
-        return benchmark_dataset(name)
-    except SchangerError:
-        return None
+@dataclasses.dataclass(frozen=True)
+class Machine(Options):
+    """What a run uses of the machine; nothing of it decides about the weights but for rounding."""
+
+    title = "Machine"
+
+    device: str = option("auto", "auto, cpu or cuda.")
+    threads: int | None = option(None, "CPU threads.", at_least=1, unset="torch's own number")
+    workers: int = option(0, "Processes that read and augment; 0 reads between the steps.", at_least=0)
+    tensorboard: bool = option(False, "Also write TensorBoard events.")
+    save_seconds: float = option(120.0, "Seconds between two writings of last.pth.", unit="seconds", at_least=0)
+
+
+def training_from(values: Mapping[str, Any]) -> Training:
+    """The reverse of `Training.as_dict`, also of earlier versions; keys of other versions are ignored."""
+    kind = Pretraining if values.get("task") == "single-date" else Training
+    values = {"batch_size": values.get("batch"), **values}
+    known = {one.name: values[one.name] for one in kind.described() if values.get(one.name) not in (None, "", {})}
+    if "normalization" in known:
+        known["normalization"] = normalization_from(known["normalization"])
+    return kind.of(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})

@@ -1,4 +1,4 @@
-"""Parity: a model file, run by a session, gives the probabilities it was made from, or nearly where it was converted.
+"""Parity: a model file reproduces the probabilities of what it was made from; once converted, within limits.
 
 The only module of the factory that opens sessions. It needs onnx, but no torch, so that conversions can use it too.
 """
@@ -24,7 +24,7 @@ from schanger_edge.sessions import Session, open_session
 FP16_STEP = 2.0**-10
 SMALLEST = 1e-6  # smaller weights may become FP16's smallest number
 
-BATCHES = (1, 3)
+BATCH_SIZES = (1, 3)
 """A batch of one, and one that is neither one nor even: constants baked in for the batch show there."""
 
 Tiles = NDArray[np.uint8]
@@ -51,17 +51,17 @@ def largest_difference(reference: Runner, model: Path, tiles: tuple[Tiles, Tiles
     wanted = np.concatenate([reference(before[i : i + 1], after[i : i + 1]) for i in range(len(before))])
     largest = 0.0
     with open_session(model) as session:
-        for batch in BATCHES:
-            starts = range(0, len(before), batch)
-            parts = [session.run(before[i : i + batch], after[i : i + batch]) for i in starts]
+        for size in BATCH_SIZES:
+            starts = range(0, len(before), size)
+            parts = [session.run(before[i : i + size], after[i : i + size]) for i in starts]
             largest = max(largest, float(np.abs(np.concatenate(parts) - wanted).max()), key=_nan_first)
     return largest
 
 
 class Reference:
-    """An FP32 model and its probabilities on a set of tiles, which converted ones are held against.
+    """An FP32 model and its probabilities on a set of tiles, the reference for converted models.
 
-    Use it as a context manager while tiles are drawn and looked at; what it saw stays.
+    Use it as a context manager while tiles are drawn and predicted; the probabilities stay available afterwards.
 
     Args:
         model: the FP32 model file.
@@ -78,7 +78,7 @@ class Reference:
         return is_change(_infer(self._session, tile), self.threshold)
 
     def look_at(self, tiles: TileSet, progress: Callable[[int], None] | None = None) -> None:
-        """Take the tiles to compare on."""
+        """Predict the tiles to compare on."""
         self.tiles, self._probabilities = tiles, []
         for number, tile in enumerate(tiles, 1):
             self._probabilities.append(_infer(self._session, tile))
@@ -92,7 +92,7 @@ class Reference:
         self._session.close()
 
     def score(self, model: onnx.ModelProto | Path, every: int = 1) -> Agreement:
-        """How a model, in memory or in a file, agrees with the parent; on each tile, or every n-th.
+        """Agreement of a model, in memory or in a file, with the parent, on every n-th tile.
 
         Raises:
             SchangerError: it cannot be opened, or gives values that are no probabilities.
@@ -146,7 +146,7 @@ def check_parity(found: Agreement, limits: Sequence[tuple[str, float, float]]) -
 
 
 def image_like_tiles(count: int, tile: int, seed: int = 36) -> tuple[Tiles, Tiles]:
-    """Pairs of tiles with what images have and noise lacks: smooth colour, sharp edges, a little noise.
+    """Pairs of tiles that look like images rather than noise: smooth colour, sharp edges, a little noise.
 
     Roofs (rectangles) appear and vanish between the dates; light and colour differ as they do between seasons.
 

@@ -1,4 +1,4 @@
-"""Data-parallel processes: who am I, on which device; one process where `torchrun` did not start several."""
+"""Data-parallel processes: this one's rank and device; a single process unless `torchrun` started several."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import distributed
 
 from schanger_edge.errors import SchangerError
 
-TIMEOUT = datetime.timedelta(hours=2)  # the others wait that long while the first process validates
+TIMEOUT = datetime.timedelta(hours=2)  # the others wait while the first process validates
 
 
 @dataclasses.dataclass(frozen=True)

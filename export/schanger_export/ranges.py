@@ -1,7 +1,7 @@
-"""How large the values of tensors become over real tiles: histograms of |x| in bounded memory, in one pass.
+"""Histograms of |x| of tensors over real tiles, in bounded memory and in one pass.
 
 ONNX Runtime's own collectors keep every tensor of every tile, or sort each value into edges of growing number; these
-take a fixed number of bins whose width doubles where a value does not fit. The thresholds by relative entropy are
+use a fixed number of bins, whose width doubles when a value does not fit. The thresholds by relative entropy are
 ONNX Runtime's.
 """
 
@@ -90,7 +90,7 @@ def collect(
         model: FP32; left as it is.
         names: of the tensors.
         tiles: pairs of the model's tile.
-        progress: told tiles done.
+        progress: called with tiles done.
 
     Raises:
         ModelError: a value is not finite.
@@ -126,10 +126,9 @@ def largest_values(
     """
     reduced = copy.deepcopy(model)
     for name in names:
-        reduced.graph.node.extend([
-            onnx.helper.make_node("Abs", [name], [f"{name}.abs"]),
-            onnx.helper.make_node("ReduceMax", [f"{name}.abs"], [f"{name}.largest"], keepdims=0),
-        ])  # fmt: skip
+        absolute = onnx.helper.make_node("Abs", [name], [f"{name}.abs"])
+        largest_one = onnx.helper.make_node("ReduceMax", [f"{name}.abs"], [f"{name}.largest"], keepdims=0)
+        reduced.graph.node.extend([absolute, largest_one])
     outputs = [f"{name}.largest" for name in names]
     largest = np.zeros(len(names))
     for number, values in enumerate(values_of(reduced, outputs, tiles), 1):

@@ -1,44 +1,47 @@
-"""The folder of a training run: checkpoints with all state, what to start from, what to go on with."""
+"""The folder of a training run: its checkpoints, its start weights, and how it is resumed."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
+from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.errors import CheckpointError, DatasetError, SchangerError
 from schanger_edge.model.card import Normalization, normalization_from
 from schanger_export.checkpoints import initialize as initialize_change
 from schanger_export.checkpoints import load_single_date, read_card, save_checkpoint, size_of
 from schanger_export.network import SChanger
-from schanger_export.options import Options, known_dataset, root_of
+from schanger_export.options import Training, training_from
+from schanger_export.state import State
 from schanger_export.weights import find, resolve
-
-if TYPE_CHECKING:
-    from schanger_export.train import State
 
 LAST, BEST = "last.pth", "best.pth"
 STATISTICS, DESCRIPTION = "statistics.json", "dataset.json"
 
 
-def prepare(folder: Path, options: Options | None, *, resume: bool, writes: bool) -> Options:
+def prepare(folder: Path, options: Training | None, *, resume: bool, writes: bool) -> Training:
     """The options of the run: given ones for a new run, those of its checkpoint for one that goes on.
 
     Raises:
         SchangerError: the folder holds a run already, or none to go on with, or one with other options.
     """
     last = folder / LAST
-    options = _completed(options) if options else None
+    if options is not None:
+        if not options.data.sources:
+            raise SchangerError("a new run needs training data: name at least one folder.")
+        options = _completed(options)
     if resume:
         if not last.exists():
             raise CheckpointError(f"{last} does not exist: there is nothing to go on with; leave out --resume.")
-        saved = Options.from_dict(_training_part(last)["options"])
+        saved = training_from(_training_part(last)["options"])
         if options is not None and options != saved:
-            names = [f.name for f in dataclasses.fields(Options) if getattr(options, f.name) != getattr(saved, f.name)]
+            theirs = saved.as_dict()
+            names = [name for name, value in options.as_dict().items() if value != theirs[name]]
             raise CheckpointError(
                 f"{last} was made with another {', '.join(names)}: leave the options out to go on as it began, or "
                 "choose another folder."
@@ -56,33 +59,37 @@ def prepare(folder: Path, options: Options | None, *, resume: bool, writes: bool
     return options
 
 
-def _completed(options: Options) -> Options:
-    """What the options leave open: the size of the start weights; GSD and name of the data from `ROOT/dataset.json`."""
-    if not options.size:
-        size = size_of(resolve(options.init)) if options.init else "small"
-        options = dataclasses.replace(options, size=size)
+def _completed(options: Training) -> Training:
+    """Options with the size of the start weights, and GSD and name of the data from `ROOT/dataset.json`, filled in."""
+    if options.network.size is None:
+        init = options.network.init
+        options = options.replace(size=size_of(resolve(init)) if init else "small")
     try:
-        values = json.loads((root_of(options.sources[0]) / DESCRIPTION).read_text())
+        values = json.loads((options.sources()[0].root / DESCRIPTION).read_text())
         gsd, name = values.get("gsd"), values.get("name")
     except (OSError, ValueError, AttributeError):
         return options
-    gsd = options.gsd if options.gsd is not None or not isinstance(gsd, int | float) else float(gsd)
-    return dataclasses.replace(options, gsd=gsd, dataset=options.dataset or str(name or ""))
+    facts = options.facts
+    gsd = facts.gsd if facts.gsd is not None or not isinstance(gsd, int | float) else float(gsd)
+    return options.replace(gsd=gsd, dataset=facts.dataset or (str(name) if name else None))
 
 
-def save(path: Path, options: Options, normalization: Normalization, state: State) -> None:
+def save(path: Path, options: Training, normalization: Normalization, state: State) -> None:
     """Write a checkpoint with all state; its `state_dict` holds the weights to use.
 
     These are the averaged ones; of pre-training the raw ones, which the authors hand on too.
     """
     weights = state.average if options.dates == 2 else state.network
     scores = {"validation": {"f1": round(state.f1, 4)}} if state.f1 is not None else {}
-    names = ", ".join(root_of(source).name for source in options.sources)
     card = {
-        "task": options.task, "size": options.size, "dataset": options.dataset or names,
-        "normalization": dataclasses.asdict(normalization), "gsd": options.gsd, "scores": scores,
-        "license": options.license,
-    }  # fmt: skip
+        "task": options.task,
+        "size": options.size,
+        "dataset": options.facts.dataset or ", ".join(source.root.name for source in options.sources()),
+        "normalization": dataclasses.asdict(normalization),
+        "gsd": options.facts.gsd,
+        "scores": scores,
+        "license": options.facts.license or "",
+    }
     # Tuples become lists and back: only plain values are read again.
     card = json.loads(json.dumps(card))
     save_checkpoint(path, weights.state_dict(), card=card, training={"options": options.as_dict(), **state.as_dict()})
@@ -104,36 +111,36 @@ def is_best(state: State) -> bool:
     return state.f1 is None or state.best_f1 is None or state.f1 > state.best_f1
 
 
-def initialize(network: nn.Module, options: Options) -> None:
+def initialize(network: nn.Module, options: Training) -> None:
     """Start weights into a fresh network.
 
     Raises:
         CheckpointError: they do not fit: of a network for pairs only temporal fusion may be missing.
     """
-    path = resolve(options.init, options.size)
+    path = resolve(str(options.network.init), options.size)
     if isinstance(network, SChanger):
         initialize_change(network, path)
     else:
-        prior = load_single_date(path, options.size, drop_fusion=True)  # type: ignore[arg-type]
+        prior = load_single_date(path, options.size, drop_fusion=True)
         network.load_state_dict(prior.state_dict())
 
 
-def normalization(options: Options) -> Normalization:
+def normalization(options: Training) -> Normalization:
     """Colour statistics: those given, else those of change-detection start weights, else `ROOT/statistics.json`.
 
     Raises:
         DatasetError: there are none.
     """
-    if options.normalization:
-        return normalization_from(options.normalization)
-    if options.init and options.dates == 2:
-        found = find(options.init, options.size)
+    if options.data.normalization is not None:
+        return options.data.normalization
+    if options.network.init and options.dates == 2:
+        found = find(options.network.init, options.size)
         card = {**read_card(found.path), **found.card}
-        if (known := known_dataset(str(card.get("dataset", "")))) and not card.get("normalization"):
+        if (known := DATASETS.get(str(card.get("dataset", "")).lower())) and not card.get("normalization"):
             return known.normalization
         if card.get("normalization") and card.get("task", "change") == "change":
             return normalization_from(card["normalization"])
-    root = root_of(options.sources[0])
+    root = options.sources()[0].root
     try:
         values = json.loads((root / STATISTICS).read_text())
     except (OSError, ValueError):

@@ -36,6 +36,7 @@ from schanger_edge.model.card import (
 from schanger_export.cards import PRODUCER, compose_card
 from schanger_export.checkpoints import load_network, read_card, weights_sha256
 from schanger_export.folded import fold
+from schanger_export.model_options import ExportOptions
 from schanger_export.network import SChanger, Size
 from schanger_export.parity import image_like_tiles, largest_difference
 
@@ -73,17 +74,11 @@ def export(
     checkpoint: Path,
     size: Size | None,
     target: Path,
+    options: ExportOptions | None = None,
     *,
-    dataset: str | None = None,
-    normalization: Path | None = None,
-    tile: int | None = None,
-    halo: int | None = None,
-    threshold: float | None = None,
-    gsd: float | None = None,
-    name: str | None = None,
-    license: str | None = None,
     scores: dict[str, Any] | None = None,
     known: Mapping[str, Any] | None = None,
+    **keywords: Any,
 ) -> ExportReport:
     """Export a checkpoint.
 
@@ -93,16 +88,10 @@ def export(
         checkpoint: a Siamese checkpoint, see `checkpoints`.
         size: `small` or `base`; None takes what the checkpoint holds.
         target: the .onnx file to write, replaced where it exists.
-        dataset: benchmark dataset the weights were trained on; its statistics go into the graph.
-        normalization: JSON file with the statistics instead, `{"before": {"mean": [r, g, b], "std": [...]}, ...}`.
-        tile: T in pixels, a multiple of 16; 256 where nothing says it.
-        halo: pixels read as context on each side of a tile; 32 where nothing says it, less for tiles below 256.
-        threshold: a pixel is change where its probability is greater; 0.5 where nothing says it.
-        gsd: metres per pixel of the training images; None takes the dataset's.
-        name: the model's name; None makes one from size and dataset.
-        license: licence of the weights.
+        options: what the card says, see `ExportOptions`.
         scores: measured accuracy by dataset.
         known: a card for weights that carry none, such as `weights.Weights.card`.
+        keywords: any of the options by name.
 
     Raises:
         CheckpointError: the checkpoint does not fit.
@@ -110,13 +99,10 @@ def export(
         ModelError: an option is wrong, the target cannot be written, or the model differs from the network.
     """
     network = load_network(checkpoint, size)
-    options = {"tile": tile, "halo": halo, "threshold": threshold, "gsd": gsd, "name": name, "license": license}
-    card = compose_card(
-        {**(known or {}), **read_card(checkpoint)},
-        {**options, "scores": scores, "size": network.size, "weights_sha256": weights_sha256(checkpoint)},
-        dataset,
-        normalization,
-    )
+    values = dataclasses.asdict(dataclasses.replace(options or ExportOptions(), **keywords))
+    dataset, normalization = values.pop("dataset"), values.pop("normalization")
+    facts = {**values, "scores": scores, "size": network.size, "weights_sha256": weights_sha256(checkpoint)}
+    card = compose_card({**(known or {}), **read_card(checkpoint)}, facts, dataset, normalization)
     return export_model(network, target, card)
 
 

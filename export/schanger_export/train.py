@@ -24,18 +24,19 @@ from schanger_edge.errors import SchangerError
 from schanger_edge.model.card import Normalization
 from schanger_export import run_folder
 from schanger_export.allocator import check_memory, keep_large_blocks
-from schanger_export.crops import Batches, Crops, Source
+from schanger_export.crops import Batches, Crops
 from schanger_export.history import History
 from schanger_export.network import DropPath, SChanger, SingleDateNetwork, freeze_batchnorm
-from schanger_export.options import Options
+from schanger_export.options import Amp, Machine, Training
 from schanger_export.processes import Processes, joined
 from schanger_export.recipe import ema_decay, learning_rate, loss_function, optimizer_groups, update_average
+from schanger_export.state import State
 from schanger_export.validation import validate
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a run stands, told after every step.
+    """Where a run stands, reported after every step.
 
     Attributes:
         step: steps done, of `steps`.
@@ -44,7 +45,7 @@ class Progress:
         f1: of the latest validation; None before the first.
         best_f1: the highest so far.
         seconds_left: at the pace so far.
-        message: something worth a line, or empty.
+        message: worth a line of its own, or empty.
     """
 
     step: int
@@ -66,7 +67,7 @@ class Trained:
         step: steps done.
         best_f1: of the validation; None without one.
         checkpoint: the file to export.
-        first: whether this is the process that validates, writes and reports; of several one is.
+        first: whether this process is the one that validates, writes and reports.
     """
 
     folder: Path
@@ -76,47 +77,12 @@ class Trained:
     first: bool
 
 
-@dataclasses.dataclass
-class State:
-    """What a step changes."""
-
-    network: nn.Module
-    average: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    step: int = 0
-    updates: int = 0
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    f1: float | None = None
-    best_f1: float | None = None
-
-    PLAIN = ("step", "updates", "loss_sum", "loss_count", "f1", "best_f1")
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer", "scaler")}
-        plain = {name: getattr(self, name) for name in self.PLAIN}
-        return {**parts, **plain}
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Put the state of a checkpoint back."""
-        for name in ("network", "average", "optimizer", "scaler"):
-            getattr(self, name).load_state_dict(saved[name])
-        for name in self.PLAIN:
-            setattr(self, name, saved[name])
-
-
 def train(
-    options: Options | None,
+    options: Training | None,
     folder: Path,
+    machine: Machine | None = None,
     *,
     resume: bool = False,
-    device: str = "auto",
-    threads: int | None = None,
-    workers: int = 0,
-    tensorboard: bool = False,
-    save_seconds: float = 120.0,
     report: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Train a network, or go on with a run.
@@ -124,102 +90,86 @@ def train(
     Args:
         options: what to do; None goes on with what the run in `folder` was asked for.
         folder: of the run; made where it does not exist.
+        machine: what it uses of the machine; None takes the defaults.
         resume: go on after the last checkpoint in `folder`.
-        device: `auto`, `cpu` or `cuda`.
-        threads: of the CPU; None takes torch's own number.
-        workers: processes that read and augment; 0 does it between the steps.
-        tensorboard: also write TensorBoard events.
-        save_seconds: time between two writings of `last.pth`.
         report: called after every step, in the first process.
 
     Raises:
         SchangerError: the data, the options or the folder are not usable, or the loss is not finite.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    with joined(device) as processes:
+    machine = machine or Machine()
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    with joined(machine.device) as processes:
         if processes.device.type == "cpu":
             keep_large_blocks()
         options = run_folder.prepare(folder, options, resume=resume, writes=processes.first)
         if processes.device.type == "cpu":
             check_memory(options, processes.world)
-        normalization = run_folder.normalization(options)
-        return _train(
-            options, normalization, folder, processes, workers=workers, tensorboard=tensorboard,
-            save_seconds=save_seconds, report=report or (lambda _: None),
-        )  # fmt: skip
+        return _train(options, folder, machine, processes, report or (lambda _: None))
 
 
 def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
-    options: Options,
-    normalization: Normalization,
-    folder: Path,
-    processes: Processes,
-    *,
-    workers: int,
-    tensorboard: bool,
-    save_seconds: float,
-    report: Callable[[Progress], None],
+    options: Training, folder: Path, machine: Machine, processes: Processes, report: Callable[[Progress], None]
 ) -> Trained:
     device, world = processes.device, processes.world
-    if options.batch % (options.accumulate * world):
-        raise SchangerError(f"--batch {options.batch} cannot be shared by {world} processes: give a multiple of that.")
+    schedule, optimizer, sampling = options.schedule, options.optimizer, options.sampling
+    if schedule.batch_size % (schedule.accumulate * world):
+        raise SchangerError(
+            f"--batch {schedule.batch_size} cannot be shared by {world} processes: give a multiple of that."
+        )
 
     # Data: an endless numbered stream of crops, of which this process takes its part of every step.
-    crops = Crops(
-        [Source.parse(text) for text in options.sources], dates=options.dates, tile=options.tile, seed=options.seed,
-        swap=options.swap, focus=options.focus, jitter=options.jitter, augment=options.augment,
-    )  # fmt: skip
-    validation = [Source.parse(text, split="val") for text in options.validation]
+    normalization = run_folder.normalization(options)
+    crops = Crops(options.sources(), options.dates, sampling)
+    validation = options.validation()
     for source in validation:
         source.files(options.dates)  # a missing folder shows now, not after the first epochs
-    steps_per_epoch = max(1, round(len(crops) / options.batch))
-    steps, warmup = options.epochs * steps_per_epoch, round(options.warmup_epochs * steps_per_epoch)
+    steps_per_epoch = max(1, round(len(crops) / schedule.batch_size))
+    steps, warmup = schedule.epochs * steps_per_epoch, round(schedule.warmup_epochs * steps_per_epoch)
 
     # Network, average, optimizer: fresh, or as the last checkpoint left them.
-    torch.manual_seed(options.seed)
+    torch.manual_seed(sampling.seed)
     network = build_network(options).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    amp = _amp_type(options, device)
+    amp = _amp_type(optimizer.amp, device)
     state = State(
         network=network,
         average=copy.deepcopy(network).requires_grad_(False).eval(),
-        optimizer=torch.optim.AdamW(optimizer_groups(network, options.weight_decay), lr=options.rate),
+        optimizer=torch.optim.AdamW(optimizer_groups(network, optimizer.weight_decay), lr=optimizer.rate),
         scaler=torch.amp.GradScaler(device.type, enabled=amp is torch.float16),
     )
     run_folder.restore(folder, state, device)
     model = _parallel(network, processes)
-    loader = DataLoader(
-        crops, batch_sampler=Batches(state.step, steps, options.batch, options.accumulate, processes.rank, world),
-        num_workers=workers, pin_memory=device.type == "cuda", persistent_workers=False,
-    )  # fmt: skip
+    numbers = Batches(state.step, steps, schedule.batch_size, schedule.accumulate, processes.rank, world)
+    loader = DataLoader(crops, batch_sampler=numbers, num_workers=machine.workers, pin_memory=device.type == "cuda")
     batches = iter(loader)
     prepare = Preparation(normalization, options.dates, device)
-    history = History(folder, state.step, tensorboard) if processes.first else None
+    history = History(folder, state.step, machine.tensorboard) if processes.first else None
     started, saved, first_step = time.monotonic(), time.monotonic(), state.step
 
     while state.step < steps:
-        rate = learning_rate(state.step, steps, warmup, options.rate)
+        rate = learning_rate(state.step, steps, warmup, optimizer.rate)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(_step_seed(options.seed, state.step, processes.rank))  # DropPath and dropout
+        torch.manual_seed(_step_seed(sampling.seed, state.step, processes.rank))  # DropPath and dropout
         network.train()
-        if options.freeze_batchnorm:
+        if options.network.freeze_batchnorm:
             freeze_batchnorm(network)
 
         # Gradient of the whole batch: the mean over micro-batches, and over processes.
         state.optimizer.zero_grad(set_to_none=True)
         loss_sum = torch.zeros((), device=device)
-        for micro in range(options.accumulate):
+        for micro in range(schedule.accumulate):
             images, label = prepare(*next(batches))
-            last = micro == options.accumulate - 1
+            last = micro == schedule.accumulate - 1
             with _synchronized(model, last), torch.autocast(device.type, amp, enabled=amp is not None):
                 logits = model(*images)
-            loss = loss_function(logits, label, side_losses=options.side_losses, world=world) / options.accumulate
+            loss = loss_function(logits, label, side_losses=optimizer.side_losses, world=world) / schedule.accumulate
             with _synchronized(model, last):
                 state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
         state.scaler.unscale_(state.optimizer)
-        norm = nn.utils.clip_grad_norm_(network.parameters(), options.clip or math.inf)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), optimizer.clip or math.inf)
         value = _mean_over_processes(loss_sum, world)
         if not math.isfinite(value) or (amp is not torch.float16 and not math.isfinite(norm)):
             raise SchangerError(_diverged(value, state, steps, rate, folder))
@@ -227,14 +177,14 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.step += 1
-        if state.step % options.ema_every == 0 or state.step == steps:
+        if state.step % optimizer.ema_every == 0 or state.step == steps:
             state.updates += 1
-            update_average(state.average, network, ema_decay(state.updates, options.ema))
+            update_average(state.average, network, ema_decay(state.updates, optimizer.ema))
         state.loss_sum, state.loss_count = state.loss_sum + value, state.loss_count + 1
 
         # Once an epoch a record; every few epochs, and at the end, the validation; last.pth from time to time.
         epoch, in_epoch = divmod(state.step, steps_per_epoch)
-        validates = in_epoch == 0 and (epoch % options.eval_interval == 0 or state.step == steps)
+        validates = in_epoch == 0 and (epoch % schedule.eval_interval == 0 or state.step == steps)
         loss_mean, message = state.loss_sum / state.loss_count, ""
         if in_epoch == 0:
             state.loss_sum, state.loss_count = 0.0, 0
@@ -248,7 +198,7 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
             if validates and run_folder.is_best(state):
                 state.best_f1 = state.f1
                 run_folder.save(folder / run_folder.BEST, options, normalization, state)
-        if processes.first and (state.step == steps or time.monotonic() - saved >= save_seconds):
+        if processes.first and (state.step == steps or time.monotonic() - saved >= machine.save_seconds):
             run_folder.save(folder / run_folder.LAST, options, normalization, state)
             saved = time.monotonic()
         pace = (time.monotonic() - started) / (state.step - first_step)
@@ -286,31 +236,31 @@ class Preparation:
         return [date.contiguous(memory_format=torch.channels_last) for date in images.unbind(1)], label
 
 
-def build_network(options: Options) -> nn.Module:
+def build_network(options: Training) -> nn.Module:
     """A network of the task with the weights it starts from, its drop rates set.
 
     Raises:
         CheckpointError: the start weights do not fit.
     """
     kind = SChanger if options.dates == 2 else SingleDateNetwork
-    network: nn.Module = kind(options.size)  # type: ignore[arg-type]
-    if options.init:
+    network: nn.Module = kind(options.size)
+    if options.network.init:
         run_folder.initialize(network, options)
     for module in network.modules():
         if isinstance(module, DropPath):
-            module.rate = options.drop
+            module.rate = options.network.drop
         elif isinstance(module, nn.Dropout):
-            module.p = options.drop
+            module.p = options.network.drop
     return network
 
 
-def _amp_type(options: Options, device: torch.device) -> torch.dtype | None:
+def _amp_type(amp: Amp, device: torch.device) -> torch.dtype | None:
     """float16, bfloat16 or None for float32."""
-    if options.amp == "auto":
+    if amp == "auto":
         return torch.float16 if device.type == "cuda" else None
-    if options.amp == "fp16" and device.type == "cpu":
+    if amp == "fp16" and device.type == "cpu":
         raise SchangerError("--amp fp16 needs a CUDA GPU: leave the option out to train in float32 on the CPU.")
-    return {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}[options.amp]
+    return {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}[amp]
 
 
 def _parallel(network: nn.Module, processes: Processes) -> nn.Module:

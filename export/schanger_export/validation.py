@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from schanger_edge.datasets.samples import LabelRule
+from schanger_edge.datasets.sources import Source
 from schanger_edge.evaluation.protocol import score
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.model.card import Normalization
-from schanger_export.crops import Source
 
-BATCH = 8
+BATCH_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +54,11 @@ def validate(
     """Score a network in eval mode on whole files, tile by tile."""
     predict = predictor(network, normalization, dates, device, amp)
     counts, by_source = Counts(), {}
-    batch = BATCH if device.type == "cuda" else 1
+    batch_size = BATCH_SIZE if device.type == "cuda" else 1
     for source in sources:
         files = source.files(dates)
-        found, _ = score(files, source.rule(files), predict, batch=batch)
+        rule = LabelRule.for_files(files, source.label or "auto")
+        found, _ = score(files, rule, predict, batch=batch_size)
         counts += found
         by_source[f"{source.root}:{source.split}"] = found.f1
     return Scores(counts, by_source)

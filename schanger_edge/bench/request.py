@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from schanger_edge.datasets.benchmarks import DATASETS, BenchmarkDataset
-from schanger_edge.datasets.layouts import LabelledFiles, pair_files
+from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.datasets.sources import SCORED, parse_source
 from schanger_edge.errors import DatasetError, ModelError, ProductError
 from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.info import info
@@ -117,10 +118,10 @@ def find_models(given: Sequence[str]) -> list[Model]:
 
 
 def find_datasets(given: Sequence[str]) -> list[Labelled]:
-    """Datasets as `NAME=ROOT` or `NAME=ROOT,split=SPLIT` (test).
+    """Datasets as `sources.SCORED` says, with a name: `NAME=ROOT[,split=test]`.
 
     Raises:
-        DatasetError: the text is no such thing, the split is incomplete or without labels, or given twice.
+        DatasetError: a text is no such thing, the split is incomplete or without labels, or given twice.
     """
     found = [_labelled(text) for text in given]
     labels = [entry.label for entry in found]
@@ -167,15 +168,14 @@ def check_numbers(repetitions: int, pair_runs: int, gsd: float | None) -> None:
 
 
 def _labelled(text: str) -> Labelled:
-    name, _, place = text.partition("=")
-    root, _, split = place.partition(",split=")
-    if not name or not root or (",split=" in place and not split):
+    source = parse_source(text, SCORED, named=True, split="test")
+    if not source.split:
         raise DatasetError(f"--dataset needs NAME=ROOT or NAME=ROOT,split=val, not {text!r}.")
-    files = pair_files(Path(root), split or "test")
+    files = source.files()
     with Sample(files[0], LabelRule.for_files(files)) as sample:
         pixels = len(files) * sample.width * sample.height
-    name = name.lower() if name.lower() in DATASETS else name
-    return Labelled(name, Path(root).absolute(), split or "test", len(files), pixels, _digest(files))
+    name = source.name.lower() if source.name.lower() in DATASETS else source.name
+    return Labelled(name, source.root.absolute(), source.split, len(files), pixels, _digest(files))
 
 
 def _digest(files: Sequence[LabelledFiles]) -> str:

@@ -32,7 +32,10 @@ def bench(
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=ROOT[,split=SPLIT]", help="Labelled data for F1 (split test); may be repeated."),
+        typer.Option(
+            metavar="NAME=ROOT[,split=SPLIT]",
+            help="Labelled data for F1 (split test); may be repeated, see docs/sources.md.",
+        ),
     ] = None,
     pair: Annotated[
         tuple[str, str] | None, typer.Option(metavar="BEFORE AFTER", help="Two images, for whole runs.")

@@ -11,9 +11,9 @@ import typer
 from rich.text import Text
 
 from schanger_edge.cli.app import app, err, out
-from schanger_edge.cli.parsing import parse_bands, parse_nodata
+from schanger_edge.cli.flags import flags
 from schanger_edge.cli.printing import progress_bars
-from schanger_edge.errors import SchangerError
+from schanger_edge.datasets.options import MakeOptions
 
 if TYPE_CHECKING:
     from schanger_edge.datasets.make import MadeDataset
@@ -26,38 +26,24 @@ app.add_typer(dataset, name="dataset")
 def _dataset() -> None: ...
 
 
-@dataset.command()
 def make(
     pairs: Annotated[
         Path, typer.Argument(help="CSV table: before, after, label, and where needed layer, area, split, name.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make; it must not exist.")],
-    tile: Annotated[int, typer.Option(help="Side of a tile in pixels, a multiple of 16.")] = 256,
-    block: Annotated[
-        float | None,
-        typer.Option(help="Side in metres of the squares of ground dealt to splits (4 tiles, less on little ground)."),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "70,15,15",
-    seed: Annotated[int, typer.Option(help="Decides which square goes to which split.")] = 36,
-    gsd: Annotated[float | None, typer.Option(help="Resample to this many metres per pixel on reading.")] = None,
-    min_valid: Annotated[
-        float, typer.Option(help="Least share of a tile's pixels with data in both dates, up to 1.")
-    ] = 1.0,
-    bands: Annotated[str | None, typer.Option(help="Bands of red, green, blue, such as 1,2,3.")] = None,
-    nodata: Annotated[str, typer.Option(help="auto, none (ignore what the files declare) or a value.")] = "auto",
+    options: MakeOptions,
 ) -> None:
     """Cut pairs with labels into training tiles; no ground is in two splits."""
     from schanger_edge.datasets.make import make_dataset
 
     with progress_bars() as progress:
-        made = make_dataset(
-            pairs, output, tile=tile, block=block, shares=_parse_shares(split), seed=seed, gsd=gsd,
-            min_valid=min_valid, bands=parse_bands(bands), nodata=parse_nodata(nodata),
-            progress=lambda done, total: progress("tiles", done, total),
-        )  # fmt: skip
+        made = make_dataset(pairs, output, options, progress=lambda done, total: progress("tiles", done, total))
     for note in made.notes:
         err.print(Text(f"warning: {note}"), style="yellow")
     _print_made(made)
+
+
+dataset.command()(flags(make))
 
 
 @app.command()
@@ -75,14 +61,18 @@ def statistics(
 
     with progress_bars() as progress:
         result = color_statistics(
-            root, split=split, single=single, masks=masks, output=output,
+            root,
+            split=split,
+            single=single,
+            masks=masks,
+            output=output,
             progress=lambda done, total: progress("images", done, total),
-        )  # fmt: skip
+        )
     if output is None:
         out.print_json(json.dumps(dataclasses.asdict(result)))
     else:
-        out.print(f"{output}: before {_numbers(result.before.mean)} +- {_numbers(result.before.std)}, "
-                  f"after {_numbers(result.after.mean)} +- {_numbers(result.after.std)}")  # fmt: skip
+        before, after = (f"{_numbers(date.mean)} +- {_numbers(date.std)}" for date in (result.before, result.after))
+        out.print(f"{output}: before {before}, after {after}")
 
 
 def _print_made(made: MadeDataset) -> None:
@@ -96,10 +86,3 @@ def _print_made(made: MadeDataset) -> None:
 
 def _numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:.4f}" for value in values)
-
-
-def _parse_shares(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise SchangerError(f"--split needs three numbers such as 70,15,15, not {text!r}.") from None

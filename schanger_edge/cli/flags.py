@@ -13,6 +13,7 @@ import typer
 from schanger_edge.options import Option, OptionGroups, Options
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+CONTEXT = "typer_context"
 _ANNOTATED: dict[type, Any] = {int: int, float: float, str: str, bool: bool, Path: Path}
 
 
@@ -20,26 +21,33 @@ def flags(function: _Function, *, panel: str | None = None, leave_out: tuple[str
     """A command whose parameters of an `Options` or `OptionGroups` type stand for a flag of each of their fields.
 
     Args:
-        function: the command; such a parameter is annotated with the class and gets an instance of it.
+        function: the command; such a parameter is annotated with the class and gets an instance of it. Annotated with
+            `Annotated[dict[str, Any], CLASS]` it gets what was given alone, by name: a preset stands behind it.
         panel: title of the panel of all these flags; None takes the title of each class.
         leave_out: names of fields that the command has no flag for; they keep their defaults.
     """
     hints = get_type_hints(function, include_extras=True)
-    parameters: list[inspect.Parameter] = []
-    described: dict[str, tuple[type[Any], list[Option]]] = {}
+    parameters = [inspect.Parameter(CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    described: dict[str, tuple[Any, list[Option]]] = {}
     for parameter in inspect.signature(function).parameters.values():
-        kind = hints[parameter.name]
-        if not (isinstance(kind, type) and issubclass(kind, (Options, OptionGroups))):
-            parameters.append(parameter.replace(annotation=kind))
+        kind = _class_of(hints[parameter.name])
+        if kind is None:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
             continue
-        own = [(group, one) for group in _classes(kind) for one in group.described() if one.name not in leave_out]
-        described[parameter.name] = kind, [one for _, one in own]
-        parameters += [_parameter(one, panel or group.title) for group, one in own]
+        titles = {one.name: group.title for group in _groups(kind) for one in group.described()}
+        own = [one for one in kind.described() if one.name not in leave_out]
+        described[parameter.name] = hints[parameter.name], own
+        parameters += [_parameter(one, panel or titles[one.name]) for one in own]
 
     def command(**values: Any) -> Any:
-        for name, (kind, options) in described.items():
-            taken = {one.name: _value(one, values.pop(one.name)) for one in options}
-            values[name] = kind.of(**taken) if issubclass(kind, OptionGroups) else kind(**taken)
+        context = values.pop(CONTEXT)
+        for name, (hint, options) in described.items():
+            taken = {one.name: values.pop(one.name) for one in options}
+            if not isinstance(hint, type):
+                taken = {key: value for key, value in taken.items() if _is_given(context, key)}
+            taken = {one.name: _value(one, taken[one.name]) for one in options if one.name in taken}
+            make = getattr(hint, "of", hint) if isinstance(hint, type) else dict
+            values[name] = make(**taken)
         return function(**values)
 
     # Typer reads the signature and the annotations, and the documentation for the help.
@@ -51,18 +59,34 @@ def flags(function: _Function, *, panel: str | None = None, leave_out: tuple[str
     return command  # type: ignore[return-value]
 
 
-def _classes(kind: type[Any]) -> Iterator[type[Options]]:
+def _class_of(hint: Any) -> Any:
+    """The `Options` or `OptionGroups` that an annotation names, or None."""
+    for kind in (hint, *getattr(hint, "__metadata__", ())):
+        if isinstance(kind, type) and issubclass(kind, (Options, OptionGroups)):
+            return kind
+    return None
+
+
+def _groups(kind: Any) -> Iterator[type[Options]]:
     if issubclass(kind, OptionGroups):
         yield from kind.groups().values()
     else:
         yield kind
 
 
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and not source.name.startswith("DEFAULT")
+
+
 def _parameter(one: Option, panel: str) -> inspect.Parameter:
     """The flag of an option as a parameter of a command."""
     settings: dict[str, Any] = {"help": one.help, "rich_help_panel": panel}
+    flag = one.flag
     if one.default is None and one.unset:
         settings["show_default"] = one.unset
+    elif one.default is True:  # such as --no-augmentation: a flag that takes away alone
+        flag, settings["show_default"] = f" /{one.flag}", False
     if one.unit:
         settings["metavar"] = one.unit.upper().replace(" ", "_")
     kind: Any = _ANNOTATED[str if one.parse else one.kind]
@@ -75,7 +99,7 @@ def _parameter(one: Option, panel: str) -> inspect.Parameter:
         one.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None if one.many else default,
-        annotation=Annotated[annotation, typer.Option(one.flag, **settings)],
+        annotation=Annotated[annotation, typer.Option(flag, **settings)],
     )
 
 

@@ -6,21 +6,15 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.flags import flags
 from schanger_edge.errors import SchangerError, missing_extra
-
-
-class SizeOption(str, Enum):
-    """The two networks."""
-
-    small = "small"
-    base = "base"
+from schanger_export.model_options import ExportOptions
 
 
 @app.command()
@@ -32,8 +26,8 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a 
     out.print_json(json.dumps(info_tool(model_path(model))))
 
 
-@app.command()
 def export(
+    options: ExportOptions,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .onnx file to write.")] = None,
     triton: Annotated[
         Path | None, typer.Option(metavar="REPO", help="Triton model repository to add it to, as the next version.")
@@ -46,67 +40,54 @@ def export(
     model: Annotated[
         str | None, typer.Option(help="With --triton: an .onnx file that is there, or a bundled model's name.")
     ] = None,
-    size: Annotated[SizeOption | None, typer.Option(help="Which network it must be. Default: what it is.")] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="Benchmark dataset whose colour statistics it takes. Default: what the weights say."),
-    ] = None,
-    normalization: Annotated[Path | None, typer.Option(help="JSON file with colour statistics instead.")] = None,
-    tile: Annotated[int | None, typer.Option(help="Side of the input, a multiple of 16. Default: 256.")] = None,
-    halo: Annotated[int | None, typer.Option(help="Context on each side of a core, in pixels. Default: 32.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Default threshold of the model. Default: 0.5.")] = None,
-    gsd: Annotated[float | None, typer.Option(help="Metres per pixel of the training images.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
-    license_text: Annotated[str | None, typer.Option("--license", help="Licence of the weights.")] = None,
 ) -> None:
     """Turn weights into a model file (needs the export extra), and serve it with Triton."""
     if [weights, checkpoint, model].count(None) != 2:
         raise SchangerError(
             "give the weights: either --weights NAME or --checkpoint FILE; or, for --triton, --model FILE."
         )
-    options: dict[str, Any] = {
-        "size": size and size.value, "dataset": dataset, "normalization": normalization, "tile": tile, "halo": halo,
-        "threshold": threshold, "gsd": gsd, "license": license_text,
-    }  # fmt: skip
     if model is not None:
-        _serve_only(model, triton, name, {"output": output, **options})
+        _serve_only(model, triton, output, options)
     elif output is None and triton is None:
         raise SchangerError("say where the model goes: -o FILE, --triton REPO, or both.")
     else:
         with _model_file(output) as target:
-            _export(weights, checkpoint, target, {**options, "name": name}, shown=output)
+            _export(weights or checkpoint, target, options, shown=output)
             if triton is not None:
-                _serve(target, triton, name)
+                _serve(target, triton, options.name)
 
 
-def _export(
-    weights: str | None, checkpoint: Path | None, target: Path, options: dict[str, Any], *, shown: Path | None
-) -> None:
+app.command()(flags(export))
+
+
+def _export(weights: str | Path | None, target: Path, options: ExportOptions, *, shown: Path | None) -> None:
     try:
         from schanger_export.weights import Weights, find
 
-        found = Weights(checkpoint) if checkpoint is not None else find(str(weights), options["size"])
+        found = Weights(weights) if isinstance(weights, Path) else find(str(weights), options.size)
         from schanger_export.to_onnx import export as export_tool
     except ImportError as error:
         raise missing_extra(error, "export") from error
 
-    size = options.pop("size") or found.card.get("size")
-    report = export_tool(found.path, size, target, **options, known=found.card)
+    size = options.size or found.card.get("size")
+    report = export_tool(found.path, size, target, options, known=found.card)
     facts = f"{report.bytes / 1e6:.1f} MB, opset {report.opset}, sha256 {report.sha256[:16]}"
     out.print(f"{shown}: {facts}" if shown else facts)
     out.print(f"largest difference from torch: {report.largest_difference:.1e} over {report.tiles} tiles")
 
 
-def _serve_only(model: str, triton: Path | None, name: str | None, options: dict[str, Any]) -> None:
+def _serve_only(model: str, triton: Path | None, output: Path | None, options: ExportOptions) -> None:
     """A model file into the repository, as it is."""
     from schanger_edge.model.bundled import model_path
 
     if triton is None:
         raise SchangerError("--model takes a model file that is there: say with --triton REPO where it is served from.")
-    given = [f"--{option}" for option, value in options.items() if value is not None]
+    given = [one.flag for one in options.described() if one.name != "name" and getattr(options, one.name) is not None]
+    if output is not None:
+        given.insert(0, "--output")
     if given:
         raise SchangerError(f"--model is served as it is: leave out {', '.join(given)}, or export from the weights.")
-    _serve(model_path(model), triton, name)
+    _serve(model_path(model), triton, options.name)
 
 
 def _serve(model: Path, repository: Path, name: str | None) -> None:

@@ -3,39 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from schanger_edge.errors import SchangerError
-
-
-def parse_bands(text: str | None) -> tuple[int, ...] | None:
-    """`1,2,3`."""
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise SchangerError(f"--bands needs three numbers such as 1,2,3, not {text!r}.") from None
-
-
-def parse_stretch(text: str) -> Literal["percentiles", "none"] | tuple[float, ...]:
-    """`percentiles`, `none`, or numbers such as `0,3000`; whether they make sense is judged where they are used."""
-    if text in ("percentiles", "none"):
-        return "none" if text == "none" else "percentiles"
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise SchangerError(f"--stretch needs percentiles, none or MIN,MAX such as 0,3000, not {text!r}.") from None
-
-
-def parse_nodata(text: str) -> float | str | None:
-    """`auto`, `none` or a value."""
-    if text in ("auto", "none"):
-        return "auto" if text == "auto" else None
-    try:
-        return float(text)
-    except ValueError:
-        raise SchangerError(f"--nodata needs auto, none or a number, not {text!r}.") from None
 
 
 def parse_seconds(text: str, option: str) -> float:

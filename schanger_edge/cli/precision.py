@@ -10,10 +10,12 @@ import typer
 from rich.table import Table
 
 from schanger_edge.cli.app import app, err, out
-from schanger_edge.cli.engines import BindingOption
+from schanger_edge.cli.flags import flags
 from schanger_edge.cli.printing import progress_bars
+from schanger_edge.datasets.sources import TILES, usage
 from schanger_edge.errors import missing_extra
-from schanger_edge.sessions.register import main_device_names
+from schanger_edge.evaluation.options import ComparisonOptions
+from schanger_export.model_options import CalibrationOptions
 
 if TYPE_CHECKING:
     from schanger_edge.evaluation.agreement import Agreement
@@ -23,11 +25,9 @@ FEW_TILES = 128
 
 Pairs = Annotated[
     list[str] | None,
-    typer.Option(
-        "--pairs",
-        help="Where tiles come from: BEFORE,AFTER[,label=FILE][,gsd=0.5], PAIRS.csv, ROOT[,split=train]; repeatable.",
-    ),
+    typer.Option("--pairs", help=f"Where tiles come from: {usage(TILES)}; repeatable, see docs/sources.md."),
 ]
+Model = Annotated[str, typer.Argument(help="An FP32 .onnx file or a bundled model's name.")]
 Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report appears beside it.")]
 
 
@@ -37,18 +37,9 @@ class PrecisionOption(str, Enum):
     fp16 = "fp16"
 
 
-class MethodOption(str, Enum):
-    """How a tensor's range becomes its scale."""
-
-    auto = "auto"
-    percentile = "percentile"
-    entropy = "entropy"
-    minmax = "minmax"
-
-
 @app.command()
 def convert(
-    model: Annotated[str, typer.Argument(help="An FP32 .onnx file or a bundled model's name.")],
+    model: Model,
     output: Target,
     precision: Annotated[PrecisionOption, typer.Option(help="fp16; see `calibrate` for INT8.")] = PrecisionOption.fp16,
     pairs: Pairs = None,
@@ -73,19 +64,7 @@ def convert(
     out.print(f"report: {result.report}")
 
 
-@app.command()
-def calibrate(
-    model: Annotated[str, typer.Argument(help="An FP32 .onnx file or a bundled model's name.")],
-    output: Target,
-    pairs: Pairs = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="FP16 instead of FP32 where it is not INT8 (opset 19).")] = False,
-    method: Annotated[MethodOption, typer.Option(help="How ranges become scales; auto tries all.")] = MethodOption.auto,
-    samples: Annotated[int, typer.Option(help="Tiles to take ranges on; a quarter more is held aside.")] = 256,
-    max_f1_loss: Annotated[
-        float, typer.Option(help="Points of F1 that may be lost, against labels and against its own map.")
-    ] = 0.5,
-    seed: Annotated[int, typer.Option(help="What the draw of tiles follows from.")] = 36,
-) -> None:
+def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: Pairs = None) -> None:
     """Turn an FP32 model into INT8 with its loss measured (needs the quantize extra)."""
     from schanger_edge.model.bundled import model_path
 
@@ -94,41 +73,23 @@ def calibrate(
     except ImportError as error:
         raise missing_extra(error, "quantize") from error
     with progress_bars() as progress:
-        result = calibrate_tool(
-            model_path(model), pairs or (), output, fp16=fp16, method=method.value, samples=samples,
-            max_f1_loss=max_f1_loss, seed=seed, progress=progress,
-        )  # fmt: skip
+        result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
     if result.tiles[0] < FEW_TILES:
         err.print(f"warning: only {result.tiles[0]} tiles: {FEW_TILES} or more are advisable.", style="yellow")
     _print_calibration(result)
 
 
-@app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="An .onnx file, a bundled model's name or a TensorRT plan.")],
     second: Annotated[str, typer.Argument(help="The same.")],
+    options: ComparisonOptions,
     pairs: Pairs = None,
-    tiles: Annotated[int, typer.Option(help="How many tiles.")] = 32,
-    device: Annotated[str, typer.Option(help=f"Where .onnx files run: {', '.join(main_device_names())}.")] = "cpu",
-    cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
-    worst: Annotated[Path | None, typer.Option(help="Also write a PNG of the tiles that differ most.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
 ) -> None:
     """Run two models on the same tiles: agreement, differences, F1, latency."""
     from schanger_edge.evaluation.compare import compare as compare_tool
 
     with progress_bars() as progress:
-        result = compare_tool(
-            first,
-            second,
-            sources=pairs or (),
-            count=tiles,
-            device=device,
-            cuda=cuda.value if cuda else None,
-            worst=worst,
-            json_file=json_file,
-            progress=progress,
-        )
+        result = compare_tool(first, second, pairs or (), options, progress=progress)
     for name, used in zip(result.models, result.engines, strict=True):
         for note in used.notes:
             err.print(f"{Path(name).name}: {note}")
@@ -138,9 +99,13 @@ def compare(
         out.print(f"{Path(name).name}: {precision}, {engine}, {latency:.1f} ms per pair of tiles (median)")
     out.print(f"the second takes {result.latency_ratio:.2f} times as long as the first")
     out.print(_sentence(result.agreement))
-    for path in (worst, json_file):
+    for path in (options.worst, options.json_file):
         if path is not None:
             out.print(f"written: {path}")
+
+
+app.command()(flags(calibrate))
+app.command()(flags(compare))
 
 
 def _sentence(found: Agreement) -> str:

@@ -8,48 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schanger_edge.cli.app import app, err, out
-from schanger_edge.cli.engines import BindingOption
+from schanger_edge.cli.flags import flags
 from schanger_edge.cli.printing import percent, progress_bars
+from schanger_edge.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
     from schanger_edge.evaluation.evaluate import Evaluation
 
 
-@app.command()
 def evaluate(
     root: Annotated[Path, typer.Option(help="Folder of a labelled dataset as published, or with SPLIT/A, B, label.")],
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="levir-cd, levir-cd+, s2looking, cdd, sysu-cd or whu-cd, to show its published F1."),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which split; . where ROOT itself holds A, B, label.")] = "test",
-    model: Annotated[str | None, typer.Option(help="An .onnx file or a bundled model's name.")] = None,
-    device: Annotated[str, typer.Option(help="Where it runs: as of `run`.")] = "cpu",
-    cuda: Annotated[BindingOption | None, typer.Option(help="Package that reaches CUDA (what is installed).")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
-    label_rule: Annotated[
-        str, typer.Option(help="Label values that mean change: auto, nonzero, >127, or values such as 2,3.")
-    ] = "auto",
-    gallery: Annotated[Path | None, typer.Option(help="Also write an HTML page of the worst images here.")] = None,
-    gallery_count: Annotated[int, typer.Option(help="How many images the page shows at most.")] = 40,
-    sweep: Annotated[
-        Path | None, typer.Option(help="Also write the scores at all thresholds here (.json, with a .png beside it).")
-    ] = None,
-    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, for the sweep's false alarms per km2.")] = None,
-    stitched: Annotated[
-        bool, typer.Option("--stitched", help="Read and tile whole images as run does, not by the protocol.")
-    ] = False,
-    halo: Annotated[int | None, typer.Option(help="Context around a tile, with --stitched (the model's own).")] = None,
+    options: EvaluationOptions,
 ) -> None:
     """Score a model against labels by the official protocol, or as run would map the images."""
     from schanger_edge.evaluation.evaluate import evaluate as evaluate_tool
 
     with progress_bars() as progress:
-        result = evaluate_tool(
-            root, dataset=dataset, split=split, model=model, json_file=json_file, label_rule=label_rule,
-            gallery=gallery, gallery_count=gallery_count, sweep=sweep, gsd=gsd, stitched=stitched, halo=halo,
-            device=device, cuda=cuda.value if cuda else None, progress=progress,
-        )  # fmt: skip
+        result = evaluate_tool(root, options, progress=progress)
     for note in result.engine.notes:
         err.print(note)
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
@@ -66,9 +41,12 @@ def evaluate(
         out.print(f"published f1: article {result.paper_f1:.2f}, checkpoint {result.checkpoint_f1:.2f}")
     if result.sweep is not None:
         _print_sweep(result)
-    for path in (gallery, sweep):
+    for path in (options.results.gallery, options.results.sweep):
         if path is not None:
             out.print(f"written: {path}")
+
+
+app.command()(flags(evaluate))
 
 
 def _print_sweep(result: Evaluation) -> None:

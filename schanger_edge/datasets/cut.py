@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,34 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.datasets.labels import Label, open_label
+from schanger_edge.datasets.options import CutOptions
 from schanger_edge.datasets.pair_list import PairRow
 from schanger_edge.errors import DatasetError, SceneError
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene import Pair, open_pair
-from schanger_edge.scene.validity import Nodata
 from schanger_edge.scene.vectors import Polygons, is_vector
 from schanger_edge.tiling.plan import axis_spans, fill_invalid
 
 Reason = Literal["nodata", "outside the area"]
-
-
-@dataclasses.dataclass(frozen=True)
-class CutOptions:
-    """How pairs are opened and cut.
-
-    Attributes:
-        tile: side of a tile in pixels.
-        gsd: metres per pixel to resample to; None keeps the before image's own.
-        min_valid: least share of a tile's pixels with data in both dates and a known label, above 0.
-        bands: bands of red, green, blue; None takes them from the files.
-        nodata: see `scene.open_pair`.
-    """
-
-    tile: int
-    gsd: float | None
-    min_valid: float
-    bands: Sequence[int] | None
-    nodata: Nodata
 
 
 @dataclasses.dataclass(frozen=True)

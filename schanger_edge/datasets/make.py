@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from schanger_edge._version import __version__
-from schanger_edge.datasets.cut import CutOptions, CutTile, LabelledScene, open_labelled, source_of
+from schanger_edge.datasets.cut import CutTile, LabelledScene, open_labelled, source_of
+from schanger_edge.datasets.options import SHARES, CutOptions, MakeOptions
 from schanger_edge.datasets.pair_list import PairRow, read_pair_list
 from schanger_edge.datasets.splits import SPLITS, Block, Footprint, Ground, deal, repeated_ground, shared_ground
 from schanger_edge.datasets.statistics import MeanMoments, Moments, color_counts, moments, normalization_of
 from schanger_edge.datasets.tree import DESCRIPTION, STATISTICS, TreeWriter
 from schanger_edge.errors import DatasetError
 from schanger_edge.geo.grid import Window
-from schanger_edge.model.card import TILE_MULTIPLE, Normalization
-from schanger_edge.scene.validity import Nodata
+from schanger_edge.model.card import Normalization
 
-TILE = 256
-SHARES = (70.0, 15.0, 15.0)
-SEED = 36
 BLOCK_TILES = (4, 2, 1)  # width of a block in tiles: the first that gives enough blocks
 ENOUGH_BLOCKS = 10
 SLACK = 1.0  # pixels of ground that two tiles may share: neighbours do by rounding
@@ -83,16 +79,10 @@ class _Tile:
 def make_dataset(
     pairs: str | PathLike[str],
     root: str | PathLike[str],
+    options: MakeOptions | None = None,
     *,
-    tile: int = TILE,
-    block: float | None = None,
-    shares: Sequence[float] = SHARES,
-    seed: int = SEED,
-    gsd: float | None = None,
-    min_valid: float = 1.0,
-    bands: Sequence[int] | None = None,
-    nodata: Nodata = "auto",
     progress: Progress | None = None,
+    **keywords: Any,
 ) -> MadeDataset:
     """Cut labelled pairs into `ROOT/{train,val,test}/{A,B,label}/NAME.png`, with dataset.json and statistics.json.
 
@@ -102,42 +92,36 @@ def make_dataset(
     twice; in train the border tiles that shift in do repeat some.
 
     Args:
-        pairs: CSV table, see `scene.pair_list`.
+        pairs: CSV table, see `pair_list`.
         root: the folder to make; it appears when all is complete.
-        tile: side of a tile in pixels, a multiple of 16.
-        block: side of the squares in metres; None takes four tiles of the coarsest pair, or two or one where that
-            gives less than ten squares.
-        shares: of the tiles for train, val and test; any three numbers, taken relative to their sum.
-        seed: decides which square goes where.
-        gsd: metres per pixel to resample to on reading; None keeps that of each before image.
-        min_valid: least share of valid pixels in a tile, above 0 and up to 1.
-        bands: band numbers of red, green, blue, from 1.
-        nodata: `auto`, None (ignore what the files declare) or a value.
+        options: see `MakeOptions`.
         progress: see `Progress`.
+        keywords: any of the options by name.
 
     Raises:
         DatasetError: the table or what it names is not usable; names the line.
         ProductError: ROOT exists or could not be written.
+        SchangerError: an option is out of its range.
     """
-    _check_options(tile, block, shares, seed, min_valid)
+    options = (options or MakeOptions()).replace(**keywords)
+    shares = options.split.shares or SHARES
     table = Path(pairs)
     rows = read_pair_list(table, SPLITS)
     with TreeWriter(Path(root)) as writer:
-        options = CutOptions(tile, gsd, min_valid, bands, nodata)
-        cut = _Cut(table, rows, options, writer, progress)
+        cut = _Cut(table, rows, options.cut, writer, progress)
         if not cut.tiles:
             raise DatasetError(
                 f"{table} gives no tile: {_in_words(cut.dropped)}; lower --min-valid or check the images."
             )
-        side = _default_block(cut, tile) if block is None else block
-        splits = _split(cut, side, dict(zip(SPLITS, (share / sum(shares) for share in shares), strict=True)), seed)
+        side = _default_block(cut, options.cut.tile) if options.split.block is None else options.split.block
+        relative = dict(zip(SPLITS, (share / sum(shares) for share in shares), strict=True))
+        splits = _split(cut, side, relative, options.split.seed)
         for one in cut.tiles:
             if one.name in splits:
                 writer.place(one.name, splits[one.name])
         made = _report(cut, splits, side, writer.root)
-        given = {"tile": tile, "block": side, "shares": list(shares), "seed": seed, "gsd": gsd}
-        given |= {"min_valid": min_valid, "bands": bands, "nodata": nodata}
-        writer.write_json(DESCRIPTION, _description(made, cut, splits, given))
+        taken = {**options.values(), "block": side, "shares": list(shares)}
+        writer.write_json(DESCRIPTION, _description(made, cut, splits, taken))
         if made.normalization is not None:
             writer.write_json(STATISTICS, dataclasses.asdict(made.normalization))
         writer.publish()
@@ -285,16 +269,3 @@ def _description(made: MadeDataset, cut: _Cut, splits: dict[str, str], options: 
 
 def _in_words(dropped: collections.Counter[str]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())) or "none there"
-
-
-def _check_options(tile: int, block: float | None, shares: Sequence[float], seed: int, min_valid: float) -> None:
-    if tile < TILE_MULTIPLE or tile % TILE_MULTIPLE:
-        raise DatasetError(f"tile must be a positive multiple of {TILE_MULTIPLE}, not {tile}.")
-    if block is not None and not 0 < block < math.inf:
-        raise DatasetError(f"block must be a positive number of metres, not {block:g}.")
-    if len(shares) != 3 or not all(0 <= share < math.inf for share in shares) or not sum(shares) > 0:
-        raise DatasetError("the split needs three shares from 0 up for train, val and test, such as 70,15,15.")
-    if seed < 0:
-        raise DatasetError(f"seed must be at least 0, not {seed}.")
-    if not 0 < min_valid <= 1:
-        raise DatasetError(f"min-valid must be a share above 0 and up to 1, not {min_valid:g}.")

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from schanger_edge.datasets.tile_pool import Item, OpenItem, WholeTile, parse_source
+from schanger_edge.datasets.tile_pool import Item, OpenItem, WholeTile, source_items
 from schanger_edge.geo.grid import Window
 from schanger_edge.synthetic import SyntheticScene
 
@@ -26,7 +26,7 @@ class RenderedItem:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenItem]:
-        """See `scene.tile_pool.Item`."""
+        """See `tile_pool.Item`."""
         scene = SyntheticScene(self.seed, SIDE, SIDE, GSD)
 
         def read(window: Window) -> WholeTile:
@@ -42,5 +42,5 @@ def rendered_source() -> list[Item]:
 
 
 def sources_or_rendered(texts: Sequence[str]) -> list[list[Item]]:
-    """The pairs of each source, see `scene.tile_pool.parse_source`; rendered scenes where there is none."""
-    return [parse_source(text) for text in texts] if texts else [rendered_source()]
+    """The pairs of each source, see `tile_pool.source_items`; rendered scenes where there is none."""
+    return [source_items(text) for text in texts] if texts else [rendered_source()]

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.datasets.labels import Label, open_label
-from schanger_edge.datasets.layouts import LabelledFiles, pair_files
+from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.pair_list import read_pair_list
 from schanger_edge.datasets.samples import LabelRule, Sample
-from schanger_edge.errors import DatasetError, SceneError
+from schanger_edge.datasets.sources import IMAGES, LIST, TILES, parse_source
+from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene.pair import Pair, open_pair
 
-USAGE = "write BEFORE,AFTER[,label=FILE][,gsd=0.5], or PAIRS.csv, or ROOT[,split=train]"
 SPLITS = ("train", "val")
 MOST_OPEN = 8  # pairs; opening one again may mean sampling it again
 
@@ -100,41 +99,28 @@ class SceneItem:
                 yield OpenItem(pair.grid.width, pair.grid.height, lambda window: _read(pair, label, window))
 
 
-def parse_source(text: str) -> list[Item]:
-    """The pairs of a source: `BEFORE,AFTER[,label=FILE][,gsd=0.5]`, `PAIRS.csv`, or `ROOT[,split=train]`.
+def source_items(text: str) -> list[Item]:
+    """The pairs of a source, written as `sources.TILES` says.
 
     A list has the columns before and after, and label where there is one; other columns as in `pair_list`. The split
     test is refused, so that a test score stays a test.
 
     Raises:
-        SchangerError: it is none of these, or what it names is missing.
+        SchangerError: the source cannot be read, or what it names is missing.
     """
-    first, *parts = text.split(",")
-    values = dict(part.partition("=")[::2] for part in parts if "=" in part)
-    others = [part for part in parts if "=" not in part]
-    path = Path(first)
-    if path.is_dir():
-        split = values.pop("split", "train")
-        _no_more(text, values, others)
-        if split == "test" or (split in ("", ".") and path.name == "test"):
-            raise _no_test(text)
-        files = pair_files(path, split)
-        rule = LabelRule.for_files(files)
-        return [DatasetItem(entry, rule) for entry in files]
-    if path.suffix.lower() == ".csv":
-        _no_more(text, values, others)
-        rows = read_pair_list(path, (*SPLITS, "test"), label_needed=False)
+    source = parse_source(text, TILES)
+    if source.kind == IMAGES:
+        return [SceneItem(source.place, source.after, source.label, gsd=source.gsd)]
+    if source.kind == LIST:
+        rows = read_pair_list(source.root, (*SPLITS, "test"), label_needed=False)
         if any(row.split == "test" for row in rows):
             raise _no_test(text)
         return [SceneItem(row.before, row.after, row.label, row.layer) for row in rows]
-    if len(others) != 1:
-        raise DatasetError(f"source {text!r} is no folder, no list and not two images: {USAGE}.")
-    label, gsd = values.pop("label", ""), values.pop("gsd", None)
-    _no_more(text, values, [])
-    try:
-        return [SceneItem(first, others[0], label, gsd=None if gsd is None else float(gsd))]
-    except ValueError:
-        raise DatasetError(f"source {text!r} has the gsd {gsd!r}: give metres per pixel.") from None
+    if source.split == "test" or (source.split in ("", ".") and source.root.name == "test"):
+        raise _no_test(text)
+    files = source.files()
+    rule = LabelRule.for_files(files, source.label or "auto")
+    return [DatasetItem(entry, rule) for entry in files]
 
 
 def windows_of(item: OpenItem, tile: int) -> list[Window]:
@@ -147,7 +133,7 @@ def windows_of(item: OpenItem, tile: int) -> list[Window]:
 
 
 class TilePool:
-    """Opens pairs by number and keeps the latest few open. Use it as a context manager."""
+    """Opens pairs by number and keeps the most recent few open. Use it as a context manager."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = list(items)
@@ -188,11 +174,6 @@ def _read(pair: Pair, label: Label | None, window: Window) -> WholeTile | None:
         return WholeTile(pixels.before, pixels.after, None)
     changed, known = label.read(window)
     return WholeTile(pixels.before, pixels.after, changed) if known.all() else None
-
-
-def _no_more(text: str, values: dict[str, str], others: Sequence[str]) -> None:
-    for part in (*values, *others):
-        raise DatasetError(f"source {text!r} has {part!r} too much: {USAGE}.")
 
 
 def _no_test(text: str) -> SceneError:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from schanger_edge.datasets.rendered import sources_or_rendered
 from schanger_edge.datasets.tile_pool import WholeTile
 from schanger_edge.errors import ModelError, ProductError
 from schanger_edge.evaluation.agreement import Agreement
+from schanger_edge.evaluation.options import ComparisonOptions
 from schanger_edge.evaluation.tile_sheet import TileSheet
 from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
@@ -26,9 +27,7 @@ from schanger_edge.model.decision import is_change
 from schanger_edge.model.plan import SUFFIX
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.engine_report import EngineReport, engine_report
-from schanger_edge.sessions.gpu import Binding
 
-TILES = 32
 SEED = 36
 WARM = 1  # tiles at the start that are not timed
 
@@ -66,35 +65,28 @@ class Comparison:
 def compare(
     first: str | PathLike[str],
     second: str | PathLike[str],
-    *,
     sources: Sequence[str] = (),
-    count: int = TILES,
-    worst: str | PathLike[str] | None = None,
-    json_file: str | PathLike[str] | None = None,
-    device: str = "cpu",
-    cuda: Binding | None = None,
+    options: ComparisonOptions | None = None,
+    *,
     progress: Callable[[str, int, int], None] | None = None,
+    **keywords: Any,
 ) -> Comparison:
     """Run two models on the same tiles, by turns.
 
     Args:
         first: an .onnx file, the name of a bundled model, or a TensorRT plan.
         second: the same.
-        sources: pairs to draw tiles from, see `scene.tile_pool.parse_source`; rendered scenes where there are none.
-        count: tiles.
-        worst: where to write a PNG of the tiles that differ most.
-        json_file: where to write the result as JSON.
-        device: of .onnx files, see `sessions.open_session`; plans run on the GPU.
-        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
-        progress: told (stage, done, total).
+        sources: pairs to draw tiles from, see `sources.TILES`; rendered scenes where there are none.
+        options: see `ComparisonOptions`.
+        progress: called with (stage, done, total).
+        keywords: any of the options by name.
 
     Raises:
         SchangerError: a model or a source is not usable, or a result cannot be written.
     """
-    tell = progress or (lambda *_: None)
-    if count < 1:
-        raise ProductError(f"--tiles must be at least 1, not {count}.")
-    with _opened(first, device, cuda, progress) as one, _opened(second, device, cuda, progress) as other:
+    options = dataclasses.replace(options or ComparisonOptions(), **keywords)
+    notify = progress or (lambda *_: None)
+    with _opened(first, options, progress) as one, _opened(second, options, progress) as other:
         if one.card.tile != other.card.tile:
             raise ModelError(
                 f"the models take tiles of {one.card.tile} and {other.card.tile}: export one of them anew."
@@ -103,10 +95,10 @@ def compare(
         (tiles,) = draw_tiles(
             sources_or_rendered(sources),
             one.card.tile,
-            (count,),
+            (options.count,),
             SEED,
             lambda tile: is_change(_timed(one, tile)[0], threshold),
-            lambda done, total: tell("tiles", done, total),
+            lambda done, total: notify("tiles", done, total),
         )
         agreement, sheet, times = Agreement(), TileSheet(), []
         for number, (name, tile) in enumerate(zip(tiles.names(), tiles, strict=True), 1):
@@ -114,31 +106,36 @@ def compare(
             times.append((my_time, their_time))
             mean = agreement.add(mine, theirs, tile.label, (threshold, other.card.threshold))
             sheet.add(mean, name, tile.before, tile.after, mine, theirs)
-            tell("compare", number, len(tiles))
+            notify("compare", number, len(tiles))
         timed = times[WARM:] or times
         result = Comparison(
-            (str(one.model), str(other.model)), (one.device, other.device), (one.card.precision, other.card.precision),
-            agreement, (_milliseconds([pair[0] for pair in timed]), _milliseconds([pair[1] for pair in timed])),
-            round(statistics.median(theirs / mine for mine, theirs in timed), 3), tiles.names(),
-            (engine_report(one), engine_report(other)),
-        )  # fmt: skip
-    if worst is not None:
-        with replacing(Path(worst), ProductError) as temporary:
+            models=(str(one.model), str(other.model)),
+            devices=(one.device, other.device),
+            precisions=(one.card.precision, other.card.precision),
+            agreement=agreement,
+            latency_ms=(_milliseconds(mine for mine, _ in timed), _milliseconds(theirs for _, theirs in timed)),
+            latency_ratio=round(statistics.median(theirs / mine for mine, theirs in timed), 3),
+            tiles=tiles.names(),
+            engines=(engine_report(one), engine_report(other)),
+        )
+    if options.worst is not None:
+        with replacing(Path(options.worst), ProductError) as temporary:
             sheet.write(temporary, (one.model.stem, other.model.stem))
-    if json_file is not None:
-        with replacing(Path(json_file), ProductError) as temporary:
+    if options.json_file is not None:
+        with replacing(Path(options.json_file), ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     return result
 
 
 def _opened(
-    model: str | PathLike[str], device: str, cuda: Binding | None, progress: Callable[[str, int, int], None] | None
+    model: str | PathLike[str], options: ComparisonOptions, progress: Callable[[str, int, int], None] | None
 ) -> Session:
     path = model_path(model)
-    return open_session(path, "cuda" if path.suffix == SUFFIX else device, binding=cuda, progress=progress)
+    device = "cuda" if path.suffix == SUFFIX else options.device
+    return open_session(path, device, binding=options.cuda, progress=progress)
 
 
-def _milliseconds(seconds: Sequence[float]) -> float:
+def _milliseconds(seconds: Iterable[float]) -> float:
     return round(1000 * statistics.median(seconds), 2)
 
 

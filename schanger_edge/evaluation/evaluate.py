@@ -25,6 +25,7 @@ from schanger_edge.datasets.samples import LabelRule
 from schanger_edge.errors import ModelError, ProductError, SchangerError, require
 from schanger_edge.evaluation.curve import draw_curve
 from schanger_edge.evaluation.gallery import Gallery
+from schanger_edge.evaluation.options import EvaluationOptions
 from schanger_edge.evaluation.protocol import LabelledTile, predicted_tiles
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.evaluation.stitched import stitched_tiles
@@ -32,12 +33,11 @@ from schanger_edge.evaluation.sweep import Sweep, SweepCounter, SweepPoint
 from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import ModelCard
+from schanger_edge.model.decision import is_change
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.engine_report import EngineReport, engine_report
-from schanger_edge.sessions.gpu import Binding
 
 THRESHOLD = 0.5
-GALLERY_COUNT = 40
 
 Progress = Callable[[str, int, int], None]
 
@@ -85,23 +85,12 @@ class Evaluation:
 
 def evaluate(
     root: str | PathLike[str],
+    options: EvaluationOptions | None = None,
     *,
-    dataset: str | None = None,
-    split: str = "test",
-    model: str | PathLike[str] | None = None,
-    json_file: str | PathLike[str] | None = None,
-    device: str = "cpu",
-    cuda: Binding | None = None,
-    label_rule: str = "auto",
-    gallery: str | PathLike[str] | None = None,
-    gallery_count: int = GALLERY_COUNT,
-    sweep: str | PathLike[str] | None = None,
-    gsd: float | None = None,
-    stitched: bool = False,
-    halo: int | None = None,
     progress: Progress | None = None,
+    **keywords: Any,
 ) -> Evaluation:
-    """Score a model on a labelled dataset in any layout that `scene.layouts` knows, such as `ROOT/{split}/{A,B,label}`.
+    """Score a model on a labelled dataset in any layout that `datasets.layouts` knows: `ROOT/SPLIT/{A,B,label}`, ...
 
     Images larger than a tile are cut into tiles; where a size is no multiple of the tile, the last tile shifts in
     and only its uncounted pixels count, so every pixel counts once. Stitched, each pixel is predicted once as well, but
@@ -109,52 +98,68 @@ def evaluate(
 
     Args:
         root: folder that holds the split.
-        dataset: name of a benchmark dataset, whose published F1 then stands beside that of its test split; None for
-            others.
-        split: `test`, `val`, `train`; "." where the root itself holds the folders.
-        model: an .onnx file or the name of a bundled model.
-        json_file: where to write the result as JSON.
-        device: `cpu`, `cpu:openvino`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
-        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
-        label_rule: which label values mean change, see `LabelRule.for_files`.
-        gallery: where to write an HTML page of the images with most wrong pixels.
-        gallery_count: how many images it shows at most.
-        sweep: where to write the scores at all thresholds as JSON; the curve is drawn beside it as .png.
-        gsd: metres per pixel, for the sweep's false alarms per km2; None takes the dataset's, else the model's.
-        stitched: read and tile each image as `run` does. Published figures are not of this, so none is told.
-        halo: with `stitched`, context on each side of a tile; None takes the model's.
-        progress: told (stage, done, total): `images`, and before it the phases of a plan being built.
+        options: see `EvaluationOptions`.
+        progress: called with (stage, done, total): `images`, and before it the phases of a plan being built.
+        keywords: any of the options by name, such as `split="val"`.
 
     Raises:
         SchangerError: the dataset or the model is not usable, or a result cannot be written.
     """
-    outputs = [Path(path) for path in (json_file, gallery, sweep) if path is not None]
-    _check_outputs(outputs, None if sweep is None else Path(sweep), gsd)
-    if halo is not None and not stitched:
+    options = (options or EvaluationOptions()).replace(**keywords)
+    scoring, engine, results = options.scoring, options.engine, options.results
+    json_file, gallery, sweep = (
+        None if path is None else Path(path) for path in (results.json_file, results.gallery, results.sweep)
+    )
+    _check_outputs([path for path in (json_file, gallery, sweep) if path is not None], sweep, scoring.gsd)
+    if scoring.halo is not None and not scoring.stitched:
         raise SchangerError("--halo is for stitched images, the official protocol has none: give --stitched too.")
-    benchmark = benchmark_dataset(dataset) if dataset else None
-    files = pair_files(Path(root), split)
-    rule = LabelRule.for_files(files, label_rule)
-    page = Gallery(gallery_count) if gallery is not None else None
-    with open_session(model_path(model), device, binding=cuda, progress=progress) as session:
+    benchmark = benchmark_dataset(scoring.dataset) if scoring.dataset else None
+    files = pair_files(Path(root), scoring.split)
+    rule = LabelRule.for_files(files, scoring.label_rule)
+    page = Gallery(results.gallery_count) if gallery is not None else None
+    with open_session(model_path(engine.model), engine.device, binding=engine.cuda, progress=progress) as session:
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
-        if stitched:
-            halo = _halo(halo, session.card)
+        halo = _halo(scoring.halo, session.card) if scoring.stitched else None
+        if halo is not None:
             predicted = stitched_tiles(files, rule, session, halo)
         else:  # one tile at a time: on a CPU more tiles at once cost more per tile
             predicted = predicted_tiles(files, rule, session.run, session.card.tile)
         counts, tiles = _count(predicted, len(files), page, counter, progress)
-        published = benchmark if split == "test" and not stitched else None  # figures are of the test split's tiles
-        result = _evaluation(session, dataset, split, str(rule), len(files), tiles, halo, counts, published)
+        published = benchmark if scoring.split == "test" and not scoring.stitched else None  # of that split's tiles
+        size = session.card.size
+        result = Evaluation(
+            dataset=scoring.dataset,
+            split=scoring.split,
+            model=session.model.name,
+            model_sha256=session.model_sha256,
+            device=session.device,
+            tile=session.card.tile,
+            threshold=THRESHOLD,
+            label_rule=str(rule),
+            images=len(files),
+            tiles=tiles,
+            official_tiles=published.test_tiles if published else None,
+            f1=counts.f1,
+            precision=counts.precision,
+            recall=counts.recall,
+            iou=counts.iou,
+            accuracy=counts.accuracy,
+            counts=counts,
+            halo=halo,
+            paper_f1=published.paper_f1.get(size) if published else None,
+            checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
+            engine=engine_report(session),
+        )
         if counter is not None:
-            result = dataclasses.replace(result, sweep=counter.result(*_gsd(gsd, benchmark, session.card)))
-        title = f"{session.card.name} on {dataset or Path(root).resolve().name} {split}".rstrip(". ")
-        if page is not None:
-            page.write(Path(gallery or ""), title, _facts(session, result, Path(root)), counts, len(files))
+            found = counter.result(*_gsd(scoring.gsd, benchmark, session.card))
+            result = dataclasses.replace(result, sweep=found)
+        title = f"{session.card.name} on {scoring.dataset or Path(root).resolve().name} {scoring.split}".rstrip(". ")
+        if page is not None and gallery is not None:
+            page.write(gallery, title, _facts(session, result, Path(root)), counts, len(files))
     if sweep is not None:
-        _write_sweep(Path(sweep), result, title)
+        _write_sweep(sweep, result, title)
     if json_file is not None:
-        with replacing(Path(json_file), ProductError) as temporary:
+        with replacing(json_file, ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     return result
 
@@ -194,7 +199,7 @@ def _count(
     """One pass over the split: counts and number of tiles; page and counter take what they need."""
     counts, tiles, done = Counts(), 0, 0
     for entry, probability in predicted:
-        change = probability > THRESHOLD
+        change = is_change(probability, THRESHOLD)
         counts, tiles = counts + Counts.of(change, entry.label, entry.valid), tiles + 1
         if page is not None:
             page.add(entry.scene, entry.owned, entry.owned_images, entry.label, probability, change, entry.valid)
@@ -209,24 +214,6 @@ def _count(
             if progress:
                 progress("images", done, images)
     return counts, tiles
-
-
-def _evaluation(
-    session: Session, dataset: str | None, split: str, rule: str, images: int, tiles: int, halo: int | None,
-    counts: Counts, published: BenchmarkDataset | None,
-) -> Evaluation:  # fmt: skip
-    size = session.card.size
-    return Evaluation(
-        dataset=dataset, split=split, model=session.model.name, model_sha256=session.model_sha256,
-        device=session.device, tile=session.card.tile, threshold=THRESHOLD, label_rule=rule,
-        images=images, tiles=tiles,
-        official_tiles=published.test_tiles if published else None,
-        f1=counts.f1, precision=counts.precision, recall=counts.recall, iou=counts.iou,
-        accuracy=counts.accuracy, counts=counts, halo=halo,
-        paper_f1=published.paper_f1.get(size) if published else None,
-        checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
-        engine=engine_report(session),
-    )  # fmt: skip
 
 
 def _gsd(given: float | None, benchmark: BenchmarkDataset | None, card: ModelCard) -> tuple[float | None, str]:
@@ -270,10 +257,9 @@ def _write_sweep(path: Path, result: Evaluation, title: str) -> None:
     text = json.dumps({**head, **sweep.as_dict()}, indent=2) + "\n"
     curve = path.with_suffix(".png")
     with replacing(path, ProductError) as temporary, replacing(curve, ProductError) as picture:
-        draw_curve(
-            picture, [point.recall for point in drawn], [point.precision for point in drawn],
-            [*marks, _mark("model's own", own)], f"{title}: average precision {sweep.average_precision:.3f}",
-        )  # fmt: skip
+        recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
+        marks = [*marks, _mark("model's own", own)]
+        draw_curve(picture, recall, precision, marks, f"{title}: average precision {sweep.average_precision:.3f}")
         temporary.write_text(text)
 
 

@@ -24,6 +24,7 @@ from schanger_edge.sessions import open_session  # noqa: E402
 from schanger_edge.synthetic import SyntheticScene  # noqa: E402
 from schanger_export import calibrate as calibrate_module  # noqa: E402
 from schanger_export import convert as convert_module  # noqa: E402
+from schanger_export import int8_search  # noqa: E402
 from schanger_export.calibrate import calibrate  # noqa: E402
 from schanger_export.convert import convert, report_path  # noqa: E402
 from schanger_export.fp16 import LARGEST, to_fp16  # noqa: E402
@@ -266,18 +267,19 @@ class TestInt8:
         self, model: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Planted: thresholds of one part that clip nearly all of its signal."""
-        honest = calibrate_module.quantize
+        honest = int8_search.quantize
 
         def spoiled(parent: Any, thresholds: dict[str, float], chosen: list[str], **more: Any) -> Any:
             inputs = {conv.activation: conv.part for conv in candidates(parent)}
             bad = {name: value / 50 if inputs[name] == "decoder5" else value for name, value in thresholds.items()}
             return honest(parent, bad, chosen, **more)
 
-        monkeypatch.setattr(calibrate_module, "quantize", spoiled)
+        for module in (calibrate_module, int8_search):
+            monkeypatch.setattr(module, "quantize", spoiled)
         result = calibrate(model, [str(tree)], tmp_path / "x.onnx", method="minmax", samples=8, max_f1_loss=3)
-        assert result.steps[0].agreement.mean_difference > calibrate_module.MEAN_DIFFERENCE
+        assert result.steps[0].agreement.mean_difference > int8_search.MEAN_DIFFERENCE
         assert result.steps[-1].kept[0] == "decoder5"
-        assert result.steps[-1].agreement.mean_difference <= calibrate_module.MEAN_DIFFERENCE
+        assert result.steps[-1].agreement.mean_difference <= int8_search.MEAN_DIFFERENCE
         with open_session(tmp_path / "x.onnx") as session:
             assert session.card.calibration["kept_high_precision"] == list(result.steps[-1].kept)
 
@@ -395,10 +397,10 @@ class TestParityGate:
 def test_ranges_are_those_of_the_tensors(model: Path, tree: Path) -> None:
     """Both ways of looking at a tensor see the same largest value."""
     from schanger_edge.datasets.draw import draw_tiles
-    from schanger_edge.datasets.tile_pool import parse_source
+    from schanger_edge.datasets.tile_pool import source_items
 
     parent = read_model(model)[0]
-    (tiles,) = draw_tiles([parse_source(str(tree))], TILE, (3,), 1, lambda tile: tile.label)  # type: ignore[arg-type,return-value]
+    (tiles,) = draw_tiles([source_items(str(tree))], TILE, (3,), 1, lambda tile: tile.label)  # type: ignore[arg-type,return-value]
     names = ["/conv_1/Mul_output_0", "/Bi5/Bi5.0/Add_1_output_0"]
     histograms, largest = collect(parent, names, tiles), largest_values(parent, names, tiles)
     for name in names:

@@ -25,7 +25,7 @@ from schanger_export import run_folder  # noqa: E402
 from schanger_export import train as train_module  # noqa: E402
 from schanger_export.checkpoints import load_network, load_single_date  # noqa: E402
 from schanger_export.network import SChanger  # noqa: E402
-from schanger_export.options import Options  # noqa: E402
+from schanger_export.options import Machine, Pretraining, Training, training_from  # noqa: E402
 from schanger_export.train import Progress, Trained, train  # noqa: E402
 
 STATISTICS = {"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}
@@ -48,13 +48,16 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def options(tree: Path, task: Any = "change", **more: Any) -> Options:
-    values = {"sources": (str(tree),), "epochs": 4, "warmup_epochs": 1, "eval_interval": 2, "batch": 2, "tile": 32}
-    return Options.with_presets(task, **{**values, **more})
+CPU, SAVING = Machine(device="cpu", threads=1), Machine(device="cpu", threads=1, save_seconds=0)
 
 
-def run(tree: Path, folder: Path, task: Any = "change", **more: Any) -> Trained:
-    return train(options(tree, task, **more), folder, device="cpu", threads=1, save_seconds=0)
+def options(tree: Path, kind: type[Training] = Training, **more: Any) -> Training:
+    values = {"sources": (str(tree),), "epochs": 4, "warmup_epochs": 1, "eval_interval": 2, "tile": 32}
+    return kind.with_presets(**{**values, "batch_size": 2, **more})
+
+
+def run(tree: Path, folder: Path, kind: type[Training] = Training, **more: Any) -> Trained:
+    return train(options(tree, kind, **more), folder, SAVING)
 
 
 def weights(folder: Path, name: str = "last.pth") -> dict[str, Any]:
@@ -77,7 +80,7 @@ def assert_same_state(one: Path, other: Path) -> None:
 def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
     asked = options(tree, validation=(str(tree),), accumulate=2, dataset="rendered", gsd=0.5)
-    trained = train(asked, tmp_path / "run", device="cpu", threads=1, report=told.append)
+    trained = train(asked, tmp_path / "run", CPU, report=told.append)
     assert trained.checkpoint == tmp_path / "run" / "best.pth"
     assert [p.step for p in told] == [1, 2, 3, 4]
     assert told[-1].f1 is not None
@@ -97,7 +100,7 @@ def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path)
 def test_killed_and_resumed_reaches_the_same_weights(tree: Path, tmp_path: Path, workers: int) -> None:
     """kill -9 at a moment of its own; bitwise equality with the run that was left alone."""
     more = {"epochs": 10, "validation": (str(tree),), "clip": 1.0}
-    whole = train(options(tree, **more), tmp_path / "whole", device="cpu", threads=1, save_seconds=0)
+    whole = train(options(tree, **more), tmp_path / "whole", SAVING)
     arguments = ["train", str(tree), "-o", str(tmp_path / "parts"), "--from-scratch", "--device", "cpu"]
     arguments += ["--threads", "1", "--batch", "2", "--tile", "32", "--epochs", "10", "--warmup-epochs", "1"]
     arguments += ["--eval-interval", "2", "--clip", "1", "--save-seconds", "0", "--workers", str(workers)]
@@ -122,7 +125,7 @@ def test_killed_and_resumed_reaches_the_same_weights(tree: Path, tmp_path: Path,
 
 
 def test_prior_is_handed_over(tree: Path, tmp_path: Path) -> None:
-    single = run(tree, tmp_path / "single", "single-date", epochs=2, validation=(str(tree),), eval_interval=1)
+    single = run(tree, tmp_path / "single", Pretraining, epochs=2, validation=(str(tree),), eval_interval=1)
     assert all(0 <= r["f1"] <= 1 for r in records(tmp_path / "single"))
     saved = weights(tmp_path / "single")
     raw = saved["training"]["network"]
@@ -191,7 +194,7 @@ def test_folders_and_options_that_do_not_fit(tree: Path, tmp_path: Path) -> None
 
 def test_a_batch_that_cannot_fit_is_refused(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(SchangerError, match=r"65536 samples of 256 pixels at once need about .* give --accumulate"):
-        run(tree, tmp_path / "run", batch=65536, tile=256)
+        run(tree, tmp_path / "run", batch_size=65536, tile=256)
 
 
 def test_size_is_that_of_the_start_weights(tree: Path, tmp_path: Path) -> None:
@@ -199,15 +202,15 @@ def test_size_is_that_of_the_start_weights(tree: Path, tmp_path: Path) -> None:
     asked = options(tree, init=str(tmp_path / "base.pth"))
     assert run_folder.prepare(tmp_path / "run", asked, resume=False, writes=True).size == "base"
     assert run_folder.prepare(tmp_path / "other", options(tree), resume=False, writes=True).size == "small"
-    wrong = run_folder.prepare(tmp_path / "x", options(tree, init=str(tmp_path / "base.pth"), size="small"),
-                               resume=False, writes=True)  # fmt: skip
+    small = options(tree, init=str(tmp_path / "base.pth"), size="small")
+    wrong = run_folder.prepare(tmp_path / "x", small, resume=False, writes=True)
     with pytest.raises(CheckpointError, match="--size base"):
         train_module.build_network(wrong)
 
 
 def test_tensorboard_events(tree: Path, tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(options(tree), tmp_path / "run", device="cpu", threads=1, tensorboard=True)
+    train(options(tree), tmp_path / "run", Machine(device="cpu", threads=1, tensorboard=True))
     found = events.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     assert [e.step for e in found.Scalars("loss")] == [1, 2, 3, 4]
 
@@ -215,7 +218,7 @@ def test_tensorboard_events(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_mixed_precision_on_cuda(tree: Path, tmp_path: Path) -> None:
-    trained = train(options(tree, epochs=8), tmp_path / "run", device="cuda", save_seconds=0)
+    trained = train(options(tree, epochs=8), tmp_path / "run", Machine(device="cuda", save_seconds=0))
     assert all(torch.isfinite(v).all() for v in weights(trained.folder)["state_dict"].values())
     assert weights(trained.folder)["training"]["scaler"]["scale"] > 1
     load_network(trained.checkpoint, "small")
@@ -242,18 +245,65 @@ def test_records_after_the_last_checkpoint_are_dropped(tmp_path: Path) -> None:
 
 
 def test_presets_give_way_to_options() -> None:
-    published = Options.with_presets("change", sources=("x",), dataset="levir-cd", init="pretrain:small")
-    assert (published.epochs, published.warmup_epochs, published.eval_interval) == (12000, 600, 50)
-    assert published.normalization["before"]["mean"][0] == pytest.approx(0.45026044)
-    assert (published.batch, published.rate, published.ema, published.ema_every) == (8, 5e-4, 0.9998, 8)
-    short = Options.with_presets("change", sources=("x",), dataset="levir-cd", epochs=120, batch=2)
-    assert (short.epochs, short.warmup_epochs, short.eval_interval, short.batch) == (120, 6, 1, 2)
-    prior = Options.with_presets("single-date", sources=("x",))
-    assert (prior.epochs, prior.warmup_epochs, prior.batch, prior.ema_every) == (4000, 400, 16, 16)
-    assert Options.from_dict(published.as_dict()) == published
-    for wrong in ({"tile": 100}, {"epochs": 0}, {"batch": 3, "accumulate": 2}, {"drop": 1.0}, {"rate": 0.0}):
+    published = Training.with_presets(sources=("x",), dataset="levir-cd", init="pretrain:small")
+    schedule, optimizer = published.schedule, published.optimizer
+    assert (schedule.epochs, schedule.warmup_epochs, schedule.eval_interval) == (12000, 600, 50)
+    assert published.data.normalization is not None
+    assert published.data.normalization.before.mean[0] == pytest.approx(0.45026044)
+    assert (schedule.batch_size, optimizer.rate, optimizer.ema, optimizer.ema_every) == (8, 5e-4, 0.9998, 8)
+    short = Training.with_presets(sources=("x",), dataset="levir-cd", epochs=120, batch_size=2).schedule
+    assert (short.epochs, short.warmup_epochs, short.eval_interval, short.batch_size) == (120, 6, 1, 2)
+    prior = Pretraining.with_presets(sources=("x",))
+    assert (prior.schedule.epochs, prior.schedule.warmup_epochs, prior.schedule.batch_size) == (4000, 400, 16)
+    assert prior.optimizer.ema_every == 16
+    for asked in (published, prior):
+        assert training_from(json.loads(json.dumps(asked.as_dict()))) == asked
+    for wrong in ({"tile": 100}, {"epochs": 0}, {"batch_size": 3, "accumulate": 2}, {"drop": 1.0}, {"rate": 0.0}):
         with pytest.raises(SchangerError, match="must"):
-            Options.with_presets("change", sources=("x",), **wrong)
+            Training.with_presets(sources=("x",), **wrong)
+
+
+def test_options_of_earlier_checkpoints_are_read() -> None:
+    statistics = {"before": STATISTICS, "after": STATISTICS}
+    plain = {"size": "base", "sources": ["a,repeat=2", "b"], "validation": [], "dataset": "", "init": "", "batch": 6}
+    earlier = {
+        "task": "change",
+        **plain,
+        "epochs": 30,
+        "warmup_epochs": 1,
+        "normalization": {},
+        "gsd": None,
+        "license": "",
+        "gone": 1,
+    }
+    wanted = {"size": "base", "sources": ("a,repeat=2", "b"), "batch_size": 6, "epochs": 30, "warmup_epochs": 1}
+    assert training_from(earlier) == Training.of(**wanted)
+    with_colours = training_from({**earlier, "normalization": statistics})
+    assert with_colours.as_dict()["normalization"] == {
+        date: {name: tuple(values) for name, values in STATISTICS.items()} for date in statistics
+    }
+    assert isinstance(training_from({**earlier, "task": "single-date", "ema_every": 16}), Pretraining)
+
+
+def test_an_option_given_as_it_is_by_default_is_given(tree: Path, tmp_path: Path) -> None:
+    """`--resume` alone goes on with what was asked for; any option beside it is compared."""
+    from typer.testing import CliRunner
+
+    from schanger_edge.cli import app
+
+    run(tree, tmp_path / "run", epochs=1, warmup_epochs=0, rate=1e-3)
+    resume = ["train", "-o", str(tmp_path / "run"), "--resume", "--device", "cpu"]
+    assert CliRunner().invoke(app, resume).exit_code == 0
+    for more, words in (([], "name at least one folder"), ([str(tree)], "made with another")):
+        refused = CliRunner().invoke(app, [*resume, "--rate", "0.0005", *more])
+        assert isinstance(refused.exception, SchangerError)
+        assert words in str(refused.exception)
+
+
+def test_options_need_no_torch() -> None:
+    code = "import sys, schanger_edge.cli; print(sorted({'torch', 'onnx', 'kornia'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_two_processes_train(tree: Path, tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""What `dataset make` is asked for: the command line reads its flags from here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from schanger_edge.errors import DatasetError
+from schanger_edge.model.card import TILE_MULTIPLE
+from schanger_edge.options import OptionGroups, Options, option
+from schanger_edge.scene.options import check_nodata, parse_bands, parse_nodata
+from schanger_edge.scene.validity import Nodata
+
+SHARES = (70.0, 15.0, 15.0)
+
+
+def check_tile(tile: int) -> None:
+    """Raise a DatasetError unless the network takes tiles of this side."""
+    if tile < TILE_MULTIPLE or tile % TILE_MULTIPLE:
+        raise DatasetError(f"--tile must be a positive multiple of {TILE_MULTIPLE}, not {tile}.")
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """`70,15,15`."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise DatasetError(f"--split needs three numbers such as 70,15,15, not {text!r}.") from None
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Raise a DatasetError unless these are shares of three splits."""
+    if len(shares) != 3 or not all(0 <= share < math.inf for share in shares) or not sum(shares) > 0:
+        raise DatasetError("--split needs three shares from 0 up for train, val and test, such as 70,15,15.")
+
+
+@dataclasses.dataclass(frozen=True)
+class CutOptions(Options):
+    """How pairs are opened and cut.
+
+    Attributes:
+        tile: side of a tile in pixels.
+        gsd: metres per pixel to resample to; None keeps the before image's own.
+        min_valid: least share of a tile's pixels with data in both dates and a known label, above 0.
+        bands: bands of red, green, blue; None takes them from the files.
+        nodata: see `scene.open_pair`.
+    """
+
+    title = "Tiles"
+
+    tile: int = option(256, "Side of a tile in pixels, a multiple of 16.", check_value=check_tile)
+    gsd: float | None = option(
+        None,
+        "Resample to this many metres per pixel on reading.",
+        unit="metres per pixel",
+        above=0,
+        unset="each before image's own",
+    )
+    min_valid: float = option(
+        1.0, "Least share of a tile's pixels with data in both dates, up to 1.", above=0, at_most=1
+    )
+    bands: tuple[int, ...] | None = option(
+        None, "Bands of red, green, blue, such as 1,2,3.", parse=parse_bands, unset="what the file says"
+    )
+    nodata: Nodata = option(
+        "auto",
+        "auto, none (ignore what the files declare) or a value.",
+        parse=parse_nodata,
+        check_value=check_nodata,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitOptions(Options):
+    """How ground is dealt to splits.
+
+    Attributes:
+        shares: of the tiles for train, val and test; any three numbers, taken relative to their sum; None takes SHARES.
+        block: side of the squares in metres; None takes four tiles of the coarsest pair, or two or one where that
+            gives less than ten squares.
+        seed: decides which square goes where.
+    """
+
+    title = "Splits"
+
+    shares: tuple[float, ...] | None = option(
+        None,
+        "Shares of train, val and test.",
+        flag="--split",
+        parse=parse_shares,
+        check_value=check_shares,
+        unset="70,15,15",
+    )
+    block: float | None = option(
+        None,
+        "Side of the squares of ground dealt to splits.",
+        unit="metres",
+        above=0,
+        unset="4 tiles, less on little ground",
+    )
+    seed: int = option(36, "Decides which square goes to which split.", at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeOptions(OptionGroups):
+    """How labelled pairs become training tiles."""
+
+    cut: CutOptions = CutOptions()
+    split: SplitOptions = SplitOptions()

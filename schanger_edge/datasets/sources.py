@@ -1,0 +1,189 @@
+"""The language of sources, in which commands are told where tiles come from: `[NAME=]PLACE[,key=value]...`.
+
+PLACE is a folder, a list of pairs (.csv), or two images, BEFORE,AFTER. See docs/sources.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from schanger_edge.datasets.layouts import LabelledFiles, pair_files, single_date_files
+from schanger_edge.errors import DatasetError
+
+FOLDER, LIST, IMAGES = "a folder", "a list", "two images"
+Takes = Mapping[str, tuple[str, ...]]
+"""The kinds of place that a command takes, with the keys of each."""
+
+TRAINING: Takes = {FOLDER: ("split", "repeat", "scale", "glob", "label")}
+SINGLE_DATES: Takes = {FOLDER: ("masks", "repeat", "scale", "glob", "label")}
+TILES: Takes = {IMAGES: ("label", "gsd"), LIST: (), FOLDER: ("split", "glob", "label")}
+SCORED: Takes = {FOLDER: ("split",)}
+
+_NONE_OF = {FOLDER: "no folder", LIST: "no list", IMAGES: "not two images"}
+_WRITTEN = {FOLDER: "ROOT", LIST: "PAIRS.csv", IMAGES: "BEFORE,AFTER"}
+_EXAMPLES = {
+    "split": "val",
+    "repeat": "2",
+    "scale": "0.8:1.25",
+    "glob": "*.png",
+    "label": "auto",
+    "gsd": "0.5",
+    "masks": "DIR",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where tiles come from.
+
+    Attributes:
+        place: a folder, a list of pairs, or the first of two images.
+        after: the second of two images.
+        name: what results call it.
+        split: of a folder of pairs: `train`, `val`, `test`; empty or "." where the folder itself holds the images.
+        label: of two images, their label's file; of a folder, which values of a label count, see
+            `LabelRule.for_files`.
+        gsd: metres per pixel to resample two images to; None keeps their own.
+        masks: folder of the masks, where a folder of single dates holds the images alone.
+        glob: file names of a folder that take part.
+        repeat: crops of each image in an epoch.
+        scale: (smallest, largest) side of a crop in tiles, drawn log-uniformly; it is resized to one tile.
+    """
+
+    place: str
+    after: str = ""
+    name: str = ""
+    split: str = "train"
+    label: str = ""
+    gsd: float | None = None
+    masks: Path | None = None
+    glob: str = "*"
+    repeat: int = 1
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def kind(self) -> str:
+        """FOLDER, LIST or IMAGES."""
+        if self.after:
+            return IMAGES
+        return LIST if self.root.suffix.lower() == ".csv" and not self.root.is_dir() else FOLDER
+
+    @property
+    def root(self) -> Path:
+        """The folder or the list."""
+        return Path(self.place)
+
+    def files(self, dates: int = 2) -> list[LabelledFiles]:
+        """The labelled files of a folder of pairs, or of single dates.
+
+        Raises:
+            DatasetError: the folders do not hold what they should.
+        """
+        found = pair_files(self.root, self.split) if dates == 2 else single_date_files(self.root, self.masks)
+        files = [entry for entry in found if entry.images[0].match(self.glob)]
+        if not files:
+            raise DatasetError(f"{self.root} holds no image named like {self.glob!r}: correct glob=.")
+        return files
+
+
+def parse_source(text: str, takes: Takes, *, named: bool = False, split: str = "train") -> Source:
+    """Read a source.
+
+    Args:
+        text: as the user wrote it.
+        takes: what the command takes.
+        named: whether it begins with `NAME=`.
+        split: where the text names none.
+
+    Raises:
+        DatasetError: it cannot be read, or names a place or key that the command does not take.
+    """
+    name, _, rest = text.partition("=") if named else ("", "", text)
+    first, *parts = rest.split(",")
+    if not first or (named and not name):
+        raise DatasetError(f"source {text!r} needs {usage(takes, named=named)}.")
+    values = dict(part.partition("=")[::2] for part in parts if "=" in part)
+    places = _places(text, [first, *(part for part in parts if "=" not in part)], takes)
+    source = Source(places[0], "".join(places[1:]), name=name, split=split)
+    keys = takes[source.kind]
+    for key in values:
+        if key not in keys:
+            take = f"{source.kind} {'take' if source.after else 'takes'} {_series(keys) or 'no key'}"
+            raise DatasetError(f"source {text!r}: {take} here, not {key}.")
+    read = {key: _READERS.get(key, _as_is)(text, value) for key, value in values.items()}
+    if source.kind == FOLDER and "label" in read:
+        read["label"] = read["label"].replace("+", ",")
+    return dataclasses.replace(source, **read)
+
+
+def usage(takes: Takes, *, named: bool = False) -> str:
+    """How a source is written, such as `PAIRS.csv or ROOT[,split=train][,glob=*.png]`."""
+    written = []
+    for kind, keys in takes.items():
+        examples = {**_EXAMPLES, "label": "FILE"} if kind == IMAGES else _EXAMPLES
+        name = "NAME=" if named else ""
+        written.append(f"{name}{_WRITTEN[kind]}{''.join(f'[,{key}={examples[key]}]' for key in keys)}")
+    return _series(written, "or")
+
+
+def _places(text: str, names: Sequence[str], takes: Takes) -> tuple[str, ...]:
+    """The place, or the two images; commas belong to the name where a folder or a list is called so."""
+    whole = ",".join(names)
+    path = Path(whole)
+    if FOLDER in takes and path.is_dir():
+        return (whole,)
+    if LIST in takes and path.suffix.lower() == ".csv" and (len(names) == 1 or path.is_file()):
+        return (whole,)
+    if len(names) == 2 and IMAGES in takes:
+        return tuple(names)
+    if len(names) == 1 and not takes.keys() - {FOLDER}:
+        return (whole,)  # what is missing there is told by whoever looks into it
+    kinds = [words for kind, words in _NONE_OF.items() if kind in takes]
+    raise DatasetError(
+        f"source {text!r} is {_series(kinds)}: write {usage(takes)}"
+        f"{'; images with a comma in their names must stand in a list' if IMAGES in takes else ''}."
+    )
+
+
+def _series(words: Sequence[str], last: str = "and") -> str:
+    """`a, b and c`."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _as_is(text: str, value: str) -> str:
+    return value
+
+
+def _number(key: str, wanted: str, read: Callable[[str], Any], fine: Callable[[Any], bool]) -> Callable[..., Any]:
+    def reader(text: str, value: str) -> Any:
+        try:
+            number = read(value)
+        except ValueError:
+            number = None
+        if number is None or not fine(number):
+            raise DatasetError(f"source {text!r} has the {key} {value!r}: give {wanted}.")
+        return number
+
+    return reader
+
+
+def _two_numbers(value: str) -> tuple[float, float]:
+    low, high = (float(number) for number in value.split(":"))
+    return low, high
+
+
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    "repeat": _number("repeat", "a whole number from 1 on", int, lambda number: number >= 1),
+    "scale": _number(
+        "scale",
+        "the smallest and the largest side of a crop in tiles, such as 0.8:1.25",
+        _two_numbers,
+        lambda sides: 0 < sides[0] <= sides[1] < math.inf,
+    ),
+    "gsd": _number("gsd", "metres per pixel", float, lambda number: 0 < number < math.inf),
+    "masks": lambda text, value: Path(value) if value else None,
+}
