@@ -97,7 +97,7 @@ def watch(
     wakeup = Wakeup()
     received = _stop_on_signals(wakeup)
     watch_tool(
-        settings, model=model, wakeup=wakeup, say=lambda text: err.print(Text(text)), device=device,
+        settings, model=model, wakeup=wakeup, report=lambda text: err.print(Text(text)), device=device,
         binding=cuda.value if cuda else None, threads=threads,
     )  # fmt: skip
     if signal.SIGINT in received:

@@ -27,7 +27,7 @@ EXTRAS = {
     "rtx": ("tensorrt_rtx",),
     "openvino": ("openvino",),
     "products": ("rio_cogeo", "pystac", "pyarrow"),
-    "station": ("watchdog", "distributed"),
+    "station": ("watchdog", "distributed", "prometheus_client"),
     "quantize": ("onnx", "onnxconverter_common", "matplotlib"),
     "export": ("torch", "huggingface_hub", "kornia"),
     "bench": ("matplotlib", "pynvml"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from schanger_edge.sessions import Session, open_session
 from schanger_edge.watch.ledger import Ledger
 from schanger_edge.watch.loop import PAUSE, Loop
 from schanger_edge.watch.settings import Settings
+from schanger_edge.watch.station import Station
 from schanger_edge.watch.status import Status, status
 from schanger_edge.watch.wakeup import Wakeup, ringing
 
@@ -24,7 +26,7 @@ def watch(
     *,
     model: str | Path | None = None,
     wakeup: Wakeup | None = None,
-    say: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
     **engine: Any,
 ) -> Status:
     """Run pairs as their scenes arrive, until `wakeup.stop()` is called, or with `once` until all is done.
@@ -33,14 +35,14 @@ def watch(
         settings: what to watch, and how.
         model: an .onnx file, a plan, or the name of a bundled model; None takes `schanger-small`.
         wakeup: by which the watch is asked to stop.
-        say: told in a sentence what happens.
+        report: called with a sentence whenever something happens.
         engine: `device`, `threads` and `binding` of `open_session`.
 
     Returns:
         How things stand at the end.
 
     Raises:
-        SchangerError: an option cannot be meant, another watch works on the folder, the engine failed, or, with
+        SchangerError: an option makes no sense, another watch works on the folder, the engine failed, or, with
             `once`, something is left undone.
     """
     settings.check()
@@ -49,33 +51,31 @@ def watch(
     paused = False
     while True:
         try:
-            _watch(settings, model, wakeup, say, engine)
+            _watch(settings, model, wakeup, report, engine)
             return status(settings.output)
         except DiskFullError as error:  # before the loop, which pauses by itself
             if settings.once or wakeup.stopping:
                 raise
             if not paused:
-                say(f"paused: {error}")
+                report(f"paused: {error}")
             paused = True
             wakeup.wait(PAUSE)
 
 
 def _watch(
-    settings: Settings, model: str | Path | None, wakeup: Wakeup, say: Callable[[str], None], engine: Mapping[str, Any]
-) -> None:  # fmt: skip
+    settings: Settings, model: str | Path | None, wakeup: Wakeup, report: Callable[[str], None], engine: dict[str, Any]
+) -> None:
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_alone(settings.output))
-        ledger = Ledger(settings.output)
-        stack.callback(ledger.close)
-        opened: list[Session] = []
+        stack.enter_context(_held(settings.output))
+        ledger = stack.enter_context(contextlib.closing(Ledger(settings.output)))
 
+        @functools.cache
         def session() -> Session:
-            if not opened:
-                opened.append(stack.enter_context(open_session(model_path(model), **engine)))
-                say(f"{opened[0].device}, model {opened[0].card.name}")
-            return opened[0]
+            opened = stack.enter_context(open_session(model_path(model), **engine))
+            report(f"{opened.device}, model {opened.card.name}")
+            return opened
 
-        loop = Loop(settings, ledger, session, wakeup, say)
+        loop = Loop(Station(settings, ledger, wakeup, report), session)
         if not settings.once:
             session()  # what is wrong with the model shows now, not when the first pair has come
             if settings.poll is None:
@@ -84,7 +84,7 @@ def _watch(
 
 
 @contextlib.contextmanager
-def _alone(output: Path) -> Iterator[None]:
+def _held(output: Path) -> Iterator[None]:
     """The output folder, made where it is absent, held by this process alone until it ends."""
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,16 @@
-"""What a watch is asked for."""
+"""The options of a watch."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SchangerError, require
 from schanger_edge.run.options import check_engine, check_polygons, check_products
-from schanger_edge.watch.hook import check_hook
 from schanger_edge.watch.pairing import check_pattern
 
 
@@ -29,7 +29,7 @@ class Settings:
         poll: seconds between two looks into the inbox; None relies on the system's events.
         once: end when all that has settled is done.
         min_free: bytes that must be free in `output` before a pair is begun.
-        hook: a program and its arguments, run on each result, see `hook.PLACEHOLDERS`.
+        hook: a program and its arguments, run on each result, see `worker.PLACEHOLDERS`.
         hook_timeout: seconds it may take.
         metrics: file for Prometheus' textfile collector.
         detection: further options of `detect`.
@@ -52,11 +52,11 @@ class Settings:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """Of the options of `detect` those that say how one image is read."""
+        """The options of `detect` that say how one image is read."""
         return {name: value for name, value in self.detection.items() if name in ("bands", "nodata")}
 
     def check(self) -> None:
-        """Raise a SchangerError where something cannot be meant."""
+        """Raise a SchangerError where a value makes no sense."""
         if not self.inbox.is_dir():
             raise SchangerError(f"{self.inbox} is no folder: make it, or mount the share it lies on.")
         if self.output.resolve().is_relative_to(self.inbox.resolve()):
@@ -72,7 +72,10 @@ class Settings:
             if self.pair_by != "name":
                 raise SchangerError("--name-pattern goes with --pair-by name.")
             check_pattern(self.name_pattern)
-        check_hook(self.hook)
+        if self.hook and shutil.which(self.hook[0]) is None:
+            raise SchangerError(f"--hook: there is no program {self.hook[0]}: give its path, and make it executable.")
+        if self.metrics is not None:
+            require("prometheus_client", "station")
         options = self.detection
         check_engine(options.get("threshold"), options.get("batch"), None)
         check_polygons({name: options[name] for name in ("min_area", "simplify", "fill_holes") if name in options})

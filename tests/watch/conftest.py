@@ -18,31 +18,31 @@ from schanger_edge.watch import Settings, Status, Wakeup, watch
 
 @dataclasses.dataclass
 class Station:
-    """Two folders and the lines that the watch said."""
+    """Two folders and the lines that the watch reported."""
 
     inbox: Path
     output: Path
     model: Path
-    said: list[str] = dataclasses.field(default_factory=list)
+    reported: list[str] = dataclasses.field(default_factory=list)
 
     def settings(self, **options: Any) -> Settings:
         options = {"settle": 0.02, "once": True, "min_free": 0, **options}
         return Settings(self.inbox, self.output, **options)
 
     def once(self, **options: Any) -> Status:
-        return watch(self.settings(**options), model=self.model, threads=1, say=self.said.append)
+        return watch(self.settings(**options), model=self.model, threads=1, report=self.reported.append)
 
     def until(self, done: Callable[[str], bool], **options: Any) -> Status:
-        """A watch that goes on until it has said something."""
+        """A watch that goes on until it has reported something."""
         wakeup = Wakeup()
 
-        def say(text: str) -> None:
-            self.said.append(text)
+        def report(text: str) -> None:
+            self.reported.append(text)
             if done(text):
                 wakeup.stop()
 
         settings = self.settings(**{"once": False, "poll": 0.02, **options})
-        return watch(settings, model=self.model, threads=1, wakeup=wakeup, say=say)
+        return watch(settings, model=self.model, threads=1, wakeup=wakeup, report=report)
 
     @property
     def results(self) -> list[str]:

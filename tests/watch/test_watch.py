@@ -47,7 +47,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> None:
+def failing(monkeypatch: pytest.MonkeyPatch, *errors: BaseException | None) -> None:
     """The first runs fail so; None is one that goes well."""
     left = list(errors)
 
@@ -75,8 +75,9 @@ def test_each_scene_is_run_against_the_newest_earlier_one(station: Any, drop: Dr
     ]
     assert (found.results, found.counts["waiting"], found.counts["queued"]) == (4, 2, 0)
     assert {path.name for path in (station.output / "results" / station.results[0]).iterdir()} == {
-        *STANDARD, "pair.json",
-    }  # fmt: skip
+        *STANDARD,
+        "pair.json",
+    }
     assert list((station.output / "work").iterdir()) == []
     whole = detect(
         station.inbox / "p0_20240501.tif", station.inbox / "p0_20240502.tif", tmp_path / "run", model=station.model
@@ -106,18 +107,31 @@ def test_nothing_is_run_twice(station: Any, drop: Drop, runs: list[str]) -> None
     assert found.counts["done"] == 1
 
 
-@pytest.mark.parametrize("moment", ["publish", "_finish"])
-def test_killed_around_publishing(
-    station: Any, drop: Drop, runs: list[str], moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before the result is renamed, and after, before the ledger knows."""
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
-    owner = worker.Results if moment == "publish" else worker.Worker
+def killed_while_publishing(station: Any, monkeypatch: pytest.MonkeyPatch, *, renamed: bool) -> None:
+    """Before the result is renamed, or after, before the ledger knows."""
+    output = importlib.import_module("schanger_edge.watch.output")
+    rename = os.rename
+
+    def killing(source: Path, target: Path) -> None:
+        publishes = Path(target).parent == station.output / "results"
+        if renamed or not publishes:
+            rename(source, target)
+        if publishes:
+            raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr(owner, moment, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(output.os, "rename", killing)
         with pytest.raises(KeyboardInterrupt):
             station.once()
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_killed_around_publishing(
+    station: Any, drop: Drop, runs: list[str], renamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop("a_20240501.tif")
+    drop("a_20240502.tif")
+    killed_while_publishing(station, monkeypatch, renamed=renamed)
     found = station.once()
     assert runs == ["a_20240502__a_20240501"]
     assert found.counts["done"] == 1
@@ -126,13 +140,10 @@ def test_killed_around_publishing(
 
 def test_killed_after_publishing_and_then_a_file_goes(
     station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     for day in (1, 2, 3):
         drop(f"a_2024050{day}.tif")
-    with monkeypatch.context() as patch:
-        patch.setattr(worker.Worker, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            station.once()
+    killed_while_publishing(station, monkeypatch, renamed=True)
     (station.inbox / "a_20240501.tif").unlink()
     assert station.once().results == 2
     assert station.results == ["a_20240502__a_20240501", "a_20240503__a_20240502"]
@@ -188,9 +199,9 @@ def test_two_bad_files_of_one_name(station: Any) -> None:
 def test_a_quarantine_that_was_cut_short(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever of it a power cut leaves undone is done later."""
     (station.inbox / "a.tif").write_text("hello")
-    quarantine = importlib.import_module("schanger_edge.watch.quarantine")
+    output = importlib.import_module("schanger_edge.watch.output")
     with monkeypatch.context() as patch:
-        patch.setattr(quarantine, "_move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(output, "_move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             station.once()
     assert (station.inbox / "a.tif").exists()
@@ -206,7 +217,7 @@ def test_copies_are_recognized(station: Any, drop: Drop) -> None:
     assert found.counts["duplicate"] == 1
     assert (station.inbox / "a_20240502.tif").exists()
     assert station.results == []
-    assert "a_20240502.tif is the same as a_20240501.tif: left alone." in station.said
+    assert "a_20240502.tif is the same as a_20240501.tif: left alone." in station.reported
 
 
 def test_a_scene_that_is_sent_again_or_renamed_is_the_same(station: Any, drop: Drop, runs: list[str]) -> None:
@@ -218,7 +229,7 @@ def test_a_scene_that_is_sent_again_or_renamed_is_the_same(station: Any, drop: D
     found = station.once()
     assert len(runs) == 1
     assert (found.counts["duplicate"], found.counts["done"]) == (0, 1)
-    assert "a_20240502.tif is now b_20240502.tif." in station.said
+    assert "a_20240502.tif is now b_20240502.tif." in station.reported
 
 
 def test_a_name_that_is_used_again(station: Any, drop: Drop) -> None:
@@ -230,7 +241,7 @@ def test_a_name_that_is_used_again(station: Any, drop: Drop) -> None:
     station.once()
     assert len(station.results) == 2
     names = [json.loads((station.output / "results" / name / "pair.json").read_text()) for name in station.results]
-    assert [told["before"]["file"] for told in names] == ["a_20240501.tif"] * 2
+    assert [made_of["before"]["file"] for made_of in names] == ["a_20240501.tif"] * 2
     assert station.results[0] == "latest__a_20240501"
     assert station.results[1].startswith("latest__a_20240501__")
 
@@ -254,9 +265,7 @@ def test_a_pair_that_fails_does_not_stop_the_others(station: Any, drop: Drop) ->
     assert station.results == ["a_20240504__a_20240503"]
 
 
-def test_a_file_that_goes_bad_while_it_is_queued(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_a_file_that_goes_bad_while_it_is_queued(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is put aside, and the next one is compared with another."""
     for day in (1, 2, 3):
         drop(f"a_2024050{day}.tif")
@@ -296,13 +305,11 @@ def test_a_full_disk_pauses(station: Any, drop: Drop, monkeypatch: pytest.Monkey
     failing(monkeypatch, *[DiskFullError("there is no room")] * 5)
     found = station.until(lambda text: text.startswith("published"))
     assert station.results == ["a_20240502__a_20240501"]
-    assert station.said.count("paused: there is no room") == 1
+    assert station.reported.count("paused: there is no room") == 1
     assert (found.counts["failed"], found.errors) == (0, [])
 
 
-def test_a_disk_that_is_full_from_the_beginning(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_a_disk_that_is_full_from_the_beginning(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a restart while it is full."""
     drop("a_20240501.tif")
     drop("a_20240502.tif")
@@ -315,7 +322,7 @@ def test_a_disk_that_is_full_from_the_beginning(
 
     monkeypatch.setattr(service, "Ledger", opened)
     assert station.until(lambda text: text.startswith("published")).results == 1
-    assert station.said.count("paused: there is no room") == 1
+    assert station.reported.count("paused: there is no room") == 1
 
 
 def test_what_may_pass_is_tried_again(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +330,7 @@ def test_what_may_pass_is_tried_again(station: Any, drop: Drop, monkeypatch: pyt
     drop("a_20240502.tif")
     failing(monkeypatch, ProductError("the share is away"), RuntimeError("a bug"))
     station.until(lambda text: text.startswith("published"))
-    assert [text for text in station.said if "again" in text] == [
+    assert [text for text in station.reported if "again" in text] == [
         "a_20240502__a_20240501 will be tried again: the share is away",
         "a_20240502__a_20240501 will be tried again: a bug",
     ]
@@ -358,11 +365,11 @@ def test_what_would_fail_every_pair_ends_the_watch(
 
 def test_what_crashes_the_process_again_and_again_is_given_up(
     station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     drop("a_20240501.tif")
     drop("a_20240502.tif")
     with monkeypatch.context() as patch:
-        patch.setattr(worker.Worker, "_make", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        failing(patch, *[KeyboardInterrupt()] * STARTS)
         for _ in range(STARTS):
             with pytest.raises(KeyboardInterrupt):
                 station.once()
@@ -390,8 +397,10 @@ def test_keep_deletes_what_is_superseded(station: Any, drop: Drop) -> None:
     drop("b_20240501.tif", 1)
     found = station.once(keep=2)
     assert sorted(path.name for path in station.inbox.iterdir()) == [
-        "a_20240503.tif", "a_20240504.tif", "b_20240501.tif",
-    ]  # fmt: skip
+        "a_20240503.tif",
+        "a_20240504.tif",
+        "b_20240501.tif",
+    ]
     assert station.results == ["a_20240503__a_20240502", "a_20240504__a_20240503"]
     assert (found.counts["done"], found.counts["expired"]) == (3, 2)
     drop("a_20240505.tif")
@@ -421,7 +430,7 @@ def test_one_watch_per_folder(station: Any) -> None:
         other.communicate(b"")
 
 
-def test_a_damaged_ledger_is_told(station: Any, drop: Drop) -> None:
+def test_a_damaged_ledger_is_reported(station: Any, drop: Drop) -> None:
     drop("a_20240501.tif")
     station.once()
     for path in station.output.glob(f"{LEDGER}-*"):
