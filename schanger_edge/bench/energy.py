@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from schanger_edge.host.board import text_of
 from schanger_edge.host.nvml import Nvml
@@ -19,8 +19,6 @@ BOARD_RAILS = (("VDD_IN",), ("VIN",), ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0
 
 class Rapl:
     """Counters of the processor packages under /sys/class/powercap; most systems let root alone read them."""
-
-    name = "CPU package (RAPL)"
 
     def __init__(self, folders: list[Path]) -> None:
         self._folders = folders
@@ -36,13 +34,13 @@ class Rapl:
         return cls(folders) if readable else None
 
     def joules(self) -> float:
-        """Since this object was made; must be asked at least once while a counter goes round (minutes)."""
+        """Since this object was made; must be called at least once per turn of a counter (minutes)."""
         for index, folder in enumerate(self._folders):
             now = _number(folder / "energy_uj")
             if now is None:
                 continue
             step = now - self._last[index]
-            if step < 0:  # the counter went round
+            if step < 0:  # the counter has wrapped
                 step += _number(folder / "max_energy_range_uj") or 0.0
             self._sum, self._last[index] = self._sum + max(0.0, step) * 1e-6, now
         return self._sum
@@ -51,8 +49,8 @@ class Rapl:
 class Sampled:
     """Power read many times a second in a thread, summed to energy."""
 
-    def __init__(self, name: str, watts: Callable[[], float | None]) -> None:
-        self.name, self._watts = name, watts
+    def __init__(self, watts: Callable[[], float | None]) -> None:
+        self._watts = watts
         self._sum, self._last = 0.0, (time.monotonic(), watts() or 0.0)
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="power", daemon=True)
@@ -94,52 +92,47 @@ def _watts(rails: list[tuple[Path, Path]]) -> float:
     return sum((_number(volts) or 0.0) * (_number(amperes) or 0.0) * 1e-6 for volts, amperes in rails)
 
 
-class Meters:
-    """All meters of a machine that matter for its devices. Use it as a context manager.
+class Meters(contextlib.ExitStack):
+    """All meters of a machine that matter for its devices, until the context ends.
 
     Attributes:
         covers: what the energy is of, in words; empty where nothing is measured.
     """
 
     def __init__(self, root: Path = Path("/"), nvml: Nvml | None = None) -> None:
+        super().__init__()
         self._read: dict[str, Callable[[], float | None]] = {}
-        self._sampled: list[Sampled] = []
         board = ina3221(root)
         if board is not None:  # has everything in it
             self._sample(*board)
         else:
             rapl = Rapl.find(root)
             if rapl is not None:
-                self._read[rapl.name] = rapl.joules
+                self._read["CPU package (RAPL)"] = rapl.joules
             if nvml is not None and nvml.joules() is not None:
                 self._read["GPU (NVML)"] = nvml.joules
             elif nvml is not None and nvml.watts() is not None:
                 self._sample("GPU (NVML, sampled)", nvml.watts)
         self.covers = " + ".join(self._read)
 
-    def joules(self) -> float | None:
-        """Of all meters together, counted from some moment; None where there is none or one has failed."""
-        told = [read() for read in self._read.values()]
-        return sum(value for value in told if value is not None) if told and None not in told else None
+    def start(self) -> Callable[[], float | None]:
+        """Begin to measure; the function gives the joules since then, None where a meter is missing or has failed."""
+        before = self._joules()
+
+        def spent() -> float | None:
+            after = self._joules()
+            return None if before is None or after is None else after - before
+
+        return spent
+
+    def _joules(self) -> float | None:
+        """Of all meters together, counted from some moment."""
+        values = [read() for read in self._read.values()]
+        return sum(value for value in values if value is not None) if values and None not in values else None
 
     def _sample(self, name: str, watts: Callable[[], float | None]) -> None:
-        meter = Sampled(name, watts)
-        self._sampled.append(meter)
+        meter = self.enter_context(contextlib.closing(Sampled(watts)))
         self._read[name] = meter.joules
-
-    def __enter__(self) -> Meters:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for meter in self._sampled:
-            meter.close()
-
-
-def used(before: float | None, after: float | None) -> float | None:
-    """Joules between two readings; None where they were not measured."""
-    return None if before is None or after is None else after - before
 
 
 def _number(path: Path) -> float | None:
