@@ -45,6 +45,12 @@ class ListedPair:
     valid_mask_after: str | None = None
 
     @property
+    def masks(self) -> dict[str, tuple[str, ...]]:
+        """Its valid masks, as arguments of `detect`."""
+        masks = {"valid_masks_before": self.valid_mask_before, "valid_masks_after": self.valid_mask_after}
+        return {name: (path,) for name, path in masks.items() if path is not None}
+
+    @property
     def files(self) -> dict[str, str]:
         """Column to path, of those that are given."""
         given = {name: getattr(self, name) for name in _FILES}

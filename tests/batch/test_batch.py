@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,14 +24,16 @@ import rasterio
 from affine import Affine
 from distributed import LocalCluster, default_client
 from helpers import ROOT, load_benchmark
+from rasterio._err import CPLE_OpenFailedError
 from typer.testing import CliRunner
 
+from schanger_edge import detect
 from schanger_edge.batch import Batch, batch
-from schanger_edge.batch.worker import WarmSession
+from schanger_edge.batch.worker import WarmSession, _portable
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, ProductError, SchangerError, StoppedError
 from schanger_edge.products.journal import unfinished
-from schanger_edge.run import detect, predict
+from schanger_edge.run import predict
 
 Ground = Callable[..., Any]
 ZONES = {"p0": "EPSG:32631", "p1": "EPSG:32631", "p2": "EPSG:32632"}
@@ -325,6 +328,23 @@ def test_a_model_that_does_not_open_is_told_once(run: Callable[..., Batch], tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("kind", [SchangerError, *SchangerError.__subclasses__(), *ProductError.__subclasses__()])
+def test_errors_travel_between_processes(kind: type[SchangerError]) -> None:
+    """Those of a task come without the error of GDAL that caused them, which cannot be pickled."""
+
+    @_portable()
+    def fail() -> None:
+        try:
+            raise CPLE_OpenFailedError(1, 4, "no such file")
+        except CPLE_OpenFailedError as error:
+            raise kind("it cannot be read: get a fresh copy.") from error
+
+    with pytest.raises(kind) as failure:
+        fail()
+    again = pickle.loads(pickle.dumps(failure.value))
+    assert (type(again), str(again)) == (kind, "it cannot be read: get a fresh copy.")
+
+
 def test_one_batch_at_a_time(run: Callable[..., Batch]) -> None:
     def second(workers: int, dashboard: str | None) -> None:
         with pytest.raises(ProductError, match=r"another batch writes to .*out: wait for it"):
@@ -338,7 +358,7 @@ def test_each_local_worker_takes_one_gpu(
     visible: str | None, name: int, mine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
-    WarmSession(None, "cuda", 1, gpus=2).setup(type("Worker", (), {"name": name}))
+    WarmSession(None, "cuda", 1, None, 2).setup(type("Worker", (), {"name": name}))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == mine
 
 
