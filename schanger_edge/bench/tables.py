@@ -11,7 +11,7 @@ from schanger_edge.datasets.benchmarks import DATASETS
 NOT_MEASURED, NOT_HERE, NONE = "not measured", "not measured here", "-"
 
 Row = Mapping[str, Any]
-Columns = Mapping[str, Callable[[Row], str]]
+Columns = dict[str, Callable[[Row], str]]
 """Head of each column, and its cell of a row."""
 
 
@@ -37,28 +37,15 @@ def tables(document: Row) -> list[Table]:
     runs = [document, *document.get("others", ())]
     several = sum(len(run["options"]["devices"]) for run in runs) > 1
     first: Columns = {"device": lambda row: device_name(row["run"], row["device"])} if several else {}
-    scores, speeds, whole_runs = (_rows(runs, key) for key in ("accuracy", "speed", "end_to_end"))
-    scales = sorted({f"{row['gsd']:g} m" for row in speeds if row["gsd"]})
-    scale = f"km2 at a GSD of {', '.join(scales)}." if scales else "km2/s: no GSD is known, give --gsd."
-    sizes = sorted({f"{row['megapixels']:.1f} megapixels" for row in whole_runs})
-    found = [
-        _table("Accuracy, in percent", scores, {**first, **_ACCURACY}, _ACCURACY_NOTE),
-        _table("Latency of one batch, in milliseconds", speeds, {**first, **_LATENCY}, _LATENCY_NOTE),
-        _table(
-            "Network alone",
-            speeds,
-            {**first, **_THROUGHPUT, _joules(speeds): _energy},
-            f"{scale} Peak memory: n 1, a process of its own.",
-        ),
-        _table(
-            f"End to end on a pair of {', '.join(sizes)}",
-            whole_runs,
-            {**first, **_WHOLE_RUNS, _joules(whole_runs): _energy},
-            _WHOLE_RUNS_NOTE,
-        ),
-        _table("Models", _rows(runs, "engines"), {**first, **_MODELS}),
+    scores, speeds, whole_runs, engines = (_rows(runs, key) for key in ("accuracy", "speed", "end_to_end", "engines"))
+    found = (
+        _table("Accuracy, in percent", scores, first | _ACCURACY, _ACCURACY_NOTE),
+        _table("Latency of one batch, in milliseconds", speeds, first | _LATENCY, _LATENCY_NOTE),
+        _network_alone(speeds, first),
+        _whole_runs(whole_runs, first),
+        _table("Models", engines, first | _MODELS),
         _published(document["published"], scores),
-    ]
+    )
     return [_without_unmeasured(table) for table in found if table.rows]
 
 
@@ -95,6 +82,18 @@ def _without_unmeasured(table: Table) -> Table:
     return Table(table.title, kept(table.head), [kept(row) for row in table.rows], note)
 
 
+def _network_alone(rows: Sequence[Row], first: Columns) -> Table:
+    scales = sorted({f"{row['gsd']:g} m" for row in rows if row["gsd"]})
+    scale = f"km2 at a GSD of {', '.join(scales)}." if scales else "km2/s: no GSD is known, give --gsd."
+    note = f"{scale} Peak memory: n 1, a process of its own."
+    return _table("Network alone", rows, first | _NETWORK_ALONE | _joules(rows), note)
+
+
+def _whole_runs(rows: Sequence[Row], first: Columns) -> Table:
+    sizes = ", ".join(sorted({f"{row['megapixels']:.1f} megapixels" for row in rows}))
+    return _table(f"End to end on a pair of {sizes}", rows, first | _WHOLE_RUNS | _joules(rows), _WHOLE_RUNS_NOTE)
+
+
 def _published(entries: Iterable[Row], scores: Sequence[Row]) -> Table:
     """The six benchmark datasets, measured here or not."""
 
@@ -104,7 +103,7 @@ def _published(entries: Iterable[Row], scores: Sequence[Row]) -> Table:
         return ", ".join(same) or NOT_HERE
 
     title = "Published F1 of the authors' weights, in percent"
-    return _table(title, entries, {**_PUBLISHED, "here": here}, _PUBLISHED_NOTE)
+    return _table(title, entries, _PUBLISHED | {"here": here}, _PUBLISHED_NOTE)
 
 
 def _published_f1(row: Row) -> str:
@@ -123,10 +122,10 @@ def _official(row: Row) -> str:
     return NONE if row["dataset"] not in DATASETS else "yes" if _is_official(row) else "no"
 
 
-def _joules(rows: Iterable[Row]) -> str:
-    """Head of the column of energy, with what it is of."""
+def _joules(rows: Iterable[Row]) -> Columns:
+    """The column of energy; its head says what it is of."""
     covered = sorted({row["energy_of"] for row in rows if row["energy_of"]})
-    return f"J/km2 ({'; '.join(covered)})" if covered else "J/km2"
+    return {f"J/km2 ({'; '.join(covered)})" if covered else "J/km2": lambda row: _energy(row["joules_per_km2"])}
 
 
 def _percent(value: float) -> str:
@@ -156,8 +155,8 @@ def _n(value: Row | None) -> str:
     return "0" if value is None else str(value["n"])
 
 
-def _energy(row: Row) -> str:
-    return NOT_MEASURED if row["joules_per_km2"] is None else _spread(row["joules_per_km2"])
+def _energy(value: Row | None) -> str:
+    return NOT_MEASURED if value is None else _spread(value)
 
 
 def _megabytes(value: int | None) -> str:
@@ -165,18 +164,25 @@ def _megabytes(value: int | None) -> str:
 
 
 def _p50(row: Row) -> str:
-    """The figure that says why there is none."""
+    """The median, or why there is none."""
     return _number(row["latency_ms"]["p50"]) if row["latency_ms"] else row["failed"] or NOT_MEASURED
 
 
+def _cells(form: Callable[[Any], str], keys: Mapping[str, str]) -> Columns:
+    """Columns of one form: head to key of the row, or of its model where the row has none of that name."""
+
+    def cell(key: str) -> Callable[[Row], str]:
+        return lambda row: form(row[key] if key in row else row["facts"][key])
+
+    return {head: cell(key) for head, key in keys.items()}
+
+
+_MODEL_AND_BATCH = _cells(str, {"model": "model", "batch": "batch"})
 _ACCURACY: Columns = {
     "dataset": lambda row: f"{row['dataset']} {row['split']}",
-    "model": lambda row: str(row["model"]),
-    "F1": lambda row: _percent(row["f1"]),
-    "precision": lambda row: _percent(row["precision"]),
-    "recall": lambda row: _percent(row["recall"]),
-    "IoU": lambda row: _percent(row["iou"]),
-    "n tiles": lambda row: f"{row['tiles']:,}",
+    **_cells(str, {"model": "model"}),
+    **_cells(_percent, {"F1": "f1", "precision": "precision", "recall": "recall", "IoU": "iou"}),
+    **_cells("{:,}".format, {"n tiles": "tiles"}),
     "paper / checkpoint F1": _published_f1,
     "official split": _official,
 }
@@ -185,10 +191,7 @@ _ACCURACY_NOTE = (
     "Only a score of that split can be compared with it."
 )
 _LATENCY: Columns = {
-    "model": lambda row: str(row["model"]),
-    "precision": lambda row: str(row["facts"]["precision"]),
-    "tile": lambda row: str(row["facts"]["tile"]),
-    "batch": lambda row: str(row["batch"]),
+    **_cells(str, {"model": "model", "precision": "precision", "tile": "tile", "batch": "batch"}),
     "p50": _p50,
     "rounds": lambda row: _range(row["latency_ms"]["p50_of_rounds"]) if row["latency_ms"] else NONE,
     "p95": lambda row: _number((row["latency_ms"] or {}).get("p95")),
@@ -196,47 +199,37 @@ _LATENCY: Columns = {
     "n calls": lambda row: f"{(row['latency_ms'] or {'n': 0})['n']:,}",
 }
 _LATENCY_NOTE = "rounds: lowest and highest median of a round. A percentile that n cannot tell is left out (-)."
-_THROUGHPUT: Columns = {
-    "model": lambda row: str(row["model"]),
-    "batch": lambda row: str(row["batch"]),
-    "megapixels/s": lambda row: _spread(row["megapixels_per_second"]),
-    "km2/s": lambda row: _middle(row["km2_per_second"]),
-    "n rounds": lambda row: _n(row["megapixels_per_second"]),
-    "host MB": lambda row: _megabytes(row["host_bytes"]),
-    "device MB": lambda row: _megabytes(row["device_bytes"]),
+_NETWORK_ALONE: Columns = {
+    **_MODEL_AND_BATCH,
+    **_cells(_spread, {"megapixels/s": "megapixels_per_second"}),
+    **_cells(_middle, {"km2/s": "km2_per_second"}),
+    **_cells(_n, {"n rounds": "megapixels_per_second"}),
+    **_cells(_megabytes, {"host MB": "host_bytes", "device MB": "device_bytes"}),
 }
 _WHOLE_RUNS: Columns = {
-    "model": lambda row: str(row["model"]),
-    "batch": lambda row: str(row["batch"]),
-    "seconds": lambda row: _spread(row["seconds"]),
-    "read": lambda row: _middle(row["read_busy"]),
-    "infer": lambda row: _middle(row["infer_busy"]),
-    "write": lambda row: _middle(row["write_busy"]),
-    "megapixels/s": lambda row: _spread(row["megapixels_per_second"]),
-    "km2/s": lambda row: _middle(row["km2_per_second"]),
-    "n runs": lambda row: _n(row["seconds"]),
+    **_MODEL_AND_BATCH,
+    **_cells(_spread, {"seconds": "seconds"}),
+    **_cells(_middle, {"read": "read_busy", "infer": "infer_busy", "write": "write_busy"}),
+    **_cells(_spread, {"megapixels/s": "megapixels_per_second"}),
+    **_cells(_middle, {"km2/s": "km2_per_second"}),
+    **_cells(_n, {"n runs": "seconds"}),
 }
 _WHOLE_RUNS_NOTE = (
     "seconds: opening the model, reading, inference, maps, polygons, report. read, infer, write: seconds in which "
     "each was busy; they overlap."
 )
 _MODELS: Columns = {
-    "model": lambda row: str(row["model"]),
-    "network": lambda row: str(row["facts"]["size"]),
-    "precision": lambda row: str(row["facts"]["precision"]),
-    "tile": lambda row: str(row["facts"]["tile"]),
-    "halo": lambda row: str(row["facts"]["halo"]),
-    "GSD": lambda row: f"{row['facts']['gsd']:g} m" if row["facts"]["gsd"] else "unknown",
-    "file MB": lambda row: f"{row['facts']['bytes'] / 1e6:.2f}",
-    "sha256": lambda row: str(row["facts"]["sha256"][:12]),
-    "engine": lambda row: str(row["engine"]),
+    **_cells(str, {"model": "model", "network": "size", "precision": "precision", "tile": "tile", "halo": "halo"}),
+    **_cells(lambda gsd: f"{gsd:g} m" if gsd else "unknown", {"GSD": "gsd"}),
+    **_cells(lambda size: f"{size / 1e6:.2f}", {"file MB": "bytes"}),
+    **_cells(lambda sha256: str(sha256[:12]), {"sha256": "sha256"}),
+    **_cells(str, {"engine": "engine"}),
 }
 _PUBLISHED: Columns = {
     "dataset": lambda entry: f"{entry['dataset']} test",
-    "network": lambda entry: str(entry["size"]),
-    "n tiles": lambda entry: f"{entry['tiles']:,}",
-    "paper F1": lambda entry: f"{entry['paper_f1']:.2f}",
-    "checkpoint F1": lambda entry: f"{entry['checkpoint_f1']:.2f}",
+    **_cells(str, {"network": "size"}),
+    **_cells("{:,}".format, {"n tiles": "tiles"}),
+    **_cells("{:.2f}".format, {"paper F1": "paper_f1", "checkpoint F1": "checkpoint_f1"}),
 }
 _PUBLISHED_NOTE = (
     "Article: Zhou, Hu, Fang, Rui, IEEE JSTARS 18 (2025), doi 10.1109/JSTARS.2025.3555849; checkpoints: measured "

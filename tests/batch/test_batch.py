@@ -23,6 +23,7 @@ import pytest
 import rasterio
 from affine import Affine
 from distributed import LocalCluster, default_client
+from distributed.core import error_message
 from helpers import ROOT, load_benchmark
 from rasterio._err import CPLE_OpenFailedError
 from typer.testing import CliRunner
@@ -341,8 +342,8 @@ def test_errors_travel_between_processes(kind: type[SchangerError]) -> None:
 
     with pytest.raises(kind) as failure:
         fail()
-    again = pickle.loads(pickle.dumps(failure.value))
-    assert (type(again), str(again)) == (kind, "it cannot be read: get a fresh copy.")
+    again = pickle.loads(error_message(failure.value)["exception"].data)
+    assert (type(again), str(again), again.__cause__) == (kind, "it cannot be read: get a fresh copy.", None)
 
 
 def test_one_batch_at_a_time(run: Callable[..., Batch]) -> None:
