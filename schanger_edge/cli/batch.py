@@ -6,7 +6,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -85,11 +85,10 @@ def batch(
                 done = count
                 bars("pairs", count, total)
 
-            result = batch_tool(
-                pairs, output, scheduler=scheduler, workers=workers, retries=retries, split=split, restart=restart,
-                model=model, device=device, cuda=cuda.value if cuda else None, threads=threads, options=options,
-                on_cluster=_say_where, on_outcome=_say_how, progress=progress,
-            )  # fmt: skip
+            how: dict[str, Any] = {"scheduler": scheduler, "workers": workers, "retries": retries}
+            how |= {"split": split, "restart": restart, "model": model, "device": device, "threads": threads}
+            how |= {"cuda": cuda.value if cuda else None, "options": options, "progress": progress}
+            result = batch_tool(pairs, output, on_cluster=_print_cluster, on_outcome=_print_outcome, **how)
     except (KeyboardInterrupt, SystemExit) as stopped:
         err.print(
             f"interrupted: {done} pairs are done with, of others what is finished is kept: the same command goes on."
@@ -100,11 +99,11 @@ def batch(
         sys.exit(FAILED)
 
 
-def _say_where(workers: int, dashboard: str | None) -> None:
+def _print_cluster(workers: int, dashboard: str | None) -> None:
     err.print(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {dashboard or 'none, pip install bokeh'}")
 
 
-def _say_how(outcome: Outcome, error: BaseException | None) -> None:
+def _print_outcome(outcome: Outcome, error: BaseException | None) -> None:
     if outcome.status == "failed":
         err.print(Text(f"{outcome.id} failed: {outcome.reason}"), style="bold red")
         if error is not None and not isinstance(error, SchangerError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -58,12 +58,10 @@ def bench(
 
     try:
         with progress_bars() as progress:
-            result = bench_tool(
-                output, models=[*(models or ()), *(more_models or ())], datasets=dataset or (), pair=pair,
-                devices=device or ("cpu",), batch_sizes=parse_batch_sizes(batch), repetitions=repetitions,
-                pair_runs=pair_runs, gsd=gsd, beside=beside or (), restart=restart, on_start=_print_preview,
-                progress=progress,
-            )  # fmt: skip
+            wanted: dict[str, Any] = {"models": [*(models or ()), *(more_models or ())], "datasets": dataset or ()}
+            wanted |= {"pair": pair, "devices": device or ("cpu",), "batch_sizes": parse_batch_sizes(batch)}
+            wanted |= {"repetitions": repetitions, "pair_runs": pair_runs, "gsd": gsd, "beside": beside or ()}
+            result = bench_tool(output, **wanted, restart=restart, on_start=_print_preview, progress=progress)
     except (KeyboardInterrupt, SystemExit):
         if (output / UNFINISHED).exists():
             err.print(Text(f"what is finished is kept in {output}: the same command goes on."))

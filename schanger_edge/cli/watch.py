@@ -8,7 +8,7 @@ import sys
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -87,19 +87,17 @@ def watch(
         threshold=threshold, batch=batch, grid=grid, gsd=gsd, bands=bands, nodata=nodata, stretch=stretch, match=match,
         align=align, min_area=min_area, simplify=simplify, fill_holes=fill_holes, also=also,
     )  # fmt: skip
-    settings = Settings(
-        inbox=inbox, output=output, pair_by=pair_by.value, name_pattern=name_pattern, min_overlap=min_overlap,
-        settle=parse_seconds(settle, "--settle"), keep=keep,
-        poll=None if poll is None else parse_seconds(poll, "--poll"), once=once,
-        min_free=parse_size(min_free, "--min-free"), hook=() if hook is None else (hook, *(hook_arg or ())),
-        hook_timeout=parse_seconds(hook_timeout, "--hook-timeout"), metrics=metrics, detection=detection,
-    )  # fmt: skip
+    times: dict[str, Any] = {"settle": parse_seconds(settle, "--settle")}
+    times |= {"poll": None if poll is None else parse_seconds(poll, "--poll")}
+    times |= {"hook_timeout": parse_seconds(hook_timeout, "--hook-timeout")}
+    pairing: dict[str, Any] = {"pair_by": pair_by.value, "name_pattern": name_pattern, "min_overlap": min_overlap}
+    service: dict[str, Any] = {"keep": keep, "once": once, "min_free": parse_size(min_free, "--min-free")}
+    service |= {"metrics": metrics, "hook": () if hook is None else (hook, *(hook_arg or ())), "detection": detection}
     wakeup = Wakeup()
     received = _stop_on_signals(wakeup)
-    watch_tool(
-        settings, model=model, wakeup=wakeup, report=lambda text: err.print(Text(text)), device=device,
-        binding=cuda.value if cuda else None, threads=threads,
-    )  # fmt: skip
+    engine = {"device": device, "binding": cuda.value if cuda else None, "threads": threads}
+    settings = Settings(inbox, output, **times, **pairing, **service)
+    watch_tool(settings, model=model, wakeup=wakeup, report=lambda text: err.print(Text(text)), **engine)
     if signal.SIGINT in received:
         sys.exit(INTERRUPTED)
 
@@ -121,7 +119,7 @@ def status(
 
 
 def _stop_on_signals(wakeup: Wakeup) -> list[int]:
-    """SIGTERM and a first Ctrl-C end a watch after the section it is at; a second Ctrl-C ends it now."""
+    """SIGTERM and a first Ctrl-C end a watch after the current section; a second Ctrl-C ends it at once."""
     received: list[int] = []
 
     def stop(number: int, frame: object) -> None:
