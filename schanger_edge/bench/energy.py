@@ -17,33 +17,28 @@ BOARD_RAILS = (("VDD_IN",), ("VIN",), ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0
 """Rails that add up to a whole Jetson: Orin Nano and NX, others with one input rail, AGX Orin."""
 
 
-class Rapl:
-    """Counters of the processor packages under /sys/class/powercap; most systems let root alone read them."""
+def rapl(root: Path) -> Callable[[], float] | None:
+    """Joules since now, by the counters of the processor packages; None where there are none or they cannot be read.
 
-    def __init__(self, folders: list[Path]) -> None:
-        self._folders = folders
-        self._last = [_number(folder / "energy_uj") or 0.0 for folder in folders]
-        self._sum = 0.0
+    Most systems let root alone read them. The function must be called at least once per turn of a counter (minutes).
+    """
+    zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
+    last = {zone: _number(zone / "energy_uj") for zone in zones if text_of(zone / "name").startswith("package")}
+    if not last or None in last.values():
+        return None
+    total = 0.0
 
-    @classmethod
-    def find(cls, root: Path) -> Rapl | None:
-        """None where there are no packages or they cannot be read."""
-        zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
-        folders = [zone for zone in zones if text_of(zone / "name").startswith("package")]
-        readable = folders and all(_number(folder / "energy_uj") is not None for folder in folders)
-        return cls(folders) if readable else None
+    def joules() -> float:
+        nonlocal total
+        for zone, before in last.items():
+            now = _number(zone / "energy_uj")
+            if now is not None and before is not None:
+                wrapped = (_number(zone / "max_energy_range_uj") or 0.0) if now < before else 0.0
+                total += max(0.0, now - before + wrapped) * 1e-6
+                last[zone] = now
+        return total
 
-    def joules(self) -> float:
-        """Since this object was made; must be called at least once per turn of a counter (minutes)."""
-        for index, folder in enumerate(self._folders):
-            now = _number(folder / "energy_uj")
-            if now is None:
-                continue
-            step = now - self._last[index]
-            if step < 0:  # the counter has wrapped
-                step += _number(folder / "max_energy_range_uj") or 0.0
-            self._sum, self._last[index] = self._sum + max(0.0, step) * 1e-6, now
-        return self._sum
+    return joules
 
 
 class Sampled:
@@ -106,9 +101,9 @@ class Meters(contextlib.ExitStack):
         if board is not None:  # has everything in it
             self._sample(*board)
         else:
-            rapl = Rapl.find(root)
-            if rapl is not None:
-                self._read["CPU package (RAPL)"] = rapl.joules
+            processor = rapl(root)
+            if processor is not None:
+                self._read["CPU package (RAPL)"] = processor
             if nvml is not None and nvml.joules() is not None:
                 self._read["GPU (NVML)"] = nvml.joules
             elif nvml is not None and nvml.watts() is not None:

@@ -73,3 +73,11 @@ def drop(station: Station, ground: Callable[..., np.ndarray]) -> Callable[..., P
         return path
 
     return make
+
+
+@pytest.fixture
+def pair(drop: Callable[..., Path]) -> str:
+    """Two scenes of one place in the inbox; what their result is called."""
+    drop("a_20240501.tif")
+    drop("a_20240502.tif")
+    return "a_20240502__a_20240501"

@@ -26,15 +26,6 @@ from schanger_edge.watch import Wakeup, status
 from schanger_edge.watch import station as station_module
 from schanger_edge.watch.wakeup import ringing
 
-Drop = Callable[..., Path]
-
-
-@pytest.fixture
-def pair(drop: Drop) -> str:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
-    return "a_20240502__a_20240501"
-
 
 @pytest.fixture
 def cli() -> Iterator[Callable[..., Result]]:

@@ -86,24 +86,20 @@ def test_each_scene_is_run_against_the_newest_earlier_one(station: Any, drop: Dr
     assert content(station.output / "results" / station.results[0]) == content(whole.folder)
 
 
-def test_options_reach_the_runs(station: Any, drop: Drop) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_options_reach_the_runs(station: Any, pair: str) -> None:
     station.once(detection={"threshold": 0.125, "min_area": 5.0})
     summary = json.loads((station.output / "results" / station.results[0] / SUMMARY).read_text())
     assert (summary["options"]["threshold"], summary["options"]["min_area"]) == (0.125, 5.0)
 
 
-def test_nothing_is_run_twice(station: Any, drop: Drop, runs: list[str]) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_nothing_is_run_twice(station: Any, pair: str, runs: list[str]) -> None:
     station.once()
     station.once()
-    assert runs == ["a_20240502__a_20240501"]
+    assert runs == [pair]
     for path in station.output.glob(f"{LEDGER}*"):
         path.unlink()
     found = station.once()  # all it knows is in the results
-    assert runs == ["a_20240502__a_20240501"]
+    assert runs == [pair]
     assert found.counts["done"] == 1
 
 
@@ -127,13 +123,11 @@ def killed_while_publishing(station: Any, monkeypatch: pytest.MonkeyPatch, *, re
 
 @pytest.mark.parametrize("renamed", [False, True])
 def test_killed_around_publishing(
-    station: Any, drop: Drop, runs: list[str], renamed: bool, monkeypatch: pytest.MonkeyPatch
+    station: Any, pair: str, runs: list[str], renamed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
     killed_while_publishing(station, monkeypatch, renamed=renamed)
     found = station.once()
-    assert runs == ["a_20240502__a_20240501"]
+    assert runs == [pair]
     assert found.counts["done"] == 1
     assert station.results == runs
 
@@ -299,20 +293,16 @@ def test_a_scene_that_goes_while_it_is_queued(station: Any, drop: Drop, monkeypa
     assert station.results == ["a_20240503__a_20240501"]
 
 
-def test_a_full_disk_pauses(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_a_full_disk_pauses(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, *[DiskFullError("there is no room")] * 5)
     found = station.until(lambda text: text.startswith("published"))
-    assert station.results == ["a_20240502__a_20240501"]
+    assert station.results == [pair]
     assert station.reported.count("paused: there is no room") == 1
     assert (found.counts["failed"], found.errors) == (0, [])
 
 
-def test_a_disk_that_is_full_from_the_beginning(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_from_the_beginning(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a restart while it is full."""
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
     full = [DiskFullError("there is no room")] * 3
 
     def opened(*arguments: Any) -> Any:
@@ -325,38 +315,32 @@ def test_a_disk_that_is_full_from_the_beginning(station: Any, drop: Drop, monkey
     assert station.reported.count("paused: there is no room") == 1
 
 
-def test_what_may_pass_is_tried_again(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_what_may_pass_is_tried_again(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, ProductError("the share is away"), RuntimeError("a bug"))
     station.until(lambda text: text.startswith("published"))
     assert [text for text in station.reported if "again" in text] == [
-        "a_20240502__a_20240501 will be tried again: the share is away",
-        "a_20240502__a_20240501 will be tried again: a bug",
+        f"{pair} will be tried again: the share is away",
+        f"{pair} will be tried again: a bug",
     ]
 
 
-def test_what_does_not_pass_fails_with_its_reason(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_what_does_not_pass_fails_with_its_reason(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, *[RuntimeError("a bug")] * 3)
     with pytest.raises(SchangerError, match="1 are left for the next time: a bug"):
         station.once()
     station.until(lambda text: text.startswith("failed"))
-    assert station.reason("a_20240502__a_20240501") == "a bug (tried 3 times)\n"
+    assert station.reason(pair) == "a bug (tried 3 times)\n"
     os.utime(station.inbox / "a_20240502.tif")  # the way to have it tried again
     assert station.once().counts["failed"] == 0
-    assert station.results == ["a_20240502__a_20240501"]
+    assert station.results == [pair]
     assert list((station.output / "quarantine").iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [SessionError("the GPU is gone"), DiskFullError("there is no room")])
 def test_what_would_fail_every_pair_ends_the_watch(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch, error: SchangerError
+    station: Any, pair: str, monkeypatch: pytest.MonkeyPatch, error: SchangerError
 ) -> None:
     """A full disk only with --once; and nothing is lost by it."""
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
     failing(monkeypatch, error)
     with pytest.raises(type(error), match=str(error)):
         station.once()
@@ -364,22 +348,18 @@ def test_what_would_fail_every_pair_ends_the_watch(
 
 
 def test_what_crashes_the_process_again_and_again_is_given_up(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
+    station: Any, pair: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
     with monkeypatch.context() as patch:
         failing(patch, *[KeyboardInterrupt()] * STARTS)
         for _ in range(STARTS):
             with pytest.raises(KeyboardInterrupt):
                 station.once()
     station.once()
-    assert f"the process ended {STARTS} times while it ran this pair" in station.reason("a_20240502__a_20240501")
+    assert f"the process ended {STARTS} times while it ran this pair" in station.reason(pair)
 
 
-def test_a_share_that_is_away_loses_nothing(station: Any, drop: Drop, tmp_path: Path) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_a_share_that_is_away_loses_nothing(station: Any, pair: str, tmp_path: Path) -> None:
     with pytest.raises(DiskFullError):
         station.once(min_free=10**15)
     station.inbox.rename(tmp_path / "away")
