@@ -11,7 +11,7 @@ from schanger_edge._version import __version__
 from schanger_edge.bench.findings import Row, advice, doubts
 from schanger_edge.bench.measure import SITTINGS
 from schanger_edge.bench.method import METHOD, PERCENTILES, ROUNDS, percentile, spread
-from schanger_edge.bench.plan import Case, Model, Plan
+from schanger_edge.bench.plan import Case, Model, Place, Plan
 from schanger_edge.bench.report import FORMAT
 from schanger_edge.bench.state import State, part
 from schanger_edge.datasets.benchmarks import DATASETS
@@ -32,8 +32,9 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
     cases, sittings = plan.cases, state.get(SITTINGS)
     blocks = {case.key: _finished(state, [part(f"round {k}", case.key) for k in range(ROUNDS)]) for case in cases}
     unsettled = [case.key for case in cases if (warm := _warm_up(state, case)) and not warm["settled"]]
-    options = {"devices": list(plan.devices), "batches": list(plan.batch_sizes), "rounds": ROUNDS}
-    options |= {"repetitions": plan.repetitions, "pair_runs": plan.pair_runs, "gsd": plan.gsd}
+    asked = plan.request
+    options = {"devices": plan.devices, "batches": list(asked.batch_sizes), "rounds": ROUNDS}
+    options |= {"repetitions": asked.repetitions, "pair_runs": asked.pair_runs, "gsd": asked.gsd}
     result: dict[str, Any] = {
         "format": FORMAT,
         "schanger_edge": __version__,
@@ -41,14 +42,11 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
         "machine": dict(plan.machine),
         "options": options,
         "models": [_model(model) for model in plan.models],
-        "engines": [
-            {"device": device, "model": name, "engine": engine.words, "notes": list(engine.notes)}
-            for (device, name), engine in plan.engines.items()
-        ],
+        "engines": [_engine(place) for place in plan.places],
         "accuracy": _accuracy(plan, state),
         "published": _published(),
         "speed": [_speed(plan, case, state, blocks[case.key]) for case in cases],
-        "end_to_end": [_end_to_end(plan, *place, state) for place in plan.places] if plan.pair else [],
+        "end_to_end": [_end_to_end(plan, place, state) for place in plan.places] if plan.pair else [],
         "conditions": sittings,
         "doubts": doubts(sittings, [rounds for rounds in blocks.values() if rounds], unsettled, available_cores()),
         "method": list(METHOD),
@@ -71,12 +69,17 @@ def _model(model: Model) -> dict[str, Any]:
     return own | {key: model.facts[key] for key in FACTS}
 
 
+def _engine(place: Place) -> dict[str, Any]:
+    own = {"device": place.device, "model": place.model.name}
+    return own | {"engine": place.engine.words, "notes": list(place.engine.notes)}
+
+
 def _accuracy(plan: Plan, state: State) -> list[dict[str, Any]]:
     rows = []
     for entry in plan.datasets:
-        for device, model in plan.places:
-            row = {"device": device, "model": model.name, "dataset": entry.name, "split": entry.split}
-            rows.append(row | state.get(part("accuracy", device, model.name, entry.label)))
+        for place in plan.places:
+            row = {"device": place.device, "model": place.model.name, "dataset": entry.name, "split": entry.split}
+            rows.append(row | state.get(part("accuracy", place.key, entry.label)))
     return rows
 
 
@@ -91,10 +94,10 @@ def _published() -> list[dict[str, Any]]:
 
 
 def _speed(plan: Plan, case: Case, state: State, rounds: Sequence[Row]) -> dict[str, Any]:
-    memory = state.get(part("memory", case.key))
-    row = {"device": case.device, "model": case.model.name, "batch": case.batch_size, "failed": memory.get("failed")}
+    memory, place = state.get(part("memory", case.key)), case.place
+    row = {"device": place.device, "model": place.model.name, "batch": case.batch_size, "failed": memory.get("failed")}
     row |= {"warm_up": _warm_up(state, case), "latency_ms": _latency(rounds)}
-    row |= _throughput(rounds, plan.gsd or case.model.facts["gsd"])
+    row |= _throughput(rounds, plan.request.gsd or place.model.facts["gsd"])
     row |= {"host_bytes": memory.get("host_bytes"), "device_bytes": memory.get("device_bytes"), "memory_n": 1}
     return row
 
@@ -108,11 +111,12 @@ def _latency(rounds: Sequence[Row]) -> dict[str, Any] | None:
     return {"n": len(times), **percentiles, "p50_of_rounds": medians}
 
 
-def _end_to_end(plan: Plan, device: str, model: Model, state: State) -> dict[str, Any]:
-    runs = [state.get(part(f"pair {number}", device, model.name)) for number in range(plan.pair_runs)]
-    row = {"device": device, "model": model.name, "batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"]}
+def _end_to_end(plan: Plan, place: Place, state: State) -> dict[str, Any]:
+    runs = [state.get(part(f"pair {number}", place.key)) for number in range(plan.request.pair_runs)]
+    row: dict[str, Any] = {"device": place.device, "model": place.model.name}
+    row |= {"batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"]}
     row |= {"seconds": spread([run["seconds"] for run in runs])}
-    row |= _throughput(runs, runs[0]["gsd"] or plan.gsd or model.facts["gsd"])
+    row |= _throughput(runs, runs[0]["gsd"] or plan.request.gsd or place.model.facts["gsd"])
     return row | {stage: spread([run[stage] for run in runs]) for stage in ("read_busy", "infer_busy", "write_busy")}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.memory import peak_memory
 from schanger_edge.bench.method import ROUNDS, block, order, tiles_for, warm_up
-from schanger_edge.bench.plan import ImagePair, Labelled, Model, Plan, Progress
+from schanger_edge.bench.plan import ImagePair, Labelled, Place, Plan, Progress
 from schanger_edge.bench.state import State, part
 from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.errors import SessionError
@@ -76,12 +76,12 @@ class _Stages:
 
     def memory(self) -> None:
         """Each case in a process of its own; the next stage needs room for all models at once."""
-        largest: dict[tuple[str, str], int] = {}
+        largest: dict[str, int] = {}
         for done, case in enumerate(self.plan.cases, 1):
-            name = part("memory", case.key)
-            self.state.once(name, partial(peak_memory, case.model.path, case.device, case.batch_size))
-            place, taken = (case.device, case.model.name), self.state.get(name).get("host_bytes") or 0
-            largest[place] = max(largest.get(place, 0), taken)
+            name, place = part("memory", case.key), case.place
+            self.state.once(name, partial(peak_memory, place.model.path, place.device, case.batch_size))
+            taken = self.state.get(name).get("host_bytes") or 0
+            largest[place.key] = max(largest.get(place.key, 0), taken)
             self.report("memory", done, len(self.plan.cases))
         needed, free = sum(largest.values()), board.free_memory(Path("/"))
         if free is not None and needed > free:
@@ -97,61 +97,63 @@ class _Stages:
         if all(self.state.get(name) for name in turns):
             return
         with ExitStack() as stack:
-            paths = {(case.device, case.model.name): case.model.path for case in cases}
-            sessions = {place: stack.enter_context(open_session(path, place[0])) for place, path in paths.items()}
+            sessions = {
+                place.key: stack.enter_context(open_session(place.model.path, place.device))
+                for place in {case.place.key: case.place for case in cases}.values()
+            }
             ready = {
-                case.key: (sessions[case.device, case.model.name], tiles_for(case.model.tile, case.batch_size))
+                case.key: (sessions[case.place.key], tiles_for(case.place.model.tile, case.batch_size))
                 for case in cases
             }
             for done, case in enumerate(cases, 1):
                 self.state.put(part("warm-up", case.key), warm_up(*ready[case.key]))
                 self.report("warm-up", done, len(cases))
             for done, (name, case) in enumerate(turns.items(), 1):
-                sensors = (self.meters[case.device], self.nvml[case.device])
-                turn = partial(block, *ready[case.key], self.plan.calls, case.model.core, *sensors)
+                sensors = (self.meters[case.place.device], self.nvml[case.place.device])
+                turn = partial(block, *ready[case.key], self.plan.calls, case.place.model.core, *sensors)
                 self.state.once(name, turn)
                 self.report("rounds", done, len(turns))
 
     def pair(self) -> None:
         """Whole runs, the models by turns; one before them is not counted, it fills the disk cache."""
-        pair, places = self.plan.pair, self.plan.places
-        if pair is None:
+        if self.plan.pair is None:
             return
-        turns = [
-            (part(f"pair {k}", device, model.name), device, model)
-            for k in range(self.plan.pair_runs)
-            for device, model in order(places, k)
-        ]
-        for name, device, model in turns:
-            if self.state.get(name) is None:
-                self.report("pair", 0, len(turns))
-                run_pair(pair, model, device, self.folder, self.meters[device])
-                break
-        for done, (name, device, model) in enumerate(turns, 1):
-            self.state.once(name, partial(run_pair, pair, model, device, self.folder, self.meters[device]))
+        turns = {
+            part(f"pair {k}", place.key): partial(
+                run_pair, self.plan.pair, place, self.folder, self.meters[place.device]
+            )
+            for k in range(self.plan.request.pair_runs)
+            for place in order(self.plan.places, k)
+        }
+        left = [turn for name, turn in turns.items() if self.state.get(name) is None]
+        if left:
+            self.report("pair", 0, len(turns))
+            left[0]()
+        for done, (name, turn) in enumerate(turns.items(), 1):
+            self.state.once(name, turn)
             self.report("pair", done, len(turns))
 
     def accuracy(self) -> None:
         """Each model on each dataset."""
-        turns = [(*place, entry) for entry in self.plan.datasets for place in self.plan.places]
-        done, total = 0, sum(entry.images for *_, entry in turns)
-        for device, model, entry in turns:
-            name = part("accuracy", device, model.name, entry.label)
-            self.state.once(name, partial(self._score, device, model, entry, done, total))
+        turns = [(place, entry) for entry in self.plan.datasets for place in self.plan.places]
+        done, total = 0, sum(entry.images for _, entry in turns)
+        for place, entry in turns:
+            score = partial(self._score, place, entry, done, total)
+            self.state.once(part("accuracy", place.key, entry.label), score)
             done += entry.images
             self.report("accuracy", done, total)
 
-    def _score(self, device: str, model: Model, entry: Labelled, before: int, total: int) -> dict[str, Any]:
+    def _score(self, place: Place, entry: Labelled, before: int, total: int) -> dict[str, Any]:
         def progress(stage: str, images: int, of: int) -> None:
             self.report("accuracy", before + images, total)
 
         dataset = entry.name if entry.name in DATASETS else None
         run = partial(evaluate, entry.root, dataset=dataset, split=entry.split)
-        result = run(model=model.path, device=device, progress=progress)
+        result = run(model=place.model.path, device=place.device, progress=progress)
         return {key: getattr(result, key) for key in KEPT}
 
 
-def run_pair(pair: ImagePair, model: Model, device: str, scratch: Path, meters: Meters) -> dict[str, Any]:
+def run_pair(pair: ImagePair, place: Place, scratch: Path, meters: Meters) -> dict[str, Any]:
     """A whole run, timed from opening the model to the last product; the products are removed.
 
     Returns:
@@ -160,7 +162,7 @@ def run_pair(pair: ImagePair, model: Model, device: str, scratch: Path, meters: 
     """
     with tempfile.TemporaryDirectory(prefix=".bench.", dir=scratch) as folder:
         spent = meters.start()
-        summary = detect(pair.before, pair.after, folder, model=model.path, device=device).summary
+        summary = detect(pair.before, pair.after, folder, model=place.model.path, device=place.device).summary
         joules = spent()
     seconds = summary["seconds"]
     found = {"seconds": seconds["total"], "batch": summary["engine"]["batch"], "gsd": summary["grid"]["gsd"]}

@@ -12,7 +12,7 @@ from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.bench.memory import RUNS
-from schanger_edge.bench.method import BLOCK_SECONDS, ROUNDS, WINDOW, tiles_for
+from schanger_edge.bench.method import BLOCK_SECONDS, PAIR_RUNS, REPETITIONS, ROUNDS, WINDOW, tiles_for
 from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule, Sample
@@ -22,12 +22,43 @@ from schanger_edge.model.info import info
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 
-BATCH_SIZES = (1, 4, 8)
 MAX_BATCH_SIZE = 1024
 START_SECONDS = 3.0
 """Of a process with all libraries, roughly."""
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to measure.
+
+    Attributes:
+        models: .onnx files, plans, names of bundled models; all bundled ones where none is given.
+        datasets: `NAME=ROOT` or `NAME=ROOT,split=val`; for NAMEs of the benchmark datasets published scores are known.
+        pair: two images for whole runs.
+        devices: see `sessions.open_session`.
+        batch_sizes: tiles per call, rising.
+        repetitions: timed calls of each case, in all rounds together.
+        pair_runs: whole runs of each model.
+        gsd: metres per pixel for km2 of the network alone; None takes each model's own.
+    """
+
+    models: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    pair: tuple[str, str] | None = None
+    devices: Sequence[str] = ("cpu",)
+    batch_sizes: Sequence[int] = (1, 4, 8)
+    repetitions: int = REPETITIONS
+    pair_runs: int = PAIR_RUNS
+    gsd: float | None = None
+
+    def check(self) -> None:
+        """Raise a ProductError where a number is out of its range."""
+        if self.repetitions < 1 or self.pair_runs < 1:
+            raise ProductError("--repetitions and --pair-runs must be at least 1.")
+        if self.gsd is not None and not 0 < self.gsd < math.inf:
+            raise ProductError(f"--gsd must be a positive number of metres per pixel, not {self.gsd}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,20 +124,6 @@ class ImagePair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
-    """One line of the tables."""
-
-    device: str
-    model: Model
-    batch_size: int
-
-    @property
-    def key(self) -> str:
-        """What it is called."""
-        return f"{self.device}, {self.model.name}, batch {self.batch_size}"
-
-
-@dataclasses.dataclass(frozen=True)
 class Engine:
     """What a model runs on.
 
@@ -126,38 +143,61 @@ class Engine:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is measured; see `tool.bench` for the options."""
+class Place:
+    """A model on a device."""
 
+    device: str
+    model: Model
+    engine: Engine
+
+    @property
+    def key(self) -> str:
+        """In the names of parts."""
+        return f"{self.device}, {self.model.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model on a device at a batch size: one line of the tables."""
+
+    place: Place
+    batch_size: int
+
+    @property
+    def key(self) -> str:
+        """In the names of parts."""
+        return f"{self.place.key}, batch {self.batch_size}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is measured: a request, with everything it names found and opened once."""
+
+    request: Request
     models: Sequence[Model]
     datasets: Sequence[Labelled]
     pair: ImagePair | None
-    devices: Sequence[str]
-    batch_sizes: Sequence[int]
-    repetitions: int
-    pair_runs: int
-    gsd: float | None
-    engines: Mapping[tuple[str, str], Engine]
+    places: Sequence[Place]
     machine: Mapping[str, Any]
 
     @property
     def cases(self) -> list[Case]:
         """Every model on every device at every batch size."""
-        return [Case(device, model, size) for device, model in self.places for size in self.batch_sizes]
+        return [Case(place, size) for place in self.places for size in self.request.batch_sizes]
 
     @property
-    def places(self) -> list[tuple[str, Model]]:
-        """Every model on every device."""
-        return [(device, model) for device in self.devices for model in self.models]
+    def devices(self) -> list[str]:
+        """Each once."""
+        return list(dict.fromkeys(place.device for place in self.places))
 
     @property
     def calls(self) -> int:
         """Timed calls of a block, at least."""
-        return math.ceil(self.repetitions / ROUNDS)
+        return math.ceil(self.request.repetitions / ROUNDS)
 
     def identity(self) -> dict[str, Any]:
         """All that decides about the figures."""
-        engines = {f"{name} on {device}": engine for (device, name), engine in self.engines.items()}
+        engines = {f"{place.model.name} on {place.device}": place.engine for place in self.places}
         return {
             "version": __version__,
             "machine": self.machine,
@@ -165,25 +205,25 @@ class Plan:
             "engines": {name: [engine.words, engine.plan_sha256] for name, engine in engines.items()},
             "datasets": {entry.label: {"root": str(entry.root), "files": entry.digest} for entry in self.datasets},
             "pair": self.pair and self.pair.identity,
-            "batches": list(self.batch_sizes),
-            "repetitions": self.repetitions,
-            "pair runs": self.pair_runs,
+            "batches": list(self.request.batch_sizes),
+            "repetitions": self.request.repetitions,
+            "pair runs": self.request.pair_runs,
         }
 
     def seconds(self) -> float:
         """About how long it takes."""
-        total = 0.0
+        total, pixels = 0.0, sum(dataset.pixels for dataset in self.datasets)
         for case in self.cases:
-            engine = self.engines[case.device, case.model.name]
+            engine = case.place.engine
             once = case.batch_size * engine.tile_seconds
             turn = max(BLOCK_SECONDS, self.calls * once) * (2 if engine.slots > 1 else 1)
             total += START_SECONDS + RUNS * once + 2 * WINDOW * once + ROUNDS * (turn + once)
-        for device, model in self.places:
-            seconds = self.engines[device, model.name].tile_seconds
-            total += sum(dataset.pixels for dataset in self.datasets) / model.tile**2 * seconds
+        for place in self.places:
+            model, seconds = place.model, place.engine.tile_seconds
+            total += pixels / model.tile**2 * seconds
             if self.pair is not None:
                 tiles = math.ceil(self.pair.width / model.core) * math.ceil(self.pair.height / model.core)
-                total += (self.pair_runs + 1 / len(self.engines)) * (START_SECONDS + tiles * seconds)
+                total += (self.request.pair_runs + 1 / len(self.places)) * (START_SECONDS + tiles * seconds)
         return total
 
 
@@ -243,14 +283,6 @@ def parse_batch_sizes(text: str) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def check_numbers(repetitions: int, pair_runs: int, gsd: float | None) -> None:
-    """Raise a ProductError where an option is out of its range."""
-    if repetitions < 1 or pair_runs < 1:
-        raise ProductError("--repetitions and --pair-runs must be at least 1.")
-    if gsd is not None and not 0 < gsd < math.inf:
-        raise ProductError(f"--gsd must be a positive number of metres per pixel, not {gsd}.")
-
-
 def _labelled(text: str) -> Labelled:
     name, _, place = text.partition("=")
     root, _, split = place.partition(",split=")
@@ -266,7 +298,7 @@ def _labelled(text: str) -> Labelled:
     return Labelled(name, Path(root).absolute(), split or "test", len(files), pixels, digest)
 
 
-def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: Progress | None) -> Engine:
+def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: Progress | None) -> Place:
     """Open a model, run a tile, close it.
 
     Raises:
@@ -285,4 +317,5 @@ def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: P
         began = time.perf_counter()
         session.run(*tiles)
         took = time.perf_counter() - began
-        return Engine(session.device, session.plan_sha256, tuple(session.notes), session.slots, took)
+        notes = tuple(session.notes)
+        return Place(device, model, Engine(session.device, session.plan_sha256, notes, session.slots, took))

@@ -21,7 +21,7 @@ from schanger_edge.bench import measure, memory, method, plan
 from schanger_edge.bench import report as bench_report
 from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.method import ROUNDS
-from schanger_edge.bench.plan import find_models, parse_batch_sizes
+from schanger_edge.bench.plan import Request, find_models, parse_batch_sizes
 from schanger_edge.bench.state import UNFINISHED
 from schanger_edge.bench.tool import bench
 from schanger_edge.cli import app
@@ -33,6 +33,8 @@ MADE_UP_RUN = {
     "seconds": 2.0, "batch": 1, "gsd": 0.5, "megapixels": 1.0, "joules": None, "read_busy": 0.5, "infer_busy": 1.0,
     "write_busy": 0.5,
 }  # fmt: skip
+HOW = ("beside", "restart", "on_start", "progress")
+"""Arguments of `bench` besides the request."""
 RESULTS = ["bench.html", "bench.json", "bench.md", "pareto.png"]
 
 
@@ -74,7 +76,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(output: Path, model: Path, root: Path, **options: Any) -> dict[str, Any]:
     wanted: dict[str, Any] = {"batch_sizes": (1, 2), "repetitions": 10, "pair_runs": 2, **options}
-    return bench(output, models=[str(model)], datasets=[f"LEVIR-CD={root},split=val"], **wanted)
+    how = {name: wanted.pop(name) for name in HOW if name in wanted}
+    return bench(output, Request([str(model)], [f"LEVIR-CD={root},split=val"], **wanted), **how)
 
 
 def test_everything_in_one_run(model: Path, root: Path, pair: tuple[str, str], tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_models_and_batches_take_turns(model: Path, root: Path, quick: None, tmp
         return real(session, tiles, *rest)
 
     monkeypatch.setattr(measure, "block", noted)
-    bench(tmp_path / "out", models=[str(model), str(other)], batch_sizes=(1, 2), repetitions=5)
+    bench(tmp_path / "out", Request([str(model), str(other)], batch_sizes=(1, 2), repetitions=5))
     cases = {("m", 1), ("m", 2), ("other", 1), ("other", 2)}
     rounds = [turns[k : k + 4] for k in range(0, len(turns), 4)]
     assert len(rounds) == ROUNDS
@@ -280,7 +283,8 @@ def test_refused_before_the_work(model: Path, root: Path, tmp_path: Path, monkey
     def refused(sentence: str, **options: Any) -> None:
         wanted = {"models": [str(model)], "datasets": [], **options}
         with pytest.raises(SchangerError, match=sentence):
-            bench(tmp_path / "out", on_start=lambda _: pytest.fail("work"), **wanted)
+            how = {name: wanted.pop(name) for name in HOW if name in wanted}
+            bench(tmp_path / "out", Request(**wanted), on_start=lambda _: pytest.fail("work"), **how)
         assert not (tmp_path / "out").exists()
 
     refused("model none does not exist", models=["none"])
