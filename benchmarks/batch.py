@@ -29,7 +29,7 @@ import psutil
 from kill_resume import content
 
 from schanger_edge import detect
-from schanger_edge.batch import Batch, batch
+from schanger_edge.batch import Batch, Cluster, batch
 from schanger_edge.run.predict import COLUMN, SECTION
 from schanger_edge.sessions import open_session
 from schanger_edge.tiling.partition import Part
@@ -52,7 +52,7 @@ def worker_processes() -> list[psutil.Process]:
 
 
 def run_batch(
-    pairs: Path, output: Path, model: Path, *, workers: int = 2, kill_after: int = 0, **options: Any
+    pairs: Path, output: Path, model: Path, *, workers: int = 2, kill_after: int = 0, split: bool = False
 ) -> Batch:
     """A batch; after so many outcomes one of its workers is killed."""
     outcomes: list[str] = []
@@ -62,7 +62,8 @@ def run_batch(
         if len(outcomes) == kill_after:
             os.kill(worker_processes()[0].pid, signal.SIGKILL)
 
-    return batch(pairs, output, model=model, workers=workers, threads=1, on_outcome=heard, **options)
+    cluster = Cluster(workers=workers, split=split)
+    return batch(pairs, output, cluster=cluster, model=model, threads=1, on_outcome=heard)
 
 
 def run_singly(pairs: Files, output: Path, model: Path) -> None:

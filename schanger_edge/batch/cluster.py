@@ -28,6 +28,49 @@ _WAIT = 30  # seconds for a scheduler, and for its first worker
 
 
 @dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Who does the work, and how it is divided.
+
+    Attributes:
+        scheduler: address of a Dask scheduler; None starts workers on this machine.
+        workers: processes on this machine; None takes one for each GPU, else for each `threads` cores.
+        retries: how often a pair that fails, or whose worker dies, is tried again.
+        split: divide each scene over all workers by bands of sections, one scene after the other.
+    """
+
+    scheduler: str | None = None
+    workers: int | None = None
+    retries: int = 2
+    split: bool = False
+
+    def check(self) -> None:
+        """Raise a SchangerError where a number is out of its range."""
+        if self.retries < 0:
+            raise SchangerError(f"--retries must be at least 0, not {self.retries}.")
+        if not self.scheduler and self.workers is not None and self.workers < 1:
+            raise SchangerError(f"--workers must be at least 1, not {self.workers}.")
+
+    def size(self, threads: int | None, device: str) -> Size | None:
+        """Of a local cluster; None for one that is already there.
+
+        What is not asked for: a worker for each GPU, else for each `threads` cores; threads share the cores evenly.
+        """
+        if self.scheduler:
+            return None
+        cores, gpus = available_cores(), 0 if device == "cpu" else count_gpus()
+        workers = self.workers or gpus or max(cores // (threads or 1), 1)
+        return Size(workers, threads or max(cores // workers, 1), gpus)
+
+    def open(self, size: Size | None) -> contextlib.AbstractContextManager[Client]:
+        """Its client, until the context ends; a local cluster ends with it.
+
+        Raises:
+            SchangerError: no scheduler answers, or it has no worker.
+        """
+        return _remote(str(self.scheduler)) if size is None else _local(size, self.retries)
+
+
+@dataclasses.dataclass(frozen=True)
 class Size:
     """Of a local cluster: processes, CPU threads of the session of each, GPUs that they share."""
 
@@ -36,27 +79,9 @@ class Size:
     gpus: int
 
 
-def local_size(workers: int | None, threads: int | None, device: str) -> Size:
-    """What is not asked for: a worker for each GPU, else for each `threads` cores; threads share the cores evenly.
-
-    Raises:
-        SchangerError: less than one worker.
-    """
-    if workers is not None and workers < 1:
-        raise SchangerError(f"--workers must be at least 1, not {workers}.")
-    cores, gpus = available_cores(), 0 if device == "cpu" else count_gpus()
-    workers = workers or gpus or max(cores // (threads or 1), 1)
-    return Size(workers, threads or max(cores // workers, 1), gpus)
-
-
 @contextlib.contextmanager
-def local_cluster(size: Size, retries: int) -> Iterator[Client]:
-    """Processes of this machine, each with one thread for tasks; they end with the block.
-
-    Args:
-        size: see `local_size`.
-        retries: how often a task is given to another worker after one died of it.
-    """
+def _local(size: Size, retries: int) -> Iterator[Client]:
+    """Processes of this machine, each with one thread for tasks."""
     dashboard = _DASHBOARD if importlib.util.find_spec("bokeh") else None
     processes: dict[str, Any] = {"n_workers": size.workers, "threads_per_worker": 1, "processes": True}
     processes |= {"memory_limit": 0, "scheduler_kwargs": {"allowed_failures": retries}}  # a run bounds its own memory
@@ -68,12 +93,7 @@ def local_cluster(size: Size, retries: int) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def remote_cluster(address: str) -> Iterator[Client]:
-    """A cluster that is there already, and stays.
-
-    Raises:
-        SchangerError: no scheduler answers, or it has no worker.
-    """
+def _remote(address: str) -> Iterator[Client]:
     try:
         client = Client(address, timeout=_WAIT)
     except (OSError, ValueError, TimeoutError) as error:
@@ -132,19 +152,14 @@ def open_first(client: Client, session: str, *, alike: bool) -> None:
 
 
 class Queue:
-    """Pairs that wait for a worker.
+    """Pairs that wait for a worker of a cluster.
 
     No more are submitted than there are workers, so that one that dies takes no other pair with it, and the scheduler
     holds no long lists. Of a pair that is submitted Dask takes care.
-
-    Args:
-        client: of the cluster.
-        retries: how often a pair that fails is tried again.
-        split: divide each scene into as many parts as there are workers.
     """
 
-    def __init__(self, client: Client, *, retries: int, split: bool) -> None:
-        self._client, self._retries, self._split = client, retries, split
+    def __init__(self, client: Client, cluster: Cluster) -> None:
+        self._client, self._retries, self._split = client, cluster.retries, cluster.split
 
     def run(self, works: Sequence[Work]) -> Iterator[tuple[Outcome, BaseException | None]]:
         """Outcomes in the order in which they come, each with the error where it failed."""

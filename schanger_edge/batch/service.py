@@ -11,20 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.batch.cluster import (
-    Queue,
-    dashboard_of,
-    local_cluster,
-    local_size,
-    open_first,
-    remote_cluster,
-    warm,
-)
+from schanger_edge.batch.cluster import Cluster, Queue, dashboard_of, open_first, warm
 from schanger_edge.batch.outcome import FAILED, Outcome, drop_record, identity, read_record
 from schanger_edge.batch.pairs import ListedPair, read_pairs
 from schanger_edge.batch.results import COLLECTION, TABLE, Batch, sum_up
 from schanger_edge.batch.worker import PARTS, WarmSession, Work
-from schanger_edge.errors import SchangerError, require
+from schanger_edge.errors import require
 from schanger_edge.files import sha256_of
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products import POLYGONS, SUMMARY
@@ -44,10 +36,7 @@ def batch(
     pairs: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    scheduler: str | None = None,
-    workers: int | None = None,
-    retries: int = 2,
-    split: bool = False,
+    cluster: Cluster | None = None,
     restart: bool = False,
     model: str | os.PathLike[str] | None = None,
     device: str = "cpu",
@@ -68,10 +57,7 @@ def batch(
     Args:
         pairs: the list, see `pairs.read_pairs`.
         output: folder for a folder of each pair, named by its id; with a scheduler, one that all workers see.
-        scheduler: address of a Dask scheduler; None starts workers on this machine.
-        workers: processes on this machine; None takes one for each GPU, else for each `threads` cores.
-        retries: how often a pair that fails, or whose worker dies, is tried again.
-        split: divide each scene over all workers by bands of sections, one scene after the other.
+        cluster: who does the work; None takes the processes of this machine.
         restart: forget what earlier calls have done.
         model: as `detect` takes it; a file that all workers see.
         device: as `detect` takes it.
@@ -86,13 +72,13 @@ def batch(
         SchangerError: one sentence on what is wrong with the list, the options or the cluster. A pair that fails
             raises nothing: see `Batch.failed`.
     """
-    options = dict(options or {})
-    _check(options, retries, threads)
+    options, cluster = dict(options or {}), cluster or Cluster()
+    _check(cluster, options, threads)
     listed = read_pairs(Path(pairs), _RESERVED)
     if model is not None:  # workers of other machines don't start in this folder; a bundled name is the same to all
         model = os.path.abspath(model) if os.path.exists(model) else str(model)
     sha256 = sha256_of(model_path(model))
-    size = None if scheduler else local_size(workers, threads, device)
+    size = cluster.size(threads, device)
     session = WarmSession(model, device, size.threads if size else threads, cuda, size.gpus if size else None)
     folder = Path(output).absolute()
     with _held(folder):
@@ -103,12 +89,11 @@ def batch(
         if progress:
             progress(len(outcomes), len(listed))
         if works:
-            opened = remote_cluster(str(scheduler)) if size is None else local_cluster(size, retries)
-            with opened as client, warm(client, session):
+            with cluster.open(size) as client, warm(client, session):
                 if on_cluster:
                     on_cluster(len(client.nthreads()), dashboard_of(client))
-                open_first(client, session.name, alike=split)
-                for outcome, error in Queue(client, retries=retries, split=split).run(works):
+                open_first(client, session.name, alike=cluster.split)
+                for outcome, error in Queue(client, cluster).run(works):
                     found = outcome if size else _visible(outcome, folder)
                     outcomes[found.id] = found
                     if on_outcome:
@@ -118,12 +103,11 @@ def batch(
         return sum_up(folder, tuple(outcomes[pair.id] for pair in listed))
 
 
-def _check(options: Mapping[str, Any], retries: int, threads: int | None) -> None:
+def _check(cluster: Cluster, options: Mapping[str, Any], threads: int | None) -> None:
     """Before anything is read: what would fail with every pair."""
-    for package, extra in (("pyarrow", "products"), ("pystac", "products")):
-        require(package, extra)
-    if retries < 0:
-        raise SchangerError(f"--retries must be at least 0, not {retries}.")
+    for package in ("pyarrow", "pystac"):
+        require(package, "products")
+    cluster.check()
     check_engine(options.get("threshold"), options.get("batch"), threads)
     check_polygons({name: options.get(name, 0.0) for name in ("min_area", "simplify", "fill_holes")})
     check_products(options.get("also", ()), True, None)

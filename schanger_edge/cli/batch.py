@@ -70,6 +70,7 @@ def batch(
     The same command goes on where an earlier one was stopped. Exit code 1: some pairs failed.
     """
     require("distributed", "station")
+    from schanger_edge.batch import Cluster
     from schanger_edge.batch import batch as batch_tool
 
     options = each_run.detection(
@@ -85,10 +86,10 @@ def batch(
                 done = count
                 bars("pairs", count, total)
 
-            how: dict[str, Any] = {"scheduler": scheduler, "workers": workers, "retries": retries}
-            how |= {"split": split, "restart": restart, "model": model, "device": device, "threads": threads}
-            how |= {"cuda": cuda.value if cuda else None, "options": options, "progress": progress}
-            result = batch_tool(pairs, output, on_cluster=_print_cluster, on_outcome=_print_outcome, **how)
+            how: dict[str, Any] = {"cluster": Cluster(scheduler, workers, retries, split), "restart": restart}
+            how |= {"model": model, "device": device, "cuda": cuda.value if cuda else None, "threads": threads}
+            how |= {"on_cluster": _print_cluster, "on_outcome": _print_outcome, "progress": progress}
+            result = batch_tool(pairs, output, options=options, **how)
     except (KeyboardInterrupt, SystemExit) as stopped:
         err.print(
             f"interrupted: {done} pairs are done with, of others what is finished is kept: the same command goes on."

@@ -29,7 +29,7 @@ from rasterio._err import CPLE_OpenFailedError
 from typer.testing import CliRunner
 
 from schanger_edge import detect
-from schanger_edge.batch import Batch, batch
+from schanger_edge.batch import Batch, Cluster, batch
 from schanger_edge.batch.worker import WarmSession, _portable
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, ProductError, SchangerError, StoppedError
@@ -81,7 +81,8 @@ def pairs(tmp_path: Path, ground: Ground) -> Path:
 def run(cluster: LocalCluster, pairs: Path, model: Path, tmp_path: Path) -> Callable[..., Batch]:
     def run(listed: Path = pairs, **options: Any) -> Batch:
         options = {"scheduler": cluster.scheduler_address, "retries": 1, "threads": 1, "model": model, **options}
-        return batch(listed, tmp_path / "out", **options)
+        who = {name: options.pop(name) for name in ("scheduler", "workers", "retries", "split") if name in options}
+        return batch(listed, tmp_path / "out", cluster=Cluster(**who), **options)
 
     return run
 
@@ -198,10 +199,8 @@ def test_batches_that_share_a_cluster_keep_their_models_apart(
     standin.integer_model(tmp_path / "other.onnx", radius=1, tile=64, halo=4)
 
     def second(workers: int, dashboard: str | None) -> None:
-        batch(
-            pairs, tmp_path / "second", model=tmp_path / "other.onnx", threads=1, retries=0,
-            scheduler=cluster.scheduler_address,
-        )  # fmt: skip
+        who = Cluster(cluster.scheduler_address, retries=0)
+        batch(pairs, tmp_path / "second", cluster=who, model=tmp_path / "other.onnx", threads=1)
 
     assert statuses(run(on_cluster=second))["p0"] == "done"
     for folder, own in (("out", model), ("second", tmp_path / "other.onnx")):
