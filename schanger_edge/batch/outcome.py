@@ -1,4 +1,4 @@
-"""How it went with one pair, and the record by which a later batch knows that it is done."""
+"""What came of one pair, and the record by which a later batch knows that it is done."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Outcome:
         changed_share: share of the valid pixels called change.
         polygons: their number.
         warnings: what makes the result doubtful.
-        seconds: of work, of all workers that had a part in it.
+        seconds: of work, over all workers that took part.
         worker: who finished it.
     """
 
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def succeeded(pair: ListedPair, summary: Mapping[str, Any], *, seconds: float, worker: str) -> Outcome:
-    """Of a pair that was run, by its summary.json."""
+    """The outcome of a pair that was run, from its summary.json."""
     return dataclasses.replace(
         failed(pair, ""),
         status=DONE,
@@ -77,7 +77,7 @@ def succeeded(pair: ListedPair, summary: Mapping[str, Any], *, seconds: float, w
 
 
 def failed(pair: ListedPair, reason: str) -> Outcome:
-    """Of a pair that was given up."""
+    """The outcome of a pair that was given up."""
     return Outcome(pair.id, FAILED, reason, public_name(pair.before), public_name(pair.after))
 
 
@@ -96,7 +96,7 @@ def identity(pair: ListedPair, model: str, options: Mapping[str, Any]) -> dict[s
 
 
 def write_record(folder: Path, known_by: Mapping[str, Any], outcome: Outcome) -> None:
-    """Say in the folder of a pair that its results are complete."""
+    """Record in the folder of a pair that its results are complete."""
     with replacing(folder / RECORD, ProductError) as path:
         summary = sha256_of(folder / SUMMARY)
         content = {"identity": dict(known_by), "outcome": dataclasses.asdict(outcome), "summary": summary}
@@ -107,7 +107,7 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
     """What an earlier batch left of a pair.
 
     Returns:
-        (its outcome where all products are there and nothing has changed since, otherwise in words what has changed).
+        (its outcome if all products are there and nothing has changed since; otherwise what has changed, in words).
     """
     try:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -117,7 +117,7 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
     lost = [name for name in STANDARD if not (folder / name).is_file()]
     if lost:
         return None, f"run again: {', '.join(lost)} was missing"
-    if summary != sha256_of(folder / SUMMARY):  # it tells when they were made
+    if summary != sha256_of(folder / SUMMARY):  # it holds the time of the run
         return None, "run again: its results are those of another run"
     differing = [name for name in dict.fromkeys([*was, *known_by]) if _text(was.get(name)) != _text(known_by.get(name))]
     if differing:

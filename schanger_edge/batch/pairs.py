@@ -1,4 +1,4 @@
-"""The list of pairs: CSV or Parquet, read and checked before anything is run."""
+"""The list of pairs, CSV or Parquet, read and checked before anything runs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _DATES = ("before_date", "after_date")
 _FILES = ("before", "after", "clip", "valid_mask_before", "valid_mask_after")
 OPTIONAL = ("id", *_DATES, *_FILES[2:])
 _PARQUET = (".parquet", ".geoparquet", ".pq")
-_TOLD = 5  # defects that one sentence tells
+_LISTED = 5  # defects that one sentence names
 
 
 @dataclasses.dataclass(frozen=True)
 class ListedPair:
-    """One row; paths are absolute, or such that GDAL alone knows.
+    """One row; paths are absolute, or ones that only GDAL understands.
 
     Attributes:
         id: names the folder of its results; no other row has it.
         before: image of the first date.
         after: image of the second date.
-        dates: when they were taken; None takes what the files say.
+        dates: when they were taken; None: as far as the files say.
         clip: area of interest; None for all.
         valid_mask_before: raster that is not 0 where the first date is usable; None where there is none.
         valid_mask_after: the same of the second date.
@@ -52,7 +52,7 @@ class ListedPair:
 
     @property
     def files(self) -> dict[str, str]:
-        """Column to path, of those that are given."""
+        """Paths that are given, by column."""
         given = {name: getattr(self, name) for name in _FILES}
         return {name: path for name, path in given.items() if path is not None}
 
@@ -61,7 +61,7 @@ def read_pairs(path: Path, reserved: tuple[str, ...] = ()) -> list[ListedPair]:
     """The rows of a table with the columns before, after and maybe those of `OPTIONAL`.
 
     Paths are relative to the table's folder. Ids not given are the names of the before images. A Parquet table may have
-    further columns, such as a geometry; a CSV table may not, for they would be mistyped ones.
+    further columns, such as a geometry; in a CSV table they are taken for typing errors.
 
     Args:
         path: .csv (UTF-8, comma or semicolon), or .parquet.
@@ -87,8 +87,8 @@ def read_pairs(path: Path, reserved: tuple[str, ...] = ()) -> list[ListedPair]:
             if is_plain(file) and not os.path.exists(file)
         ]
     if defects:
-        more = f"; and {len(defects) - _TOLD} more" if len(defects) > _TOLD else ""
-        raise DatasetError(f"{path} cannot be run as it is: {'; '.join(defects[:_TOLD])}{more}.")
+        more = f"; and {len(defects) - _LISTED} more" if len(defects) > _LISTED else ""
+        raise DatasetError(f"{path} cannot be run as it is: {'; '.join(defects[:_LISTED])}{more}.")
     if not pairs:
         raise DatasetError(f"{path} lists no pair: write one row for each, with the columns before and after.")
     return pairs

@@ -1,4 +1,4 @@
-"""What all pairs of a batch give together: a table, their polygons in one GeoPackage, a STAC collection."""
+"""What a batch writes about all its pairs: a table, one GeoPackage of polygons, a STAC collection."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Batch:
 
 
 class Merged(NamedTuple):
-    """Polygons written, their CRS (None: plain images), and the pairs that could not be laid beside the others."""
+    """Polygons written, their CRS (None: plain images), and the pairs that are left out for want of one."""
 
     polygons: int
     crs: str | None

@@ -104,7 +104,7 @@ def batch(
 
 
 def _check(cluster: Cluster, options: Mapping[str, Any], threads: int | None) -> None:
-    """Before anything is read: what would fail with every pair."""
+    """Raise a SchangerError for what would fail with every pair, before anything is read."""
     for package in ("pyarrow", "pystac"):
         require(package, "products")
     cluster.check()

@@ -107,7 +107,7 @@ class Work:
         pair: from the list.
         folder: for its results, seen by all workers.
         options: of `detect`.
-        known_by: what a later batch knows it by, see `outcome.identity`.
+        known_by: by which a later batch recognizes it, see `outcome.identity`.
         session: name of the `WarmSession` it runs on.
         reason: why it is run again; None where it is run for the first time.
     """

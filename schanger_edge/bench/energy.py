@@ -1,4 +1,4 @@
-"""Energy since some moment, by whatever meters a machine has: RAPL, the INA3221 of Jetson boards, NVML."""
+"""Energy that is used meanwhile, by whatever meters a machine has: RAPL, the INA3221 of Jetson boards, NVML."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rapl(root: Path) -> Callable[[], float] | None:
 
 
 class Sampled:
-    """Power read many times a second in a thread, summed to energy."""
+    """Energy from a sensor of power, read many times a second in a thread and integrated."""
 
     def __init__(self, watts: Callable[[], float | None]) -> None:
         self._watts = watts
@@ -52,7 +52,7 @@ class Sampled:
         self._thread.start()
 
     def joules(self) -> float:
-        """Since this object was made."""
+        """Used since this object was made."""
         with self._lock:
             (then, before), now, watts = self._last, time.monotonic(), self._watts()
             watts = before if watts is None else watts
@@ -61,6 +61,7 @@ class Sampled:
             return self._sum
 
     def close(self) -> None:
+        """End the thread."""
         self._ended.set()
         self._thread.join()
 
@@ -70,7 +71,7 @@ class Sampled:
 
 
 def ina3221(root: Path) -> tuple[str, Callable[[], float]] | None:
-    """What to call it and how to read the power of a whole Jetson board; None where there is no such sensor."""
+    """Name and reader (watts) of the power of a whole Jetson board; None where there is no such sensor."""
     rails: dict[str, tuple[Path, Path]] = {}
     for label in sorted((root / "sys/bus/i2c/drivers/ina3221").glob("*/hwmon/hwmon*/in*_label")):
         number = label.name[len("in") : -len("_label")]

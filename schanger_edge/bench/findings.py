@@ -17,7 +17,7 @@ Blocks = Sequence[Sequence[Row]]
 
 
 def advice(document: Row) -> list[str]:
-    """For each device: most accurate, fastest, least memory, least energy, and what a whole run keeps of the speed."""
+    """For each device: the most accurate model, the fastest, the smallest, and what a whole run keeps of the speed."""
     sentences = []
     for device in document["options"]["devices"]:
         parts = ("accuracy", "speed", "end_to_end")

@@ -1,4 +1,4 @@
-"""Peak memory of a model at a batch, in a process of its own; else it would be the peak of all that came before.
+"""Peak memory of a model at a batch size, in a process of its own: a process knows only the peak of its whole life.
 
 `python -m schanger_edge.bench.memory MODEL DEVICE BATCH` is that process and prints JSON.
 """
@@ -37,7 +37,7 @@ def peak_memory(model: Path, device: str, batch_size: int) -> dict[str, Any]:
 
 
 def measure(model: Path, device: str, batch_size: int) -> dict[str, int | None]:
-    """Load and run in this process, which must have done nothing else."""
+    """Load and run a model in this process, which must have done nothing else."""
     nvml = None if device == "cpu" else Nvml.open()
     used = [] if nvml is None else [nvml.used_bytes()]
     with open_session(model, device) as session:

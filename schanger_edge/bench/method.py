@@ -22,9 +22,9 @@ from schanger_edge.synthetic import SyntheticScene
 
 ROUNDS = 5
 REPETITIONS = 100
-"""Timed calls of a case, over all rounds; the fewest that tell a 99th percentile."""
+"""Timed calls of a case, over all rounds; the fewest that give a 99th percentile."""
 BLOCK_SECONDS = 1.0
-"""A block goes on for at least so long, so that clocks, power and fast devices are seen at work."""
+"""A block lasts at least so long, so that sensors of clocks and power see even a fast device at work."""
 PAIR_RUNS = 3
 WINDOW, SETTLED, WARM_CALLS, WARM_SECONDS = 3, 0.05, 20, 30.0
 PERCENTILES = (50, 95, 99)
@@ -59,7 +59,7 @@ _Case = TypeVar("_Case")
 
 
 def order(cases: Sequence[_Case], number: int) -> list[_Case]:
-    """The cases in the order of one round: each begins elsewhere, every other goes backwards."""
+    """The cases in the order of one round: each round starts at another case, every other one runs backwards."""
     start, step = number * len(cases) // ROUNDS, -1 if number % 2 else 1
     return [cases[(start + step * k) % len(cases)] for k in range(len(cases))]
 
@@ -73,7 +73,7 @@ def settled(times: Sequence[float]) -> bool:
 
 
 def percentile(times: Sequence[float], percent: int) -> float | None:
-    """By nearest rank; None where there are too few values to tell it."""
+    """By nearest rank; None where there are too few values for it."""
     if len(times) * (100 - percent) < 100 and percent > 50:
         return None
     return sorted(times)[max(0, math.ceil(len(times) * percent / 100) - 1)]
@@ -114,7 +114,7 @@ def block(session: Session, tiles: Tiles, calls: int, core: int, meters: Meters,
         session: warmed up.
         tiles: one batch.
         calls: at least so many are timed.
-        core: side in pixels of what a tile owns.
+        core: side in pixels of a tile without its halo.
         meters: of energy.
         nvml: of the GPU the session runs on, if any.
 
@@ -137,7 +137,7 @@ def block(session: Session, tiles: Tiles, calls: int, core: int, meters: Meters,
 
 
 def _pipelined(session: Session, tiles: Tiles, calls: int) -> float:
-    """Seconds of so many batches, as many under way as the session takes."""
+    """Seconds that so many batches take, with as many under way as the session allows."""
     waiting: deque[Callable[[], object]] = deque()
     began = time.perf_counter()
     for _ in range(calls):

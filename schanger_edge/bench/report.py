@@ -1,4 +1,4 @@
-"""bench.json, and all that is made from it alone: bench.md, bench.html, pareto.png."""
+"""bench.json, and what is made from it alone: bench.md, bench.html, pareto.png."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _markdown_table(table: Table) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Names of files may hold what Markdown takes for its own."""
+    """Names of files may contain marks of Markdown."""
     for mark in ("\\", "|", "<", "*", "`", "["):
         text = text.replace(mark, f"\\{mark}")
     return text.replace("\n", " ")

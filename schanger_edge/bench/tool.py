@@ -1,4 +1,4 @@
-"""One function for the whole benchmark: look, measure, write."""
+"""The whole benchmark: find what is asked for, measure, write the results."""
 
 from __future__ import annotations
 

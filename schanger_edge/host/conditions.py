@@ -1,4 +1,4 @@
-"""In what state a machine was: power mode, clocks, temperatures, throttling counters, load."""
+"""The state of a machine: power mode, clocks, temperatures, throttling counters, load."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def clocks(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, Any]:
 
 
 def processor(root: Path = Path("/")) -> str | None:
-    """The processor's name; of boards, where the processor has none, the board's."""
+    """The processor's name; where it has none, the board's."""
     return board.cpu_model(root) or text_of(root / "proc/device-tree/model").rstrip("\0") or None
 
 

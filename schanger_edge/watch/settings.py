@@ -26,7 +26,7 @@ class Settings:
         min_overlap: share of the smaller footprint that two scenes of one place have in common.
         settle: seconds a file must have stayed the same.
         keep: scenes of each place that are kept; None keeps all.
-        poll: seconds between two looks into the inbox; None relies on the system's events.
+        poll: seconds between two listings of the inbox; None relies on the system's events.
         once: end when all that has settled is done.
         min_free: bytes that must be free in `output` before a pair is begun.
         hook: a program and its arguments, run on each result, see `worker.PLACEHOLDERS`.

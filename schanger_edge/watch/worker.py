@@ -1,4 +1,4 @@
-"""Runs one pair at a time: detect, publish, and judge what went wrong."""
+"""Runs one pair at a time: detect, publish, find out what went wrong, and run the hook."""
 
 from __future__ import annotations
 
