@@ -29,7 +29,9 @@ import psutil
 from kill_resume import content
 
 from schanger_edge import detect
-from schanger_edge.batch import Batch, batch
+from schanger_edge.batch import Batch, Cluster, batch
+from schanger_edge.batch.outcome import Outcome
+from schanger_edge.batch.service import Listener
 from schanger_edge.run.predict import COLUMN, SECTION
 from schanger_edge.sessions import open_session
 from schanger_edge.tiling.partition import Part
@@ -52,17 +54,21 @@ def worker_processes() -> list[psutil.Process]:
 
 
 def run_batch(
-    pairs: Path, output: Path, model: Path, *, workers: int = 2, kill_after: int = 0, **options: Any
+    pairs: Path, output: Path, model: Path, *, workers: int = 2, kill_after: int = 0, split: bool = False
 ) -> Batch:
     """A batch; after so many outcomes one of its workers is killed."""
     outcomes: list[str] = []
 
-    def heard(outcome: Any, error: BaseException | None) -> None:
-        outcomes.append(outcome.id)
-        if len(outcomes) == kill_after:
-            os.kill(worker_processes()[0].pid, signal.SIGKILL)
+    class Killer(Listener):
+        """Kills a worker."""
 
-    return batch(pairs, output, model=model, workers=workers, threads=1, on_outcome=heard, **options)
+        def outcome(self, outcome: Outcome, error: BaseException | None) -> None:
+            outcomes.append(outcome.id)
+            if len(outcomes) == kill_after:
+                os.kill(worker_processes()[0].pid, signal.SIGKILL)
+
+    cluster = Cluster(workers=workers, split=split)
+    return batch(pairs, output, cluster=cluster, listener=Killer(), model=str(model), device="cpu", threads=1)
 
 
 def run_singly(pairs: Files, output: Path, model: Path) -> None:

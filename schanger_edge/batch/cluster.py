@@ -1,4 +1,4 @@
-"""The Dask cluster: processes of this machine, or one that is already there."""
+"""The Dask cluster, of this machine or one that is already there, and the pairs that it works on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import contextlib
 import dataclasses
 import importlib.util
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster, as_completed
+from distributed.scheduler import KilledWorker
 
+from schanger_edge.batch.options import Cluster
+from schanger_edge.batch.outcome import Outcome, failed
+from schanger_edge.batch.worker import PARTS, WarmSession, Work, prepare, run_pair, run_part
 from schanger_edge.errors import SchangerError
+from schanger_edge.products.journal import unfinished
 from schanger_edge.sessions.gpu import count_gpus
 from schanger_edge.sessions.ort import available_cores
+from schanger_edge.tiling.partition import Part
 
 _DASHBOARD = "127.0.0.1:8787"
 _WAIT = 30  # seconds for a scheduler, and for its first worker
@@ -28,46 +37,42 @@ class Size:
     gpus: int
 
 
-def local_size(workers: int | None, threads: int | None, device: str) -> Size:
-    """What is not asked for: a worker for each GPU, else for each `threads` cores; threads share the cores evenly.
+def size_of(cluster: Cluster, threads: int | None, device: str) -> Size | None:
+    """Of a local cluster; None for one that is already there.
 
-    Raises:
-        SchangerError: less than one worker.
+    What is not asked for: a worker for each GPU, else for each `threads` cores; threads share the cores evenly.
     """
-    if workers is not None and workers < 1:
-        raise SchangerError(f"--workers must be at least 1, not {workers}.")
+    if cluster.scheduler:
+        return None
     cores, gpus = available_cores(), 0 if device == "cpu" else count_gpus()
-    workers = workers or gpus or max(cores // (threads or 1), 1)
+    workers = cluster.workers or gpus or max(cores // (threads or 1), 1)
     return Size(workers, threads or max(cores // workers, 1), gpus)
 
 
-@contextlib.contextmanager
-def local_cluster(size: Size, retries: int) -> Iterator[Client]:
-    """Processes of this machine, each with one thread for tasks; they end with the block.
+def opened(cluster: Cluster, size: Size | None) -> contextlib.AbstractContextManager[Client]:
+    """The client of a cluster, until the context ends; a local cluster ends with it.
 
-    Args:
-        size: see `local_size`.
-        retries: how often a task is given to another worker after one died of it.
+    Raises:
+        SchangerError: no scheduler answers, or it has no worker.
     """
+    return _remote(str(cluster.scheduler)) if size is None else _local(size, cluster.retries)
+
+
+@contextlib.contextmanager
+def _local(size: Size, retries: int) -> Iterator[Client]:
+    """Processes of this machine, each with one thread for tasks."""
     dashboard = _DASHBOARD if importlib.util.find_spec("bokeh") else None
+    processes: dict[str, Any] = {"n_workers": size.workers, "threads_per_worker": 1, "processes": True}
+    processes |= {"memory_limit": 0, "scheduler_kwargs": {"allowed_failures": retries}}  # a run bounds its own memory
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port 8787 is already in use")
-        cluster = LocalCluster(
-            n_workers=size.workers, threads_per_worker=1, processes=True, dashboard_address=dashboard,
-            memory_limit=0,  # the memory of a run is bounded by itself
-            silence_logs=logging.CRITICAL, scheduler_kwargs={"allowed_failures": retries},
-        )  # fmt: skip
+        cluster = LocalCluster(dashboard_address=dashboard, silence_logs=logging.CRITICAL, **processes)
     with cluster, Client(cluster) as client:
         yield client
 
 
 @contextlib.contextmanager
-def remote_cluster(address: str) -> Iterator[Client]:
-    """A cluster that is there already, and stays.
-
-    Raises:
-        SchangerError: no scheduler answers, or it has no worker.
-    """
+def _remote(address: str) -> Iterator[Client]:
     try:
         client = Client(address, timeout=_WAIT)
     except (OSError, ValueError, TimeoutError) as error:
@@ -90,3 +95,93 @@ def dashboard_of(client: Client) -> str | None:
     """Address of the page that shows the cluster at work; None where its package (bokeh) is missing."""
     link = client.dashboard_link if importlib.util.find_spec("bokeh") else None
     return link or None
+
+
+@contextlib.contextmanager
+def warm(client: Client, session: WarmSession) -> Iterator[None]:
+    """Workers keep the session until the block ends, however it ends."""
+    client.register_plugin(session)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # workers or the scheduler are gone, and the session with them
+            client.unregister_worker_plugin(session.name)
+
+
+def open_first(client: Client, session: str, *, alike: bool) -> None:
+    """Open the session of one worker before the others want theirs: what takes a build or a trial is made once.
+
+    Args:
+        client: of the cluster.
+        session: its name.
+        alike: then open it on all of them, which must compute alike: they will share a scene.
+
+    Raises:
+        SchangerError: the model cannot be opened, or workers differ.
+    """
+    first = client.submit(prepare, session, pure=False).result()
+    for address in client.nthreads() if alike else ():
+        other = client.submit(prepare, session, workers=[address], pure=False).result()
+        if other != first:
+            what = f"{first[0]}; {other[0]}" if first[0] != other[0] else "each has a plan of its own"
+            raise SchangerError(
+                f"--split needs workers that compute alike, and these differ ({what}): give --threads, and to all of "
+                "them one SCHANGER_EDGE_CACHE on the shared disk; or leave --split out."
+            )
+
+
+class Queue:
+    """Pairs that wait for a worker of a cluster.
+
+    No more are submitted than there are workers, so that one that dies takes no other pair with it, and the scheduler
+    holds no long lists. Of a pair that is submitted Dask takes care.
+    """
+
+    def __init__(self, client: Client, cluster: Cluster) -> None:
+        self._client, self._retries, self._split = client, cluster.retries, cluster.split
+
+    def run(self, works: Sequence[Work]) -> Iterator[tuple[Outcome, BaseException | None]]:
+        """Outcomes in the order in which they come, each with the error where it failed."""
+        waiting, under_way = deque(works), as_completed()
+        of_key: dict[Any, Work] = {}
+        while waiting or not under_way.is_empty():
+            slots = 1 if self._split else self._workers()  # a scene that is split has all workers to itself
+            while waiting and under_way.count() < slots:
+                work = waiting.popleft()
+                future = self._submit(work)
+                of_key[future.key] = work
+                under_way.add(future)
+            future = next(under_way)
+            work = of_key.pop(future.key)
+            if future.cancelled():
+                raise SchangerError("the scheduler was lost: what is finished is kept, the same command goes on.")
+            error = future.exception()
+            if error is None:
+                yield dataclasses.replace(future.result(), reason=work.reason), None
+            else:
+                yield failed(work.pair, self._reason(error)), error
+
+    def _workers(self) -> int:
+        return max(len(self._client.nthreads()), 1)
+
+    def _submit(self, work: Work) -> Future[Outcome]:
+        how = {"retries": self._retries, "pure": False}
+        parts = [self._client.submit(run_part, work, part, **how) for part in self._parts(work)]
+        return self._client.submit(run_pair, work, parts, **how)
+
+    def _parts(self, work: Work) -> list[Part]:
+        """The parts of a scene, as many as an earlier batch divided it into."""
+        begun = [path.name for path in (work.folder / PARTS).glob("*-of-*")]
+        if unfinished(work.folder) or not (begun or self._split):
+            return []
+        found = re.search(r"\d+$", begun[0]) if begun else None
+        count = int(found[0]) if found else self._workers()
+        return [Part(number, count) for number in range(count)] if count > 1 else []
+
+    def _reason(self, error: BaseException) -> str:
+        if isinstance(error, KilledWorker):
+            return f"{error.allowed_failures + 1} workers died of it: look at their logs, and at the memory they had."
+        times = f"tried {self._retries + 1} times: " if self._retries else ""
+        if isinstance(error, SchangerError):
+            return f"{times}{error}"
+        return f"{times}{type(error).__name__}: {error}"

@@ -10,9 +10,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from distributed import get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -36,37 +36,28 @@ BUSY_SECONDS = 300.0
 _LOOK_AGAIN = 2.0
 
 
-_Value = TypeVar("_Value")
-
-
 class WarmSession(WorkerPlugin):
     """Keeps one session open on each worker, also on those that come later; it is closed when the worker ends.
 
     Args:
         engine: what each session is opened for; its model is the same on all workers.
-        local: workers are children of this process: Ctrl-C, which the terminal sends to all of them, is not for them.
-        gpus: local workers are numbered and take one of so many GPUs each.
+        gpus: None for a cluster that is there already. Otherwise workers are children of this process: they ignore the
+            Ctrl-C that the terminal sends to all of them, and take one of so many GPUs each.
 
     Attributes:
         name: by which a worker knows it; no other has it, also where several batches share a cluster.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        local: bool = False,
-        gpus: int = 0,
-    ) -> None:
-        self._engine, self._local, self._gpus = engine, local, gpus
+    def __init__(self, engine: Engine, gpus: int | None = None) -> None:
+        self._engine, self._gpus = engine, gpus
         self.name = f"schanger-edge session {secrets.token_hex(8)}"
 
     def setup(self, worker: Any) -> None:
-        """Called by Dask. The session is opened with the first pair, so that its errors are that pair's."""
+        """Called by Dask. The session is opened by the first pair, so that its errors are that pair's."""
         self._session: Session | None = None
         self._busy = threading.Lock()
         self._ending = False
-        if self._local:
+        if self._gpus is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._gpus:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(self._gpus)))
@@ -111,8 +102,9 @@ class Work:
         pair: from the list.
         folder: for its results, seen by all workers.
         options: of its run.
-        known_by: what a later batch knows it by, see `outcome.identity`.
+        known_by: by which a later batch recognizes it, see `outcome.identity`.
         session: name of the `WarmSession` it runs on.
+        reason: why it is run again; None where it is run for the first time.
     """
 
     pair: ListedPair
@@ -120,26 +112,35 @@ class Work:
     options: RunOptions
     known_by: Mapping[str, Any]
     session: str
+    reason: str | None = None
 
     def part(self, part: Part) -> Path:
         """The output folder of a part."""
         return self.folder / PARTS / f"{part.number}-of-{part.count}"
 
 
+@contextlib.contextmanager
+def _portable() -> Iterator[None]:
+    """Errors travel between processes without what caused them, for errors of GDAL cannot."""
+    try:
+        yield
+    except SchangerError as error:
+        error.__cause__ = error.__context__ = None
+        raise
+
+
+@_portable()
 def prepare(session: str) -> tuple[str, str | None]:
     """Open the session of a worker; what it computes with: its device in words, and the plan.
 
     Raises:
         SchangerError: the model cannot be opened.
     """
-    return _portable(_open, session)
+    with _plugin(session).session() as opened:
+        return opened.device, opened.identity()["plan"]
 
 
-def _open(name: str) -> tuple[str, str | None]:
-    with _plugin(name).session() as session:
-        return session.device, session.identity()["plan"]
-
-
+@_portable()
 def run_part(work: Work, part: Part) -> float:
     """Predict a part of a scene, or what is left of it; seconds it took.
 
@@ -147,12 +148,12 @@ def run_part(work: Work, part: Part) -> float:
         SchangerError: one sentence on what is wrong.
     """
     began = time.perf_counter()
-    if unfinished(work.folder):  # its parts are joined already, and the worker that did it was lost
-        return 0.0
-    _portable(_detect, work, work.part(part), part)
+    if not unfinished(work.folder):  # else its parts are joined already, and the worker that did it was lost
+        _detect(work, work.part(part), part)
     return time.perf_counter() - began
 
 
+@_portable()
 def run_pair(work: Work, parts: Sequence[float] = ()) -> Outcome:
     """Run a pair, or what is left of it; results as `schanger-edge run` leaves them.
 
@@ -167,26 +168,31 @@ def run_pair(work: Work, parts: Sequence[float] = ()) -> Outcome:
     folders = sorted((work.folder / PARTS).glob("*-of-*"))
     if folders:
         try:
-            _portable(join, folders, work.folder)
+            join(folders, work.folder)
         except OtherRunError:
             if parts:
                 raise
         shutil.rmtree(work.folder / PARTS)  # parts that an earlier batch left, with other options, are of no use
-    detection = _portable(_detect, work, work.folder)
+    detection = _detect(work, work.folder)
     assert isinstance(detection, Detection)
     summary = detection.summary
     seconds, worker = time.perf_counter() - began + sum(parts), str(get_worker().name)
     outcome = succeeded(work.pair, summary, seconds=seconds, worker=worker)
-    _portable(write_record, work.folder, work.known_by, outcome)
+    write_record(work.folder, work.known_by, outcome)
     return outcome
 
 
 def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection | Flow:
-    """Go on with what is left of this run; what is left of one with other options or another device is dropped."""
+    """Continue this run; what is left there of one with other options or on another device is dropped."""
     plugin, waited, restart = _plugin(work.session), 0.0, False
     while True:
+        control = Control(resume=not restart, restart=restart, stop=plugin.stopping)
+        images = work.pair.before, work.pair.after
         try:
-            return _run(plugin, work, folder, part, restart)
+            with plugin.session() as session:
+                if part is not None:
+                    return detect_part(*images, folder, part, work.options, session=session, control=control)
+                return detect(*images, folder, work.options, session=session, control=control)
         except OtherRunError:
             restart = True
         except BusyError:
@@ -194,25 +200,6 @@ def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection | F
                 raise
             time.sleep(_LOOK_AGAIN)
             waited += _LOOK_AGAIN
-
-
-def _run(plugin: WarmSession, work: Work, folder: Path, part: Part | None, restart: bool) -> Detection | Flow:
-    pair = work.pair
-    control = Control(resume=not restart, restart=restart, stop=plugin.stopping)
-    with plugin.session() as session:
-        given = (pair.before, pair.after, folder)
-        if part is not None:
-            return detect_part(*given, part, work.options, session=session, control=control)
-        return detect(*given, work.options, session=session, control=control)
-
-
-def _portable(function: Callable[..., _Value], *arguments: Any) -> _Value:
-    """Call a function; its errors travel between processes, which those of GDAL that caused them cannot."""
-    try:
-        return function(*arguments)
-    except SchangerError as error:
-        alone = type(error)(str(error))
-    raise alone
 
 
 def _plugin(name: str) -> WarmSession:

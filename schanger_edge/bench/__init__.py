@@ -1,1 +1,1 @@
-"""`schanger-edge bench`: which model, precision, tile and batch to fly with on a device, in tables that say their n."""
+"""`schanger-edge bench`: accuracy, speed, memory and energy of models on a device; every figure states its n."""

@@ -2,153 +2,131 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schanger_edge._version import __version__
-from schanger_edge.bench import parts
-from schanger_edge.bench.advice import advice
-from schanger_edge.bench.doubts import doubts
+from schanger_edge.bench.findings import Row, advice, doubts
+from schanger_edge.bench.measure import SITTINGS
 from schanger_edge.bench.method import METHOD, PERCENTILES, ROUNDS, percentile, spread
-from schanger_edge.bench.preflight import Engine
+from schanger_edge.bench.plan import Case, Model, Place, Plan
 from schanger_edge.bench.report import FORMAT
-from schanger_edge.bench.request import Case, ImagePair, Labelled, Model
-from schanger_edge.bench.state import State
+from schanger_edge.bench.state import State, part
 from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.sessions.ort import available_cores
 
-
-@dataclasses.dataclass(frozen=True)
-class Benchmark:
-    """What is measured; see `tool.bench` for the options."""
-
-    models: Sequence[Model]
-    datasets: Sequence[Labelled]
-    pair: ImagePair | None
-    devices: Sequence[str]
-    batches: Sequence[int]
-    repetitions: int
-    pair_runs: int
-    gsd: float | None
-    engines: Mapping[tuple[str, str], Engine]
-    machine: Mapping[str, Any]
-
-    @property
-    def cases(self) -> list[Case]:
-        """Every model on every device at every batch."""
-        return [Case(device, model, batch) for device, model in self.places for batch in self.batches]
-
-    @property
-    def places(self) -> list[tuple[str, Model]]:
-        """Every model on every device."""
-        return [(device, model) for device in self.devices for model in self.models]
-
-    def identity(self) -> dict[str, Any]:
-        """All that decides about the figures."""
-        return {
-            "version": __version__, "machine": self.machine,
-            "models": {model.name: model.facts["sha256"] for model in self.models},
-            "engines": {f"{name} on {device}": [engine.words, engine.plan_sha256]
-                        for (device, name), engine in self.engines.items()},
-            "datasets": {entry.label: {"root": str(entry.root), "files": entry.digest} for entry in self.datasets},
-            "pair": self.pair and self.pair.identity,
-            "batches": list(self.batches), "repetitions": self.repetitions, "pair runs": self.pair_runs,
-        }  # fmt: skip
+FACTS = ("sha256", "size", "dataset", "precision", "tile", "halo", "gsd")
+"""Of a model."""
 
 
-def document(bench: Benchmark, state: State, energy_of: Mapping[str, str]) -> dict[str, Any]:
+def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str, Any]:
     """The content of bench.json.
 
     Args:
-        bench: what was measured.
+        plan: what was measured.
         state: its finished parts.
         energy_of: what the energy is of, by device; empty where nothing is measured.
     """
-    cases, sittings = bench.cases, state.get(parts.SITTINGS)
-    blocks = {case.key: [found for k in range(ROUNDS) if (found := state.get(parts.block(case, k)))] for case in cases}
-    unsettled = [case.key for case in cases if (warm := state.get(parts.warm_up(case))) and not warm["settled"]]
+    cases, sittings = plan.cases, state.get(SITTINGS)
+    blocks = {case.key: _finished(state, [part(f"round {k}", case.key) for k in range(ROUNDS)]) for case in cases}
+    unsettled = [case.key for case in cases if (warm := _warm_up(state, case)) and not warm["settled"]]
+    asked = plan.request
+    options = {"devices": plan.devices, "batches": list(asked.batch_sizes), "rounds": ROUNDS}
+    options |= {"repetitions": asked.repetitions, "pair_runs": asked.pair_runs, "gsd": asked.gsd}
     result: dict[str, Any] = {
-        "format": FORMAT, "schanger_edge": __version__,
+        "format": FORMAT,
+        "schanger_edge": __version__,
         "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": dict(bench.machine),
-        "options": {"devices": list(bench.devices), "batches": list(bench.batches), "rounds": ROUNDS,
-                    "repetitions": bench.repetitions, "pair_runs": bench.pair_runs, "gsd": bench.gsd},
-        "models": [_model(model) for model in bench.models],
-        "engines": [{"device": device, "model": name, "engine": engine.words, "notes": list(engine.notes)}
-                    for (device, name), engine in bench.engines.items()],
-        "accuracy": [{"device": device, "model": model.name, "dataset": entry.name, "split": entry.split,
-                      **state.get(parts.accuracy(device, model, entry))}
-                     for entry in bench.datasets for device, model in bench.places],
+        "machine": dict(plan.machine),
+        "options": options,
+        "models": [_model(model) for model in plan.models],
+        "engines": [_engine(place) for place in plan.places],
+        "accuracy": _accuracy(plan, state),
         "published": _published(),
-        "speed": [_speed(bench, case, state, blocks[case.key], energy_of[case.device]) for case in cases],
-        "end_to_end": [] if bench.pair is None else
-                      [_end_to_end(bench, device, model, state, energy_of[device]) for device, model in bench.places],
+        "speed": [_speed(plan, case, state, blocks[case.key]) for case in cases],
+        "end_to_end": [_end_to_end(plan, place, state) for place in plan.places] if plan.pair else [],
         "conditions": sittings,
         "doubts": doubts(sittings, [rounds for rounds in blocks.values() if rounds], unsettled, available_cores()),
         "method": list(METHOD),
-    }  # fmt: skip
+    }
+    for row in (*result["speed"], *result["end_to_end"]):
+        row["energy_of"] = energy_of[row["device"]] or None
     return result | {"advice": advice(result)}
 
 
+def _finished(state: State, names: Sequence[str]) -> list[Any]:
+    return [found for name in names if (found := state.get(name)) is not None]
+
+
+def _warm_up(state: State, case: Case) -> Any:
+    return state.get(part("warm-up", case.key))
+
+
 def _model(model: Model) -> dict[str, Any]:
-    kept = ("sha256", "size", "dataset", "precision", "tile", "halo", "gsd")
-    return {"name": model.name, "file": model.path.name, "bytes": model.path.stat().st_size,
-            **{key: model.facts[key] for key in kept}}  # fmt: skip
+    own = {"name": model.name, "file": model.path.name, "bytes": model.path.stat().st_size}
+    return own | {key: model.facts[key] for key in FACTS}
+
+
+def _engine(place: Place) -> dict[str, Any]:
+    own = {"device": place.device, "model": place.model.name}
+    return own | {"engine": place.engine.words, "notes": list(place.engine.notes)}
+
+
+def _accuracy(plan: Plan, state: State) -> list[dict[str, Any]]:
+    rows = []
+    for entry in plan.datasets:
+        for place in plan.places:
+            row = {"device": place.device, "model": place.model.name, "dataset": entry.name, "split": entry.split}
+            rows.append(row | state.get(part("accuracy", place.key, entry.label)))
+    return rows
 
 
 def _published() -> list[dict[str, Any]]:
     """Of the six datasets and both networks."""
-    return [
-        {"dataset": entry.name, "size": size, "paper_f1": entry.paper_f1[size],
-         "checkpoint_f1": entry.checkpoint_f1[size], "tiles": entry.test_tiles}
-        for entry in DATASETS.values() for size in entry.paper_f1
-    ]  # fmt: skip
+    rows = []
+    for entry in DATASETS.values():
+        for size, paper in entry.paper_f1.items():
+            row: dict[str, Any] = {"dataset": entry.name, "size": size, "paper_f1": paper}
+            rows.append(row | {"checkpoint_f1": entry.checkpoint_f1[size], "tiles": entry.test_tiles})
+    return rows
 
 
-def _speed(
-    bench: Benchmark, case: Case, state: State, rounds: Sequence[Mapping[str, Any]], energy_of: str
-) -> dict[str, Any]:
-    memory = state.get(parts.memory(case))
-    latency = [time for block in rounds for time in block["latency_ms"]]
-    gsd = bench.gsd or case.model.facts["gsd"]
-    rate = spread([block["megapixels"] / block["seconds"] for block in rounds])
-    return {
-        "device": case.device, "model": case.model.name, "batch": case.batch, "failed": memory.get("failed"),
-        "warm_up": state.get(parts.warm_up(case)),
-        "latency_ms": {
-            "n": len(latency), **{f"p{percent}": percentile(latency, percent) for percent in PERCENTILES},
-            "p50_of_rounds": spread([statistics.median(block["latency_ms"]) for block in rounds]),
-        } if latency else None,
-        "megapixels_per_second": rate, "gsd": gsd, "km2_per_second": _scaled(rate, gsd),
-        "energy_of": energy_of or None, "joules_per_km2": _energy(rounds, gsd),
-        "host_bytes": memory.get("host_bytes"), "device_bytes": memory.get("device_bytes"), "memory_n": 1,
-    }  # fmt: skip
+def _speed(plan: Plan, case: Case, state: State, rounds: Sequence[Row]) -> dict[str, Any]:
+    memory, place = state.get(part("memory", case.key)), case.place
+    row = {"device": place.device, "model": place.model.name, "batch": case.batch_size, "failed": memory.get("failed")}
+    row |= {"warm_up": _warm_up(state, case), "latency_ms": _latency(rounds)}
+    row |= _throughput(rounds, plan.request.gsd or place.model.facts["gsd"])
+    row |= {"host_bytes": memory.get("host_bytes"), "device_bytes": memory.get("device_bytes"), "memory_n": 1}
+    return row
 
 
-def _end_to_end(bench: Benchmark, device: str, model: Model, state: State, energy_of: str) -> dict[str, Any]:
-    runs = [state.get(parts.end_to_end(device, model, number)) for number in range(bench.pair_runs)]
-    gsd = runs[0]["gsd"] or bench.gsd or model.facts["gsd"]
-    rate = spread([run["megapixels"] / run["seconds"] for run in runs])
-    return {
-        "device": device, "model": model.name, "batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"],
-        "seconds": spread([run["seconds"] for run in runs]), "megapixels_per_second": rate,
-        "gsd": gsd, "km2_per_second": _scaled(rate, gsd),
-        **{stage: spread([run[stage] for run in runs]) for stage in ("read_busy", "infer_busy", "write_busy")},
-        "energy_of": energy_of or None, "joules_per_km2": _energy(runs, gsd),
-    }  # fmt: skip
-
-
-def _scaled(rate: Mapping[str, Any] | None, gsd: float | None) -> dict[str, Any] | None:
-    """Megapixels per second as km2 per second."""
-    if rate is None or gsd is None:
+def _latency(rounds: Sequence[Row]) -> dict[str, Any] | None:
+    times = [time for block in rounds for time in block["latency_ms"]]
+    if not times:
         return None
-    return {key: value if key == "n" else value * gsd**2 for key, value in rate.items()}
+    medians = spread([statistics.median(block["latency_ms"]) for block in rounds])
+    percentiles = {f"p{percent}": percentile(times, percent) for percent in PERCENTILES}
+    return {"n": len(times), **percentiles, "p50_of_rounds": medians}
 
 
-def _energy(measured: Sequence[Mapping[str, Any]], gsd: float | None) -> dict[str, Any] | None:
-    if gsd is None or any(one["joules"] is None for one in measured):
-        return None
-    return spread([one["joules"] / (one["megapixels"] * gsd**2) for one in measured])
+def _end_to_end(plan: Plan, place: Place, state: State) -> dict[str, Any]:
+    runs = [state.get(part(f"pair {number}", place.key)) for number in range(plan.request.pair_runs)]
+    row: dict[str, Any] = {"device": place.device, "model": place.model.name}
+    row |= {"batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"]}
+    row |= {"seconds": spread([run["seconds"] for run in runs])}
+    row |= _throughput(runs, runs[0]["gsd"] or plan.request.gsd or place.model.facts["gsd"])
+    return row | {stage: spread([run[stage] for run in runs]) for stage in ("read_busy", "infer_busy", "write_busy")}
+
+
+def _throughput(measured: Sequence[Row], gsd: float | None) -> dict[str, Any]:
+    """Megapixels and km2 per second, and energy for as much ground, of blocks or runs."""
+    rate = spread([one["megapixels"] / one["seconds"] for one in measured])
+    ground, joules = None, None
+    if gsd is not None:
+        ground = rate and {key: value if key == "n" else value * gsd**2 for key, value in rate.items()}
+        if all(one["joules"] is not None for one in measured):
+            joules = spread([one["joules"] / (one["megapixels"] * gsd**2) for one in measured])
+    figures = {"megapixels_per_second": rate, "gsd": gsd, "km2_per_second": ground}
+    return figures | {"energy_of": None, "joules_per_km2": joules}

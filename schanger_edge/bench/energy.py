@@ -1,13 +1,13 @@
-"""Energy since some moment, by whatever meters a machine has: RAPL, the INA3221 of Jetson boards, NVML."""
+"""Energy that is used meanwhile, by whatever meters a machine has: RAPL, the INA3221 of Jetson boards, NVML."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from schanger_edge.host.board import text_of
 from schanger_edge.host.nvml import Nvml
@@ -17,49 +17,42 @@ BOARD_RAILS = (("VDD_IN",), ("VIN",), ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0
 """Rails that add up to a whole Jetson: Orin Nano and NX, others with one input rail, AGX Orin."""
 
 
-class Rapl:
-    """Counters of the processor packages under /sys/class/powercap; most systems let root alone read them."""
+def rapl(root: Path) -> Callable[[], float] | None:
+    """Joules since now, by the counters of the processor packages; None where there are none or they cannot be read.
 
-    name = "CPU package (RAPL)"
+    Most systems let root alone read them. The function must be called at least once per turn of a counter (minutes).
+    """
+    zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
+    last = {zone: _number(zone / "energy_uj") for zone in zones if text_of(zone / "name").startswith("package")}
+    if not last or None in last.values():
+        return None
+    total = 0.0
 
-    def __init__(self, folders: list[Path]) -> None:
-        self._folders = folders
-        self._last = [_number(folder / "energy_uj") or 0.0 for folder in folders]
-        self._sum = 0.0
+    def joules() -> float:
+        nonlocal total
+        for zone, before in last.items():
+            now = _number(zone / "energy_uj")
+            if now is not None and before is not None:
+                wrapped = (_number(zone / "max_energy_range_uj") or 0.0) if now < before else 0.0
+                total += max(0.0, now - before + wrapped) * 1e-6
+                last[zone] = now
+        return total
 
-    @classmethod
-    def find(cls, root: Path) -> Rapl | None:
-        """None where there are no packages or they cannot be read."""
-        zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
-        folders = [zone for zone in zones if text_of(zone / "name").startswith("package")]
-        readable = folders and all(_number(folder / "energy_uj") is not None for folder in folders)
-        return cls(folders) if readable else None
-
-    def joules(self) -> float:
-        """Since this object was made; must be asked at least once while a counter goes round (minutes)."""
-        for index, folder in enumerate(self._folders):
-            now = _number(folder / "energy_uj")
-            if now is None:
-                continue
-            step = now - self._last[index]
-            if step < 0:  # the counter went round
-                step += _number(folder / "max_energy_range_uj") or 0.0
-            self._sum, self._last[index] = self._sum + max(0.0, step) * 1e-6, now
-        return self._sum
+    return joules
 
 
 class Sampled:
-    """Power read many times a second in a thread, summed to energy."""
+    """Energy from a sensor of power, read many times a second in a thread and integrated."""
 
-    def __init__(self, name: str, watts: Callable[[], float | None]) -> None:
-        self.name, self._watts = name, watts
+    def __init__(self, watts: Callable[[], float | None]) -> None:
+        self._watts = watts
         self._sum, self._last = 0.0, (time.monotonic(), watts() or 0.0)
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="power", daemon=True)
         self._thread.start()
 
     def joules(self) -> float:
-        """Since this object was made."""
+        """Used since this object was made."""
         with self._lock:
             (then, before), now, watts = self._last, time.monotonic(), self._watts()
             watts = before if watts is None else watts
@@ -68,6 +61,7 @@ class Sampled:
             return self._sum
 
     def close(self) -> None:
+        """End the thread."""
         self._ended.set()
         self._thread.join()
 
@@ -77,7 +71,7 @@ class Sampled:
 
 
 def ina3221(root: Path) -> tuple[str, Callable[[], float]] | None:
-    """What to call it and how to read the power of a whole Jetson board; None where there is no such sensor."""
+    """Name and reader (watts) of the power of a whole Jetson board; None where there is no such sensor."""
     rails: dict[str, tuple[Path, Path]] = {}
     for label in sorted((root / "sys/bus/i2c/drivers/ina3221").glob("*/hwmon/hwmon*/in*_label")):
         number = label.name[len("in") : -len("_label")]
@@ -94,52 +88,47 @@ def _watts(rails: list[tuple[Path, Path]]) -> float:
     return sum((_number(volts) or 0.0) * (_number(amperes) or 0.0) * 1e-6 for volts, amperes in rails)
 
 
-class Meters:
-    """All meters of a machine that matter for its devices. Use it as a context manager.
+class Meters(contextlib.ExitStack):
+    """All meters of a machine that matter for its devices, until the context ends.
 
     Attributes:
         covers: what the energy is of, in words; empty where nothing is measured.
     """
 
     def __init__(self, root: Path = Path("/"), nvml: Nvml | None = None) -> None:
+        super().__init__()
         self._read: dict[str, Callable[[], float | None]] = {}
-        self._sampled: list[Sampled] = []
         board = ina3221(root)
         if board is not None:  # has everything in it
             self._sample(*board)
         else:
-            rapl = Rapl.find(root)
-            if rapl is not None:
-                self._read[rapl.name] = rapl.joules
+            processor = rapl(root)
+            if processor is not None:
+                self._read["CPU package (RAPL)"] = processor
             if nvml is not None and nvml.joules() is not None:
                 self._read["GPU (NVML)"] = nvml.joules
             elif nvml is not None and nvml.watts() is not None:
                 self._sample("GPU (NVML, sampled)", nvml.watts)
         self.covers = " + ".join(self._read)
 
-    def joules(self) -> float | None:
-        """Of all meters together, counted from some moment; None where there is none or one has failed."""
-        told = [read() for read in self._read.values()]
-        return sum(value for value in told if value is not None) if told and None not in told else None
+    def start(self) -> Callable[[], float | None]:
+        """Begin to measure; the function gives the joules since then, None where a meter is missing or has failed."""
+        before = self._joules()
+
+        def spent() -> float | None:
+            after = self._joules()
+            return None if before is None or after is None else after - before
+
+        return spent
+
+    def _joules(self) -> float | None:
+        """Of all meters together, counted from some moment."""
+        values = [read() for read in self._read.values()]
+        return sum(value for value in values if value is not None) if values and None not in values else None
 
     def _sample(self, name: str, watts: Callable[[], float | None]) -> None:
-        meter = Sampled(name, watts)
-        self._sampled.append(meter)
+        meter = self.enter_context(contextlib.closing(Sampled(watts)))
         self._read[name] = meter.joules
-
-    def __enter__(self) -> Meters:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for meter in self._sampled:
-            meter.close()
-
-
-def used(before: float | None, after: float | None) -> float | None:
-    """Joules between two readings; None where they were not measured."""
-    return None if before is None or after is None else after - before
 
 
 def _number(path: Path) -> float | None:

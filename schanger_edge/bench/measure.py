@@ -3,66 +3,87 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
+import datetime
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.bench import parts
-from schanger_edge.bench.document import Benchmark
-from schanger_edge.bench.end_to_end import run_pair
 from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.memory import peak_memory
-from schanger_edge.bench.method import ROUNDS, order
-from schanger_edge.bench.request import Labelled, Model
-from schanger_edge.bench.speed import block, tiles_for, warm_up
-from schanger_edge.bench.state import State
+from schanger_edge.bench.method import ROUNDS, block, order, tiles_for, warm_up
+from schanger_edge.bench.plan import ImagePair, Labelled, Place, Plan, Progress
+from schanger_edge.bench.state import State, part
+from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.errors import SessionError
 from schanger_edge.evaluation.evaluate import evaluate
 from schanger_edge.host import board
+from schanger_edge.host.conditions import conditions
 from schanger_edge.host.nvml import Nvml
+from schanger_edge.run.detect import detect
 from schanger_edge.sessions import open_session
 
-KEPT = (
-    "f1", "precision", "recall", "iou", "accuracy", "images", "tiles", "official_tiles", "label_rule", "paper_f1",
-    "checkpoint_f1",
-)  # fmt: skip
+SITTINGS = "sittings"
+"""The part that holds the conditions of each call of the command."""
+IDLE_SECONDS = 3.0
+SCORES = ("f1", "precision", "recall", "iou", "accuracy", "images", "tiles", "official_tiles", "label_rule")
+KEPT = (*SCORES, "paper_f1", "checkpoint_f1")
 """Of an evaluation."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """A benchmark under way.
+def measure(plan: Plan, state: State, folder: Path, report: Progress) -> dict[str, str]:
+    """Measure all parts of a plan that are not finished.
 
-    Attributes:
+    Args:
         plan: what is measured.
-        state: what of it is finished.
+        state: takes the finished parts.
         folder: of the results.
-        meters: of energy, by device.
-        nvml: by device; None for the CPU.
-        tell: told (stage, done, total).
-    """
+        report: called with (stage, done, total).
 
-    plan: Benchmark
+    Returns:
+        What the energy of each device is of, in words; empty where nothing is measured.
+
+    Raises:
+        SessionError: the machine has no room for all models at once.
+    """
+    with ExitStack() as stack:
+        nvml = {device: None if device == "cpu" else Nvml.open() for device in plan.devices}
+        meters = {device: stack.enter_context(Meters(nvml=nvml[device])) for device in plan.devices}
+        look = partial(conditions, nvml=next(filter(None, nvml.values()), None))
+        earlier, began, before = state.get(SITTINGS) or [], _now(), look()
+        sitting = {"began": began, "before": before, "idle_watts": _idle_watts(meters.values())}
+        state.put(SITTINGS, [*earlier, sitting | {"ended": began, "after": before}])
+        stages = _Stages(plan, state, folder, report, meters, nvml)
+        for stage in (stages.memory, stages.speed, stages.pair, stages.accuracy):
+            stage()
+            state.put(SITTINGS, [*earlier, sitting | {"ended": _now(), "after": look()}])
+    return {device: meter.covers for device, meter in meters.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stages:
+    """A benchmark under way; see `measure`."""
+
+    plan: Plan
     state: State
     folder: Path
+    report: Progress
     meters: Mapping[str, Meters]
     nvml: Mapping[str, Nvml | None]
-    tell: Callable[[str, int, int], None]
 
     def memory(self) -> None:
-        """Each case in a process of its own.
-
-        Raises:
-            SessionError: the machine has no room for all models at once, as the next stage needs.
-        """
-        cases = self.plan.cases
-        for done, case in enumerate(cases, 1):
-            self.state.once(parts.memory(case), partial(peak_memory, case.model.path, case.device, case.batch))
-            self.tell("memory", done, len(cases))
-        needed, free = self._needed_bytes(), board.free_memory(Path("/"))
+        """Each case in a process of its own; the next stage needs room for all models at once."""
+        largest: dict[str, int] = {}
+        for done, case in enumerate(self.plan.cases, 1):
+            name, place = part("memory", case.key), case.place
+            self.state.once(name, partial(peak_memory, place.model.path, place.device, case.batch_size))
+            taken = self.state.get(name).get("host_bytes") or 0
+            largest[place.key] = max(largest.get(place.key, 0), taken)
+            self.report("memory", done, len(self.plan.cases))
+        needed, free = sum(largest.values()), board.free_memory(Path("/"))
         if free is not None and needed > free:
             raise SessionError(
                 f"the models together take up to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: give fewer "
@@ -71,68 +92,92 @@ class Measurement:
 
     def speed(self) -> None:
         """All sessions open at once, each case warmed up, then rounds over all cases."""
-        cases = [case for case in self.plan.cases if "failed" not in self.state.get(parts.memory(case))]
-        turns = [(case, number) for number in range(ROUNDS) for case in order(cases, number)]
-        left = [turn for turn in turns if self.state.get(parts.block(*turn)) is None]
-        if not left:
+        cases = [case for case in self.plan.cases if "failed" not in self.state.get(part("memory", case.key))]
+        turns = {part(f"round {k}", case.key): case for k in range(ROUNDS) for case in order(cases, k)}
+        if all(self.state.get(name) for name in turns):
             return
-        calls = math.ceil(self.plan.repetitions / ROUNDS)
         with ExitStack() as stack:
-            needed = {(case.device, case.model.name): case.model.path for case in cases}
-            opened = {
-                (device, name): stack.enter_context(open_session(path, device))
-                for (device, name), path in needed.items()
+            sessions = {
+                place.key: stack.enter_context(open_session(place.model.path, place.device))
+                for place in {case.place.key: case.place for case in cases}.values()
             }
             ready = {
-                case.key: (opened[case.device, case.model.name], tiles_for(case.model.tile, case.batch))
+                case.key: (sessions[case.place.key], tiles_for(case.place.model.tile, case.batch_size))
                 for case in cases
             }
             for done, case in enumerate(cases, 1):
-                self.state.put(parts.warm_up(case), warm_up(*ready[case.key]))
-                self.tell("warm-up", done, len(cases))
-            for done, (case, number) in enumerate(left, len(turns) - len(left) + 1):
-                own = (self.meters[case.device], self.nvml[case.device])
-                self.state.put(parts.block(case, number), block(*ready[case.key], calls, case.model.core, *own))
-                self.tell("rounds", done, len(turns))
+                self.state.put(part("warm-up", case.key), warm_up(*ready[case.key]))
+                self.report("warm-up", done, len(cases))
+            for done, (name, case) in enumerate(turns.items(), 1):
+                sensors = (self.meters[case.place.device], self.nvml[case.place.device])
+                turn = partial(block, *ready[case.key], self.plan.calls, case.place.model.core, *sensors)
+                self.state.once(name, turn)
+                self.report("rounds", done, len(turns))
 
     def pair(self) -> None:
         """Whole runs, the models by turns; one before them is not counted, it fills the disk cache."""
-        pair, runs = self.plan.pair, range(self.plan.pair_runs)
-        if pair is None:
+        if self.plan.pair is None:
             return
-        turns = [(*place, number) for number in runs for place in order(self.plan.places, number)]
-        left = [turn for turn in turns if self.state.get(parts.end_to_end(*turn)) is None]
-        for device, model, _ in left[:1]:
-            self.tell("pair", 0, len(turns))
-            run_pair(pair, model, device, self.folder, self.meters[device])
-        for done, (device, model, number) in enumerate(left, len(turns) - len(left) + 1):
-            measured = run_pair(pair, model, device, self.folder, self.meters[device])
-            self.state.put(parts.end_to_end(device, model, number), measured)
-            self.tell("pair", done, len(turns))
+        turns = {
+            part(f"pair {k}", place.key): partial(
+                run_pair, self.plan.pair, place, self.folder, self.meters[place.device]
+            )
+            for k in range(self.plan.request.pair_runs)
+            for place in order(self.plan.places, k)
+        }
+        left = [turn for name, turn in turns.items() if self.state.get(name) is None]
+        if left:
+            self.report("pair", 0, len(turns))
+            left[0]()
+        for done, (name, turn) in enumerate(turns.items(), 1):
+            self.state.once(name, turn)
+            self.report("pair", done, len(turns))
 
     def accuracy(self) -> None:
         """Each model on each dataset."""
-        turns = [(*place, entry) for entry in self.plan.datasets for place in self.plan.places]
-        done, total = 0, sum(entry.images for *_, entry in turns)
-        for device, model, entry in turns:
-            self.state.once(
-                parts.accuracy(device, model, entry), partial(self._score, device, model, entry, done, total)
-            )
+        turns = [(place, entry) for entry in self.plan.datasets for place in self.plan.places]
+        done, total = 0, sum(entry.images for _, entry in turns)
+        for place, entry in turns:
+            score = partial(self._score, place, entry, done, total)
+            self.state.once(part("accuracy", place.key, entry.label), score)
             done += entry.images
-            self.tell("accuracy", done, total)
+            self.report("accuracy", done, total)
 
-    def _score(self, device: str, model: Model, entry: Labelled, before: int, total: int) -> dict[str, Any]:
-        result = evaluate(
-            entry.root, dataset=entry.name if entry.published else None, split=entry.split, model=model.path,
-            device=device, progress=lambda _, images, __: self.tell("accuracy", before + images, total),
-        )  # fmt: skip
+    def _score(self, place: Place, entry: Labelled, before: int, total: int) -> dict[str, Any]:
+        def progress(stage: str, images: int, of: int) -> None:
+            self.report("accuracy", before + images, total)
+
+        dataset = entry.name if entry.name in DATASETS else None
+        run = partial(evaluate, entry.root, dataset=dataset, split=entry.split)
+        result = run(model=place.model.path, device=place.device, progress=progress)
         return {key: getattr(result, key) for key in KEPT}
 
-    def _needed_bytes(self) -> int:
-        """Of all models at once, each at its largest batch."""
-        largest: dict[tuple[str, str], int] = {}
-        for case in self.plan.cases:
-            place = (case.device, case.model.name)
-            taken = self.state.get(parts.memory(case)).get("host_bytes") or 0
-            largest[place] = max(largest.get(place, 0), taken)
-        return sum(largest.values())
+
+def run_pair(pair: ImagePair, place: Place, scratch: Path, meters: Meters) -> dict[str, Any]:
+    """A whole run, timed from opening the model to the last product; the products are removed.
+
+    Returns:
+        `seconds` in all, those in which reading, inference and writing were busy (they overlap), `megapixels`, `gsd`,
+        `batch`, `joules`.
+    """
+    with tempfile.TemporaryDirectory(prefix=".bench.", dir=scratch) as folder:
+        spent = meters.start()
+        summary = detect(pair.before, pair.after, folder, model=place.model.path, device=place.device).summary
+        joules = spent()
+    seconds = summary["seconds"]
+    found = {"seconds": seconds["total"], "batch": summary["engine"]["batch"], "gsd": summary["grid"]["gsd"]}
+    found |= {"megapixels": summary["pixels"]["total"] / 1e6, "joules": joules}
+    return found | {stage: seconds[stage] for stage in ("read_busy", "infer_busy", "write_busy")}
+
+
+def _idle_watts(meters: Iterable[Meters]) -> dict[str, float]:
+    """By what the meters cover, over a few seconds in which nothing is done."""
+    spent = {meter.covers: meter.start() for meter in meters if meter.covers}
+    if spent:
+        time.sleep(IDLE_SECONDS)
+    found = {covers: joules() for covers, joules in spent.items()}
+    return {covers: joules / IDLE_SECONDS for covers, joules in found.items() if joules is not None}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Peak memory of a model at a batch, in a process of its own; else it would be the peak of all that came before.
+"""Peak memory of a model at a batch size, in a process of its own: a process knows only the peak of its whole life.
 
 `python -m schanger_edge.bench.memory MODEL DEVICE BATCH` is that process and prints JSON.
 """
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.bench.speed import tiles_for
+from schanger_edge.bench.method import tiles_for
 from schanger_edge.host import board
 from schanger_edge.host.nvml import Nvml
 from schanger_edge.sessions import open_session
@@ -19,29 +19,29 @@ from schanger_edge.sessions import open_session
 RUNS = 3
 
 
-def peak_memory(model: Path, device: str, batch: int) -> dict[str, Any]:
+def peak_memory(model: Path, device: str, batch_size: int) -> dict[str, Any]:
     """Measure in a fresh process.
 
     Returns:
         `host_bytes` and `device_bytes`, None where not measured; or `failed`, why the process ended.
     """
-    command = [sys.executable, "-m", "schanger_edge.bench.memory", str(model.absolute()), device, str(batch)]
+    command = [sys.executable, "-m", "schanger_edge.bench.memory", str(model.absolute()), device, str(batch_size)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode < 0:
         return {"failed": f"its process was ended by signal {-done.returncode}, most likely for want of memory"}
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         return {"failed": lines[-1] if lines else f"its process ended with code {done.returncode}"}
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def measure(model: Path, device: str, batch: int) -> dict[str, int | None]:
-    """Load and run in this process, which must have done nothing else."""
+def measure(model: Path, device: str, batch_size: int) -> dict[str, int | None]:
+    """Load and run a model in this process, which must have done nothing else."""
     nvml = None if device == "cpu" else Nvml.open()
     used = [] if nvml is None else [nvml.used_bytes()]
     with open_session(model, device) as session:
-        tiles = tiles_for(session.card.tile, batch)
+        tiles = tiles_for(session.card.tile, batch_size)
         for _ in range(RUNS):
             session.run(*tiles)
             if nvml is not None:
@@ -64,9 +64,5 @@ def _peak_host_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def main(model: str, device: str, batch: str) -> None:
-    sys.stdout.write(json.dumps(measure(Path(model), device, int(batch))) + "\n")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))) + "\n")

@@ -68,11 +68,10 @@ def points(document: Mapping[str, Any]) -> dict[str, list[Point]]:
             speed = next((s for s in run["speed"] if (s["device"], s["model"], s["batch"]) == key), None)
             if speed is None or speed["latency_ms"] is None:
                 continue
-            spread = speed["latency_ms"]["p50_of_rounds"]
-            found.setdefault(f"{row['dataset']} {row['split']}, n {row['tiles']:,} tiles", []).append(Point(
-                device_name(run, row["device"]), row["model"], precision[row["model"]],
-                speed["latency_ms"]["p50"], spread["low"], spread["high"], 100 * row["f1"],
-            ))  # fmt: skip
+            latency, rounds = speed["latency_ms"], speed["latency_ms"]["p50_of_rounds"]
+            name, kind = device_name(run, row["device"]), precision[row["model"]]
+            point = Point(name, row["model"], kind, latency["p50"], rounds["low"], rounds["high"], f1=100 * row["f1"])
+            found.setdefault(f"{row['dataset']} {row['split']}, n {row['tiles']:,} tiles", []).append(point)
     return found
 
 
@@ -101,21 +100,20 @@ def _draw_panel(axes: Any, name: str, found: Sequence[Point], devices: Sequence[
 
 def _draw_point(axes: Any, point: Point, color: str, rank: int, on_front: bool) -> None:
     """The marker, its bar and its name; names of neighbours go up and down in turns."""
+    at = (point.milliseconds, point.f1)
     error = [[max(0, point.milliseconds - point.low)], [max(0, point.high - point.milliseconds)]]
-    axes.errorbar(
-        [point.milliseconds], [point.f1], xerr=error, fmt=MARKERS.get(point.precision, "P"), color=color,
-        markersize=8, markerfacecolor=color if on_front else "white", ecolor="#999999", capsize=3, zorder=3,
-    )  # fmt: skip
+    marker = {"fmt": MARKERS.get(point.precision, "P"), "markersize": 8, "capsize": 3, "zorder": 3}
+    marker |= {"color": color, "markerfacecolor": color if on_front else "white", "ecolor": "#999999"}
+    axes.errorbar([at[0]], [at[1]], xerr=error, **marker)
     height = (-1 if rank % 2 else 1) * (22 + 16 * (rank // 2))
-    axes.annotate(
-        point.model, (point.milliseconds, point.f1), xytext=(0, height), textcoords="offset points", ha="center",
-        va="center", fontsize=8, color=_INK, arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.8},
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-    )  # fmt: skip
+    place = {"xytext": (0, height), "textcoords": "offset points", "ha": "center", "va": "center"}
+    arrow = {"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.8}
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+    axes.annotate(point.model, at, **place, fontsize=8, color=_INK, arrowprops=arrow, bbox=box)
 
 
 def _set_limits(axes: Any, found: Sequence[Point]) -> None:
-    """Never so close that a difference of no account looks like one; a log scale for devices far apart."""
+    """Never zoomed in so far that noise looks like a difference; a log scale for devices far apart."""
     scores = [point.f1 for point in found]
     middle, half = (min(scores) + max(scores)) / 2, max(LEAST_SPAN, 1.6 * (max(scores) - min(scores))) / 2
     axes.set_ylim(max(-1.0, middle - half), middle + half)
@@ -130,9 +128,10 @@ def _set_limits(axes: Any, found: Sequence[Point]) -> None:
 def _draw_legend(figure: Any, devices: Sequence[str], precisions: set[str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=color, linewidth=2, label=device)
-               for device, color in zip(devices, COLORS * len(devices), strict=False)]  # fmt: skip
-    handles += [Line2D([], [], color=_INK, linestyle="", marker=MARKERS.get(name, "P"), label=name)
-                for name in (*MARKERS, *sorted(precisions - set(MARKERS))) if name in precisions]  # fmt: skip
+    colors = zip(devices, COLORS * len(devices), strict=False)
+    handles = [Line2D([], [], color=color, linewidth=2, label=device) for device, color in colors]
+    named = {name: MARKERS.get(name, "P") for name in (*MARKERS, *sorted(precisions)) if name in precisions}
+    for label, marker in named.items():
+        handles.append(Line2D([], [], color=_INK, linestyle="", marker=marker, label=label))
     handles.append(Line2D([], [], color=_INK, linestyle="", marker="o", markerfacecolor="white", label="dominated"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)

@@ -1,4 +1,4 @@
-"""bench.json, and all that is made from it alone: bench.md, bench.html, pareto.png."""
+"""bench.json, and what is made from it alone: bench.md, bench.html, pareto.png."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def write_results(folder: Path, document: Mapping[str, Any]) -> list[Path]:
             found.append(folder / PARETO)
     if picture is None:
         (folder / PARETO).unlink(missing_ok=True)
-    for path, text in (
-        (folder / PAGE, html(document, picture)), (folder / MARKDOWN, markdown(document, picture is not None)),
-        (folder / BENCH, to_json(document) + "\n"),
-    ):  # fmt: skip
+    page, text = html(document, picture), markdown(document, picture is not None)
+    for path, content in zip(
+        (folder / PAGE, folder / MARKDOWN, folder / BENCH), (page, text, to_json(document) + "\n"), strict=True
+    ):
         with replacing(path, ProductError) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(content, encoding="utf-8")
     return found
 
 
@@ -89,11 +89,10 @@ def html(document: Mapping[str, Any], picture: bytes | None) -> str:
     loader = PackageLoader("schanger_edge.bench", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     encoded = None if picture is None else base64.b64encode(picture).decode("ascii")
-    return environment.get_template("bench.html.j2").render(
-        title=title(document), subtitle=subtitle(document), advice=document["advice"], doubts=document["doubts"],
-        tables=tables(document), picture=encoded, conditions=condition_lines(document),
-        facts=document["machine"]["facts"], method=document["method"], version=document["schanger_edge"],
-    )  # fmt: skip
+    content = {key: document[key] for key in ("advice", "doubts", "method")}
+    content |= {"title": title(document), "subtitle": subtitle(document), "tables": tables(document)}
+    content |= {"conditions": condition_lines(document), "facts": document["machine"]["facts"], "picture": encoded}
+    return environment.get_template("bench.html.j2").render(content, version=document["schanger_edge"])
 
 
 def title(document: Mapping[str, Any]) -> str:
@@ -128,15 +127,14 @@ def _clock(time: str) -> str:
 
 def _state(state: Mapping[str, Any]) -> str:
     heat = ", ".join(f"{zone} {celsius:.0f} C" for zone, celsius in state["celsius"].items())
-    clock = {"CPU": state["cpu_mhz"], "GPU": state["gpu_mhz"]}
-    words = {
-        "power mode": state["power_mode"], "governor": state["governor"],
-        **{f"{name} clock": f"{value:.0f} MHz" for name, value in clock.items() if value is not None},
-        "temperature": heat or None, "load": None if state["load"] is None else f"{state['load']:g}",
-    }  # fmt: skip
+    words = {"power mode": state["power_mode"], "governor": state["governor"]}
+    for name, clock in (("CPU clock", state["cpu_mhz"]), ("GPU clock", state["gpu_mhz"])):
+        if clock is not None:
+            words[name] = f"{clock:.0f} MHz"
+    words |= {"temperature": heat or None, "load": None if state["load"] is None else f"{state['load']:g}"}
     unknown = [name for name, value in words.items() if value is None]
-    told = [f"{name} {value}" for name, value in words.items() if value is not None]
-    return ", ".join(told) + (f"; not readable: {', '.join(unknown)}" if unknown else "")
+    known = [f"{name} {value}" for name, value in words.items() if value is not None]
+    return ", ".join(known) + (f"; not readable: {', '.join(unknown)}" if unknown else "")
 
 
 def _list(heading: str, sentences: list[str]) -> list[str]:
@@ -150,7 +148,7 @@ def _markdown_table(table: Table) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Names of files may hold what Markdown takes for its own."""
+    """Names of files may contain marks of Markdown."""
     for mark in ("\\", "|", "<", "*", "`", "["):
         text = text.replace(mark, f"\\{mark}")
     return text.replace("\n", " ")

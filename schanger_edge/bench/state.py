@@ -1,4 +1,4 @@
-"""What of a benchmark is finished, kept beside its results, so that the same command goes on after an interruption."""
+"""The finished parts of a benchmark, kept beside its results: after an interruption the same command goes on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from schanger_edge.files import replacing
 from schanger_edge.products.journal import differences
 
 UNFINISHED = "bench.unfinished.json"
+
+
+def part(kind: str, *of: str) -> str:
+    """The name of a part, such as `memory: cpu, schanger-small, batch 1`."""
+    return f"{kind}: {', '.join(of)}"
 
 
 class State:
@@ -56,14 +61,13 @@ class State:
         self._parts[name] = value
         self._write()
 
-    def once(self, name: str, measure: Callable[[], Any]) -> Any:
-        """The part, measured unless it is finished."""
+    def once(self, name: str, measure: Callable[[], Any]) -> None:
+        """Measure a part and keep it, unless it is finished."""
         if name not in self._parts:
             self.put(name, measure())
-        return self._parts[name]
 
     def discard(self) -> None:
-        """The results are written: nothing is to be gone on with."""
+        """The results are written: nothing is left to be continued."""
         self._path.unlink(missing_ok=True)
 
     def _take_over(self) -> None:

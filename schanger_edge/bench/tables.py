@@ -1,9 +1,9 @@
-"""The tables of a benchmark, from bench.json: for the screen, bench.md and bench.html alike."""
+"""The tables of a benchmark, from bench.json: the same ones for the screen, bench.md and bench.html."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from schanger_edge.datasets.benchmarks import DATASETS
@@ -11,6 +11,8 @@ from schanger_edge.datasets.benchmarks import DATASETS
 NOT_MEASURED, NOT_HERE, NONE = "not measured", "not measured here", "-"
 
 Row = Mapping[str, Any]
+Columns = dict[str, Callable[[Row], str]]
+"""Head of each column, and its cell of a row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +35,37 @@ class Table:
 def tables(document: Row) -> list[Table]:
     """All tables that have rows. A figure stands beside its n; a range is from the lowest to the highest."""
     runs = [document, *document.get("others", ())]
-    where = _Where(runs, several=sum(len(run["options"]["devices"]) for run in runs) > 1)
-    makers = (_accuracy, _latency, _throughput, _whole_runs, _models, _published)
-    return [_without_unmeasured(table) for maker in makers if (table := maker(where)).rows]
+    several = sum(len(run["options"]["devices"]) for run in runs) > 1
+    first: Columns = {"device": lambda row: device_name(row["run"], row["device"])} if several else {}
+    scores, speeds, whole_runs, engines = (_rows(runs, key) for key in ("accuracy", "speed", "end_to_end", "engines"))
+    found = (
+        _table("Accuracy, in percent", scores, first | _ACCURACY, _ACCURACY_NOTE),
+        _table("Latency of one batch, in milliseconds", speeds, first | _LATENCY, _LATENCY_NOTE),
+        _network_alone(speeds, first),
+        _whole_runs(whole_runs, first),
+        _table("Models", engines, first | _MODELS),
+        _published(document["published"], scores),
+    )
+    return [_without_unmeasured(table) for table in found if table.rows]
+
+
+def device_name(run: Row, device: str) -> str:
+    """The hardware, and how it was asked for."""
+    return f"{run['machine']['devices'][device]} ({device})"
+
+
+def _rows(runs: Iterable[Row], key: str) -> list[Row]:
+    """One part of all documents; each row with its document as `run` and the facts of its model as `facts`."""
+    models = [{model["name"]: model for model in run["models"]} for run in runs]
+    return [
+        {**row, "run": run, "facts": known[row["model"]]}
+        for run, known in zip(runs, models, strict=True)
+        for row in run[key]
+    ]
+
+
+def _table(title: str, rows: Iterable[Row], columns: Columns, note: str = "") -> Table:
+    return Table(title, tuple(columns), [tuple(cell(row) for cell in columns.values()) for row in rows], note)
 
 
 def _without_unmeasured(table: Table) -> Table:
@@ -52,71 +82,33 @@ def _without_unmeasured(table: Table) -> Table:
     return Table(table.title, kept(table.head), [kept(row) for row in table.rows], note)
 
 
-def device_name(run: Row, device: str) -> str:
-    """The hardware, and how it was asked for."""
-    return f"{run['machine']['devices'][device]} ({device})"
+def _network_alone(rows: Sequence[Row], first: Columns) -> Table:
+    scales = sorted({f"{row['gsd']:g} m" for row in rows if row["gsd"]})
+    scale = f"km2 at a GSD of {', '.join(scales)}." if scales else "km2/s: no GSD is known, give --gsd."
+    note = f"{scale} Peak memory: n 1, a process of its own."
+    return _table("Network alone", rows, first | _NETWORK_ALONE | _joules(rows), note)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Where:
-    """The documents, and a first column that names the device where there are several."""
-
-    runs: Sequence[Row]
-    several: bool
-
-    def head(self, *names: str) -> tuple[str, ...]:
-        return ("device", *names) if self.several else names
-
-    def rows(self, key: str) -> Iterator[tuple[Row, Row, tuple[str, ...]]]:
-        """(document, row of this part of it, first cells)."""
-        for run in self.runs:
-            for row in run[key]:
-                yield run, row, ((device_name(run, row["device"]),) if self.several else ())
+def _whole_runs(rows: Sequence[Row], first: Columns) -> Table:
+    sizes = ", ".join(sorted({f"{row['megapixels']:.1f} megapixels" for row in rows}))
+    return _table(f"End to end on a pair of {sizes}", rows, first | _WHOLE_RUNS | _joules(rows), _WHOLE_RUNS_NOTE)
 
 
-def _accuracy(where: _Where) -> Table:
-    rows = []
-    sizes = [{model["name"]: model["size"] for model in run["models"]} for run in where.runs]
-    for run, row, first in where.rows("accuracy"):
-        size = sizes[where.runs.index(run)][row["model"]]
-        rows.append((
-            *first, f"{row['dataset']} {row['split']}", row["model"], *(_percent(row[key]) for key in
-            ("f1", "precision", "recall", "iou")), f"{row['tiles']:,}", _published_f1(run, row["dataset"], size),
-            {True: "yes", False: "no"}[_is_official(row)] if row["dataset"] in DATASETS else NONE,
-        ))  # fmt: skip
-    head = where.head(
-        "dataset", "model", "F1", "precision", "recall", "IoU", "n tiles", "paper / checkpoint F1", "official split"
-    )
-    return Table("Accuracy, in percent", head, rows, (
-        "Paper and checkpoint: published F1 of the authors' weights of that size, of the whole official test split. "
-        "Only a score of that split can be compared with it."
-    ))  # fmt: skip
-
-
-def _published(where: _Where) -> Table:
+def _published(entries: Iterable[Row], scores: Sequence[Row]) -> Table:
     """The six benchmark datasets, measured here or not."""
-    sizes = [{model["name"]: model["size"] for model in run["models"]} for run in where.runs]
-    rows = []
-    for entry in where.runs[0]["published"]:
-        here = [
-            f"{row['model']} {_percent(row['f1'])}" for run, row, _ in where.rows("accuracy")
-            if _is_official(row) and row["dataset"] == entry["dataset"]
-            and sizes[where.runs.index(run)][row["model"]] == entry["size"]
-        ]  # fmt: skip
-        rows.append((
-            f"{entry['dataset']} test", entry["size"], f"{entry['tiles']:,}", f"{entry['paper_f1']:.2f}",
-            f"{entry['checkpoint_f1']:.2f}", ", ".join(here) or NOT_HERE,
-        ))  # fmt: skip
-    head = ("dataset", "network", "n tiles", "paper F1", "checkpoint F1", "here")
-    return Table("Published F1 of the authors' weights, in percent", head, rows, (
-        "Article: Zhou, Hu, Fang, Rui, IEEE JSTARS 18 (2025), doi 10.1109/JSTARS.2025.3555849; checkpoints: measured "
-        "again by the authors. Here: scores of the whole official test split."
-    ))  # fmt: skip
+
+    def here(entry: Row) -> str:
+        found = [row for row in scores if _is_official(row) and row["dataset"] == entry["dataset"]]
+        same = [f"{row['model']} {_percent(row['f1'])}" for row in found if row["facts"]["size"] == entry["size"]]
+        return ", ".join(same) or NOT_HERE
+
+    title = "Published F1 of the authors' weights, in percent"
+    return _table(title, entries, _PUBLISHED | {"here": here}, _PUBLISHED_NOTE)
 
 
-def _published_f1(run: Row, dataset: str, size: str) -> str:
-    for entry in run["published"]:
-        if (entry["dataset"], entry["size"]) == (dataset, size):
+def _published_f1(row: Row) -> str:
+    for entry in row["run"]["published"]:
+        if (entry["dataset"], entry["size"]) == (row["dataset"], row["facts"]["size"]):
             return f"{entry['paper_f1']:.2f} / {entry['checkpoint_f1']:.2f}"
     return NONE
 
@@ -126,81 +118,14 @@ def _is_official(row: Row) -> bool:
     return row["official_tiles"] is not None and row["official_tiles"] == row["tiles"]
 
 
-def _latency(where: _Where) -> Table:
-    rows = []
-    for run, row, first in where.rows("speed"):
-        latency, model = row["latency_ms"], _model(run, row)
-        cells = (*first, row["model"], model["precision"], str(model["tile"]), str(row["batch"]))
-        if latency is None:
-            rows.append((*cells, row["failed"] or NOT_MEASURED, NONE, NONE, NONE, "0"))
-            continue
-        spread = latency["p50_of_rounds"]
-        rows.append((
-            *cells, _number(latency["p50"]), f"{_number(spread['low'])}-{_number(spread['high'])}",
-            _number(latency["p95"]), _number(latency["p99"]), f"{latency['n']:,}",
-        ))  # fmt: skip
-    head = where.head("model", "precision", "tile", "batch", "p50", "rounds", "p95", "p99", "n calls")
-    return Table("Latency of one batch, in milliseconds", head, rows, (
-        "rounds: lowest and highest median of a round. A percentile that n cannot tell is left out (-)."
-    ))  # fmt: skip
+def _official(row: Row) -> str:
+    return NONE if row["dataset"] not in DATASETS else "yes" if _is_official(row) else "no"
 
 
-def _throughput(where: _Where) -> Table:
-    rows = [
-        (*first, row["model"], str(row["batch"]), _spread(row["megapixels_per_second"]),
-         _middle(row["km2_per_second"]), _n(row["megapixels_per_second"]), _megabytes(row["host_bytes"]),
-         _megabytes(row["device_bytes"]), _energy(row["joules_per_km2"]))
-        for _, row, first in where.rows("speed")
-    ]  # fmt: skip
-    head = where.head(
-        "model", "batch", "megapixels/s", "km2/s", "n rounds", "host MB", "device MB", f"J/km2{_of(where, 'speed')}"
-    )
-    scales = sorted({f"{row['gsd']:g} m" for _, row, _ in where.rows("speed") if row["gsd"]})
-    note = f"km2 at a GSD of {', '.join(scales)}. " if scales else "km2/s: no GSD is known, give --gsd. "
-    return Table("Network alone", head, rows, f"{note}Peak memory: n 1, a process of its own.")
-
-
-def _whole_runs(where: _Where) -> Table:
-    rows = []
-    for _, row, first in where.rows("end_to_end"):
-        busy = (_middle(row[stage]) for stage in ("read_busy", "infer_busy", "write_busy"))
-        rows.append((
-            *first, row["model"], str(row["batch"]), _spread(row["seconds"]), *busy,
-            _spread(row["megapixels_per_second"]), _middle(row["km2_per_second"]), _n(row["seconds"]),
-            _energy(row["joules_per_km2"]),
-        ))  # fmt: skip
-    head = where.head(
-        "model", "batch", "seconds", "read", "infer", "write", "megapixels/s", "km2/s", "n runs",
-        f"J/km2{_of(where, 'end_to_end')}",
-    )  # fmt: skip
-    sizes = sorted({f"{row['megapixels']:.1f} megapixels" for _, row, _ in where.rows("end_to_end")})
-    return Table(f"End to end on a pair of {', '.join(sizes)}", head, rows, (
-        "seconds: opening the model, reading, inference, maps, polygons, report. read, infer, write: seconds in which "
-        "each was busy; they overlap."
-    ))  # fmt: skip
-
-
-def _models(where: _Where) -> Table:
-    rows = []
-    for run, row, first in where.rows("engines"):
-        model = _model(run, row)
-        scale = f"{model['gsd']:g} m" if model["gsd"] else "unknown"
-        rows.append((
-            *first, row["model"], model["size"], model["precision"], str(model["tile"]), str(model["halo"]), scale,
-            f"{model['bytes'] / 1e6:.2f}", model["sha256"][:12], row["engine"],
-        ))  # fmt: skip
-    head = where.head("model", "network", "precision", "tile", "halo", "GSD", "file MB", "sha256", "engine")
-    return Table("Models", head, rows)
-
-
-def _model(run: Row, row: Row) -> Row:
-    return next(model for model in run["models"] if model["name"] == row["model"])
-
-
-def _of(where: _Where, key: str) -> str:
-    """What the energy is of, for the head."""
-    covered = sorted({row["energy_of"] for _, row, _ in where.rows(key) if row["energy_of"]})
-    return f" ({'; '.join(covered)})" if covered else ""
+def _joules(rows: Iterable[Row]) -> Columns:
+    """The column of energy; its head says what it is of."""
+    covered = sorted({row["energy_of"] for row in rows if row["energy_of"]})
+    return {f"J/km2 ({'; '.join(covered)})" if covered else "J/km2": lambda row: _energy(row["joules_per_km2"])}
 
 
 def _percent(value: float) -> str:
@@ -214,10 +139,12 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
+def _range(value: Row) -> str:
+    return f"{_number(value['low'])}-{_number(value['high'])}"
+
+
 def _spread(value: Row | None) -> str:
-    if value is None:
-        return NONE
-    return f"{_number(value['median'])} ({_number(value['low'])}-{_number(value['high'])})"
+    return NONE if value is None else f"{_number(value['median'])} ({_range(value)})"
 
 
 def _middle(value: Row | None) -> str:
@@ -234,3 +161,77 @@ def _energy(value: Row | None) -> str:
 
 def _megabytes(value: int | None) -> str:
     return NOT_MEASURED if value is None else f"{value / 1e6:,.0f}"
+
+
+def _p50(row: Row) -> str:
+    """The median, or why there is none."""
+    return _number(row["latency_ms"]["p50"]) if row["latency_ms"] else row["failed"] or NOT_MEASURED
+
+
+def _cells(form: Callable[[Any], str], keys: Mapping[str, str]) -> Columns:
+    """Columns of one form: head to key of the row, or of its model where the row has none of that name."""
+
+    def cell(key: str) -> Callable[[Row], str]:
+        return lambda row: form(row[key] if key in row else row["facts"][key])
+
+    return {head: cell(key) for head, key in keys.items()}
+
+
+_MODEL_AND_BATCH = _cells(str, {"model": "model", "batch": "batch"})
+_ACCURACY: Columns = {
+    "dataset": lambda row: f"{row['dataset']} {row['split']}",
+    **_cells(str, {"model": "model"}),
+    **_cells(_percent, {"F1": "f1", "precision": "precision", "recall": "recall", "IoU": "iou"}),
+    **_cells("{:,}".format, {"n tiles": "tiles"}),
+    "paper / checkpoint F1": _published_f1,
+    "official split": _official,
+}
+_ACCURACY_NOTE = (
+    "Paper and checkpoint: published F1 of the authors' weights of that size, of the whole official test split. "
+    "Only a score of that split can be compared with it."
+)
+_LATENCY: Columns = {
+    **_cells(str, {"model": "model", "precision": "precision", "tile": "tile", "batch": "batch"}),
+    "p50": _p50,
+    "rounds": lambda row: _range(row["latency_ms"]["p50_of_rounds"]) if row["latency_ms"] else NONE,
+    "p95": lambda row: _number((row["latency_ms"] or {}).get("p95")),
+    "p99": lambda row: _number((row["latency_ms"] or {}).get("p99")),
+    "n calls": lambda row: f"{(row['latency_ms'] or {'n': 0})['n']:,}",
+}
+_LATENCY_NOTE = "rounds: lowest and highest median of a round. A percentile that n cannot tell is left out (-)."
+_NETWORK_ALONE: Columns = {
+    **_MODEL_AND_BATCH,
+    **_cells(_spread, {"megapixels/s": "megapixels_per_second"}),
+    **_cells(_middle, {"km2/s": "km2_per_second"}),
+    **_cells(_n, {"n rounds": "megapixels_per_second"}),
+    **_cells(_megabytes, {"host MB": "host_bytes", "device MB": "device_bytes"}),
+}
+_WHOLE_RUNS: Columns = {
+    **_MODEL_AND_BATCH,
+    **_cells(_spread, {"seconds": "seconds"}),
+    **_cells(_middle, {"read": "read_busy", "infer": "infer_busy", "write": "write_busy"}),
+    **_cells(_spread, {"megapixels/s": "megapixels_per_second"}),
+    **_cells(_middle, {"km2/s": "km2_per_second"}),
+    **_cells(_n, {"n runs": "seconds"}),
+}
+_WHOLE_RUNS_NOTE = (
+    "seconds: opening the model, reading, inference, maps, polygons, report. read, infer, write: seconds in which "
+    "each was busy; they overlap."
+)
+_MODELS: Columns = {
+    **_cells(str, {"model": "model", "network": "size", "precision": "precision", "tile": "tile", "halo": "halo"}),
+    **_cells(lambda gsd: f"{gsd:g} m" if gsd else "unknown", {"GSD": "gsd"}),
+    **_cells(lambda size: f"{size / 1e6:.2f}", {"file MB": "bytes"}),
+    **_cells(lambda sha256: str(sha256[:12]), {"sha256": "sha256"}),
+    **_cells(str, {"engine": "engine"}),
+}
+_PUBLISHED: Columns = {
+    "dataset": lambda entry: f"{entry['dataset']} test",
+    **_cells(str, {"network": "size"}),
+    **_cells("{:,}".format, {"n tiles": "tiles"}),
+    **_cells("{:.2f}".format, {"paper F1": "paper_f1", "checkpoint F1": "checkpoint_f1"}),
+}
+_PUBLISHED_NOTE = (
+    "Article: Zhou, Hu, Fang, Rui, IEEE JSTARS 18 (2025), doi 10.1109/JSTARS.2025.3555849; checkpoints: measured "
+    "again by the authors. Here: scores of the whole official test split."
+)

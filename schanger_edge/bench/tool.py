@@ -1,37 +1,28 @@
-"""One function for the whole benchmark: look, measure, write."""
+"""The whole benchmark: find what is asked for, measure, write the results."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import platform
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from schanger_edge.bench.document import Benchmark, document
-from schanger_edge.bench.energy import Meters
-from schanger_edge.bench.measure import Measurement
-from schanger_edge.bench.method import PAIR_RUNS, REPETITIONS, ROUNDS
-from schanger_edge.bench.preflight import open_once, seconds_expected
+from schanger_edge.bench.document import document
+from schanger_edge.bench.measure import measure
+from schanger_edge.bench.plan import Plan, Progress, Request, find_datasets, find_models, find_pair, open_once
 from schanger_edge.bench.report import check_folder, read_document, write_results
-from schanger_edge.bench.request import BATCHES, check_numbers, find_datasets, find_models, find_pair
-from schanger_edge.bench.sitting import Sitting
 from schanger_edge.bench.state import State
 from schanger_edge.errors import require
 from schanger_edge.host.conditions import processor
-from schanger_edge.host.nvml import Nvml
 from schanger_edge.sessions.doctor import doctor
 from schanger_edge.sessions.ort import available_cores
 
 LEFT_OUT = ("extra ", "engine cache", "memory")
-"""Of the doctor's facts: what says nothing about speed."""
-
-Progress = Callable[[str, int, int], None]
+"""Facts of the doctor that say nothing about speed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +33,7 @@ class Preview:
         words: in one line.
         minutes: about how long it takes from the start.
         finished: parts that an interrupted benchmark left.
-        notes: what the engines had to say.
+        notes: what the engines reported.
     """
 
     words: str
@@ -53,15 +44,8 @@ class Preview:
 
 def bench(
     output: str | PathLike[str],
+    request: Request,
     *,
-    models: Sequence[str] = (),
-    datasets: Sequence[str] = (),
-    pair: tuple[str, str] | None = None,
-    devices: Sequence[str] = ("cpu",),
-    batches: Sequence[int] = BATCHES,
-    repetitions: int = REPETITIONS,
-    pair_runs: int = PAIR_RUNS,
-    gsd: float | None = None,
     beside: Sequence[str | PathLike[str]] = (),
     restart: bool = False,
     on_start: Callable[[Preview], None] | None = None,
@@ -69,56 +53,36 @@ def bench(
 ) -> dict[str, Any]:
     """Measure models on this machine, by the method of `method.METHOD`.
 
-    Writes bench.json, and from it bench.md, bench.html and, where there is a dataset, pareto.png. What is finished is
-    kept in `output`: after an interruption the same call goes on.
+    Writes bench.json, and from it bench.md, bench.html and, where there is a dataset, pareto.png. Finished parts are
+    kept in `output`: after an interruption the same call continues.
 
     Args:
         output: folder for the results; made if absent.
-        models: .onnx files, plans, names of bundled models; all bundled ones where none is given.
-        datasets: `NAME=ROOT` or `NAME=ROOT,split=val`; for NAMEs of the benchmark datasets published scores are known.
-        pair: two images for whole runs.
-        devices: see `sessions.open_session`.
-        batches: tiles per call, rising.
-        repetitions: timed calls of each case, in all rounds together.
-        pair_runs: whole runs of each model.
-        gsd: metres per pixel for km2 of the network alone; None takes each model's own.
+        request: what to measure.
         beside: bench.json of other machines, shown beside.
         restart: drop what an interrupted benchmark left.
-        on_start: called before anything long.
-        progress: told (stage, done, total).
+        on_start: called before the long work.
+        progress: called with (stage, done, total).
 
     Returns:
         The content of bench.json.
 
     Raises:
-        SchangerError: something is not usable, before anything long; or the results cannot be written.
+        SchangerError: something is not usable, before the long work; or the results cannot be written.
     """
     require("matplotlib", "bench")
-    check_numbers(repetitions, pair_runs, gsd)
+    request.check()
     folder, others = Path(output), [read_document(Path(path)) for path in beside]
     check_folder(folder)
-    chosen, labelled, images = find_models(models), find_datasets(datasets), find_pair(pair)
-    devices = tuple(dict.fromkeys(devices))
-    engines = {(device, model.name): open_once(device, model, batches, progress)
-               for device in devices for model in chosen}  # fmt: skip
-    plan = Benchmark(
-        chosen, labelled, images, devices, tuple(batches), repetitions, pair_runs, gsd, engines, _machine(devices)
-    )
+    models, datasets, pair = find_models(request.models), find_datasets(request.datasets), find_pair(request.pair)
+    devices = tuple(dict.fromkeys(request.devices))
+    places = [open_once(device, model, request.batch_sizes, progress) for device in devices for model in models]
+    plan = Plan(request, models, datasets, pair, places, _machine(devices))
     state = State(folder, plan.identity(), restart=restart)
     if on_start:
-        calls = math.ceil(repetitions / ROUNDS)
-        seconds = seconds_expected(dict(engines), plan.cases, labelled, images, calls, pair_runs)
-        notes = tuple(dict.fromkeys(note for engine in engines.values() for note in engine.notes))
-        on_start(Preview(_words(plan), seconds / 60, state.finished, notes))
-    with ExitStack() as stack:
-        nvml = {device: None if device == "cpu" else Nvml.open() for device in devices}
-        meters = {device: stack.enter_context(Meters(nvml=nvml[device])) for device in devices}
-        sitting = Sitting(state, next(filter(None, nvml.values()), None), list(meters.values()))
-        measurement = Measurement(plan, state, folder, meters, nvml, progress or (lambda *_: None))
-        for stage in (measurement.memory, measurement.speed, measurement.pair, measurement.accuracy):
-            stage()
-            sitting.goes_on()
-    energy_of = {device: meter.covers for device, meter in meters.items()}
+        notes = tuple(dict.fromkeys(note for place in places for note in place.engine.notes))
+        on_start(Preview(_words(plan), plan.seconds() / 60, state.finished, notes))
+    energy_of = measure(plan, state, folder, progress or (lambda *_: None))
     result = document(plan, state, energy_of) | {"others": others}
     write_results(folder, result)
     state.discard()
@@ -137,10 +101,10 @@ def _machine(devices: Sequence[str]) -> dict[str, Any]:
     return {"devices": names, "facts": facts | {"NumPy": np.__version__}}
 
 
-def _words(plan: Benchmark) -> str:
+def _words(plan: Plan) -> str:
     """`3 models x 3 batches on cpu, 2 datasets, a pair of 4.2 megapixels`."""
     devices = ", ".join(plan.devices)
-    words = [f"{_count(plan.models, 'model')} x {_count(plan.batches, 'batch', 'batches')} on {devices}"]
+    words = [f"{_count(plan.models, 'model')} x {_count(plan.request.batch_sizes, 'batch', 'batches')} on {devices}"]
     words.append(_count(plan.datasets, "dataset") if plan.datasets else "no dataset")
     if plan.pair is not None:
         words.append(f"a pair of {plan.pair.width * plan.pair.height / 1e6:.1f} megapixels")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import traceback
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from schanger_edge.batch.options import Cluster
 from schanger_edge.cli.app import INTERRUPTED, app, err, out
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.printing import progress_bars
@@ -20,7 +20,6 @@ from schanger_edge.run.options import RunOptions
 if TYPE_CHECKING:
     from schanger_edge.batch import Batch, Outcome
 
-_cluster = partial(typer.Option, rich_help_panel="Who does the work")
 FAILED = 1
 """Exit code: pairs were given up."""
 
@@ -29,22 +28,16 @@ def batch(
     pairs: Annotated[
         Path,
         typer.Argument(
-            help="CSV or Parquet: before, after, and where needed id, before_date, after_date, clip, "
-            "valid_mask_before, valid_mask_after."
+            help="CSV or Parquet: before, after, and where needed id, before_date, after_date, and any option of a run "
+            "but the engine's, such as clip or valid_mask_before."
         ),
     ],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results: one folder for each pair.")],
-    scheduler: Annotated[
-        str | None, _cluster(help="Dask scheduler, such as tcp://10.0.0.1:8786 (workers on this machine).")
-    ] = None,
-    workers: Annotated[int | None, _cluster(help="Processes on this machine (one for each GPU, or core).")] = None,
-    retries: Annotated[int, _cluster(help="Try a pair so often again that fails, or whose worker dies.")] = 2,
-    split: Annotated[
-        bool, _cluster("--split", help="Divide each scene over all workers: for few and large ones.")
-    ] = False,
-    restart: Annotated[bool, _cluster("--restart", help="Forget what earlier calls have done.")] = False,
-    *,
+    cluster: Cluster,
     options: RunOptions,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget what earlier calls have done.", rich_help_panel="Workers")
+    ] = False,
 ) -> None:
     """Run a list of pairs over the processes of this machine, or over a Dask cluster.
 
@@ -52,20 +45,28 @@ def batch(
     """
     require("distributed", "station")
     from schanger_edge.batch import batch as batch_tool
+    from schanger_edge.batch.service import Listener
 
     done = 0
     try:
         with progress_bars() as bars:
 
-            def progress(count: int, total: int) -> None:
-                nonlocal done
-                done = count
-                bars("pairs", count, total)
+            class Screen(Listener):
+                """What is printed while the batch goes on."""
 
-            result = batch_tool(
-                pairs, output, scheduler=scheduler, workers=workers, retries=retries, split=split, restart=restart,
-                options=options, on_cluster=_say_where, on_outcome=_say_how, progress=progress,
-            )  # fmt: skip
+                def cluster(self, workers: int, dashboard: str | None) -> None:
+                    where = dashboard or "none, pip install bokeh"
+                    err.print(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {where}")
+
+                def outcome(self, outcome: Outcome, error: BaseException | None) -> None:
+                    _print_outcome(outcome, error)
+
+                def progress(self, count: int, total: int) -> None:
+                    nonlocal done
+                    done = count
+                    bars("pairs", count, total)
+
+            result = batch_tool(pairs, output, cluster=cluster, restart=restart, options=options, listener=Screen())
     except (KeyboardInterrupt, SystemExit) as stopped:
         err.print(
             f"interrupted: {done} pairs are done with, of others what is finished is kept: the same command goes on."
@@ -79,11 +80,7 @@ def batch(
 app.command()(flags(batch))
 
 
-def _say_where(workers: int, dashboard: str | None) -> None:
-    err.print(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {dashboard or 'none, pip install bokeh'}")
-
-
-def _say_how(outcome: Outcome, error: BaseException | None) -> None:
+def _print_outcome(outcome: Outcome, error: BaseException | None) -> None:
     if outcome.status == "failed":
         err.print(Text(f"{outcome.id} failed: {outcome.reason}"), style="bold red")
         if error is not None and not isinstance(error, SchangerError):

@@ -54,19 +54,26 @@ def bench(
     restart: Annotated[bool, typer.Option("--restart", help="Drop what an interrupted benchmark left.")] = False,
 ) -> None:
     """Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra)."""
-    from schanger_edge.bench.request import parse_batches
+    from schanger_edge.bench.plan import Request, parse_batch_sizes
     from schanger_edge.bench.state import UNFINISHED
     from schanger_edge.bench.tables import tables
     from schanger_edge.bench.tool import bench as bench_tool
 
+    request = Request(
+        models=[*(models or ()), *(more_models or ())],
+        datasets=dataset or (),
+        pair=pair,
+        devices=device or ("cpu",),
+        batch_sizes=parse_batch_sizes(batch),
+        repetitions=repetitions,
+        pair_runs=pair_runs,
+        gsd=gsd,
+    )
     try:
         with progress_bars() as progress:
             result = bench_tool(
-                output, models=[*(models or ()), *(more_models or ())], datasets=dataset or (), pair=pair,
-                devices=device or ("cpu",), batches=parse_batches(batch), repetitions=repetitions,
-                pair_runs=pair_runs, gsd=gsd, beside=beside or (), restart=restart, on_start=_print_preview,
-                progress=progress,
-            )  # fmt: skip
+                output, request, beside=beside or (), restart=restart, on_start=_print_preview, progress=progress
+            )
     except (KeyboardInterrupt, SystemExit):
         if (output / UNFINISHED).exists():
             err.print(Text(f"what is finished is kept in {output}: the same command goes on."))

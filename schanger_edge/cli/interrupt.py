@@ -1,4 +1,4 @@
-"""Ctrl-C ends a run within two seconds, whatever it is doing, and says what there is and how to go on."""
+"""Ctrl-C ends a run within two seconds, whatever it is doing, and says what is finished and how to continue."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def interruptible(output: Path) -> Iterator[None]:
     by signal.set_wakeup_fd, and ends the process where the orderly way takes longer than `ORDERLY`; what is finished is
     on the disk by then.
     """
-    hears, told = socket.socketpair()
-    told.setblocking(False)
-    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    hears, rings = socket.socketpair()
+    rings.setblocking(False)
+    before = signal.set_wakeup_fd(rings.fileno(), warn_on_full_buffer=False)
     ended = threading.Event()
     outcome = Outcome(output)
     threading.Thread(target=_watch, args=(hears, ended, outcome), name="interrupt", daemon=True).start()
@@ -48,11 +48,11 @@ def interruptible(output: Path) -> Iterator[None]:
     finally:
         ended.set()
         signal.set_wakeup_fd(before)
-        told.close()
+        rings.close()
 
 
 class Outcome:
-    """What a run leaves in its output folder, as the disk tells it, whenever it is stopped.
+    """What a run leaves in its output folder, read from the disk whenever it is stopped.
 
     Args:
         output: the folder, before the run.
@@ -77,7 +77,7 @@ class Outcome:
         return None if state is None else f"the run is kept, {state}: the same command with --resume goes on."
 
     def _summary(self) -> tuple[int, int] | None:
-        """What tells the summary of one run from that of another."""
+        """What distinguishes the summary of one run from that of another."""
         try:
             stat = (self._output / SUMMARY).stat()
         except OSError:

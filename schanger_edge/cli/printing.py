@@ -60,7 +60,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     def update(stage: str, done: int, total: int) -> None:
         if stage == BUILD and stage not in tasks:
             err.print(BUILD_TAKES)
-        size = None if stage == BUILD and not done else total  # nobody knows how far it is: the bar only moves
+        size = None if stage == BUILD and not done else total  # its end is unknown: the bar only moves
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=size, pixels=stage in ("render", "predict"))
         bars.update(tasks[stage], completed=done, total=size)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import signal
 import sys
-from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,67 +13,29 @@ from rich.text import Text
 
 from schanger_edge.cli.app import INTERRUPTED, app, err, out
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.parsing import parse_seconds, parse_size
 from schanger_edge.run.options import RunOptions
+from schanger_edge.watch.settings import Notification, Pairing, Service, Settings
 
 if TYPE_CHECKING:
     from schanger_edge.watch import Status, Wakeup
-
-_pairing, _service, _hook = (
-    partial(typer.Option, rich_help_panel=title) for title in ("Which scenes are compared", "Service", "Who is told")
-)
-
-
-class PairByOption(str, Enum):
-    """How it is known that two scenes show the same place."""
-
-    footprint = "footprint"
-    name = "name"
 
 
 def watch(
     inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive, with all folders in it.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results, quarantine and ledger.")],
-    pair_by: Annotated[
-        PairByOption, _pairing(help="The same place: footprints overlap, or names are equal but for the date.")
-    ] = PairByOption.footprint,
-    min_overlap: Annotated[float, _pairing(help="Share of the smaller footprint that must be common.")] = 0.5,
-    name_pattern: Annotated[
-        str | None, _pairing(help="Regular expression with groups (?P<place>...) and maybe (?P<date>...).")
-    ] = None,
-    settle: Annotated[str, _service(help="A file has arrived when it has not changed for so long.")] = "10s",
-    poll: Annotated[
-        str | None, _service(help="Look into the inbox so often, such as 30s: for network shares (system events).")
-    ] = None,
-    once: Annotated[bool, _service("--once", help="Do what there is to do and end, for cron.")] = False,
-    keep: Annotated[
-        int | None, _service(help="Delete scenes and results of which a place has so many newer ones (keep all).")
-    ] = None,
-    min_free: Annotated[str, _service(help="Pause while less room than this is free.")] = "100MB",
-    hook: Annotated[str | None, _hook(help="Program to run on each result; never through a shell.")] = None,
-    hook_arg: Annotated[
-        list[str] | None,
-        _hook(help="One argument of it; may be repeated. {result} {before} {after} {name} are replaced."),
-    ] = None,
-    hook_timeout: Annotated[str, _hook(help="The hook is killed after so long.")] = "60s",
-    metrics: Annotated[Path | None, _hook(help="File (.prom) for Prometheus' textfile collector.")] = None,
-    *,
+    pairing: Pairing,
+    service: Service,
+    notification: Notification,
     options: RunOptions,
 ) -> None:
     """Run each scene that arrives against the newest earlier one of its place."""
-    from schanger_edge.watch import Settings, Wakeup
+    from schanger_edge.watch import Wakeup
     from schanger_edge.watch import watch as watch_tool
 
-    settings = Settings(
-        inbox=inbox, output=output, pair_by=pair_by.value, name_pattern=name_pattern, min_overlap=min_overlap,
-        settle=parse_seconds(settle, "--settle"), keep=keep,
-        poll=None if poll is None else parse_seconds(poll, "--poll"), once=once,
-        min_free=parse_size(min_free, "--min-free"), hook=() if hook is None else (hook, *(hook_arg or ())),
-        hook_timeout=parse_seconds(hook_timeout, "--hook-timeout"), metrics=metrics, options=options,
-    )  # fmt: skip
     wakeup = Wakeup()
     received = _stop_on_signals(wakeup)
-    watch_tool(settings, wakeup=wakeup, say=lambda text: err.print(Text(text)))
+    settings = Settings(inbox, output, pairing, service, notification, options)
+    watch_tool(settings, wakeup=wakeup, report=lambda text: err.print(Text(text)))
     if signal.SIGINT in received:
         sys.exit(INTERRUPTED)
 
@@ -100,7 +60,7 @@ def status(
 
 
 def _stop_on_signals(wakeup: Wakeup) -> list[int]:
-    """SIGTERM and a first Ctrl-C end a watch after the section it is at; a second Ctrl-C ends it now."""
+    """SIGTERM and a first Ctrl-C end a watch after the current section; a second Ctrl-C ends it at once."""
     received: list[int] = []
 
     def stop(number: int, frame: object) -> None:

@@ -1,4 +1,4 @@
-"""In what state a machine was: power mode, clocks, temperatures, throttling counters, load."""
+"""The state of a machine: power mode, clocks, temperatures, throttling counters, load."""
 
 from __future__ import annotations
 
@@ -24,21 +24,19 @@ def conditions(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, An
         `power_mode` (Jetson) and `governor` in words; `cpu_mhz` and `gpu_mhz`; `celsius` by zone; `throttle_counts` by
         counter, of which only a rise means something; `gpu_held_down_by`; `load` (average of a minute).
     """
-    mode = board.board(root).get("power mode")
-    return {
-        "power_mode": mode, "governor": text_of(root / _CPU / "cpu0/cpufreq/scaling_governor").strip() or None,
-        **clocks(root, nvml), "celsius": _temperatures(root, nvml), "throttle_counts": _throttle_counts(root),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }  # fmt: skip
+    governor = text_of(root / _CPU / "cpu0/cpufreq/scaling_governor").strip() or None
+    state = {"power_mode": board.board(root).get("power mode"), "governor": governor, **clocks(root, nvml)}
+    state |= {"celsius": _temperatures(root, nvml), "throttle_counts": _throttle_counts(root)}
+    return state | {"load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None}
 
 
 def clocks(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, Any]:
     """Of the fastest CPU core and of the GPU, in MHz, and what holds the GPU's clock down."""
     cores = [text_of(path).strip() for path in (root / _CPU).glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
     cpu = max((int(text) / 1e3 for text in cores if text.isdigit()), default=None)
-    if cpu is None:  # virtual machines tell it here, if at all
-        told = re.findall(r"^cpu MHz\s*: ([\d.]+)", text_of(root / "proc/cpuinfo"), re.MULTILINE)
-        cpu = max(map(float, told), default=None)
+    if cpu is None:  # virtual machines have it here, if at all
+        found = re.findall(r"^cpu MHz\s*: ([\d.]+)", text_of(root / "proc/cpuinfo"), re.MULTILINE)
+        cpu = max(map(float, found), default=None)
     gpu = None if nvml is None else nvml.megahertz()
     if gpu is None:
         files = sorted((root / "sys/class/devfreq").glob("*gpu*/cur_freq"))
@@ -47,7 +45,7 @@ def clocks(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, Any]:
 
 
 def processor(root: Path = Path("/")) -> str | None:
-    """The processor's name; of boards, where the processor has none, the board's."""
+    """The processor's name; where it has none, the board's."""
     return board.cpu_model(root) or text_of(root / "proc/device-tree/model").rstrip("\0") or None
 
 

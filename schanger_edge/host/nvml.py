@@ -1,4 +1,4 @@
-"""What NVIDIA's driver tells of a GPU by NVML: energy, power, memory, clock, heat, what holds the clock down."""
+"""What NVIDIA's driver reports of a GPU by NVML: energy, power, memory, clock, heat, what holds the clock down."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 HELD_DOWN = {
-    0x04: "power cap", 0x08: "hardware slowdown", 0x20: "software thermal slowdown", 0x40: "thermal slowdown",
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "thermal slowdown",
     0x80: "power brake",
-}  # fmt: skip
+}
 """Bits of NVML's clock event reasons that mean throttling."""
 
 
 class Nvml:
-    """One GPU: the first of CUDA_VISIBLE_DEVICES, else the first. What it does not tell is None."""
+    """One GPU: the first of CUDA_VISIBLE_DEVICES, else the first. What it does not report is None."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
@@ -45,8 +48,8 @@ class Nvml:
 
     def used_bytes(self) -> int | None:
         """Of the GPU's memory, by all programs."""
-        told = self._ask("nvmlDeviceGetMemoryInfo")
-        return None if told is None else int(told.used)
+        memory = self._ask("nvmlDeviceGetMemoryInfo")
+        return None if memory is None else int(memory.used)
 
     def megahertz(self) -> float | None:
         """Of the multiprocessors, now."""
@@ -64,12 +67,12 @@ class Nvml:
         return [words for bit, words in HELD_DOWN.items() if (reasons or 0) & bit]
 
     def _scaled(self, function: str, factor: float, *arguments: Any) -> float | None:
-        told = self._ask(function, *arguments)
-        return None if told is None else told * factor
+        value = self._ask(function, *arguments)
+        return None if value is None else value * factor
 
     def _ask(self, function: str, *arguments: Any) -> Any:
         call: Callable[..., Any] | None = getattr(self._nvml, function, None)
         try:
             return None if call is None else call(self._handle, *arguments)
-        except self._nvml.NVMLError:  # this GPU does not tell
+        except self._nvml.NVMLError:  # this GPU does not report it
             return None

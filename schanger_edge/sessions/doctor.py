@@ -22,7 +22,7 @@ from schanger_edge.sessions.tensorrt.plans import cached_plans
 
 EXTRAS = {
     "products": Extra(("rio_cogeo", "pystac", "pyarrow")),
-    "station": Extra(("watchdog", "distributed")),
+    "station": Extra(("watchdog", "distributed", "prometheus_client")),
     "quantize": Extra(("onnx", "onnxconverter_common", "matplotlib")),
     "export": Extra(("torch", "huggingface_hub", "kornia")),
     "bench": Extra(("matplotlib", "pynvml")),

@@ -1,4 +1,4 @@
-"""What lies in the inbox, and what of it has arrived whole."""
+"""What is in the inbox, and which of it has arrived completely."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".img", ".ntf"})
-"""Of files that are scenes; all others are left alone."""
+"""Of scenes; all other files are left alone."""
 UNFINISHED = (".part", ".partial", ".filepart", ".crdownload", ".tmp")
 """What programs append to a name while they copy."""
 _BESIDE = frozenset(
@@ -44,18 +44,31 @@ class Arrival:
     sidecars: tuple[File, ...] = ()
 
     @property
+    def key(self) -> tuple[str, int, int]:
+        """Name, size and time of change: what the ledger knows it by."""
+        return self.name, self.main.size, self.main.mtime_ns
+
+    @property
     def files(self) -> tuple[File, ...]:
         """The image, then its sidecars."""
         return (self.main, *self.sidecars)
 
     @property
-    def telling(self) -> tuple[File, ...]:
+    def identifying(self) -> tuple[File, ...]:
         """The files whose content decides which scene it is."""
         return (self.main, *(file for file in self.sidecars if not file.path.name.lower().endswith(_LATER)))
 
+    def is_unchanged(self) -> bool:
+        """Whether all files are what they were when they were listed."""
+        try:
+            stats = [(file.path.stat(), file) for file in self.files]
+        except OSError:
+            return False
+        return all((stat.st_size, stat.st_mtime_ns) == (file.size, file.mtime_ns) for stat, file in stats)
+
 
 def scan(inbox: Path) -> list[Arrival]:
-    """All scenes below the inbox that are not being copied under another name; hidden ones are none.
+    """All scenes below the inbox that are not still being copied under another name; hidden files are ignored.
 
     Raises:
         OSError: a folder cannot be listed, such as a network share that is away.
@@ -97,10 +110,10 @@ def _as_text(path: Path) -> str:
 
 
 class Settling:
-    """Which arrivals have not changed for some time.
+    """Finds the arrivals that have not changed for some time.
 
     Args:
-        seconds: that size and time of change of all files of a scene must have stayed the same.
+        seconds: for which size and time of change of all files of a scene must have stayed the same.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -1,47 +1,40 @@
-"""A scene that has arrived: which one it is, whether it is good, when and where it was taken."""
+"""Takes in a scene that has arrived: which one it is, whether it is good, when and where it was taken."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import traceback
-from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
+import shapely
+import shapely.geometry
+
 from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, StoppedError
 from schanger_edge.geo.footprint import footprint
-from schanger_edge.scene.checking import Probe, probe
+from schanger_edge.scene.checking import probe
 from schanger_edge.watch.inbox import Arrival
-from schanger_edge.watch.ledger import DUPLICATE, QUARANTINED, READY, Ledger, Scene
+from schanger_edge.watch.ledger import DUPLICATE, EXPIRED, QUARANTINED, READY, Scene
 from schanger_edge.watch.pairing import named, time_of_change
-from schanger_edge.watch.quarantine import Quarantine
-from schanger_edge.watch.settings import Settings
+from schanger_edge.watch.station import Station
 
 ATTEMPTS = 3
-"""Of what fails for a reason that may pass, such as a share that is away."""
+"""At what fails for a reason that may pass, such as a share that is away."""
 STARTS = 10
-"""Ends without a word (the process was killed, or crashed) after which it is not tried again."""
+"""Silent ends of the process (it was killed, or crashed) after which a scene or pair is not tried again."""
 _CHUNK = 1 << 22
 
 
 class Intake:
-    """Takes arrivals into the ledger, or into quarantine.
+    """Takes arrivals into the ledger, or into quarantine."""
 
-    Args:
-        alive: called again and again while a scene is looked at; may raise StoppedError.
-        say: told in a sentence what became of a scene.
-    """
-
-    def __init__(
-        self, settings: Settings, ledger: Ledger, quarantine: Quarantine,
-        alive: Callable[[], None], say: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._settings, self._ledger, self._quarantine = settings, ledger, quarantine
-        self._alive, self._say = alive, say
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self._settings, self._ledger, self._output = station.settings, station.ledger, station.output
 
     def take(self, arrival: Arrival, listing: dict[str, Arrival]) -> bool:
-        """Look at an arrival that has settled; False where it is to be tried again later.
+        """Examine an arrival that has settled; False where it is to be tried again later.
 
         Args:
             arrival: the scene.
@@ -51,23 +44,23 @@ class Intake:
             ProductError: quarantine or ledger cannot be written.
             StoppedError: the watch is to stop.
         """
-        scene = self._ledger.begin_look(arrival)
+        scene = self._ledger.begin(arrival)
         if scene.starts > STARTS:
             self.reject(scene, arrival, f"the process ended {STARTS} times while it looked at it: it may be malicious.")
             return True
         try:
-            self._look(scene, arrival, listing)
+            self._examine(scene, arrival, listing)
         except StoppedError:
             self._ledger.set_scene(scene, starts=scene.starts - 1)
             raise
         except FileNotFoundError:
             self._ledger.forget(scene)
         except SceneError as error:
-            if is_unchanged(arrival):
+            if arrival.is_unchanged():
                 self.reject(scene, arrival, str(error))
             else:
                 self._ledger.forget(scene)
-        except Exception as error:  # whatever a file does to a library, the next one is not to suffer
+        except Exception as error:  # whatever a file does to a library, the next one must not suffer
             if isinstance(error, SchangerError):
                 raise
             if not isinstance(error, OSError):
@@ -76,24 +69,22 @@ class Intake:
         return True
 
     def reject(self, scene: Scene, arrival: Arrival, reason: str) -> None:
-        """Put a bad scene aside."""
-        name = self._quarantine.free_name(arrival)
-        self._ledger.set_scene(scene, state=QUARANTINED, reason=reason, put_at=name)
-        self._say(f"quarantined {scene.name}: {reason}")
-        self._put_aside(scene, arrival, name, reason)
+        """Put a bad scene into quarantine."""
+        name = self._output.quarantine_name(arrival)
+        rejected = self._ledger.set_scene(scene, state=QUARANTINED, reason=reason, put_at=name)
+        self._station.report(f"quarantined {scene.name}: {reason}")
+        self.put_aside(rejected, arrival)
 
-    def reject_again(self, scene: Scene, arrival: Arrival) -> None:
-        """Finish what a power cut or a full disk left half done."""
-        if scene.put_at and scene.reason:
-            self._put_aside(scene, arrival, scene.put_at, scene.reason)
-
-    def _put_aside(self, scene: Scene, arrival: Arrival, name: str, reason: str) -> None:
+    def put_aside(self, scene: Scene, arrival: Arrival) -> None:
+        """Move the files of a rejected scene, or what a power cut or a full disk left of them in the inbox."""
+        if not scene.put_at or not scene.reason:
+            return
         try:
-            self._quarantine.put(arrival, name, reason)
+            self._output.put_aside(arrival, scene.put_at, scene.reason)
         except DiskFullError:
             raise
-        except ProductError as error:  # such as an inbox that may only be read
-            self._say(f"{scene.name} stays where it is: {error}")
+        except ProductError as error:  # such as a read-only inbox
+            self._station.report(f"{scene.name} stays where it is: {error}")
 
     def _try_again(self, scene: Scene, arrival: Arrival, error: Exception) -> bool:
         reason = f"{arrival.main.path} cannot be read ({error or type(error).__name__})"
@@ -101,65 +92,63 @@ class Intake:
             self.reject(scene, arrival, f"{reason}, tried {ATTEMPTS} times: get a fresh copy.")
             return True
         self._ledger.set_scene(scene, attempts=scene.attempts + 1, reason=reason, starts=0)
-        self._say(f"{scene.name} will be tried again: {reason}.")
+        self._station.report(f"{scene.name} will be tried again: {reason}.")
         return False
 
-    def _look(self, scene: Scene, arrival: Arrival, listing: dict[str, Arrival]) -> None:
+    def _examine(self, scene: Scene, arrival: Arrival, listing: dict[str, Arrival]) -> None:
         sha256 = self._digest(arrival)
-        twin = self._ledger.twin(sha256)
-        moved = twin is not None and (twin.name == arrival.name or self._ledger.is_gone(twin, listing))
-        if twin is not None and (twin.state != READY or not moved):
+        twins = self._ledger.scenes(sha256=sha256, state=(READY, EXPIRED))
+        if not twins:
+            known = self._describe(arrival)
+            if not arrival.is_unchanged():
+                self._ledger.forget(scene)
+                return
+            self._ledger.set_scene(scene, state=READY, sha256=sha256, reason=None, starts=0, attempts=0, **known)
+            return
+        twin = twins[0]
+        moved = twin.name == arrival.name or self._ledger.is_gone(twin, listing)
+        if moved and twin.state == READY:
+            self._ledger.follow(twin, scene)
+            self._station.report(f"{twin.name} is now {scene.name}.")
+        else:
             reason = f"the same as {twin.name}"
             self._ledger.set_scene(scene, state=DUPLICATE, sha256=sha256, reason=reason, starts=0)
-            self._say(f"{scene.name} is {reason}: left alone.")
-            return
-        if twin is not None:
-            self._ledger.follow(twin, scene)
-            self._say(f"{twin.name} is now {scene.name}.")
-            return
-        known = self._describe(arrival)
-        if not is_unchanged(arrival):
-            self._ledger.forget(scene)
-            return
-        self._ledger.set_scene(scene, state=READY, sha256=sha256, reason=None, starts=0, attempts=0, **known)
+            self._station.report(f"{scene.name} is {reason}: left alone.")
 
     def _describe(self, arrival: Arrival) -> dict[str, Any]:
+        """Date, and place or outline."""
         path = arrival.main.path
         if os.fsencode(path) != str(path).encode("utf-8", "replace"):
             raise SceneError(f"{arrival.name} has a name that is no text: rename it.")
-        found = probe(str(path), **self._settings.reading, on_rows=self._alive)
+        found = probe(str(path), **self._settings.reading, on_rows=self._station.alive)
         stem, changed = PurePosixPath(arrival.name).stem, time_of_change(arrival.main.mtime_ns)
-        if self._settings.pair_by == "name":
+        if self._settings.pairing.pair_by == "name":
             try:
-                place, date = named(stem, self._settings.name_pattern)
+                place, date = named(stem, self._settings.pairing.name_pattern)
             except SchangerError as error:
                 raise SceneError(str(error)) from error
             return {"taken": date or found.date or changed, "place": place}
-        return {"taken": found.date or _date_in(stem) or changed, "outline": _outline(found, arrival)}
+        ground = footprint(found.grid)
+        if ground is None:
+            raise SceneError(
+                f"{path} does not say where on Earth it lies: set its CRS with gdal_edit -a_srs, or give "
+                "--pair-by name."
+            )
+        outline = shapely.to_wkb(shapely.geometry.shape(ground.geometry))
+        return {"taken": found.date or _date_in(stem) or changed, "outline": outline}
 
     def _digest(self, arrival: Arrival) -> str:
-        """SHA-256 of the image; where it has sidecars that tell, of the image followed by their endings and bytes."""
+        """SHA-256 of the image, followed by endings and bytes of the sidecars that identify it."""
         digest = hashlib.sha256()
-        for file in arrival.telling:
+        for file in arrival.identifying:
             if file is not arrival.main:
                 ending = file.path.name[len(arrival.main.path.stem) :]
                 digest.update(f"\0{ending}\0{file.size}\0".encode("utf-8", "replace"))
             with open(file.path, "rb") as stream:
                 while chunk := stream.read(_CHUNK):
                     digest.update(chunk)
-                    self._alive()
+                    self._station.alive()
         return digest.hexdigest()
-
-
-def is_unchanged(arrival: Arrival) -> bool:
-    """Whether all files of a scene are what they were when they were listed."""
-    try:
-        stats = [os.stat(file.path) for file in arrival.files]
-    except OSError:
-        return False
-    return [(stat.st_size, stat.st_mtime_ns) for stat in stats] == [
-        (file.size, file.mtime_ns) for file in arrival.files
-    ]
 
 
 def _date_in(stem: str) -> str | None:
@@ -167,17 +156,3 @@ def _date_in(stem: str) -> str | None:
         return named(stem)[1]
     except SchangerError:  # it looks like a date and is none
         return None
-
-
-def _outline(found: Probe, arrival: Arrival) -> bytes:
-    import shapely
-    import shapely.geometry
-
-    place = footprint(found.grid)
-    if place is None:
-        raise SceneError(
-            f"{arrival.main.path} does not say where on Earth it lies: set its CRS with gdal_edit -a_srs, or give "
-            "--pair-by name."
-        )
-    outline: bytes = shapely.to_wkb(shapely.geometry.shape(place.geometry))
-    return outline

@@ -1,21 +1,24 @@
-"""What a watch knows: every scene and every pair, in an SQLite file that outlives power cuts."""
+"""What a watch knows: every scene and every pair, in an SQLite file that survives power cuts. All SQL is here."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import shapely
+
 from schanger_edge.errors import DiskFullError, ProductError
-from schanger_edge.watch.inbox import Arrival, File
+from schanger_edge.watch.inbox import Arrival
 
 LEDGER = "watch.sqlite"
 LOOKING, READY, QUARANTINED, DUPLICATE, EXPIRED = "looking", "ready", "quarantined", "duplicate", "expired"
-"""States of a scene: being looked at, good, bad, seen before under another name, deleted because of --keep."""
+"""States of a scene: being examined, good, bad, seen before under another name, deleted because of --keep."""
 QUEUED, DONE, FAILED = "queued", "done", "failed"
 """States of a pair."""
 NO_HOOK, HOOK_DUE, HOOK_RAN, HOOK_FAILED = "none", "due", "ran", "failed"
@@ -48,13 +51,13 @@ class Scene:
 
     Attributes:
         name: path below the inbox.
-        put_at: what it is called in the quarantine.
-        sha256: of its content, its world file and the like included.
-        taken: when it was taken, ISO 8601, UTC.
+        put_at: its name in quarantine.
+        sha256: of its content, including its world file and the like.
+        taken: when it was taken: ISO 8601, UTC, without a zone, so that text sorts as time.
         place: by its name; None where places are known by footprint.
         outline: footprint in degrees, WKB.
-        starts: how often looking at it was begun and did not end.
-        attempts: how often looking at it failed for what may pass.
+        starts: how often examining it began and did not end.
+        attempts: how often examining it failed for a reason that may pass.
         seen: when it was first seen, seconds of the epoch.
     """
 
@@ -73,10 +76,15 @@ class Scene:
     attempts: int
     seen: float
 
-    def is_in(self, listing: dict[str, Arrival]) -> bool:
-        """Whether the file that was looked at is still there."""
+    @functools.cached_property
+    def polygon(self) -> Any:
+        """The outline as a shapely geometry; None where places are known by name."""
+        return self.outline and shapely.from_wkb(self.outline)
+
+    def is_in(self, listing: Mapping[str, Arrival]) -> bool:
+        """Whether the file that was examined is still there."""
         arrival = listing.get(self.name)
-        return arrival is not None and _key(self.name, arrival.main) == (self.name, self.size, self.mtime_ns)
+        return arrival is not None and arrival.key == (self.name, self.size, self.mtime_ns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +111,11 @@ class Ledger:
 
     Args:
         folder: the output folder, which exists.
-        read_only: for those who only look, while a watch may be running.
+        read_only: only look, while a watch may be running.
 
     Raises:
         DiskFullError: there is no room for a change.
-        ProductError: the file is not there, is damaged, or cannot be written. So do all methods.
+        ProductError: the file is missing, damaged, or cannot be written. All methods raise these.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
@@ -128,25 +136,33 @@ class Ledger:
             self._db.close()
             raise
 
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def scenes(self, **columns: Any) -> list[Scene]:
+        """Scenes with these values in these columns, in the order in which they came; a tuple lists alternatives."""
+        return [Scene(**dict(row)) for row in self._select("scenes", columns, "id")]
+
     def scene_of(self, arrival: Arrival) -> Scene | None:
         """The row of a file that has not changed since; None for a new one."""
-        key = _key(arrival.name, arrival.main)
-        found = self._scenes("WHERE name = ? AND size = ? AND mtime_ns = ?", key)
-        return found[0] if found else None
+        name, size, mtime_ns = arrival.key
+        return next(iter(self.scenes(name=name, size=size, mtime_ns=mtime_ns)), None)
 
     def unknown(self, arrivals: Iterable[Arrival]) -> list[Arrival]:
-        """Those that have not been looked at to the end."""
-        with self._errors():
-            rows = self._db.execute("SELECT name, size, mtime_ns FROM scenes WHERE state != ?", (LOOKING,)).fetchall()
+        """Those that have not been examined to the end."""
+        rows = self._query("SELECT name, size, mtime_ns FROM scenes WHERE state != ?", LOOKING)
         known = {tuple(row) for row in rows}
-        return [arrival for arrival in arrivals if _key(arrival.name, arrival.main) not in known]
+        return [arrival for arrival in arrivals if arrival.key not in known]
 
-    def twin(self, sha256: str) -> Scene | None:
-        """A scene of the same content that was good."""
-        found = self._scenes("WHERE sha256 = ? AND state IN (?, ?)", (sha256, READY, EXPIRED))
-        return found[0] if found else None
+    def unpaired(self) -> list[Scene]:
+        """Good scenes that have had no partner yet."""
+        rows = self._query(
+            "SELECT * FROM scenes WHERE state = ? AND id NOT IN (SELECT after FROM pairs) ORDER BY id", READY
+        )
+        return [Scene(**dict(row)) for row in rows]
 
-    def is_gone(self, scene: Scene, listing: dict[str, Arrival]) -> bool:
+    def is_gone(self, scene: Scene, listing: Mapping[str, Arrival]) -> bool:
         """Whether a good scene is no longer in the inbox; one that is just being sent again is not gone."""
         arrival = listing.get(scene.name)
         if arrival is None or scene.is_in(listing):
@@ -154,52 +170,41 @@ class Ledger:
         other = self.scene_of(arrival)
         return other is not None and other.state != LOOKING
 
-    def scenes(self, *states: str) -> list[Scene]:
-        """All scenes in these states."""
-        return self._scenes(f"WHERE state IN ({', '.join('?' * len(states))})", states)
-
-    def begin_look(self, arrival: Arrival) -> Scene:
-        """Looking at a scene begins; `starts` tells how often it has."""
-        key = _key(arrival.name, arrival.main)
+    def begin(self, arrival: Arrival) -> Scene:
+        """Record that a scene is about to be examined; its `starts` tells how often that has been."""
         self._change(
             "INSERT INTO scenes (name, size, mtime_ns, state, seen, starts) VALUES (?, ?, ?, ?, ?, 1) "
             "ON CONFLICT DO UPDATE SET starts = starts + 1, state = excluded.state",
-            (*key, LOOKING, time.time()),
+            (*arrival.key, LOOKING, time.time()),
         )
         scene = self.scene_of(arrival)
         assert scene is not None
         return scene
 
     def forget(self, scene: Scene) -> None:
-        """A file that was looked at is gone, or has become another one."""
+        """A file that was being examined is gone, or has become another one."""
         self._change("DELETE FROM scenes WHERE id = ? AND state = ?", (scene.id, LOOKING))
 
-    def follow(self, scene: Scene, looked_at: Scene) -> None:
-        """A known scene has moved to where another row was being looked at; if its pair had failed, that is undone."""
+    def follow(self, scene: Scene, arrived: Scene) -> None:
+        """A known scene has moved to where another row was being examined; if its pair had failed, that is undone."""
         with self._errors(), self._db:
-            self._db.execute("DELETE FROM scenes WHERE id = ?", (looked_at.id,))
-            place = (looked_at.name, looked_at.size, looked_at.mtime_ns, scene.id)
+            self._db.execute("DELETE FROM scenes WHERE id = ?", (arrived.id,))
+            place = (arrived.name, arrived.size, arrived.mtime_ns, scene.id)
             self._db.execute("UPDATE scenes SET name = ?, size = ?, mtime_ns = ? WHERE id = ?", place)
             self._db.execute("DELETE FROM pairs WHERE after = ? AND state = ?", (scene.id, FAILED))
 
-    def set_scene(self, scene: Scene, **values: Any) -> None:
-        """Set columns of a scene."""
+    def set_scene(self, scene: Scene, **values: Any) -> Scene:
+        """Set columns of a scene; the new row."""
         self._set("scenes", "id", scene.id, values)
+        return dataclasses.replace(scene, **values)
 
-    def unpaired(self) -> list[Scene]:
-        """Good scenes that have had no partner yet."""
-        return self._scenes("WHERE state = ? AND id NOT IN (SELECT after FROM pairs)", (READY,))
-
-    def name_of(self, after: Scene) -> str | None:
-        """What the pair of a scene is called."""
-        with self._errors():
-            row = self._db.execute("SELECT name FROM pairs WHERE after = ?", (after.id,)).fetchone()
-        return None if row is None else str(row["name"])
-
-    def has_name(self, name: str) -> bool:
-        """Whether a pair is called so."""
-        with self._errors():
-            return self._db.execute("SELECT 1 FROM pairs WHERE name = ?", (name,)).fetchone() is not None
+    def jobs(self, **columns: Any) -> list[Job]:
+        """Pairs with these values in these columns, oldest first; a tuple lists alternatives."""
+        jobs = []
+        for row in map(dict, self._select("pairs", columns, "queued, after")):
+            (before,), (after,) = self.scenes(id=row.pop("before")), self.scenes(id=row.pop("after"))
+            jobs.append(Job(before, after, **row))
+        return jobs
 
     def queue(self, after: Scene, before: Scene, name: str) -> None:
         """A pair is to be run."""
@@ -212,72 +217,62 @@ class Ledger:
         """A pair is not to be run: its after image waits for another partner."""
         self._change("DELETE FROM pairs WHERE after = ?", (job.after.id,))
 
-    def jobs(self, where: str = "", values: Iterable[Any] = ()) -> list[Job]:
-        """Pairs that meet an SQL condition on table `pairs`, oldest first."""
-        with self._errors():
-            rows = self._db.execute(f"SELECT * FROM pairs {where}", tuple(values)).fetchall()
-        rows.sort(key=lambda row: row["queued"])
-        ids = {row[column] for row in rows for column in ("after", "before")}
-        scenes = {scene.id: scene for scene in self._by_id(ids)}
-        plain = [name for name in rows[0].keys() if name not in ("after", "before")] if rows else []  # noqa: SIM118
-        return [Job(scenes[row["before"]], scenes[row["after"]], **{name: row[name] for name in plain}) for row in rows]
-
-    def queued(self) -> list[Job]:
-        """Pairs that are to be run, oldest first."""
-        return self.jobs("WHERE state = ?", (QUEUED,))
-
     def set_job(self, job: Job, **values: Any) -> None:
         """Set columns of a pair."""
         self._set("pairs", "after", job.after.id, values)
 
-    def note(self, **values: str | None) -> None:
-        """What the service says of itself, and when."""
-        rows = [*values.items(), ("heard", repr(time.time()))]
-        with self._errors(), self._db:
-            self._db.executemany("INSERT OR REPLACE INTO service VALUES (?, ?)", rows)
+    def note(self, state: str) -> None:
+        """Record what the service does now, and when it said so."""
+        values = ("state", state, "heard", repr(time.time()))
+        self._change("INSERT OR REPLACE INTO service VALUES (?, ?), (?, ?)", values)
 
     def notes(self) -> dict[str, str]:
-        """What the service last said of itself; `heard` is when, in seconds of the epoch."""
-        with self._errors():
-            return {row["key"]: row["value"] for row in self._db.execute("SELECT key, value FROM service")}
+        """`state`: what the service last said it does; `heard`: when, in seconds of the epoch."""
+        return {row["key"]: row["value"] for row in self._query("SELECT key, value FROM service")}
 
     def counts(self) -> dict[str, int]:
-        """Number of scenes and pairs in each state, and of those `waiting` for a partner."""
+        """Number of scenes and pairs in each state, and of scenes `waiting` for a partner."""
         counts = dict.fromkeys((LOOKING, READY, QUARANTINED, DUPLICATE, EXPIRED, QUEUED, DONE, FAILED), 0)
-        with self._errors():
-            for table in ("scenes", "pairs"):
-                counts |= dict(self._db.execute(f"SELECT state, count(*) FROM {table} GROUP BY state").fetchall())
+        for table in ("scenes", "pairs"):
+            counts |= {row[0]: row[1] for row in self._query(f"SELECT state, count(*) FROM {table} GROUP BY state")}
         return {**counts, "waiting": len(self.unpaired())}
 
     def totals(self, since: float = 0.0) -> dict[str, float]:
         """Results, pixels and seconds of pairs that were published since then (seconds of the epoch)."""
-        with self._errors():
-            row = self._db.execute(
-                "SELECT count(*) AS results, total(pixels) AS pixels, total(seconds) AS seconds, "
-                "coalesce(max(ended), 0) AS last FROM pairs WHERE state = ? AND ended >= ?",
-                (DONE, since),
-            ).fetchone()
+        (row,) = self._query(
+            "SELECT count(*) AS results, total(pixels) AS pixels, total(seconds) AS seconds, "
+            "coalesce(max(ended), 0) AS last FROM pairs WHERE state = ? AND ended >= ?",
+            *(DONE, since),
+        )
         return dict(row)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+    def errors(self, limit: int) -> list[tuple[float, str, str]]:
+        """The last things that went wrong: (seconds of the epoch, scene or pair, reason), the latest first."""
+        rows = self._query(
+            "SELECT seen AS at, name, reason FROM scenes WHERE state IN (?, ?) AND reason IS NOT NULL UNION ALL "
+            "SELECT coalesce(ended, queued), name, coalesce(reason, hook_reason) FROM pairs "
+            "WHERE reason IS NOT NULL OR hook = ? ORDER BY at DESC LIMIT ?",
+            *(QUARANTINED, LOOKING, HOOK_FAILED, limit),
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
 
-    def _by_id(self, ids: set[int]) -> list[Scene]:
-        return [scene for number in ids for scene in self._scenes("WHERE id = ?", (number,))]
+    def _select(self, table: str, columns: Mapping[str, Any], order: str) -> list[sqlite3.Row]:
+        given = {name: value if isinstance(value, tuple) else (value,) for name, value in columns.items()}
+        where = " AND ".join(f"{name} IN ({', '.join('?' * len(values))})" for name, values in given.items())
+        values = (value for values in given.values() for value in values)
+        return self._query(f"SELECT * FROM {table} WHERE {where or 1} ORDER BY {order}", *values)
 
-    def _scenes(self, where: str, values: Iterable[Any]) -> list[Scene]:
+    def _query(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         with self._errors():
-            rows = self._db.execute(f"SELECT * FROM scenes {where} ORDER BY id", tuple(values)).fetchall()
-        return [Scene(**dict(row)) for row in rows]
+            return self._db.execute(statement, values).fetchall()
 
-    def _set(self, table: str, key: str, number: int, values: dict[str, Any]) -> None:
+    def _set(self, table: str, key: str, number: int, values: Mapping[str, Any]) -> None:
         columns = ", ".join(f"{name} = ?" for name in values)
         self._change(f"UPDATE {table} SET {columns} WHERE {key} = ?", (*values.values(), number))
 
-    def _change(self, statement: str, values: Iterable[Any]) -> None:
+    def _change(self, statement: str, values: tuple[Any, ...]) -> None:
         with self._errors(), self._db:
-            self._db.execute(statement, tuple(values))
+            self._db.execute(statement, values)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -291,7 +286,3 @@ class Ledger:
             raise ProductError(
                 f"{self.path} is damaged ({error}): move it away; results that are there will be recognized."
             ) from error
-
-
-def _key(name: str, file: File) -> tuple[str, int, int]:
-    return name, file.size, file.mtime_ns

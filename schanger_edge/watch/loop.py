@@ -1,4 +1,4 @@
-"""The loop of a watch: look into the inbox, take in what has settled, pair it, run one pair, and again."""
+"""The loop of a watch: list the inbox, take in what has settled, pair it, run one pair, and again."""
 
 from __future__ import annotations
 
@@ -8,64 +8,46 @@ import time
 from collections.abc import Callable
 
 from schanger_edge.errors import DiskFullError, ProductError, SchangerError, StoppedError
+from schanger_edge.files import writing
 from schanger_edge.sessions import Session
 from schanger_edge.watch.inbox import Arrival, Settling, scan
 from schanger_edge.watch.intake import Intake
-from schanger_edge.watch.keep import candidate, expire, remove_expired
-from schanger_edge.watch.ledger import HOOK_DUE, LOOKING, QUARANTINED, READY, Job, Ledger, Scene
-from schanger_edge.watch.metrics import metrics, write_metrics
-from schanger_edge.watch.notify import Pulse, notify
-from schanger_edge.watch.pairing import earlier_one
-from schanger_edge.watch.quarantine import Quarantine
-from schanger_edge.watch.results import Results, plain_name
-from schanger_edge.watch.settings import Settings
-from schanger_edge.watch.wakeup import Wakeup
+from schanger_edge.watch.ledger import EXPIRED, HOOK_DUE, LOOKING, QUARANTINED, QUEUED, READY, Job, Scene
+from schanger_edge.watch.output import plain_name
+from schanger_edge.watch.pairing import earlier_one, same_place, superseded
+from schanger_edge.watch.station import Station, notify
 from schanger_edge.watch.worker import Worker
 
 RESCAN = 30.0
-"""Seconds after which the inbox is looked through even if no event came, where `poll` does not say otherwise."""
+"""Seconds after which the inbox is listed even if no event came, where `poll` does not say otherwise."""
 LULL = 1.0
-"""Seconds between two looks, at least: a file that is copied makes many events."""
+"""Seconds between two listings, at least: a file that is copied causes many events."""
 RETRY = 30.0
 """Seconds until what failed for a reason that may pass is tried again."""
 PAUSE = 10.0
 """Seconds until a disk that was full is tried again."""
-BEAT = 15.0
-"""Seconds between two notes on how far a pair is, and between two files of metrics."""
 
 
 class Loop:
     """Keeps going until it is asked to stop, or, with `once`, until all that can be done now is done.
 
     Args:
+        station: what the watch works on.
         session: opens the session, or gives the one that is open.
-        wakeup: by which the loop is woken, and asked to stop.
-        say: told in a sentence what happens.
     """
 
-    def __init__(
-        self, settings: Settings, ledger: Ledger, session: Callable[[], Session], wakeup: Wakeup,
-        say: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._settings, self._ledger, self._wakeup, self._say = settings, ledger, wakeup, say
-        self._quarantine, self._results = Quarantine(settings.output), Results(settings.output)
-        self._intake = Intake(settings, ledger, self._quarantine, self._alive, say)
-        self._worker = Worker(
-            settings, ledger, self._results, self._quarantine, self._intake, open_session=session,
-            progress=self._progress, stop=lambda: wakeup.stopping, say=say,
-        )  # fmt: skip
-        self._settling = Settling(settings.settle)
+    def __init__(self, station: Station, session: Callable[[], Session]) -> None:
+        self._station, self._settings = station, station.settings
+        self._ledger, self._output, self._wakeup = station.ledger, station.output, station.wakeup
+        self._intake = Intake(station)
+        self._worker = Worker(station, self._intake, session)
+        self._settling = Settling(self._settings.service.settle)
         self._listing: dict[str, Arrival] = {}
-        self._looked = -math.inf  # when it was listed
+        self._listed = -math.inf  # when
         self._due: dict[object, float] = {}  # when what failed is tried again, by arrival or by a pair's name
         self._put_aside: set[int] = set()  # bad scenes that this process has tried to move
         self._candidates: set[int] = set()  # good scenes, when pairs were last made
         self._alone: set[int] = set()  # those of them for which there was no earlier one
-        self._said: dict[str, str] = {}
-        self._pulse = Pulse()
-        self._paused = False
-        self._noted = self._measured = -math.inf
-        self._running = ""
 
     def run(self) -> None:
         """See the class.
@@ -78,120 +60,131 @@ class Loop:
         while not self._wakeup.stopping:
             try:
                 did = self._round()
-                self._paused = False
+                self._station.paused = False
             except StoppedError:
                 break
             except DiskFullError as error:
-                if self._settings.once:
+                if self._settings.service.once:
                     raise
-                self._pause(error)
+                self._station.pause(error)
+                self._wakeup.wait(PAUSE)
                 continue
             first = min(first, time.monotonic())
             if did:
                 continue
-            if self._settings.once and self._settling.remaining(self._looked, first) is None:
-                break  # what has come or changed since the first look is for the next time
-            self._note("waiting for scenes")
-            self._wait(self._until_next())
+            if self._settings.service.once and self._settling.remaining(self._listed, first) is None:
+                break  # what has come or changed since the first listing is for the next time
+            self._station.note("waiting for scenes")
+            self._wait()
         notify("STOPPING=1")
         self._end()
 
     def _round(self) -> bool:
         """Whether there was anything to do."""
-        self._alive()
+        self._station.alive()
         if not self._list_inbox():
             return False
         self._finish_halves()
-        took = self._take_in()
+        did = self._take_in()
         self._drop_gone()
         self._pair()
         job = self._next_job()
         if job is not None:
-            self._run(job)
-        self._after_results(job)
-        self._measure(force=took or job is not None)
-        return took or job is not None
+            did = True
+            if not self._worker.run(job, self._listing):
+                self._due[job.name] = time.monotonic() + RETRY
+        self._worker.run_hooks()
+        if job is not None and self._settings.service.keep is not None:
+            self._expire(job.after, self._settings.service.keep)
+        self._station.measure(force=did)
+        return did
 
     def _list_inbox(self) -> bool:
         try:
             self._listing = {arrival.name: arrival for arrival in scan(self._settings.inbox)}
         except OSError as error:
             reason = f"{self._settings.inbox} cannot be listed ({error.strerror}): mount it again."
-            if self._settings.once:
+            if self._settings.service.once:
                 raise SchangerError(reason) from error
-            self._say_once("inbox", reason)
+            self._station.report_once("inbox", reason)
             return False
         finally:
-            self._looked = time.monotonic()
-        self._said.pop("inbox", None)
+            self._listed = time.monotonic()
+        self._station.report_once("inbox", None)
         return True
 
     def _finish_halves(self) -> None:
-        """What a power cut or a full disk left half done: bad and old scenes that still lie in the inbox."""
-        for scene in self._ledger.scenes(QUARANTINED):
+        """What a power cut or a full disk left half done: bad and expired scenes that are still in the inbox."""
+        for scene in self._ledger.scenes(state=QUARANTINED):
             if scene.is_in(self._listing) and scene.id not in self._put_aside:
-                self._intake.reject_again(scene, self._listing[scene.name])
+                self._intake.put_aside(scene, self._listing[scene.name])
                 self._put_aside.add(scene.id)
-        if self._settings.keep is not None:
+        if self._settings.service.keep is not None:
             try:
-                for name in remove_expired(self._ledger, self._results, self._listing):
-                    self._say(f"removed {name}: its place has {self._settings.keep} newer ones.")
+                for scene in self._ledger.scenes(state=EXPIRED):
+                    self._remove(scene)
             except DiskFullError:
                 raise
             except ProductError as error:
-                self._say_once("keep", str(error))
+                self._station.report_once("keep", str(error))
+
+    def _remove(self, scene: Scene) -> None:
+        """Delete an expired scene with its sidecars, and the result whose later date it is."""
+        for job in self._ledger.jobs(after=scene.id):
+            self._output.remove(job.name)
+        if scene.is_in(self._listing):
+            for file in reversed(self._listing[scene.name].files):
+                with writing(file.path):
+                    file.path.unlink(missing_ok=True)
+            self._station.report(f"removed {scene.name}: its place has {self._settings.service.keep} newer ones.")
 
     def _take_in(self) -> bool:
         """Whether anything new had settled."""
         new = self._ledger.unknown(self._listing.values())
-        settled = [arrival for arrival in self._settling.settled(new, self._looked) if self._is_due(arrival)]
+        settled = [arrival for arrival in self._settling.settled(new, self._listed) if self._is_due(arrival)]
         settled.sort(key=lambda arrival: (arrival.main.mtime_ns, arrival.name))  # a copy is younger
         for arrival in settled:
-            self._note(f"looking at {arrival.name}")
+            self._station.note(f"looking at {arrival.name}")
             if not self._intake.take(arrival, self._listing):
                 self._due[arrival] = time.monotonic() + RETRY
         return bool(settled)
-
-    def _pair(self) -> None:
-        """Queue each good scene that has no partner, if by now there is an earlier one of its place."""
-        ready = {
-            scene.id: scene for scene in self._ledger.scenes(READY) if not self._ledger.is_gone(scene, self._listing)
-        }
-        unpaired = {scene.id for scene in self._ledger.unpaired()} & ready.keys()
-        new = ready.keys() - self._candidates
-        if new or unpaired - self._alone:
-            candidates = [candidate(scene) for scene in ready.values()]
-            for after in candidates:
-                if after.id in unpaired:
-                    among = [other for other in candidates if other.id in new or after.id not in self._alone]
-                    before = earlier_one(after, among, self._settings.min_overlap)
-                    if before is not None:
-                        self._queue(ready[before.id], ready[after.id])
-                        unpaired.discard(after.id)
-        self._candidates, self._alone = set(ready), unpaired
-
-    def _queue(self, before: Scene, after: Scene) -> None:
-        taken = self._ledger.has_name(plain_name(before, after))
-        name = self._results.free_name(before, after, taken)
-        self._ledger.queue(after, before, name)
-        self._say(f"queued {name}")
 
     def _drop_gone(self) -> None:
         """Take pairs from the queue one of whose files has gone, and forget files that went while they were read."""
         if not self._listing:  # it may be a share that is away
             return
-        for job in self._ledger.queued():
+        for job in self._ledger.jobs(state=QUEUED):
             gone = any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after))
             if gone and not self._is_published(job):
                 self._ledger.unqueue(job)
-                self._results.remove(job.name)
-        for scene in self._ledger.scenes(LOOKING):
+                self._output.remove(job.name)
+        for scene in self._ledger.scenes(state=LOOKING):
             if not scene.is_in(self._listing):
                 self._ledger.forget(scene)
 
+    def _pair(self) -> None:
+        """Queue each good scene that has no partner, if by now there is an earlier one of its place."""
+        present = (s for s in self._ledger.scenes(state=READY) if not self._ledger.is_gone(s, self._listing))
+        ready = {scene.id: scene for scene in present}
+        unpaired = {scene.id for scene in self._ledger.unpaired()} & ready.keys()
+        new = ready.keys() - self._candidates
+        for number in [number for number in ready if number in unpaired and (new or number not in self._alone)]:
+            among = [other for other in ready.values() if other.id in new or number not in self._alone]
+            before = earlier_one(ready[number], among, self._settings.pairing.min_overlap)
+            if before is not None:
+                self._queue(before, ready[number])
+                unpaired.discard(number)
+        self._candidates, self._alone = set(ready), unpaired
+
+    def _queue(self, before: Scene, after: Scene) -> None:
+        taken = bool(self._ledger.jobs(name=plain_name(before, after)))
+        name = self._output.free_name(before, after, taken)
+        self._ledger.queue(after, before, name)
+        self._station.report(f"queued {name}")
+
     def _next_job(self) -> Job | None:
         """The oldest pair that can be run now."""
-        for job in self._ledger.queued():
+        for job in self._ledger.jobs(state=QUEUED):
             present = job.before.is_in(self._listing) and job.after.is_in(self._listing)
             if self._is_due(job.name) and (present or self._is_published(job)):
                 return job
@@ -199,92 +192,41 @@ class Loop:
 
     def _is_published(self, job: Job) -> bool:
         """Whether the watch was killed before its ledger knew."""
-        return self._results.is_of(job.name, job.before, job.after)
+        return self._output.is_published(job.name, job.before, job.after)
 
-    def _run(self, job: Job) -> None:
-        free, wanted = self._worker.free(), self._settings.min_free
-        if free < wanted:
-            raise DiskFullError(
-                f"{self._settings.output} has {free / 1e6:.0f} MB free, less than the {wanted / 1e6:.0f} MB of "
-                "--min-free: make room there."
-            )
-        self._running = job.name
-        self._note(f"running {job.name}")
-        if not self._worker.run(job, self._listing):
-            self._due[job.name] = time.monotonic() + RETRY
-
-    def _after_results(self, job: Job | None) -> None:
-        for published in self._ledger.jobs("WHERE hook = ?", (HOOK_DUE,)):
-            self._note(f"hook on {published.name}")
-            self._worker.run_hook(published)
-        if job is not None and self._settings.keep is not None:
-            expire(job.after, self._settings, self._ledger)
+    def _expire(self, newest: Scene, keep: int) -> None:
+        """Mark the scenes of this place that have `keep` newer ones, unless a pair or a hook still needs them."""
+        share = self._settings.pairing.min_overlap
+        near = [scene for scene in self._ledger.scenes(state=READY) if same_place(newest, scene, share)]
+        waiting = self._ledger.jobs(state=QUEUED) + self._ledger.jobs(hook=HOOK_DUE)
+        needed = {scene.id for job in waiting for scene in (job.before, job.after)}
+        for old in superseded(near, keep, share):
+            if old.id not in needed:
+                self._ledger.set_scene(old, state=EXPIRED)
 
     def _is_due(self, what: object) -> bool:
-        return self._due.get(what, -math.inf) <= time.monotonic() and not (self._settings.once and what in self._due)
+        return self._due.get(what, -math.inf) <= time.monotonic() and not (
+            self._settings.service.once and what in self._due
+        )
 
-    def _until_next(self) -> float:
-        """Seconds until there may be something to do."""
+    def _wait(self) -> None:
+        """Until there may be something to do."""
         now = time.monotonic()
-        waits = [self._settings.poll or RESCAN, *(due - now for due in self._due.values() if due > now)]
-        settles = self._settling.remaining(self._looked)
-        return min(waits if settles is None else [*waits, settles - (now - self._looked)])
-
-    def _wait(self, seconds: float) -> None:
-        self._wakeup.wait(seconds)
+        waits = [self._settings.service.poll or RESCAN, *(due - now for due in self._due.values() if due > now)]
+        settles = self._settling.remaining(self._listed)
+        self._wakeup.wait(min(waits if settles is None else [*waits, settles - (now - self._listed)]))
         if not self._wakeup.stopping:
-            time.sleep(max(min(LULL, self._settings.settle / 4) - (time.monotonic() - self._looked), 0))
-
-    def _pause(self, error: DiskFullError) -> None:
-        if not self._paused:
-            self._say(f"paused: {error}")
-        self._paused = True
-        with contextlib.suppress(DiskFullError):  # the ledger may lie on that disk
-            self._note(f"paused: {error}")
-        self._measure(force=False)
-        self._pulse.beat()
-        self._wakeup.wait(PAUSE)
+            time.sleep(max(min(LULL, self._settings.service.settle / 4) - (time.monotonic() - self._listed), 0))
 
     def _end(self) -> None:
-        """Say what is left; with `once` it is an error that something is that could have been done."""
-        queued = len(self._ledger.queued())
-        stuck = [job.reason for job in self._ledger.queued()] + [scene.reason for scene in self._ledger.scenes(LOOKING)]
+        """Report what is left; with `once` it is an error that something is that could have been done."""
+        queued = self._ledger.jobs(state=QUEUED)
+        stuck = [job.reason for job in queued] + [scene.reason for scene in self._ledger.scenes(state=LOOKING)]
         with contextlib.suppress(DiskFullError):
-            self._ledger.note(state=f"stopped, {queued} queued")
-        self._measure(force=True)
-        if self._settings.once and stuck and not self._wakeup.stopping:
+            self._ledger.note(f"stopped, {len(queued)} queued")
+        self._station.measure(force=True)
+        if self._settings.service.once and stuck and not self._wakeup.stopping:
             reason = next((reason for reason in stuck if reason), "the inbox is empty, is its share mounted?")
             raise SchangerError(f"{len(stuck)} are left for the next time: {reason}")
-        self._say(f"stopped: {queued} pairs are queued, and kept." if queued else "stopped: no pair is queued.")
-
-    def _alive(self) -> None:
-        self._pulse.beat()
-        if self._wakeup.stopping:
-            raise StoppedError("the watch was asked to stop: what is known is kept.")
-
-    def _progress(self, stage: str, done: int, total: int) -> None:
-        self._pulse.beat()
-        if stage == "predict" and time.monotonic() - self._noted > BEAT:
-            self._note(f"running {self._running}, {done / total:.0%}")
-
-    def _note(self, state: str) -> None:
-        """What `status` and systemd are told."""
-        if self._said.get("state") != state or time.monotonic() - self._noted > BEAT:
-            self._said["state"], self._noted = state, time.monotonic()
-            self._ledger.note(state=state)
-            notify(f"STATUS={state}")
-
-    def _say_once(self, topic: str, text: str) -> None:
-        if self._said.get(topic) != text:
-            self._said[topic] = text
-            self._say(text)
-
-    def _measure(self, *, force: bool) -> None:
-        path = self._settings.metrics
-        if path is None or not (force or time.monotonic() - self._measured > BEAT):
-            return
-        self._measured = time.monotonic()
-        try:
-            write_metrics(path, metrics(self._ledger, paused=self._paused, free=self._worker.free()))
-        except ProductError as error:
-            self._say_once("metrics", str(error))
+        queue = f"{len(queued)} pairs are queued, and kept." if queued else "no pair is queued."
+        self._station.report(f"stopped: {queue}")

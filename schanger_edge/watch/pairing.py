@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import Any
 
 from schanger_edge.errors import SchangerError
+from schanger_edge.watch.ledger import Scene
 
 _DATE = re.compile(
     r"(?<!\d)(?P<date>(?:19|20)\d\d([-_]?)(?:0[1-9]|1[0-2])\2(?:0[1-9]|[12]\d|3[01])"
@@ -16,25 +15,8 @@ _DATE = re.compile(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """What pairing knows of a scene.
-
-    Attributes:
-        id: in the ledger.
-        taken: when it was taken; ISO 8601, UTC, without a zone, so that text sorts as time.
-        place: what its name calls the place; None where places are known by footprint.
-        outline: its footprint, a shapely geometry in degrees; None where places are known by name.
-    """
-
-    id: int
-    taken: str
-    place: str | None
-    outline: Any | None
-
-
 def named(stem: str, pattern: str | None = None) -> tuple[str, str | None]:
-    """Place and date (ISO 8601) that a file's name tells; None for a date that is not there.
+    """Place and date (ISO 8601) in a file's name; the date is None where there is none.
 
     Args:
         stem: the name without its suffix.
@@ -77,30 +59,35 @@ def _as_time(text: str) -> str:
 
 
 def time_of_change(mtime_ns: int) -> str:
-    """A file's time of change in the form of `Candidate.taken`."""
+    """A file's time of change in the form of `Scene.taken`."""
     return datetime.fromtimestamp(mtime_ns / 1e9, timezone.utc).replace(tzinfo=None).isoformat()
 
 
-def same_place(one: Candidate, other: Candidate, share: float) -> bool:
-    """Whether both bear the name of one place, or footprints overlap by that share of the smaller one."""
-    if one.outline is None or other.outline is None:
-        return one.outline is other.outline and one.place == other.place
-    smaller = min(one.outline.area, other.outline.area)
-    common: float = one.outline.intersection(other.outline).area
+def same_place(one: Scene, other: Scene, share: float) -> bool:
+    """Whether both names give one place, or footprints overlap by that share of the smaller one."""
+    if one.polygon is None or other.polygon is None:
+        return one.polygon is other.polygon and one.place == other.place
+    smaller = min(one.polygon.area, other.polygon.area)
+    common: float = one.polygon.intersection(other.polygon).area
     return common > 0 and common >= share * smaller
 
 
-def earlier_one(scene: Candidate, others: Iterable[Candidate], share: float) -> Candidate | None:
+def earlier_one(scene: Scene, others: Iterable[Scene], share: float) -> Scene | None:
     """The newest of the others that is older than the scene and shows the same place; None where there is none."""
-    older = sorted((other for other in others if other.taken < scene.taken), key=lambda other: (other.taken, other.id))
-    return next((other for other in reversed(older) if same_place(scene, other, share)), None)
+    older = sorted((other for other in others if _age(other)[0] < _age(scene)[0]), key=_age, reverse=True)
+    return next((other for other in older if same_place(scene, other, share)), None)
 
 
-def superseded(scenes: Iterable[Candidate], keep: int, share: float) -> list[Candidate]:
+def superseded(scenes: Iterable[Scene], keep: int, share: float) -> list[Scene]:
     """Scenes of whose place there are at least `keep` newer ones."""
-    newest_first = sorted(scenes, key=lambda scene: (scene.taken, scene.id), reverse=True)
+    newest_first = sorted(scenes, key=_age, reverse=True)
     return [
         scene
         for rank, scene in enumerate(newest_first)
         if rank >= keep and sum(same_place(scene, newer, share) for newer in newest_first[:rank]) >= keep
     ]
+
+
+def _age(scene: Scene) -> tuple[str, int]:
+    assert scene.taken is not None  # every good scene has a date
+    return scene.taken, scene.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from schanger_edge.sessions import Session
 from schanger_edge.watch.ledger import Ledger
 from schanger_edge.watch.loop import PAUSE, Loop
 from schanger_edge.watch.settings import Settings
+from schanger_edge.watch.station import Station
 from schanger_edge.watch.status import Status, status
 from schanger_edge.watch.wakeup import Wakeup, ringing
 
@@ -21,20 +23,20 @@ def watch(
     settings: Settings,
     *,
     wakeup: Wakeup | None = None,
-    say: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> Status:
     """Run pairs as their scenes arrive, until `wakeup.stop()` is called, or with `once` until all is done.
 
     Args:
         settings: what to watch, and how.
         wakeup: by which the watch is asked to stop.
-        say: told in a sentence what happens.
+        report: called with a sentence whenever something happens.
 
     Returns:
         How things stand at the end.
 
     Raises:
-        SchangerError: an option cannot be meant, another watch works on the folder, the engine failed, or, with
+        SchangerError: an option makes no sense, another watch works on the folder, the engine failed, or, with
             `once`, something is left undone.
     """
     settings.check()
@@ -42,40 +44,38 @@ def watch(
     paused = False
     while True:
         try:
-            _watch(settings, wakeup, say)
+            _watch(settings, wakeup, report)
             return status(settings.output)
         except DiskFullError as error:  # before the loop, which pauses by itself
-            if settings.once or wakeup.stopping:
+            if settings.service.once or wakeup.stopping:
                 raise
             if not paused:
-                say(f"paused: {error}")
+                report(f"paused: {error}")
             paused = True
             wakeup.wait(PAUSE)
 
 
-def _watch(settings: Settings, wakeup: Wakeup, say: Callable[[str], None]) -> None:
+def _watch(settings: Settings, wakeup: Wakeup, report: Callable[[str], None]) -> None:
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_alone(settings.output))
-        ledger = Ledger(settings.output)
-        stack.callback(ledger.close)
-        opened: list[Session] = []
+        stack.enter_context(_held(settings.output))
+        ledger = stack.enter_context(contextlib.closing(Ledger(settings.output)))
 
+        @functools.cache
         def session() -> Session:
-            if not opened:
-                opened.append(stack.enter_context(open_for(settings.options.engine)))
-                say(f"{opened[0].device}, model {opened[0].card.name}")
-            return opened[0]
+            opened = stack.enter_context(open_for(settings.options.engine))
+            report(f"{opened.device}, model {opened.card.name}")
+            return opened
 
-        loop = Loop(settings, ledger, session, wakeup, say)
-        if not settings.once:
+        loop = Loop(Station(settings, ledger, wakeup, report), session)
+        if not settings.service.once:
             session()  # what is wrong with the model shows now, not when the first pair has come
-            if settings.poll is None:
+            if settings.service.poll is None:
                 stack.enter_context(ringing(wakeup, settings.inbox))
         loop.run()
 
 
 @contextlib.contextmanager
-def _alone(output: Path) -> Iterator[None]:
+def _held(output: Path) -> Iterator[None]:
     """The output folder, made where it is absent, held by this process alone until it ends."""
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)

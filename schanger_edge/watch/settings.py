@@ -1,75 +1,180 @@
-"""What a watch is asked for."""
+"""The options of a watch."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SchangerError, require
+from schanger_edge.options import Options, option
 from schanger_edge.run.options import RunOptions, check_packages
-from schanger_edge.watch.hook import check_hook
 from schanger_edge.watch.pairing import check_pattern
 
 
+def seconds(flag: str) -> Callable[[str], float]:
+    """What reads `10`, `10s`, `500ms`, `2m` or `1h` for this flag."""
+
+    def parse(text: str) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
+        if found is None:
+            raise SchangerError(f"{flag} needs a time such as 10s, 500ms or 2m, not {text!r}.")
+        return float(found[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(found[2], 1.0)
+
+    return parse
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `1000000`, `500MB` or `2GB`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(kB|MB|GB)?", text)
+    if found is None:
+        raise SchangerError(f"--min-free needs a size such as 500MB, not {text!r}.")
+    return round(float(found[1]) * {"kB": 1e3, "MB": 1e6, "GB": 1e9}.get(found[2], 1.0))
+
+
+def _time(flag: str) -> Callable[[float], None]:
+    def check(value: float) -> None:
+        if not 0 < value < math.inf:
+            raise SchangerError(f"{flag} must be a time greater than 0, such as 10s.")
+
+    return check
+
+
+def _check_keep(keep: int) -> None:
+    if keep < 1:
+        raise SchangerError("--keep must be at least 1: the newest scene is what the next one is compared with.")
+
+
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """Options of a watch.
+class Pairing(Options):
+    """Which scenes are compared.
 
     Attributes:
-        inbox: folder in which scenes arrive, with all folders in it.
-        output: folder for `results`, `quarantine`, `work` and the ledger; made if absent.
         pair_by: how it is known that two scenes show the same place.
-        name_pattern: see `pairing.named`.
         min_overlap: share of the smaller footprint that two scenes of one place have in common.
-        settle: seconds a file must have stayed the same.
-        keep: scenes of each place that are kept; None keeps all.
-        poll: seconds between two looks into the inbox; None relies on the system's events.
-        once: end when all that has settled is done.
-        min_free: bytes that must be free in `output` before a pair is begun.
-        hook: a program and its arguments, run on each result, see `hook.PLACEHOLDERS`.
-        hook_timeout: seconds it may take.
-        metrics: file for Prometheus' textfile collector.
-        options: of each run; those of its engine hold for the whole watch.
+        name_pattern: see `pairing.named`.
     """
 
-    inbox: Path
-    output: Path
-    pair_by: Literal["footprint", "name"] = "footprint"
-    name_pattern: str | None = None
-    min_overlap: float = 0.5
-    settle: float = 10.0
-    keep: int | None = None
-    poll: float | None = None
-    once: bool = False
-    min_free: int = 100_000_000
-    hook: tuple[str, ...] = ()
-    hook_timeout: float = 60.0
-    metrics: Path | None = None
-    options: RunOptions = dataclasses.field(default_factory=RunOptions)
+    title = "Which scenes are compared"
 
-    @property
-    def reading(self) -> dict[str, Any]:
-        """Of the options of a run those that say how one image is read."""
-        return {"bands": self.options.reading.bands, "nodata": self.options.reading.nodata}
+    pair_by: Literal["footprint", "name"] = option(
+        "footprint",
+        "The same place: footprints overlap, or names are equal but for the date.",
+        choices=("footprint", "name"),
+    )
+    min_overlap: float = option(0.5, "Share of the smaller footprint that must be common.", above=0, at_most=1)
+    name_pattern: str | None = option(
+        None, "Regular expression with groups (?P<place>...) and maybe (?P<date>...).", unset="the date's own forms"
+    )
 
-    def check(self) -> None:
-        """Raise a SchangerError where something cannot be meant."""
-        if not self.inbox.is_dir():
-            raise SchangerError(f"{self.inbox} is no folder: make it, or mount the share it lies on.")
-        if self.output.resolve().is_relative_to(self.inbox.resolve()):
-            raise SchangerError(f"{self.output} lies in the inbox, so results would be taken for scenes: move it out.")
-        if not 0 < self.min_overlap <= 1:
-            raise SchangerError(f"--min-overlap must be greater than 0 and at most 1, not {self.min_overlap:g}.")
-        for name, seconds in (("settle", self.settle), ("poll", self.poll), ("hook-timeout", self.hook_timeout)):
-            if seconds is not None and not 0 < seconds < math.inf:
-                raise SchangerError(f"--{name} must be a time greater than 0, such as 10s.")
-        if self.keep is not None and self.keep < 1:
-            raise SchangerError("--keep must be at least 1: the newest scene is what the next one is compared with.")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.name_pattern is not None:
             if self.pair_by != "name":
                 raise SchangerError("--name-pattern goes with --pair-by name.")
             check_pattern(self.name_pattern)
-        check_hook(self.hook)
+
+
+@dataclasses.dataclass(frozen=True)
+class Service(Options):
+    """How the watch goes on.
+
+    Attributes:
+        settle: seconds a file must have stayed the same.
+        poll: seconds between two listings of the inbox; None relies on the system's events.
+        once: end when all that has settled is done.
+        keep: scenes of each place that are kept; None keeps all.
+        min_free: bytes that must be free in the output folder before a pair is begun.
+    """
+
+    title = "Service"
+
+    settle: float = option(
+        10.0,
+        "A file has arrived when it has not changed for so long.",
+        parse=seconds("--settle"),
+        check_value=_time("--settle"),
+    )
+    poll: float | None = option(
+        None,
+        "List the inbox so often, such as 30s: for network shares.",
+        parse=seconds("--poll"),
+        check_value=_time("--poll"),
+        unset="system events",
+    )
+    once: bool = option(False, "Do what there is to do and end, for cron.")
+    keep: int | None = option(
+        None,
+        "Delete scenes and results of which a place has so many newer ones.",
+        check_value=_check_keep,
+        unset="keep all",
+    )
+    min_free: int = option(100_000_000, "Pause while less room than this is free.", parse=parse_size, at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Notification(Options):
+    """Who hears of results.
+
+    Attributes:
+        hook: a program that is run on each result.
+        hook_args: its arguments, see `worker.PLACEHOLDERS`.
+        hook_timeout: seconds it may take.
+        metrics: file for Prometheus' textfile collector.
+    """
+
+    title = "Who hears of results"
+
+    hook: str | None = option(None, "Program to run on each result; never through a shell.", unset="none")
+    hook_args: tuple[str, ...] = option(
+        (), "One argument of it; may be repeated. {result} {before} {after} {name} are replaced.", flag="--hook-arg"
+    )
+    hook_timeout: float = option(
+        60.0, "The hook is killed after so long.", parse=seconds("--hook-timeout"), check_value=_time("--hook-timeout")
+    )
+    metrics: Path | None = option(None, "File (.prom) for Prometheus' textfile collector.", unset="none")
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The hook with its arguments; empty where there is none."""
+        return () if self.hook is None else (self.hook, *self.hook_args)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is watched, and how.
+
+    Attributes:
+        inbox: folder in which scenes arrive, with all folders in it.
+        output: folder for `results`, `quarantine`, `work` and the ledger; made if absent.
+        options: of each run; those of the engine hold for the whole watch.
+    """
+
+    inbox: Path
+    output: Path
+    pairing: Pairing = dataclasses.field(default_factory=Pairing)
+    service: Service = dataclasses.field(default_factory=Service)
+    notification: Notification = dataclasses.field(default_factory=Notification)
+    options: RunOptions = dataclasses.field(default_factory=RunOptions)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The options that say how one image is read."""
+        return {"bands": self.options.reading.bands, "nodata": self.options.reading.nodata}
+
+    def check(self) -> None:
+        """Raise a SchangerError where a folder, a program or a package is missing."""
+        if not self.inbox.is_dir():
+            raise SchangerError(f"{self.inbox} is no folder: make it, or mount the share it lies on.")
+        if self.output.resolve().is_relative_to(self.inbox.resolve()):
+            raise SchangerError(f"{self.output} lies in the inbox, so results would be taken for scenes: move it out.")
+        hook = self.notification.hook
+        if hook is not None and shutil.which(hook) is None:
+            raise SchangerError(f"--hook: there is no program {hook}: give its path, and make it executable.")
+        if self.notification.metrics is not None:
+            require("prometheus_client", "station")
         check_packages(self.options.further)

@@ -1,18 +1,20 @@
-"""How a watch is doing, read from its ledger: also while it runs, and when it does not."""
+"""How a watch is doing, from its ledger: for people, while it runs or not, and for Prometheus."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from schanger_edge.errors import SchangerError
-from schanger_edge.watch.ledger import HOOK_FAILED, LEDGER, LOOKING, QUARANTINED, Ledger
+from schanger_edge.errors import ProductError, SchangerError
+from schanger_edge.files import replacing
+from schanger_edge.watch.ledger import DONE, FAILED, HOOK_FAILED, LEDGER, QUEUED, Ledger
 
 _LATELY = 24 * 3600.0
 _LISTED = 5
+_PREFIX = "schanger_edge_watch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Status:
         queue: names of the pairs that are to be run, those that come first.
         results: published in all.
         results_lately: in the last 24 hours.
-        megapixels_per_second: of the pairs that were published in the last 24 hours; None where none was.
+        megapixels_per_second: of the pairs that were published in the last 24 hours; None where there were none.
         errors: the last ones: `when` (ISO 8601, UTC), `what`, `reason`.
     """
 
@@ -48,33 +50,67 @@ def status(output: Path) -> Status:
     """
     if not (Path(output) / LEDGER).exists():
         raise SchangerError(f"{output} holds no {LEDGER}: give the folder that `watch` got as --out.")
-    ledger = Ledger(Path(output), read_only=True)
-    try:
+    with contextlib.closing(Ledger(Path(output), read_only=True)) as ledger:
         notes, totals, lately = ledger.notes(), ledger.totals(), ledger.totals(time.time() - _LATELY)
-        speed = lately["pixels"] / 1e6 / lately["seconds"] if lately["seconds"] else None
         return Status(
             state=notes.get("state", "unknown"),
             heard=time.time() - float(notes["heard"]) if "heard" in notes else None,
             counts=ledger.counts(),
-            queue=[job.name for job in ledger.queued()[:_LISTED]],
+            queue=[job.name for job in ledger.jobs(state=QUEUED)[:_LISTED]],
             results=int(totals["results"]),
             results_lately=int(lately["results"]),
-            megapixels_per_second=speed,
-            errors=_errors(ledger),
+            megapixels_per_second=lately["pixels"] / 1e6 / lately["seconds"] if lately["seconds"] else None,
+            errors=[
+                {"when": _as_text(when), "what": what, "reason": reason}
+                for when, what, reason in ledger.errors(_LISTED)
+            ],
         )
-    finally:
-        ledger.close()
 
 
-def _errors(ledger: Ledger) -> list[dict[str, str]]:
-    found: list[tuple[float, str, Any]] = []
-    for scene in ledger.scenes(QUARANTINED, LOOKING):
-        found.append((scene.seen, scene.name, scene.reason))
-    for job in ledger.jobs("WHERE reason IS NOT NULL OR hook = ?", (HOOK_FAILED,)):
-        found.append((job.ended or job.queued, job.name, job.reason or job.hook_reason))
-    found = [error for error in found if error[2]]
-    found.sort(key=lambda error: error[0], reverse=True)
-    return [
-        {"when": datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds"), "what": what, "reason": reason}
-        for at, what, reason in found[:_LISTED]
-    ]
+def write_metrics(path: Path, ledger: Ledger, *, paused: bool, free: int) -> None:
+    """Replace the file for node_exporter's textfile collector at once, so that nobody reads half of it.
+
+    Args:
+        path: a .prom file.
+        ledger: what is counted.
+        paused: whether the watch waits for room.
+        free: bytes that are free for results.
+
+    Raises:
+        ProductError: it cannot be written.
+    """
+    from prometheus_client import CollectorRegistry, write_to_textfile
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+    counts, totals = ledger.counts(), ledger.totals()
+    scenes = GaugeMetricFamily(f"{_PREFIX}_scenes", "Scenes by state.", labels=["state"])
+    for state, number in counts.items():
+        if state not in (QUEUED, DONE, FAILED, "waiting"):
+            scenes.add_metric([state], number)
+    figures = (
+        (GaugeMetricFamily, "scenes_waiting", "Good scenes without an earlier one of their place.", counts["waiting"]),
+        (GaugeMetricFamily, "queue", "Pairs that are to be run.", counts[QUEUED]),
+        (CounterMetricFamily, "results", "Pairs that were published.", totals["results"]),
+        (CounterMetricFamily, "failed_pairs", "Pairs that failed for good.", counts[FAILED]),
+        (CounterMetricFamily, "failed_hooks", "Results whose hook failed.", len(ledger.jobs(hook=HOOK_FAILED))),
+        (CounterMetricFamily, "pixels", "Scene pixels of published pairs.", totals["pixels"]),
+        (CounterMetricFamily, "run_seconds", "Seconds that published pairs took.", totals["seconds"]),
+        (GaugeMetricFamily, "last_result_timestamp_seconds", "When the last pair was published.", totals["last"]),
+        (GaugeMetricFamily, "paused", "1 while the watch waits for room on the disk.", int(paused)),
+        (GaugeMetricFamily, "free_bytes", "Room for results.", free),
+        (GaugeMetricFamily, "heartbeat_timestamp_seconds", "When this was written.", time.time()),
+    )
+
+    class Collected:
+        def collect(self) -> list[Metric]:
+            return [scenes, *(kind(f"{_PREFIX}_{name}", meaning, value) for kind, name, meaning, value in figures)]
+
+    registry = CollectorRegistry()
+    registry.register(Collected())
+    with replacing(path, ProductError) as temporary:
+        write_to_textfile(str(temporary), registry)
+        temporary.chmod(0o644)  # node_exporter is another user
+
+
+def _as_text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Wakeup:
-    """A bell that threads and signal handlers may ring: unlike threading.Event it takes no lock.
+    """A bell for threads and signal handlers; unlike threading.Event it takes no lock.
 
     Attributes:
         stopping: whether the watch was asked to stop.
@@ -39,7 +39,7 @@ class Wakeup:
         self.ring()
 
     def wait(self, seconds: float) -> None:
-        """Until it is rung, at most so long."""
+        """Wait until it is rung, at most so long."""
         if select.select([self._hears], [], [], max(seconds, 0))[0]:
             with contextlib.suppress(BlockingIOError):
                 while self._hears.recv(4096):

@@ -1,13 +1,17 @@
-"""One pair at a time: run, publish, and judge what went wrong."""
+"""Runs one pair at a time: detect, publish, find out what went wrong, and run the hook."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shutil
+import os
+import re
+import signal
+import subprocess
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from schanger_edge._version import __version__
@@ -25,34 +29,28 @@ from schanger_edge.run.control import Control
 from schanger_edge.run.detect import detect
 from schanger_edge.scene.checking import probe
 from schanger_edge.sessions import Session
-from schanger_edge.watch.hook import run_hook
 from schanger_edge.watch.inbox import Arrival
-from schanger_edge.watch.intake import ATTEMPTS, STARTS, Intake, is_unchanged
-from schanger_edge.watch.ledger import DONE, FAILED, HOOK_DUE, HOOK_FAILED, HOOK_RAN, NO_HOOK, Job, Ledger, Scene
-from schanger_edge.watch.quarantine import Quarantine
-from schanger_edge.watch.results import Results
-from schanger_edge.watch.settings import Settings
+from schanger_edge.watch.intake import ATTEMPTS, STARTS, Intake
+from schanger_edge.watch.ledger import DONE, FAILED, HOOK_DUE, HOOK_FAILED, HOOK_RAN, NO_HOOK, Job
+from schanger_edge.watch.output import is_made
+from schanger_edge.watch.station import Station
+
+PLACEHOLDERS = ("{result}", "{before}", "{after}", "{name}")
+"""In arguments of the hook."""
 
 
 class Worker:
     """Runs queued pairs on one session.
 
     Args:
+        station: what the watch works on.
         intake: puts aside a scene that turns out to be bad.
-        open_session: gives the session, which stays open.
-        progress: see `stages.Progress`.
-        stop: whether the watch is to stop.
-        say: told in a sentence what became of a pair.
+        session: opens the session, or gives the one that is open.
     """
 
-    def __init__(
-        self, settings: Settings, ledger: Ledger, results: Results, quarantine: Quarantine, intake: Intake,
-        *, open_session: Callable[[], Session], progress: Callable[[str, int, int], None],
-        stop: Callable[[], bool], say: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._settings, self._ledger, self._results = settings, ledger, results
-        self._quarantine, self._intake, self._open_session = quarantine, intake, open_session
-        self._progress, self._stop, self._say = progress, stop, say
+    def __init__(self, station: Station, intake: Intake, session: Callable[[], Session]) -> None:
+        self._station, self._intake, self._session = station, intake, session
+        self._settings, self._ledger, self._output = station.settings, station.ledger, station.output
 
     def run(self, job: Job, listing: dict[str, Arrival]) -> bool:
         """Run and publish a pair, once; False where it is to be tried again later.
@@ -66,13 +64,20 @@ class Worker:
             StoppedError: the watch is to stop.
             SessionError, ModelError: the engine failed.
         """
+        if self._output.free() < self._settings.service.min_free:
+            raise DiskFullError(
+                f"{self._settings.output} has {self._output.free() / 1e6:.0f} MB free, less than the "
+                f"{self._settings.service.min_free / 1e6:.0f} MB of --min-free: make room there."
+            )
+        self._station.running = job.name
+        self._station.note(f"running {job.name}")
         if job.starts >= STARTS:
             return self._fail(job, f"the process ended {STARTS} times while it ran this pair: see the system's log.")
         try:
-            if not self._results.is_of(job.name, job.before, job.after):
+            if not self._output.is_published(job.name, job.before, job.after):
                 self._ledger.set_job(job, starts=job.starts + 1)
-                self._make(job, listing)
-                self._results.publish(job.name)
+                self._detect(job, listing)
+                self._output.publish(job.name)
             self._finish(job)
         except (StoppedError, DiskFullError):
             self._was_no_crash(job)
@@ -82,8 +87,8 @@ class Worker:
         except (SessionError, ModelError) as error:
             self._try_again(job, error)
             raise
-        except Exception as error:  # the other pairs are not to suffer
-            if isinstance(error, ProductError) and self.free() < self._settings.min_free:
+        except Exception as error:  # the other pairs must not suffer
+            if isinstance(error, ProductError) and self._output.free() < self._settings.service.min_free:
                 self._was_no_crash(job)
                 raise DiskFullError(str(error)) from error
             if not isinstance(error, SchangerError):
@@ -91,53 +96,55 @@ class Worker:
             return self._try_again(job, error)
         return True
 
-    def run_hook(self, job: Job) -> None:
-        """Run the hook on a published result; if it is killed meanwhile it is run again."""
+    def run_hooks(self) -> None:
+        """Run the hook on the results for which it is due; one that is killed meanwhile runs again."""
         settings = self._settings
-        path = self._results.path(job.name)
-        reason = run_hook(settings.hook, job, path, settings.inbox, settings.hook_timeout) if settings.hook else None
-        self._ledger.set_job(job, hook=HOOK_FAILED if reason else HOOK_RAN, hook_reason=reason)
-        if reason:
-            self._say(f"{job.name}: {reason}")
+        for job in self._ledger.jobs(hook=HOOK_DUE):
+            self._station.note(f"hook on {job.name}")
+            path, reason = self._output.results / job.name, None
+            if settings.notification.command:
+                reason = run_hook(
+                    settings.notification.command, job, path, settings.inbox, settings.notification.hook_timeout
+                )
+            self._ledger.set_job(job, hook=HOOK_FAILED if reason else HOOK_RAN, hook_reason=reason)
+            if reason:
+                self._station.report(f"{job.name}: {reason}")
 
-    def free(self) -> int:
-        """Bytes that are free for results."""
-        return shutil.disk_usage(self._settings.output).free
-
-    def _make(self, job: Job, listing: dict[str, Arrival]) -> None:
-        session = self._open_session()
-        inputs = {"before": job.before, "after": job.after}
-        told: dict[str, Any] = {date: _identity(scene) for date, scene in inputs.items()}
-        options = self._settings.options
-        told |= {"schanger_edge": __version__, "options": options.as_json()}
-        told |= {"model": session.model_sha256, "device": session.device}
-        folder = self._results.prepare(job.name, told, afresh=job.attempts > 0)
-        if not self._results.is_made(job.name):
-            before, after = (listing[scene.name].main.path for scene in inputs.values())
-            control = Control(resume=True, progress=self._progress, stop=self._stop)
+    def _detect(self, job: Job, listing: dict[str, Arrival]) -> None:
+        session, options, scenes = self._session(), self._settings.options, (job.before, job.after)
+        made_of: dict[str, Any] = {}
+        for date, scene in zip(("before", "after"), scenes, strict=True):
+            identity = {"file": scene.name, "size": scene.size, "mtime_ns": scene.mtime_ns}
+            made_of[date] = {**identity, "sha256": scene.sha256, "taken": scene.taken}
+        made_of |= {"schanger_edge": __version__, "options": options.as_json()}
+        made_of |= {"model": session.model_sha256, "device": session.device}
+        folder = self._output.prepare(job.name, made_of, afresh=job.attempts > 0)
+        if not is_made(folder):
+            before, after = (listing[scene.name].main.path for scene in scenes)
+            wakeup = self._station.wakeup
+            control = Control(resume=True, stop=lambda: wakeup.stopping, progress=self._station.progress)
             detect(before, after, folder, options, session=session, control=control)
 
     def _finish(self, job: Job) -> None:
-        summary = json.loads((self._results.path(job.name) / SUMMARY).read_text(encoding="utf-8"))
-        pixels, seconds = summary["pixels"]["total"], summary["seconds"]["total"]
-        hook = HOOK_DUE if self._settings.hook else NO_HOOK
-        self._ledger.set_job(
-            job, state=DONE, ended=time.time(), seconds=seconds, pixels=pixels, reason=None, hook=hook
-        )  # fmt: skip
-        self._quarantine.withdraw(job.name)
-        self._say(f"published {job.name} ({pixels / 1e6:.2f} megapixels, {seconds:.1f} s)")
+        summary = json.loads((self._output.results / job.name / SUMMARY).read_text(encoding="utf-8"))
+        figures = {"pixels": summary["pixels"]["total"], "seconds": summary["seconds"]["total"]}
+        hook = HOOK_DUE if self._settings.notification.command else NO_HOOK
+        self._ledger.set_job(job, state=DONE, ended=time.time(), reason=None, hook=hook, **figures)
+        self._output.remove_reason(job.name)
+        size = f"{figures['pixels'] / 1e6:.2f} megapixels"
+        self._station.report(f"published {job.name} ({size}, {figures['seconds']:.1f} s)")
 
     def _blame(self, job: Job, listing: dict[str, Arrival], error: SceneError) -> bool:
-        """Whose fault it is that a pair cannot be read: a file that has gone, a bad file, or that they do not match."""
-        scenes = (job.before, job.after)
-        if not all(is_unchanged(listing[scene.name]) for scene in scenes):
+        """Find out why a pair cannot be read: a file has gone, a file is bad, or the two do not match."""
+        arrivals = {scene: listing[scene.name] for scene in (job.before, job.after)}
+        if not all(arrival.is_unchanged() for arrival in arrivals.values()):
             self._ledger.unqueue(job)
             return True
-        for scene in scenes:
+        for scene, arrival in arrivals.items():
             try:
-                probe(str(listing[scene.name].main.path), **self._settings.reading)
+                probe(str(arrival.main.path), **self._settings.reading)
             except SceneError as reason:
-                self._intake.reject(scene, listing[scene.name], str(reason))
+                self._intake.reject(scene, arrival, str(reason))
                 self._ledger.unqueue(job)
                 return True
         return self._fail(job, str(error))
@@ -147,14 +154,14 @@ class Worker:
         if job.attempts + 1 >= ATTEMPTS:
             return self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
         self._ledger.set_job(job, attempts=job.attempts + 1, starts=0, reason=reason)
-        self._say(f"{job.name} will be tried again: {reason}")
+        self._station.report(f"{job.name} will be tried again: {reason}")
         return False
 
     def _fail(self, job: Job, reason: str) -> bool:
-        self._quarantine.tell(job.name, reason)
+        self._output.write_reason(job.name, reason)
         self._ledger.set_job(job, state=FAILED, ended=time.time(), reason=reason)
-        self._results.remove(job.name)
-        self._say(f"failed {job.name}: {reason}")
+        self._output.remove(job.name)
+        self._station.report(f"failed {job.name}: {reason}")
         return True
 
     def _was_no_crash(self, job: Job) -> None:
@@ -162,9 +169,34 @@ class Worker:
             self._ledger.set_job(job, starts=job.starts)
 
 
-def _identity(scene: Scene) -> dict[str, Any]:
-    """What tells a scene from all others."""
-    return {
-        "file": scene.name, "size": scene.size, "mtime_ns": scene.mtime_ns,
-        "sha256": scene.sha256, "taken": scene.taken,
-    }  # fmt: skip
+def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeout: float) -> str | None:
+    """Run the hook on a result and wait for it. There is no shell.
+
+    Args:
+        command: program and arguments, in which each of `PLACEHOLDERS` is replaced.
+        job: the pair.
+        result: its folder.
+        inbox: where its scenes are.
+        timeout: seconds after which the hook and all that it started is killed.
+
+    Returns:
+        Why it failed, in a sentence; None where it did not.
+    """
+    values = (result.absolute(), (inbox / job.before.name).absolute(), (inbox / job.after.name).absolute(), job.name)
+    filled = dict(zip(PLACEHOLDERS, map(str, values), strict=True))
+    pattern = "|".join(map(re.escape, PLACEHOLDERS))
+    arguments = [re.sub(pattern, lambda found: filled[found[0]], argument) for argument in command]
+    own = {"start_new_session": True} if os.name == "posix" else {}
+    try:
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=2, **own)  # type: ignore[call-overload]
+    except OSError as error:
+        return f"the hook {command[0]} could not be started ({error.strerror}): make it executable."
+    try:
+        code = process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        return f"the hook {command[0]} took longer than {timeout:g} s and was killed: see --hook-timeout."
+    return f"the hook {command[0]} ended with exit code {code}: see what it wrote to the log." if code else None

@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,18 +20,25 @@ import pyarrow.parquet
 import pyogrio
 import pystac
 import pytest
+import rasterio
+from affine import Affine
 from distributed import LocalCluster, default_client
-from helpers import ROOT, Ground, load_benchmark, write_tiff
+from distributed.core import error_message
+from helpers import ROOT, load_benchmark
+from rasterio._err import CPLE_OpenFailedError
 from typer.testing import CliRunner
 
 from schanger_edge import detect
-from schanger_edge.batch import Batch, batch
-from schanger_edge.batch.worker import WarmSession
+from schanger_edge.batch import Batch, Cluster, batch
+from schanger_edge.batch.service import Listener
+from schanger_edge.batch.worker import WarmSession, _portable
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, ProductError, SchangerError, StoppedError
 from schanger_edge.products.journal import unfinished
 from schanger_edge.run import predict
+from schanger_edge.run.options import Engine
 
+Ground = Callable[..., Any]
 ZONES = {"p0": "EPSG:32631", "p1": "EPSG:32631", "p2": "EPSG:32632"}
 
 
@@ -48,13 +56,21 @@ def model(standin: ModuleType, tmp_path: Path) -> Path:
     return tmp_path / "m.onnx"
 
 
+def write(path: Path, data: Any, crs: str | None = "EPSG:32631") -> None:
+    profile = {"driver": "GTiff", "count": 3, "height": data.shape[1], "width": data.shape[2], "dtype": "uint8"}
+    if crs is not None:
+        profile |= {"crs": crs, "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)}
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(data)
+
+
 @pytest.fixture
 def pairs(tmp_path: Path, ground: Ground) -> Path:
     """Three good pairs in two zones, the last without dates, and one whose file is damaged."""
     rows = []
     for number, (name, crs) in enumerate(ZONES.items()):
         for date, seed in (("a", number), ("b", 10 + number)):
-            write_tiff(tmp_path / f"{date}{number}.tif", ground(110, 100, seed), crs=crs)
+            write(tmp_path / f"{date}{number}.tif", ground(110, 100, seed), crs)
         dates = "2020-01-01,2021-06-01" if number < 2 else ","
         rows.append(f"a{number}.tif,b{number}.tif,{name},{dates}")
     (tmp_path / "bad.tif").write_bytes((tmp_path / "a0.tif").read_bytes()[:2000])
@@ -66,9 +82,15 @@ def pairs(tmp_path: Path, ground: Ground) -> Path:
 @pytest.fixture
 def run(cluster: LocalCluster, pairs: Path, model: Path, tmp_path: Path) -> Callable[..., Batch]:
     def run(listed: Path = pairs, **options: Any) -> Batch:
-        own = {"threads": 1, "model": model, "device": "cpu"}
-        options = {"scheduler": cluster.scheduler_address, "retries": 1, **own, **options}
-        return batch(listed, tmp_path / "out", **options)
+        options = {"scheduler": cluster.scheduler_address, "retries": 1, **options}
+        who = {name: options.pop(name) for name in ("scheduler", "workers", "retries", "split") if name in options}
+        listener = Listener()
+        if "on_cluster" in options:
+            listener.cluster = options.pop("on_cluster")  # type: ignore[method-assign]
+        if "progress" in options:
+            listener.progress = options.pop("progress")  # type: ignore[method-assign]
+        own = {"threads": 1, "model": model, "device": "cpu", **options}
+        return batch(listed, tmp_path / "out", cluster=Cluster(**who), listener=listener, **own)
 
     return run
 
@@ -89,7 +111,12 @@ def test_pairs_equal_single_runs_and_the_damaged_one_is_told(
     assert done == [(count, 4) for count in range(5)]
     for number in range(3):
         single = detect(
-            tmp_path / f"a{number}.tif", tmp_path / f"b{number}.tif", tmp_path / f"s{number}", model=model, threads=1
+            tmp_path / f"a{number}.tif",
+            tmp_path / f"b{number}.tif",
+            tmp_path / f"s{number}",
+            model=model,
+            device="cpu",
+            threads=1,
         )
         assert content(tmp_path / "out" / f"p{number}") == content(single.folder)
         assert result.outcomes[number + (number > 0)].polygons == single.polygons
@@ -157,7 +184,7 @@ def test_a_call_that_begins_nothing_costs_nothing(run: Callable[..., Batch]) -> 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(options={"threshold": 0.9}, on_cluster=stop)
+        run(threshold=0.9, on_cluster=stop)
     assert statuses(run()) == {"p0": "kept", "poison": "failed", "p1": "kept", "p2": "kept"}
 
 
@@ -169,12 +196,18 @@ def test_an_unfinished_pair_with_other_options_begins_anew(
         patch.setattr(predict, "SECTION", 1)
         answers = itertools.chain([False], itertools.repeat(True))
         detect(
-            tmp_path / "a0.tif", tmp_path / "b0.tif", out / "p0", model=model, threshold=0.9, stop=lambda: next(answers)
+            tmp_path / "a0.tif",
+            tmp_path / "b0.tif",
+            out / "p0",
+            model=model,
+            device="cpu",
+            threshold=0.9,
+            stop=lambda: next(answers),
         )
     assert unfinished(out / "p0")
     result = run()
     assert statuses(result)["p0"] == "done"
-    single = detect(tmp_path / "a0.tif", tmp_path / "b0.tif", tmp_path / "single", model=model, threads=1)
+    single = detect(tmp_path / "a0.tif", tmp_path / "b0.tif", tmp_path / "single", model=model, device="cpu", threads=1)
     content = load_benchmark("kill_resume").content
     assert content(out / "p0") == content(single.folder)
 
@@ -185,10 +218,8 @@ def test_batches_that_share_a_cluster_keep_their_models_apart(
     standin.integer_model(tmp_path / "other.onnx", radius=1, tile=64, halo=4)
 
     def second(workers: int, dashboard: str | None) -> None:
-        batch(
-            pairs, tmp_path / "second", model=tmp_path / "other.onnx", threads=1, retries=0,
-            scheduler=cluster.scheduler_address,
-        )  # fmt: skip
+        who = Cluster(cluster.scheduler_address, retries=0)
+        batch(pairs, tmp_path / "second", cluster=who, model=tmp_path / "other.onnx", device="cpu", threads=1)
 
     assert statuses(run(on_cluster=second))["p0"] == "done"
     for folder, own in (("out", model), ("second", tmp_path / "other.onnx")):
@@ -224,11 +255,13 @@ def test_a_scene_over_two_workers_gives_the_bytes_of_one_run(
     run: Callable[..., Batch], model: Path, ground: Ground, tmp_path: Path
 ) -> None:
     for name, seed in (("a", 1), ("b", 2)):
-        write_tiff(tmp_path / f"large_{name}.tif", ground(1300, 120, seed))
+        write(tmp_path / f"large_{name}.tif", ground(1300, 120, seed))
     (tmp_path / "large.csv").write_text("before,after,id\nlarge_a.tif,large_b.tif,large\n")
     result = run(tmp_path / "large.csv", split=True)
     assert statuses(result) == {"large": "done"}
-    single = detect(tmp_path / "large_a.tif", tmp_path / "large_b.tif", tmp_path / "s", model=model, threads=1)
+    single = detect(
+        tmp_path / "large_a.tif", tmp_path / "large_b.tif", tmp_path / "s", model=model, device="cpu", threads=1
+    )
     tiles = json.loads((tmp_path / "out" / "large" / "summary.json").read_text())["tiles"]
     assert tiles["taken_over"] == tiles["run"] + tiles["skipped"]  # all of it was done in parts
     content = load_benchmark("kill_resume").content
@@ -276,7 +309,7 @@ def test_pairs_without_a_place_are_left_out_of_the_merged_polygons(
     run: Callable[..., Batch], ground: Ground, tmp_path: Path
 ) -> None:
     for name, seed in (("a3", 1), ("b3", 2)):
-        write_tiff(tmp_path / f"{name}.tif", ground(80, 80, seed), crs=None)
+        write(tmp_path / f"{name}.tif", ground(80, 80, seed), None)
     (tmp_path / "two.csv").write_text("before,after,id\na3.tif,b3.tif,plain\na2.tif,b2.tif,placed\n")
     result = run(tmp_path / "two.csv")
     assert (result.crs, result.polygons) == ("EPSG:32632", result.outcomes[1].polygons)
@@ -316,6 +349,23 @@ def test_a_model_that_does_not_open_is_told_once(run: Callable[..., Batch], tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("kind", [SchangerError, *SchangerError.__subclasses__(), *ProductError.__subclasses__()])
+def test_errors_travel_between_processes(kind: type[SchangerError]) -> None:
+    """Those of a task come without the error of GDAL that caused them, which cannot be pickled."""
+
+    @_portable()
+    def fail() -> None:
+        try:
+            raise CPLE_OpenFailedError(1, 4, "no such file")
+        except CPLE_OpenFailedError as error:
+            raise kind("it cannot be read: get a fresh copy.") from error
+
+    with pytest.raises(kind) as failure:
+        fail()
+    again = pickle.loads(error_message(failure.value)["exception"].data)
+    assert (type(again), str(again), again.__cause__) == (kind, "it cannot be read: get a fresh copy.", None)
+
+
 def test_one_batch_at_a_time(run: Callable[..., Batch]) -> None:
     def second(workers: int, dashboard: str | None) -> None:
         with pytest.raises(ProductError, match=r"another batch writes to .*out: wait for it"):
@@ -329,7 +379,7 @@ def test_each_local_worker_takes_one_gpu(
     visible: str | None, name: int, mine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
-    WarmSession(None, "cuda", 1, gpus=2).setup(type("Worker", (), {"name": name}))
+    WarmSession(Engine(device="cuda", threads=1), 2).setup(type("Worker", (), {"name": name}))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == mine
 
 

@@ -29,9 +29,23 @@ def test_all_columns(folder: Path) -> None:
     head = "id,before,after,before_date,after_date,clip,valid_mask_before,valid_mask_after"
     (one,) = listed(folder, f"{head}\nx,a.tif,b.tif,2020-01-01,2021-01-01,c.gpkg,,clouds.tif\n")
     path = {name: str(folder / name) for name in ("a.tif", "b.tif", "c.gpkg", "clouds.tif")}
-    assert one == ListedPair(
-        "x", path["a.tif"], path["b.tif"], ("2020-01-01", "2021-01-01"), path["c.gpkg"], None, path["clouds.tif"]
-    )
+    own = {"clip": path["c.gpkg"], "valid_masks_after": (path["clouds.tif"],), "dates": ("2020-01-01", "2021-01-01")}
+    assert one == ListedPair("x", path["a.tif"], path["b.tif"], own)
+    assert one.files == {
+        "before": path["a.tif"],
+        "after": path["b.tif"],
+        "clip": path["c.gpkg"],
+        "valid_mask_after": path["clouds.tif"],
+    }
+
+
+def test_any_option_of_a_run_may_be_a_column(folder: Path) -> None:
+    head = "before,after,threshold,nodata,match,valid_mask_before"
+    (one,) = listed(folder, f"{head}\na.tif,b.tif,0.25,none,yes,clouds.tif | c.gpkg\n")
+    masks = (str(folder / "clouds.tif"), str(folder / "c.gpkg"))
+    assert one.options == {"threshold": 0.25, "nodata": None, "match": True, "valid_masks_before": masks}
+    with pytest.raises(DatasetError, match=r"line 2: threshold must be at least 0 and less than 1, not 2"):
+        listed(folder, "before,after,threshold\na.tif,b.tif,2\n")
 
 
 def test_ids_are_made_of_the_before_images(folder: Path) -> None:
@@ -53,7 +67,7 @@ def test_parquet_may_have_a_geometry(folder: Path) -> None:
     )
     pyarrow.parquet.write_table(table, folder / "pairs.parquet")
     (one,) = read_pairs(folder / "pairs.parquet")
-    assert (one.id, one.before, one.dates) == ("7", str(folder / "a.tif"), ("2020-01-01", "2020-01-01"))
+    assert (one.id, one.before, one.options["dates"]) == ("7", str(folder / "a.tif"), ("2020-01-01", "2020-01-01"))
 
 
 def test_all_defects_in_one_sentence(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_pynvml import FakeNvml
 
-from schanger_edge.bench.energy import Meters, Rapl, Sampled, ina3221, used
+from schanger_edge.bench.energy import Meters, Sampled, ina3221, rapl
 from schanger_edge.host.conditions import conditions, processor
 from schanger_edge.host.nvml import Nvml
 
@@ -48,23 +48,23 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, **answers: object) -> FakeNvml:
 
 
 def test_rapl_adds_packages_and_goes_round(tmp_path: Path) -> None:
-    meter = Rapl.find(fake_system(tmp_path, packages(999_000_000, 10)))
-    assert meter is not None
-    assert meter.joules() == 0
+    joules = rapl(fake_system(tmp_path, packages(999_000_000, 10)))
+    assert joules is not None
+    assert joules() == 0
     fake_system(tmp_path, packages(999_500_000, 2_000_010))
-    assert meter.joules() == pytest.approx(2.5)
+    assert joules() == pytest.approx(2.5)
     fake_system(tmp_path, packages(500_000, 2_000_010))  # past 1,000,000,000
-    assert meter.joules() == pytest.approx(3.5)
+    assert joules() == pytest.approx(3.5)
 
 
 def test_rapl_that_may_not_be_read(tmp_path: Path) -> None:
     fake_system(tmp_path, {f"{RAPL}0/name": "package-0"})
-    assert Rapl.find(tmp_path) is None
-    assert Rapl.find(tmp_path / "empty") is None
+    assert rapl(tmp_path) is None
+    assert rapl(tmp_path / "empty") is None
 
 
 def test_power_is_summed_over_time() -> None:
-    meter = Sampled("fake", lambda: 20.0)
+    meter = Sampled(lambda: 20.0)
     try:
         first, began = meter.joules(), time.monotonic()
         time.sleep(0.1)
@@ -108,10 +108,10 @@ def test_processor_and_gpu_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyP
     fake_system(tmp_path, packages(1_000_000))
     with Meters(tmp_path, Nvml.open()) as meters:
         assert meters.covers == "CPU package (RAPL) + GPU (NVML)"
-        before = meters.joules()
+        spent = meters.start()
         fake.answers["millijoules"] += 4_000
         fake_system(tmp_path, packages(3_000_000))
-        assert used(before, meters.joules()) == pytest.approx(6)
+        assert spent() == pytest.approx(6)
 
 
 def test_a_gpu_without_a_counter_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +122,7 @@ def test_a_gpu_without_a_counter_is_sampled(tmp_path: Path, monkeypatch: pytest.
 
 def test_nothing_is_measured_without_meters(tmp_path: Path) -> None:
     with Meters(tmp_path) as meters:
-        assert (meters.covers, meters.joules()) == ("", None)
-    assert used(None, 3.0) is None
+        assert (meters.covers, meters.start()()) == ("", None)
 
 
 def test_which_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_sidecars_belong_to_their_scene(tmp_path: Path) -> None:
     put(tmp_path, "a.tif", "a.tfw", "a.tif.aux.xml", "a.tif.ovr", "a.prj", "ab.tfw", "b.tif", "b.png", "b.pgw")
     first, _, third = scan(tmp_path)
     assert [file.path.name for file in first.sidecars] == ["a.prj", "a.tfw", "a.tif.aux.xml", "a.tif.ovr"]
-    assert [file.path.name for file in first.telling] == ["a.tif", "a.prj", "a.tfw"]
+    assert [file.path.name for file in first.identifying] == ["a.tif", "a.prj", "a.tfw"]
     assert [file.path.name for file in third.sidecars] == ["b.pgw"]
 
 

@@ -18,6 +18,15 @@ intake = importlib.import_module("schanger_edge.watch.intake")
 loop = importlib.import_module("schanger_edge.watch.loop")
 
 
+def failing(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Reading any scene fails so."""
+
+    def probe(path: str, **options: Any) -> Any:
+        raise error
+
+    patch.setattr(intake, "probe", probe)
+
+
 def test_dates_come_from_the_file_then_its_name_then_its_time_of_change(station: Any, drop: Drop) -> None:
     import rasterio
 
@@ -29,7 +38,7 @@ def test_dates_come_from_the_file_then_its_name_then_its_time_of_change(station:
     drop("odd_20240231.tif", seed=3)  # no date, so its time of change counts
     station.once()
     ledger = Ledger(station.output, read_only=True)
-    taken = {scene.name: scene.taken for scene in ledger.scenes("ready")}
+    taken = {scene.name: scene.taken for scene in ledger.scenes(state="ready")}
     ledger.close()
     assert taken["tagged_20240101.tif"] == "2021-06-03T10:20:30"
     assert taken["named_20240101.tif"] == "2024-01-01T00:00:00"
@@ -49,25 +58,21 @@ def test_the_world_file_tells_scenes_apart(station: Any) -> None:
     assert (found.counts["duplicate"], found.counts["waiting"]) == (0, 2)
 
 
-def test_a_read_error_is_tried_again_and_then_told(
+def test_a_read_error_is_tried_again_and_then_reported(
     station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     drop("a_20240501.tif")
     monkeypatch.setattr(loop, "RETRY", 0.01)
-    monkeypatch.setattr(
-        intake.Intake, "_digest", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error"))
-    )  # fmt: skip
+    failing(monkeypatch, OSError(5, "Input/output error"))
     station.until(lambda text: text.startswith("quarantined"))
-    assert sum("will be tried again" in text for text in station.said) == 2
+    assert sum("will be tried again" in text for text in station.reported) == 2
     assert "Input/output error), tried 3 times: get a fresh copy" in station.reason("a_20240501.tif")
 
 
-def test_a_file_that_crashes_the_process_is_given_up(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_a_file_that_crashes_the_process_is_given_up(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     drop("a_20240501.tif")
     with monkeypatch.context() as patch:
-        patch.setattr(intake.Intake, "_look", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        failing(patch, KeyboardInterrupt())
         for _ in range(STARTS):
             with pytest.raises(KeyboardInterrupt):
                 station.once()
@@ -77,7 +82,7 @@ def test_a_file_that_crashes_the_process_is_given_up(
 
 def test_a_file_that_changes_while_it_is_looked_at_is_no_bad_file(
     station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     path = drop("a_20240501.tif")
     probe = intake.probe
 

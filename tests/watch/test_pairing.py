@@ -6,15 +6,22 @@ import pytest
 import shapely
 
 from schanger_edge.errors import SchangerError
-from schanger_edge.watch.pairing import Candidate, check_pattern, earlier_one, named, superseded, time_of_change
+from schanger_edge.watch.ledger import READY, Scene
+from schanger_edge.watch.pairing import check_pattern, earlier_one, named, superseded, time_of_change
 
 
-def at(number: int, day: int, west: float = 0.0, width: float = 1.0) -> Candidate:
-    return Candidate(number, f"2024-05-{day:02d}T00:00:00", None, shapely.box(west, 0, west + width, 1))
+def scene(number: int, day: int, place: str | None, outline: bytes | None) -> Scene:
+    row = {"name": f"{number}.tif", "size": 1, "mtime_ns": 1, "state": READY, "reason": None, "put_at": None}
+    row |= {"sha256": "", "starts": 0, "attempts": 0, "seen": 0.0}
+    return Scene(number, taken=f"2024-05-{day:02d}T00:00:00", place=place, outline=outline, **row)  # type: ignore[arg-type]
 
 
-def called(number: int, day: int, place: str) -> Candidate:
-    return Candidate(number, f"2024-05-{day:02d}T00:00:00", place, None)
+def at(number: int, day: int, west: float = 0.0, width: float = 1.0) -> Scene:
+    return scene(number, day, None, shapely.to_wkb(shapely.box(west, 0, west + width, 1)))
+
+
+def called(number: int, day: int, place: str) -> Scene:
+    return scene(number, day, place, None)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ from helpers import load_benchmark
 
 from schanger_edge import detect
 from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, SessionError
-from schanger_edge.products import SUMMARY
-from schanger_edge.products.register import STANDARD_NAMES as STANDARD
+from schanger_edge.products import STANDARD, SUMMARY
 from schanger_edge.watch.intake import STARTS
 from schanger_edge.watch.ledger import LEDGER, Ledger
 
@@ -48,7 +47,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> None:
+def failing(monkeypatch: pytest.MonkeyPatch, *errors: BaseException | None) -> None:
     """The first runs fail so; None is one that goes well."""
     left = list(errors)
 
@@ -76,8 +75,9 @@ def test_each_scene_is_run_against_the_newest_earlier_one(station: Any, drop: Dr
     ]
     assert (found.results, found.counts["waiting"], found.counts["queued"]) == (4, 2, 0)
     assert {path.name for path in (station.output / "results" / station.results[0]).iterdir()} == {
-        *STANDARD, "pair.json",
-    }  # fmt: skip
+        *STANDARD,
+        "pair.json",
+    }
     assert list((station.output / "work").iterdir()) == []
     whole = detect(
         station.inbox / "p0_20240501.tif", station.inbox / "p0_20240502.tif", tmp_path / "run", model=station.model
@@ -86,54 +86,58 @@ def test_each_scene_is_run_against_the_newest_earlier_one(station: Any, drop: Dr
     assert content(station.output / "results" / station.results[0]) == content(whole.folder)
 
 
-def test_options_reach_the_runs(station: Any, drop: Drop) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
-    station.once(options={"threshold": 0.125, "min_area": 5.0})
+def test_options_reach_the_runs(station: Any, pair: str) -> None:
+    station.once(run={"threshold": 0.125, "min_area": 5.0})
     summary = json.loads((station.output / "results" / station.results[0] / SUMMARY).read_text())
     assert (summary["options"]["threshold"], summary["options"]["min_area"]) == (0.125, 5.0)
 
 
-def test_nothing_is_run_twice(station: Any, drop: Drop, runs: list[str]) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_nothing_is_run_twice(station: Any, pair: str, runs: list[str]) -> None:
     station.once()
     station.once()
-    assert runs == ["a_20240502__a_20240501"]
+    assert runs == [pair]
     for path in station.output.glob(f"{LEDGER}*"):
         path.unlink()
     found = station.once()  # all it knows is in the results
-    assert runs == ["a_20240502__a_20240501"]
+    assert runs == [pair]
     assert found.counts["done"] == 1
 
 
-@pytest.mark.parametrize("moment", ["publish", "_finish"])
-def test_killed_around_publishing(
-    station: Any, drop: Drop, runs: list[str], moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before the result is renamed, and after, before the ledger knows."""
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
-    owner = worker.Results if moment == "publish" else worker.Worker
+def killed_while_publishing(station: Any, monkeypatch: pytest.MonkeyPatch, *, renamed: bool) -> None:
+    """Before the result is renamed, or after, before the ledger knows."""
+    output = importlib.import_module("schanger_edge.watch.output")
+    rename = os.rename
+
+    def killing(source: Path, target: Path) -> None:
+        publishes = Path(target).parent == station.output / "results"
+        if renamed or not publishes:
+            rename(source, target)
+        if publishes:
+            raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr(owner, moment, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(output.os, "rename", killing)
         with pytest.raises(KeyboardInterrupt):
             station.once()
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_killed_around_publishing(
+    station: Any, pair: str, runs: list[str], renamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_while_publishing(station, monkeypatch, renamed=renamed)
     found = station.once()
-    assert runs == ["a_20240502__a_20240501"]
+    assert runs == [pair]
     assert found.counts["done"] == 1
     assert station.results == runs
 
 
 def test_killed_after_publishing_and_then_a_file_goes(
     station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     for day in (1, 2, 3):
         drop(f"a_2024050{day}.tif")
-    with monkeypatch.context() as patch:
-        patch.setattr(worker.Worker, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            station.once()
+    killed_while_publishing(station, monkeypatch, renamed=True)
     (station.inbox / "a_20240501.tif").unlink()
     assert station.once().results == 2
     assert station.results == ["a_20240502__a_20240501", "a_20240503__a_20240502"]
@@ -189,9 +193,9 @@ def test_two_bad_files_of_one_name(station: Any) -> None:
 def test_a_quarantine_that_was_cut_short(station: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever of it a power cut leaves undone is done later."""
     (station.inbox / "a.tif").write_text("hello")
-    quarantine = importlib.import_module("schanger_edge.watch.quarantine")
+    output = importlib.import_module("schanger_edge.watch.output")
     with monkeypatch.context() as patch:
-        patch.setattr(quarantine, "_move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(output, "_move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             station.once()
     assert (station.inbox / "a.tif").exists()
@@ -207,7 +211,7 @@ def test_copies_are_recognized(station: Any, drop: Drop) -> None:
     assert found.counts["duplicate"] == 1
     assert (station.inbox / "a_20240502.tif").exists()
     assert station.results == []
-    assert "a_20240502.tif is the same as a_20240501.tif: left alone." in station.said
+    assert "a_20240502.tif is the same as a_20240501.tif: left alone." in station.reported
 
 
 def test_a_scene_that_is_sent_again_or_renamed_is_the_same(station: Any, drop: Drop, runs: list[str]) -> None:
@@ -219,7 +223,7 @@ def test_a_scene_that_is_sent_again_or_renamed_is_the_same(station: Any, drop: D
     found = station.once()
     assert len(runs) == 1
     assert (found.counts["duplicate"], found.counts["done"]) == (0, 1)
-    assert "a_20240502.tif is now b_20240502.tif." in station.said
+    assert "a_20240502.tif is now b_20240502.tif." in station.reported
 
 
 def test_a_name_that_is_used_again(station: Any, drop: Drop) -> None:
@@ -231,7 +235,7 @@ def test_a_name_that_is_used_again(station: Any, drop: Drop) -> None:
     station.once()
     assert len(station.results) == 2
     names = [json.loads((station.output / "results" / name / "pair.json").read_text()) for name in station.results]
-    assert [told["before"]["file"] for told in names] == ["a_20240501.tif"] * 2
+    assert [made_of["before"]["file"] for made_of in names] == ["a_20240501.tif"] * 2
     assert station.results[0] == "latest__a_20240501"
     assert station.results[1].startswith("latest__a_20240501__")
 
@@ -255,19 +259,17 @@ def test_a_pair_that_fails_does_not_stop_the_others(station: Any, drop: Drop) ->
     assert station.results == ["a_20240504__a_20240503"]
 
 
-def test_a_file_that_goes_bad_while_it_is_queued(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_a_file_that_goes_bad_while_it_is_queued(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is put aside, and the next one is compared with another."""
     for day in (1, 2, 3):
         drop(f"a_2024050{day}.tif")
     bad = station.inbox / "a_20240502.tif"
-    probe = worker.probe
+    look = worker.probe
 
     def broken(path: str, **options: Any) -> Any:
         if path == str(bad):
             raise SceneError("it is damaged: get a fresh copy.")
-        return probe(path, **options)
+        return look(path, **options)
 
     def run(before: Any, after: Any, *arguments: Any, **options: Any) -> Any:
         if bad in (before, after):
@@ -291,22 +293,16 @@ def test_a_scene_that_goes_while_it_is_queued(station: Any, drop: Drop, monkeypa
     assert station.results == ["a_20240503__a_20240501"]
 
 
-def test_a_full_disk_pauses(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_a_full_disk_pauses(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, *[DiskFullError("there is no room")] * 5)
     found = station.until(lambda text: text.startswith("published"))
-    assert station.results == ["a_20240502__a_20240501"]
-    assert station.said.count("paused: there is no room") == 1
+    assert station.results == [pair]
+    assert station.reported.count("paused: there is no room") == 1
     assert (found.counts["failed"], found.errors) == (0, [])
 
 
-def test_a_disk_that_is_full_from_the_beginning(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_a_disk_that_is_full_from_the_beginning(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a restart while it is full."""
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
     full = [DiskFullError("there is no room")] * 3
 
     def opened(*arguments: Any) -> Any:
@@ -316,41 +312,35 @@ def test_a_disk_that_is_full_from_the_beginning(
 
     monkeypatch.setattr(service, "Ledger", opened)
     assert station.until(lambda text: text.startswith("published")).results == 1
-    assert station.said.count("paused: there is no room") == 1
+    assert station.reported.count("paused: there is no room") == 1
 
 
-def test_what_may_pass_is_tried_again(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_what_may_pass_is_tried_again(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, ProductError("the share is away"), RuntimeError("a bug"))
     station.until(lambda text: text.startswith("published"))
-    assert [text for text in station.said if "again" in text] == [
-        "a_20240502__a_20240501 will be tried again: the share is away",
-        "a_20240502__a_20240501 will be tried again: a bug",
+    assert [text for text in station.reported if "again" in text] == [
+        f"{pair} will be tried again: the share is away",
+        f"{pair} will be tried again: a bug",
     ]
 
 
-def test_what_does_not_pass_fails_with_its_reason(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_what_does_not_pass_fails_with_its_reason(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, *[RuntimeError("a bug")] * 3)
     with pytest.raises(SchangerError, match="1 are left for the next time: a bug"):
         station.once()
     station.until(lambda text: text.startswith("failed"))
-    assert station.reason("a_20240502__a_20240501") == "a bug (tried 3 times)\n"
+    assert station.reason(pair) == "a bug (tried 3 times)\n"
     os.utime(station.inbox / "a_20240502.tif")  # the way to have it tried again
     assert station.once().counts["failed"] == 0
-    assert station.results == ["a_20240502__a_20240501"]
+    assert station.results == [pair]
     assert list((station.output / "quarantine").iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [SessionError("the GPU is gone"), DiskFullError("there is no room")])
 def test_what_would_fail_every_pair_ends_the_watch(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch, error: SchangerError
+    station: Any, pair: str, monkeypatch: pytest.MonkeyPatch, error: SchangerError
 ) -> None:
     """A full disk only with --once; and nothing is lost by it."""
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
     failing(monkeypatch, error)
     with pytest.raises(type(error), match=str(error)):
         station.once()
@@ -358,22 +348,18 @@ def test_what_would_fail_every_pair_ends_the_watch(
 
 
 def test_what_crashes_the_process_again_and_again_is_given_up(
-    station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+    station: Any, pair: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(worker.Worker, "_make", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        failing(patch, *[KeyboardInterrupt()] * STARTS)
         for _ in range(STARTS):
             with pytest.raises(KeyboardInterrupt):
                 station.once()
     station.once()
-    assert f"the process ended {STARTS} times while it ran this pair" in station.reason("a_20240502__a_20240501")
+    assert f"the process ended {STARTS} times while it ran this pair" in station.reason(pair)
 
 
-def test_a_share_that_is_away_loses_nothing(station: Any, drop: Drop, tmp_path: Path) -> None:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
+def test_a_share_that_is_away_loses_nothing(station: Any, pair: str, tmp_path: Path) -> None:
     with pytest.raises(DiskFullError):
         station.once(min_free=10**15)
     station.inbox.rename(tmp_path / "away")
@@ -391,8 +377,10 @@ def test_keep_deletes_what_is_superseded(station: Any, drop: Drop) -> None:
     drop("b_20240501.tif", 1)
     found = station.once(keep=2)
     assert sorted(path.name for path in station.inbox.iterdir()) == [
-        "a_20240503.tif", "a_20240504.tif", "b_20240501.tif",
-    ]  # fmt: skip
+        "a_20240503.tif",
+        "a_20240504.tif",
+        "b_20240501.tif",
+    ]
     assert station.results == ["a_20240503__a_20240502", "a_20240504__a_20240503"]
     assert (found.counts["done"], found.counts["expired"]) == (3, 2)
     drop("a_20240505.tif")
@@ -422,7 +410,7 @@ def test_one_watch_per_folder(station: Any) -> None:
         other.communicate(b"")
 
 
-def test_a_damaged_ledger_is_told(station: Any, drop: Drop) -> None:
+def test_a_damaged_ledger_is_reported(station: Any, drop: Drop) -> None:
     drop("a_20240501.tif")
     station.once()
     for path in station.output.glob(f"{LEDGER}-*"):

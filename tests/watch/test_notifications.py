@@ -1,4 +1,4 @@
-"""Who is told of results: the hook, Prometheus, systemd, and whoever asks for the status."""
+"""Who hears of results: the hook, Prometheus, systemd, and whoever asks for the status."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from schanger_edge.cli import app
 from schanger_edge.errors import SchangerError
-from schanger_edge.watch import Wakeup, notify, status
+from schanger_edge.watch import Wakeup, status
+from schanger_edge.watch import station as station_module
 from schanger_edge.watch.wakeup import ringing
-
-Drop = Callable[..., Path]
 
 
 @pytest.fixture
-def pair(drop: Drop) -> str:
-    drop("a_20240501.tif")
-    drop("a_20240502.tif")
-    return "a_20240502__a_20240501"
-
-
-def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "schanger_edge", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def cli() -> Iterator[Callable[..., Result]]:
+    """The command line in this process; its signal handlers go afterwards."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def hook_of(code: str, *arguments: str) -> tuple[str, ...]:
@@ -42,10 +41,10 @@ def hook_of(code: str, *arguments: str) -> tuple[str, ...]:
 
 
 def test_the_hook_gets_arguments_and_no_shell(station: Any, pair: str, tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
-    code = f"import json, sys; json.dump(sys.argv[1:], open({str(told)!r}, 'w'))"
+    written = tmp_path / "written.json"
+    code = f"import json, sys; json.dump(sys.argv[1:], open({str(written)!r}, 'w'))"
     station.once(hook=hook_of(code, "{result}", "{before}|{after}", "$(touch {name}); {unknown}"))
-    assert json.loads(told.read_text()) == [
+    assert json.loads(written.read_text()) == [
         str(station.output / "results" / pair),
         f"{station.inbox / 'a_20240501.tif'}|{station.inbox / 'a_20240502.tif'}",
         f"$(touch {pair}); {{unknown}}",
@@ -66,14 +65,14 @@ def test_a_hook_that_was_cut_short_runs_again(
     station: Any, pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     worker = importlib.import_module("schanger_edge.watch.worker")
-    hook = hook_of(f"open({str(tmp_path / 'told')!r}, 'a').write('x')")
+    hook = hook_of(f"open({str(tmp_path / 'written')!r}, 'a').write('x')")
     with monkeypatch.context() as patch:
         patch.setattr(worker, "run_hook", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             station.once(hook=hook)
     station.once(hook=hook)
     station.once(hook=hook)
-    assert (tmp_path / "told").read_text() == "x"
+    assert (tmp_path / "written").read_text() == "x"
 
 
 def test_metrics_for_prometheus(station: Any, pair: str, tmp_path: Path) -> None:
@@ -97,28 +96,36 @@ def test_metrics_for_prometheus(station: Any, pair: str, tmp_path: Path) -> None
     assert [other.name for other in tmp_path.glob("*watch*")] == ["watch.prom"]
 
 
+def test_metrics_need_their_package(station: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        SchangerError, match=r"prometheus_client is not installed: pip install 'schanger-edge\[station\]'"
+    ):
+        station.once(metrics=tmp_path / "watch.prom")
+
+
 def test_metrics_that_cannot_be_written_stop_nothing(station: Any, pair: str, tmp_path: Path) -> None:
     assert station.once(metrics=tmp_path / "none" / "watch.prom").results == 1
-    assert sum("watch.prom cannot be written" in text for text in station.said) == 1
+    assert sum("watch.prom cannot be written" in text for text in station.reported) == 1
 
 
-def test_status_on_the_command_line(station: Any, pair: str) -> None:
+def test_status_on_the_command_line(station: Any, pair: str, cli: Callable[..., Result]) -> None:
     (station.inbox / "bad.tif").write_text("hello")
     done = cli("watch", station.inbox, "--out", station.output, "--once", "--settle", "50ms", "--min-free", "0",
                "--model", station.model, "--device", "cpu")  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     assert f"published {pair}" in done.stderr
     text = cli("status", station.output)
-    assert text.returncode == 0, text.stderr
+    assert text.exit_code == 0, text.output
     lines = text.stdout.splitlines()
     assert lines[0].startswith("stopped, 0 queued (said ")
     assert lines[1] == "queue: 0 pairs; 1 scenes without an earlier one"
     assert re.fullmatch(r"results: 1, 1 in the last 24 hours, \d+\.\d\d megapixels per second", lines[2])
     assert lines[3] == "failed pairs: 0; scenes in quarantine: 1, seen twice: 0, removed: 0"
     assert "bad.tif cannot be opened as an image" in lines[4]
-    told = json.loads(cli("status", station.output, "--json").stdout)
-    assert told["counts"]["quarantined"] == 1
-    assert told["errors"][0]["what"] == "bad.tif"
+    found = json.loads(cli("status", station.output, "--json").stdout)
+    assert found["counts"]["quarantined"] == 1
+    assert found["errors"][0]["what"] == "bad.tif"
 
 
 def test_status_of_a_folder_without_a_watch(tmp_path: Path) -> None:
@@ -126,39 +133,37 @@ def test_status_of_a_folder_without_a_watch(tmp_path: Path) -> None:
         status(tmp_path)
 
 
-def test_systemd_is_told(station: Any, pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systemd_is_notified(station: Any, pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
         hears.bind(str(tmp_path / "s"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "s"))
         hears.settimeout(60)
-        told: list[str] = []
+        messages: list[str] = []
 
         def hear() -> None:
-            while not told or told[-1] != "STOPPING=1":
-                told.append(hears.recv(4096).decode())
+            while not messages or messages[-1] != "STOPPING=1":
+                messages.append(hears.recv(4096).decode())
 
         thread = threading.Thread(target=hear)
         thread.start()
         station.once()
         thread.join()
-    assert told[:2] == ["READY=1", "WATCHDOG=1"]
-    assert f"STATUS=running {pair}" in told
+    assert messages[:2] == ["READY=1", "WATCHDOG=1"]
+    assert f"STATUS=running {pair}" in messages
 
 
 def test_a_supervisor_that_does_not_listen_holds_nothing_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(notify, "_PATIENCE", 0.01)
-    monkeypatch.setattr(notify, "PULSE", 0)
+    monkeypatch.setattr(station_module, "_PATIENCE", 0.01)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(tmp_path / "s"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "s"))
-        pulse = notify.Pulse()
         for _ in range(20):
-            pulse.beat()
+            station_module.notify("WATCHDOG=1")
         deaf.setblocking(False)
         assert deaf.recv(100) == b"WATCHDOG=1"
-    pulse.beat()  # it has gone altogether
+    station_module.notify("WATCHDOG=1")  # it has gone altogether
 
 
 def test_sigterm_finishes_the_pair_and_ends_well(station: Any, pair: str) -> None:
@@ -208,10 +213,10 @@ def test_a_bell_that_is_rung_too_often() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a process group")
 def test_a_hook_that_is_killed_takes_its_children_along(station: Any, pair: str, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    child = f"import time; time.sleep(1.5); open({str(told)!r}, 'w')"
+    written = tmp_path / "written"
+    child = f"import time; time.sleep(1.5); open({str(written)!r}, 'w')"
     station.once(
         hook=hook_of(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"), hook_timeout=0.3
     )
     time.sleep(2)
-    assert not told.exists()
+    assert not written.exists()

@@ -1,0 +1,28 @@
+"""Who does the work of a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from schanger_edge.options import Options, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster(Options):
+    """Who does the work, and how it is divided.
+
+    Attributes:
+        scheduler: address of a Dask scheduler; None starts workers on this machine.
+        workers: processes on this machine; None takes one for each GPU, else for each `threads` cores.
+        retries: how often a pair that fails, or whose worker dies, is tried again.
+        split: divide each scene over all workers by bands of sections, one scene after the other.
+    """
+
+    title = "Workers"
+
+    scheduler: str | None = option(
+        None, "Dask scheduler, such as tcp://10.0.0.1:8786.", unset="workers on this machine"
+    )
+    workers: int | None = option(None, "Processes on this machine.", at_least=1, unset="one for each GPU, or core")
+    retries: int = option(2, "Try a pair so often again that fails, or whose worker dies.", at_least=0)
+    split: bool = option(False, "Divide each scene over all workers: for few and large ones.")

@@ -1,0 +1,245 @@
+"""What a batch writes about all its pairs: a table, one GeoPackage of polygons, a STAC collection."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schanger_edge.batch.outcome import FAILED, Outcome
+from schanger_edge.errors import ProductError
+from schanger_edge.files import replacing
+from schanger_edge.products import POLYGONS, STAC_ITEM
+from schanger_edge.products.exchange import BATCH
+from schanger_edge.products.polygons import LAYER
+from schanger_edge.products.stac import parse_date
+from schanger_edge.products.staging import SIDECARS
+from schanger_edge.products.style import add_style
+
+TABLE, COLLECTION = "results.parquet", "collection.json"
+COMMON = "EPSG:4326"
+"""CRS of the merged polygons where the pairs have several."""
+FIELD = "pair"
+_ID = "changes"
+_RELATIONS = ("root", "parent", "collection")
+_TEXT = ("id", "status", "reason", "before", "after", "crs", "warnings", "worker")
+_NUMBERS = ("valid_m2", "changed_m2", "changed_share", "seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What came of a list of pairs.
+
+    Attributes:
+        folder: where all results are.
+        outcomes: one for each pair, in the order of the list.
+        polygons: in the merged changes.gpkg.
+        crs: of the merged polygons; None where no image has one.
+        items: pairs in the STAC collection; 0 where there is none.
+        notes: what the user should know, in sentences.
+    """
+
+    folder: Path
+    outcomes: tuple[Outcome, ...]
+    polygons: int
+    crs: str | None
+    items: int
+    notes: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Pairs that were given up."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status == FAILED)
+
+
+class Merged(NamedTuple):
+    """Polygons written, their CRS (None: plain images), and the pairs that are left out for want of one."""
+
+    polygons: int
+    crs: str | None
+    left_out: tuple[str, ...]
+
+
+def sum_up(folder: Path, outcomes: tuple[Outcome, ...]) -> Batch:
+    """Write the three summaries beside the folders of the pairs.
+
+    Raises:
+        ProductError: one could not be written.
+    """
+    good = [outcome for outcome in outcomes if outcome.status != FAILED]
+    write_table(folder / TABLE, [dataclasses.asdict(outcome) for outcome in outcomes])
+    crs_of = {outcome.id: outcome.crs for outcome in good}
+    merged = merge_polygons({name: folder / name / POLYGONS for name in crs_of}, crs_of, folder / POLYGONS)
+    items = {name: folder / name / STAC_ITEM for name in crs_of if (folder / name / STAC_ITEM).exists()}
+    write_collection(folder / COLLECTION, items)
+    notes = []
+    if merged.left_out:
+        notes.append(
+            f"{POLYGONS} is without {', '.join(merged.left_out)}: their images have no CRS, those of others have."
+        )
+    if len(items) < len(good):
+        notes.append(
+            f"{len(good) - len(items)} of {len(good)} pairs are not in {COLLECTION}: the dates or the place of their "
+            "images are not known; the list may have the columns before_date and after_date."
+        )
+    return Batch(folder, outcomes, merged.polygons, merged.crs, len(items), tuple(notes))
+
+
+def write_table(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one row for each pair; needs the `products` extra.
+
+    Args:
+        target: .parquet file; a .csv is written beside it. Both are replaced where they exist.
+        rows: of the columns of `batch.outcome.Outcome`.
+
+    Raises:
+        ProductError: a file could not be written.
+    """
+    import pyarrow
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    fields = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.float64() for name in _NUMBERS}
+    fields["polygons"] = pyarrow.int64()
+    schema = pyarrow.schema([(name, fields[name]) for name in rows[0]])
+    plain = [{**row, "warnings": " ".join(row["warnings"]) or None} for row in rows]
+    table = pyarrow.Table.from_pylist(plain, schema)
+    with replacing(target, ProductError, pyarrow.ArrowException) as path:
+        pyarrow.parquet.write_table(table, path)
+    with replacing(target.with_suffix(".csv"), ProductError, pyarrow.ArrowException) as path:
+        pyarrow.csv.write_csv(table, path)
+
+
+def merge_polygons(packages: Mapping[str, Path], crs_of: Mapping[str, str | None], target: Path) -> Merged:
+    """Write all polygons to one layer, with the name of their pair in the field `pair` and the fields they have.
+
+    The layer has the CRS that all pairs share, and EPSG:4326 where they have several. Pairs without a CRS are left out
+    where others have one. 20,000 polygons are held at a time.
+
+    Args:
+        packages: changes.gpkg of each pair, by its name.
+        crs_of: CRS of each, as text; None for plain images.
+        target: GeoPackage to write; replaced where it exists, removed where there is no pair.
+
+    Raises:
+        ProductError: a file could not be read or written.
+    """
+    import pyogrio.errors
+    import pyogrio.raw
+
+    found = {crs for crs in crs_of.values() if crs is not None}
+    crs = next(iter(found), None) if len(found) < 2 else COMMON
+    left_out = tuple(name for name in packages if found and crs_of[name] is None)
+    taken = [name for name in packages if name not in left_out]
+    if not taken:
+        target.unlink(missing_ok=True)
+        return Merged(0, crs, left_out)
+    written = 0
+    errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
+    with replacing(target, ProductError, sqlite3.Error, *errors) as path, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
+        path.unlink()
+        for name in taken:
+            onto = None if crs_of[name] == crs else _onto(str(crs_of[name]), str(crs))
+            for fields, wkb, columns in _chunks(packages[name]):
+                names = np.full(len(wkb), name, object)
+                layout = {"layer": LAYER, "driver": "GPKG", "geometry_type": "Polygon", "crs": crs}
+                table = {"fields": [FIELD, *fields], "field_data": [names, *columns], "append": path.exists()}
+                pyogrio.raw.write(path, wkb if onto is None else onto(wkb), **layout, **table)
+                written += len(wkb)
+        add_style(path, LAYER)
+        for sidecar in SIDECARS:
+            target.with_name(target.name + sidecar).unlink(missing_ok=True)
+    return Merged(written, crs, left_out)
+
+
+def _chunks(package: Path) -> Iterator[tuple[list[str], NDArray[np.object_], list[NDArray[Any]]]]:
+    """(names of fields, WKB, columns) of some rows at a time; at least once, so that the layer gets its fields."""
+    import pyogrio
+    import pyogrio.raw
+
+    count = pyogrio.read_info(package, layer=LAYER, force_feature_count=True)["features"]
+    for start in range(0, max(count, 1), BATCH):
+        meta, _, wkb, columns = pyogrio.raw.read(package, layer=LAYER, skip_features=start, max_features=BATCH)
+        yield list(meta["fields"]), wkb, columns
+
+
+def _onto(own: str, target: str) -> Callable[[NDArray[np.object_]], NDArray[np.object_]]:
+    """Brings WKB from one CRS to another, longitude first."""
+    import pyproj
+    import shapely
+
+    forth = pyproj.Transformer.from_crs(own, target, always_xy=True)
+
+    def onto(wkb: NDArray[np.object_]) -> NDArray[np.object_]:
+        moved: NDArray[np.object_] = shapely.to_wkb(
+            shapely.transform(shapely.from_wkb(wkb), forth.transform, interleaved=False)
+        )
+        return moved
+
+    return onto
+
+
+def write_collection(target: Path, items: Mapping[str, Path]) -> None:
+    """Write the collection, and its links into the items; needs the `products` extra.
+
+    An item's id becomes the name of its pair: that of a single run is made of the names of its images, which pairs may
+    share.
+
+    Args:
+        target: file to write; replaced where it exists, removed where there is no item.
+        items: item.json of each pair, by its name; in folders beside the collection.
+
+    Raises:
+        ProductError: a file could not be written.
+    """
+    import pystac
+
+    if not items:
+        target.unlink(missing_ok=True)
+        return
+    boxes, times = [], []
+    for name, path in items.items():
+        item = _adopt(path, name, target.name)
+        boxes.append(item["bbox"])
+        times += [item["properties"][end] for end in ("start_datetime", "end_datetime")]
+    dates = sorted(map(parse_date, times))
+    extent = pystac.Extent(pystac.SpatialExtent([_around(boxes)]), pystac.TemporalExtent([[dates[0], dates[-1]]]))
+    collection = pystac.Collection(
+        _ID, "Changes between two dates, one item for each pair of images.", extent, "Changes", license="other"
+    )
+    collection.clear_links()
+    collection.add_link(pystac.Link("root", f"./{target.name}", pystac.MediaType.JSON))
+    for name, path in items.items():
+        href = path.relative_to(target.parent).as_posix()
+        collection.add_link(pystac.Link("item", f"./{href}", pystac.MediaType.GEOJSON, title=name))
+    _write(target, collection.to_dict(include_self_link=False, transform_hrefs=False))
+
+
+def _adopt(path: Path, name: str, collection: str) -> dict[str, Any]:
+    """Make an item one of the collection."""
+    item: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    own = [link for link in item["links"] if link["rel"] not in _RELATIONS]
+    back = [{"rel": rel, "href": f"../{collection}", "type": "application/json"} for rel in _RELATIONS]
+    item |= {"id": name, "collection": _ID, "links": [*back, *own]}
+    _write(path, item)
+    return item
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with replacing(path, ProductError) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _around(boxes: Sequence[Sequence[float]]) -> list[float]:
+    """[west, south, east, north] around others; all longitudes where one of them crosses the antimeridian."""
+    wests, souths, easts, norths = zip(*boxes, strict=True)
+    west, east = (-180.0, 180.0) if any(w > e for w, e in zip(wests, easts, strict=True)) else (min(wests), max(easts))
+    return [west, min(souths), east, max(norths)]

@@ -1,0 +1,150 @@
+"""What the figures of a benchmark say, and what makes them doubtful, in sentences."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+
+CLOCK, DRIFT, SPREAD, LOAD = 0.9, 0.1, 0.25, 0.5
+"""Doubtful: a clock below this share of its highest, drift or spread above these, a load above this share of cores."""
+
+Blocks = Sequence[Sequence[Row]]
+"""Of each case, its rounds."""
+
+
+def advice(document: Row) -> list[str]:
+    """For each device: the most accurate model, the fastest, the smallest, and what a whole run keeps of the speed."""
+    sentences = []
+    for device in document["options"]["devices"]:
+        parts = ("accuracy", "speed", "end_to_end")
+        scores, speeds, whole_runs = ([row for row in document[part] if row["device"] == device] for part in parts)
+        speeds = [row for row in speeds if row["megapixels_per_second"]]
+        found = (_most_accurate(scores), _fastest(speeds), _least(speeds), _overhead(whole_runs, speeds))
+        sentences += [f"{device}: {text}" for texts in found for text in texts]
+    return sentences
+
+
+def _most_accurate(rows: Sequence[Row]) -> Iterator[str]:
+    for name in dict.fromkeys((row["dataset"], row["split"]) for row in rows):
+        here = sorted((row for row in rows if (row["dataset"], row["split"]) == name), key=lambda row: -row["f1"])
+        most, least = (f"{100 * row['f1']:.1f}" for row in (here[0], here[-1]))
+        if len(here) > 1 and most == least:
+            words = f"F1 on {name[0]} {name[1]}: {most} with each model"
+        else:
+            others = f", least {here[-1]['model']} with {least}" if len(here) > 1 else ""
+            words = f"highest F1 on {name[0]} {name[1]}: {here[0]['model']} with {most}{others}"
+        yield f"{words} (n {here[0]['tiles']} tiles)."
+
+
+def _fastest(rows: Sequence[Row]) -> Iterator[str]:
+    if rows:
+        first = max(rows, key=lambda row: row["megapixels_per_second"]["median"])
+        rate = first["megapixels_per_second"]
+        even = [_case(row) for row in rows if row is not first and row["megapixels_per_second"]["high"] >= rate["low"]]
+        tied = f"; its rounds overlap with those of {', '.join(even)}, so these are not told apart" if even else ""
+        yield f"fastest network: {_case(first)}, {rate['median']:.3g} megapixels/s (n {rate['n']} rounds){tied}."
+
+
+def _least(rows: Sequence[Row]) -> Iterator[str]:
+    row = min((row for row in rows if row["host_bytes"]), key=lambda row: row["host_bytes"], default=None)
+    if row is not None:
+        yield f"least host memory: {_case(row)}, {row['host_bytes'] / 1e6:.0f} MB (n 1)."
+    known = (row for row in rows if row["joules_per_km2"])
+    row = min(known, key=lambda row: row["joules_per_km2"]["median"], default=None)
+    if row is not None:
+        joules = row["joules_per_km2"]
+        yield f"least energy: {_case(row)}, {joules['median']:.3g} J per km2 (n {joules['n']} rounds)."
+
+
+def _overhead(whole_runs: Sequence[Row], rows: Sequence[Row]) -> Iterator[str]:
+    """A whole run against the network alone at the batch that the run took."""
+    for run in whole_runs:
+        alone = next((row for row in rows if (row["model"], row["batch"]) == (run["model"], run["batch"])), None)
+        if alone is not None:
+            share = run["megapixels_per_second"]["median"] / alone["megapixels_per_second"]["median"]
+            yield (
+                f"a whole run with {run['model']}, reading, maps, polygons and report included, goes at {share:.0%} of "
+                f"the network's own speed at batch {run['batch']} (n {run['seconds']['n']} runs)."
+            )
+
+
+def _case(row: Row) -> str:
+    return f"{row['model']} at batch {row['batch']}"
+
+
+def doubts(sittings: Sequence[Row], blocks: Blocks, unsettled: Sequence[str], cores: int) -> list[str]:
+    """In sentences; empty where nothing was noticed.
+
+    Args:
+        sittings: each with the conditions `before` and `after`.
+        blocks: see `method.block`.
+        unsettled: cases whose warm-up did not settle.
+        cores: that the process may use.
+    """
+    every = [block for rounds in blocks for block in rounds]
+    settling = (f"{case} had not settled when its warm-up ended." for case in unsettled)
+    of_machine = itertools.chain(_load(sittings, cores), _interrupted(sittings), settling)
+    return [*_throttled(sittings, every), *_moved_clocks(every), *_drift(blocks), *_spread(blocks), *of_machine]
+
+
+def _throttled(sittings: Sequence[Row], every: Sequence[Row]) -> Iterator[str]:
+    risen: dict[str, int] = {}
+    for sitting in sittings:
+        before = sitting["before"]["throttle_counts"]
+        for name, count in sitting["after"]["throttle_counts"].items():
+            risen[name] = risen.get(name, 0) + max(0, count - before.get(name, 0))
+    for name, count in risen.items():
+        if count:
+            yield f"Throttling: {name} rose by {count} during the benchmark."
+    reasons = sorted({reason for block in every for reason in block["gpu_held_down_by"]})
+    if reasons:
+        hit = sum(bool(block["gpu_held_down_by"]) for block in every)
+        yield f"Throttling: the GPU's clock was held down in {hit} of {len(every)} blocks ({', '.join(reasons)})."
+
+
+def _moved_clocks(every: Sequence[Row]) -> Iterator[str]:
+    for key, name in (("cpu_mhz", "CPU"), ("gpu_mhz", "GPU")):
+        seen = [block[key] for block in every if block[key] is not None]
+        if seen and min(seen) < CLOCK * max(seen):
+            yield f"The {name} clock moved between {min(seen):.0f} and {max(seen):.0f} MHz under load."
+
+
+def _drift(blocks: Blocks) -> Iterator[str]:
+    """All cases together, last round against first: which needs no sensor."""
+    ratios = [_median(rounds[-1]) / _median(rounds[0]) for rounds in blocks if len(rounds) > 1]
+    if ratios and abs(statistics.median(ratios) - 1) > DRIFT:
+        change = statistics.median(ratios) - 1
+        words = "slower: throttling, or other programs" if change > 0 else "faster: other programs at first"
+        yield f"The last round was {abs(change):.0%} {words}."
+
+
+def _spread(blocks: Blocks) -> Iterator[str]:
+    wide = 0
+    for rounds in blocks:
+        medians = [_median(block) for block in rounds]
+        wide += bool(medians) and max(medians) > (1 + SPREAD) * min(medians)
+    if wide:
+        yield (
+            f"In {wide} of {len(blocks)} cases the medians of the rounds lie more than {SPREAD:.0%} apart: the machine "
+            "was not quiet or not steady."
+        )
+
+
+def _load(sittings: Sequence[Row], cores: int) -> Iterator[str]:
+    loads = [sitting["before"]["load"] for sitting in sittings if sitting["before"]["load"] is not None]
+    if loads and max(loads) > LOAD * cores:
+        yield f"Other programs were at work at the start: a load of {max(loads):g} on {cores} cores."
+
+
+def _interrupted(sittings: Sequence[Row]) -> Iterator[str]:
+    if len(sittings) > 1:
+        times = "once" if len(sittings) == 2 else f"{len(sittings) - 1} times"
+        yield f"The benchmark was interrupted {times} and went on, so its rounds lie further apart."
+
+
+def _median(block: Row) -> float:
+    return float(statistics.median(block["latency_ms"]))

@@ -1,0 +1,321 @@
+"""What a benchmark measures: models, devices, labelled datasets, a pair; all opened once before the long work."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from schanger_edge._version import __version__
+from schanger_edge.bench.memory import RUNS
+from schanger_edge.bench.method import BLOCK_SECONDS, PAIR_RUNS, REPETITIONS, ROUNDS, WINDOW, tiles_for
+from schanger_edge.datasets.benchmarks import DATASETS
+from schanger_edge.datasets.layouts import pair_files
+from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.errors import DatasetError, ModelError, ProductError, SessionError
+from schanger_edge.model.bundled import model_path, names
+from schanger_edge.model.info import info
+from schanger_edge.scene import open_pair
+from schanger_edge.sessions import open_session
+
+MAX_BATCH_SIZE = 1024
+START_SECONDS = 3.0
+"""Of a process with all libraries, roughly."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to measure.
+
+    Attributes:
+        models: .onnx files, plans, names of bundled models; all bundled ones where none is given.
+        datasets: `NAME=ROOT` or `NAME=ROOT,split=val`; for NAMEs of the benchmark datasets published scores are known.
+        pair: two images for whole runs.
+        devices: see `sessions.open_session`.
+        batch_sizes: tiles per call, rising.
+        repetitions: timed calls of each case, in all rounds together.
+        pair_runs: whole runs of each model.
+        gsd: metres per pixel for km2 of the network alone; None takes each model's own.
+    """
+
+    models: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    pair: tuple[str, str] | None = None
+    devices: Sequence[str] = ("cpu",)
+    batch_sizes: Sequence[int] = (1, 4, 8)
+    repetitions: int = REPETITIONS
+    pair_runs: int = PAIR_RUNS
+    gsd: float | None = None
+
+    def check(self) -> None:
+        """Raise a ProductError where a number is out of its range."""
+        if self.repetitions < 1 or self.pair_runs < 1:
+            raise ProductError("--repetitions and --pair-runs must be at least 1.")
+        if self.gsd is not None and not 0 < self.gsd < math.inf:
+            raise ProductError(f"--gsd must be a positive number of metres per pixel, not {self.gsd}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model file or a plan.
+
+    Attributes:
+        name: in tables, unique.
+        path: the file.
+        facts: what `schanger-edge info` says of it.
+    """
+
+    name: str
+    path: Path
+    facts: dict[str, Any]
+
+    @property
+    def tile(self) -> int:
+        """Side of a tile in pixels."""
+        return int(self.facts["tile"])
+
+    @property
+    def core(self) -> int:
+        """Side in pixels of a tile without its halo."""
+        return self.tile - 2 * int(self.facts["halo"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """One split of a labelled dataset.
+
+    Attributes:
+        name: of one of the six benchmark datasets, or any other.
+        root: its folder.
+        split: which.
+        images: how many pairs.
+        pixels: of all of them, if all are as large as the first.
+        digest: of names, sizes and times of its files: whether it is still the same.
+    """
+
+    name: str
+    root: Path
+    split: str
+    images: int
+    pixels: int
+    digest: str
+
+    @property
+    def label(self) -> str:
+        """In tables."""
+        return f"{self.name} {self.split}".removesuffix(" .")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImagePair:
+    """Two images of one place, the size of their grid in pixels, and what identifies them."""
+
+    before: str
+    after: str
+    width: int
+    height: int
+    identity: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """What a model runs on.
+
+    Attributes:
+        words: engine, version and device.
+        plan_sha256: of the plan it was built to; None for other engines.
+        notes: what the session reported.
+        slots: batches that may be under way at once.
+        tile_seconds: of one tile, once warm.
+    """
+
+    words: str
+    plan_sha256: str | None
+    notes: tuple[str, ...]
+    slots: int
+    tile_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A model on a device."""
+
+    device: str
+    model: Model
+    engine: Engine
+
+    @property
+    def key(self) -> str:
+        """In the names of parts."""
+        return f"{self.device}, {self.model.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model on a device at a batch size: one line of the tables."""
+
+    place: Place
+    batch_size: int
+
+    @property
+    def key(self) -> str:
+        """In the names of parts."""
+        return f"{self.place.key}, batch {self.batch_size}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is measured: a request, with everything it names found and opened once."""
+
+    request: Request
+    models: Sequence[Model]
+    datasets: Sequence[Labelled]
+    pair: ImagePair | None
+    places: Sequence[Place]
+    machine: Mapping[str, Any]
+
+    @property
+    def cases(self) -> list[Case]:
+        """Every model on every device at every batch size."""
+        return [Case(place, size) for place in self.places for size in self.request.batch_sizes]
+
+    @property
+    def devices(self) -> list[str]:
+        """Each once."""
+        return list(dict.fromkeys(place.device for place in self.places))
+
+    @property
+    def calls(self) -> int:
+        """Timed calls of a block, at least."""
+        return math.ceil(self.request.repetitions / ROUNDS)
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides about the figures."""
+        engines = {f"{place.model.name} on {place.device}": place.engine for place in self.places}
+        return {
+            "version": __version__,
+            "machine": self.machine,
+            "models": {model.name: model.facts["sha256"] for model in self.models},
+            "engines": {name: [engine.words, engine.plan_sha256] for name, engine in engines.items()},
+            "datasets": {entry.label: {"root": str(entry.root), "files": entry.digest} for entry in self.datasets},
+            "pair": self.pair and self.pair.identity,
+            "batches": list(self.request.batch_sizes),
+            "repetitions": self.request.repetitions,
+            "pair runs": self.request.pair_runs,
+        }
+
+    def seconds(self) -> float:
+        """About how long it takes."""
+        total, pixels = 0.0, sum(dataset.pixels for dataset in self.datasets)
+        for case in self.cases:
+            engine = case.place.engine
+            once = case.batch_size * engine.tile_seconds
+            turn = max(BLOCK_SECONDS, self.calls * once) * (2 if engine.slots > 1 else 1)
+            total += START_SECONDS + RUNS * once + 2 * WINDOW * once + ROUNDS * (turn + once)
+        for place in self.places:
+            model, seconds = place.model, place.engine.tile_seconds
+            total += pixels / model.tile**2 * seconds
+            if self.pair is not None:
+                tiles = math.ceil(self.pair.width / model.core) * math.ceil(self.pair.height / model.core)
+                total += (self.request.pair_runs + 1 / len(self.places)) * (START_SECONDS + tiles * seconds)
+        return total
+
+
+def find_models(given: Sequence[str]) -> list[Model]:
+    """The models by name or file; all bundled ones where none is given.
+
+    Raises:
+        SchangerError: one is unknown, damaged, or given twice.
+    """
+    paths = [model_path(name) for name in given or names()]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ModelError("a model is given twice: give each once.")
+    stems = [path.stem for path in paths]
+    called = [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
+    return [Model(name, path, info(path)) for name, path in zip(called, paths, strict=True)]
+
+
+def find_datasets(given: Sequence[str]) -> list[Labelled]:
+    """Datasets as `NAME=ROOT` or `NAME=ROOT,split=SPLIT` (test).
+
+    Raises:
+        DatasetError: the text is no such thing, the split is incomplete or without labels, or given twice.
+    """
+    found = [_labelled(text) for text in given]
+    labels = [entry.label for entry in found]
+    if len(set(labels)) < len(labels):
+        raise DatasetError("a dataset is given twice with the same split: give it once, or another name.")
+    return found
+
+
+def find_pair(given: Sequence[str] | None) -> ImagePair | None:
+    """The pair, opened once to see that it fits.
+
+    Raises:
+        SceneError: an image cannot be opened, or the two cannot be laid on one grid.
+    """
+    if given is None:
+        return None
+    before, after = given
+    with open_pair(before, after) as pair:
+        grid = pair.grid
+        return ImagePair(before, after, grid.width, grid.height, pair.identity())
+
+
+def parse_batch_sizes(text: str) -> tuple[int, ...]:
+    """`1,4,8`, in rising order.
+
+    Raises:
+        ProductError: the text is no such list.
+    """
+    try:
+        sizes = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        sizes = []
+    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= MAX_BATCH_SIZE:
+        raise ProductError(f"--batch needs numbers from 1 to {MAX_BATCH_SIZE} such as 1,4,8, not {text!r}.")
+    return tuple(sizes)
+
+
+def _labelled(text: str) -> Labelled:
+    name, _, place = text.partition("=")
+    root, _, split = place.partition(",split=")
+    if not name or not root or (",split=" in place and not split):
+        raise DatasetError(f"--dataset needs NAME=ROOT or NAME=ROOT,split=val, not {text!r}.")
+    files = pair_files(Path(root), split or "test")
+    with Sample(files[0], LabelRule.for_files(files)) as sample:
+        pixels = len(files) * sample.width * sample.height
+    name = name.lower() if name.lower() in DATASETS else name
+    stats = ((path.name, path.stat()) for entry in files for path in (*entry.images, entry.label))
+    lines = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+    digest = hashlib.sha256(lines.encode()).hexdigest()[:16]
+    return Labelled(name, Path(root).absolute(), split or "test", len(files), pixels, digest)
+
+
+def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: Progress | None) -> Place:
+    """Open a model, run a tile, close it.
+
+    Raises:
+        SchangerError: it does not open there, or takes no batch as large as the largest.
+    """
+    with open_session(model.path, device, progress=progress) as session:
+        most = session.max_batch
+        if most is not None and most < batch_sizes[-1]:
+            fitting = ",".join(str(size) for size in batch_sizes if size <= most) or str(most)
+            raise SessionError(
+                f"{model.name} takes at most {most} tiles at once on {device}, not {batch_sizes[-1]}: give --batch "
+                f"{fitting}, or build it anew with `schanger-edge build --batch`."
+            )
+        tiles = tiles_for(session.card.tile, 1)
+        session.run(*tiles)
+        began = time.perf_counter()
+        session.run(*tiles)
+        took = time.perf_counter() - began
+        notes = tuple(session.notes)
+        return Place(device, model, Engine(session.device, session.identity()["plan"], notes, session.slots, took))

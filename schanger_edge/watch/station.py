@@ -1,0 +1,117 @@
+"""What a watch says of itself: to people, in its ledger, to systemd, and to Prometheus."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import time
+from collections.abc import Callable
+
+from schanger_edge.errors import DiskFullError, ProductError, StoppedError
+from schanger_edge.watch.ledger import Ledger
+from schanger_edge.watch.output import Output
+from schanger_edge.watch.settings import Settings
+from schanger_edge.watch.status import write_metrics
+from schanger_edge.watch.wakeup import Wakeup
+
+BEAT = 15.0
+"""Seconds between two notes on how far a pair is, and between two files of metrics."""
+PULSE = 1.0
+"""Seconds between two signs of life, at least."""
+_PATIENCE = 1.0
+
+
+class Station:
+    """What all parts of a watch share, and how they say what it is doing.
+
+    Args:
+        settings: its options.
+        ledger: what it knows.
+        wakeup: by which it is asked to stop.
+        report: called with a sentence whenever something happens.
+
+    Attributes:
+        output: its folder.
+        running: name of the pair that is being run.
+        paused: whether it waits for room on the disk.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, wakeup: Wakeup, report: Callable[[str], None]) -> None:
+        self.settings, self.ledger, self.wakeup, self.report = settings, ledger, wakeup, report
+        self.output = Output(settings.output)
+        self.running, self.paused = "", False
+        self._reported: dict[str, str] = {}
+        self._beaten = self._noted = self._measured = -math.inf
+
+    def alive(self) -> None:
+        """The watch makes progress.
+
+        Raises:
+            StoppedError: it is to stop.
+        """
+        self.beat()
+        if self.wakeup.stopping:
+            raise StoppedError("the watch was asked to stop: what is known is kept.")
+
+    def beat(self) -> None:
+        """Sign of life for systemd's watchdog, not more often than it needs."""
+        if time.monotonic() - self._beaten >= PULSE:
+            self._beaten = time.monotonic()
+            notify("WATCHDOG=1")
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """How far the running pair is; see `stages.Progress`."""
+        self.beat()
+        if stage == "predict" and time.monotonic() - self._noted > BEAT:
+            self.note(f"running {self.running}, {done / total:.0%}")
+
+    def note(self, state: str) -> None:
+        """What the watch does now, for `status` and systemd."""
+        if self._reported.get("state") != state or time.monotonic() - self._noted > BEAT:
+            self._reported["state"], self._noted = state, time.monotonic()
+            self.ledger.note(state)
+            notify(f"STATUS={state}")
+
+    def report_once(self, topic: str, text: str | None) -> None:
+        """Report unless the last report on this topic was the same; None ends the topic."""
+        if text is not None and self._reported.get(topic) != text:
+            self.report(text)
+        self._reported[topic] = text or ""
+
+    def pause(self, error: DiskFullError) -> None:
+        """The watch waits for room on the disk."""
+        if not self.paused:
+            self.report(f"paused: {error}")
+        self.paused = True
+        with contextlib.suppress(DiskFullError):  # the ledger may be on that disk
+            self.note(f"paused: {error}")
+        self.measure()
+        self.beat()
+
+    def measure(self, *, force: bool = False) -> None:
+        """Write the metrics, not too often unless forced."""
+        path = self.settings.notification.metrics
+        if path is None or not (force or time.monotonic() - self._measured > BEAT):
+            return
+        self._measured = time.monotonic()
+        try:
+            write_metrics(path, self.ledger, paused=self.paused, free=self.output.free())
+        except ProductError as error:
+            self.report_once("metrics", str(error))
+
+
+def notify(message: str) -> None:
+    """Send a message such as `READY=1` to the socket in $NOTIFY_SOCKET, see sd_notify(3).
+
+    Nothing happens where there is none, or where nobody reads it.
+    """
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # a name without a file
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(_PATIENCE)
+        sender.sendto(message.encode(), address)
