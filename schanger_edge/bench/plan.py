@@ -19,6 +19,7 @@ from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.errors import DatasetError, ModelError, ProductError, SessionError
 from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.info import info
+from schanger_edge.options import Options, option
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 
@@ -29,8 +30,23 @@ START_SECONDS = 3.0
 Progress = Callable[[str, int, int], None]
 
 
+def parse_batch_sizes(text: str) -> tuple[int, ...]:
+    """`1,4,8`, in rising order.
+
+    Raises:
+        ProductError: the text is no such list.
+    """
+    try:
+        sizes = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        sizes = []
+    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= MAX_BATCH_SIZE:
+        raise ProductError(f"--batch needs numbers from 1 to {MAX_BATCH_SIZE} such as 1,4,8, not {text!r}.")
+    return tuple(sizes)
+
+
 @dataclasses.dataclass(frozen=True)
-class Request:
+class Request(Options):
     """What to measure.
 
     Attributes:
@@ -44,21 +60,26 @@ class Request:
         gsd: metres per pixel for km2 of the network alone; None takes each model's own.
     """
 
-    models: Sequence[str] = ()
-    datasets: Sequence[str] = ()
-    pair: tuple[str, str] | None = None
-    devices: Sequence[str] = ("cpu",)
-    batch_sizes: Sequence[int] = (1, 4, 8)
-    repetitions: int = REPETITIONS
-    pair_runs: int = PAIR_RUNS
-    gsd: float | None = None
+    title = "What is measured"
+    error = ProductError
 
-    def check(self) -> None:
-        """Raise a ProductError where a number is out of its range."""
-        if self.repetitions < 1 or self.pair_runs < 1:
-            raise ProductError("--repetitions and --pair-runs must be at least 1.")
-        if self.gsd is not None and not 0 < self.gsd < math.inf:
-            raise ProductError(f"--gsd must be a positive number of metres per pixel, not {self.gsd}.")
+    models: tuple[str, ...] = option((), "Files, plans or names of bundled models.", is_path=True)
+    datasets: tuple[str, ...] = option(
+        (),
+        "Labelled data for F1 (split test): NAME=ROOT[,split=SPLIT]; may be repeated, see docs/sources.md.",
+        flag="--dataset",
+        is_path=True,
+    )
+    pair: tuple[str, str] | None = None
+    devices: tuple[str, ...] = option(
+        ("cpu",), "cpu, cuda, cuda:onnxruntime or auto; may be repeated.", flag="--device"
+    )
+    batch_sizes: tuple[int, ...] = option((1, 4, 8), "Tiles per call.", flag="--batch", parse=parse_batch_sizes)
+    repetitions: int = option(REPETITIONS, "Timed calls of each model and batch; p99 needs 100.", at_least=1)
+    pair_runs: int = option(PAIR_RUNS, "Whole runs of each model on the pair.", at_least=1)
+    gsd: float | None = option(
+        None, "Metres per pixel, for km2.", unit="metres per pixel", above=0, unset="the model's own"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,21 +287,6 @@ def find_pair(given: Sequence[str] | None) -> ImagePair | None:
     with open_pair(before, after) as pair:
         grid = pair.grid
         return ImagePair(before, after, grid.width, grid.height, pair.identity())
-
-
-def parse_batch_sizes(text: str) -> tuple[int, ...]:
-    """`1,4,8`, in rising order.
-
-    Raises:
-        ProductError: the text is no such list.
-    """
-    try:
-        sizes = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        sizes = []
-    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= MAX_BATCH_SIZE:
-        raise ProductError(f"--batch needs numbers from 1 to {MAX_BATCH_SIZE} such as 1,4,8, not {text!r}.")
-    return tuple(sizes)
 
 
 def _labelled(text: str) -> Labelled:

@@ -71,7 +71,6 @@ def bench(
         SchangerError: something is not usable, before the long work; or the results cannot be written.
     """
     require("matplotlib", "bench")
-    request.check()
     folder, others = Path(output), [read_document(Path(path)) for path in beside]
     check_folder(folder)
     models, datasets, pair = find_models(request.models), find_datasets(request.datasets), find_pair(request.pair)

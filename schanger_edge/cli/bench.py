@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from schanger_edge.bench.plan import Request
 from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.flags import flags
 from schanger_edge.cli.printing import progress_bars
 
 if TYPE_CHECKING:
@@ -21,32 +24,14 @@ FILE_WIDTH = 200
 """Columns where no terminal says how wide it is."""
 
 
-@app.command()
 def bench(
+    request: Request,
     more_models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Further models, as after --models.")
-    ] = None,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODEL...", help="Files, plans or names of bundled models (all bundled ones)."),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=ROOT[,split=SPLIT]",
-            help="Labelled data for F1 (split test); may be repeated, see docs/sources.md.",
-        ),
     ] = None,
     pair: Annotated[
         tuple[str, str] | None, typer.Option(metavar="BEFORE AFTER", help="Two images, for whole runs.")
     ] = None,
-    device: Annotated[
-        list[str] | None, typer.Option(help="cpu, cuda, cuda:onnxruntime or auto (cpu); may be repeated.")
-    ] = None,
-    batch: Annotated[str, typer.Option(help="Tiles per call.")] = "1,4,8",
-    repetitions: Annotated[int, typer.Option(help="Timed calls of each model and batch; p99 needs 100.")] = 100,
-    pair_runs: Annotated[int, typer.Option(help="Whole runs of each model on the pair.")] = 3,
-    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, for km2 (the model's own).")] = None,
     beside: Annotated[
         list[Path] | None, typer.Option(help="bench.json of another machine, shown beside; may be repeated.")
     ] = None,
@@ -54,21 +39,11 @@ def bench(
     restart: Annotated[bool, typer.Option("--restart", help="Drop what an interrupted benchmark left.")] = False,
 ) -> None:
     """Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra)."""
-    from schanger_edge.bench.plan import Request, parse_batch_sizes
     from schanger_edge.bench.state import UNFINISHED
     from schanger_edge.bench.tables import tables
     from schanger_edge.bench.tool import bench as bench_tool
 
-    request = Request(
-        models=[*(models or ()), *(more_models or ())],
-        datasets=dataset or (),
-        pair=pair,
-        devices=device or ("cpu",),
-        batch_sizes=parse_batch_sizes(batch),
-        repetitions=repetitions,
-        pair_runs=pair_runs,
-        gsd=gsd,
-    )
+    request = dataclasses.replace(request, models=(*request.models, *(more_models or ())), pair=pair)
     try:
         with progress_bars() as progress:
             result = bench_tool(
@@ -87,6 +62,9 @@ def bench(
     for text in result["advice"]:
         out.print(Text(text))
     out.print(f"results: {output}; open {output / 'bench.html'} in a browser")
+
+
+app.command()(flags(bench))
 
 
 def _print_preview(preview: Preview) -> None:

@@ -5,23 +5,14 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.flags import flags
 from schanger_edge.cli.printing import progress_bars
-from schanger_edge.errors import SessionError
-
-if TYPE_CHECKING:
-    from schanger_edge.model.plan import Batches
-
-
-class FlavourOption(str, Enum):
-    """The two TensorRTs."""
-
-    tensorrt = "tensorrt"
-    rtx = "rtx"
+from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 
 class BindingOption(str, Enum):
@@ -31,26 +22,11 @@ class BindingOption(str, Enum):
     pycuda = "pycuda"
 
 
-@app.command()
 def build(
     model: Annotated[str, typer.Argument(help="An .onnx file or a bundled model's name.")],
+    options: BuildOptions,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The plan to write. Default: your engine cache.")
-    ] = None,
-    batch: Annotated[
-        str, typer.Option(help="Pairs of tiles in a batch: MIN,OPT,MAX, or one number for all three.")
-    ] = "1,4,8",
-    workspace: Annotated[int | None, typer.Option(help="Megabytes of scratch memory (TensorRT's own choice).")] = None,
-    optimization_level: Annotated[
-        int | None, typer.Option(help="0 (quick to build) to 5 (tries most); TensorRT's own choice.")
-    ] = None,
-    timing_cache: Annotated[
-        Path | None, typer.Option(help="File that keeps TensorRT's measurements from one build to the next.")
-    ] = None,
-    flavour: Annotated[FlavourOption | None, typer.Option(help="What is installed, TensorRT first.")] = None,
-    compute_capability: Annotated[
-        list[str] | None,
-        typer.Option(help="RTX only: build for these, without a GPU. '8.6 8.9 12.0', 8.6,8.9,12.0, or repeated."),
+        Path | None, typer.Option("-o", "--output", help="The plan to write.", show_default="your engine cache")
     ] = None,
     cuda: Annotated[BindingOption | None, typer.Option(help="Package that asks for the GPU.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build although the cache has it.")] = False,
@@ -59,18 +35,17 @@ def build(
     from schanger_edge.model.bundled import model_path
     from schanger_edge.sessions.tensorrt.build import build as build_tool
 
-    capabilities = " ".join(compute_capability or ()).replace(",", " ").split()
+    binding: Any = cuda.value if cuda else None
     with progress_bars() as progress:
-        result = build_tool(
-            model_path(model), output, batches=_batches(batch), workspace=workspace, level=optimization_level,
-            timing_cache=timing_cache, flavour=flavour.value if flavour else None, capabilities=capabilities,
-            binding=cuda.value if cuda else None, rebuild=rebuild, progress=progress,
-        )  # fmt: skip
+        result = build_tool(model_path(model), output, options, binding=binding, rebuild=rebuild, progress=progress)
     err.print(result.explanation)
     card = result.card
     target = f"{card.target.gpu or 'any GPU'} of compute capability {' or '.join(card.target.capabilities)}"
     state = "found in the cache" if result.cached and output is None else "found" if result.cached else "built"
     out.print(f"{result.plan}: {card.plan_bytes / 1e6:.1f} MB, {card.card.precision}, for {target}; {state}")
+
+
+app.command()(flags(build))
 
 
 @app.command()
@@ -95,15 +70,3 @@ def doctor(
         out.print("\nmissing, if you need it:")
         for name, words in report.missing.items():
             out.print(f"  {name}: {words}")
-
-
-def _batches(text: str) -> Batches:
-    from schanger_edge.model.plan import Batches
-
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 3):
-        raise SessionError(f"--batch must be MIN,OPT,MAX, such as 1,4,8, or one number, not {text!r}.")
-    return Batches(*(numbers * 3 if len(numbers) == 1 else numbers))

@@ -106,7 +106,7 @@ def _parameter(one: Option, panel: str) -> inspect.Parameter:
 def _value(one: Option, value: Any) -> Any:
     """What the command line gave, as the field takes it."""
     if one.many:
-        return tuple(_plain(item) for item in value or ())
+        return tuple(_plain(item) for item in value) if value else one.default
     value = _plain(value)
     return one.parse(value) if one.parse is not None and isinstance(value, str) else value
 

@@ -40,25 +40,13 @@ class SyntheticPair:
     truth: Path
 
 
-def write_pair(
-    folder: Path,
-    *,
-    width: int = 2048,
-    height: int = 2048,
-    seed: int = 0,
-    gsd: float = 0.5,
-    crs: str = "EPSG:32631",
-    after_crs: str | None = None,
-    shift: tuple[float, float] = (0.0, 0.0),
-    dtype: Dtype = "uint8",
-    nodata_wedge: bool = True,
-    progress: Callable[[float], None] | None = None,
-) -> SyntheticPair:
-    """Write before.tif, after.tif and truth.tif of one made-up scene to `folder`.
+@dataclasses.dataclass(frozen=True)
+class Rendering:
+    """What a written pair is like.
 
-    Args:
-        folder: made where it does not exist; files of these names are replaced.
-        width, height: pixels of the before image.
+    Attributes:
+        width: columns of the before image.
+        height: its rows.
         seed: decides the scene.
         gsd: metres per pixel.
         crs: of the before image and of the truth (0 = no change, 1 = change, 255 = no data before).
@@ -66,22 +54,52 @@ def write_pair(
         shift: pixels by which the after image is out of place, right and down.
         dtype: "uint8", or "uint16" with values like an 11-bit sensor's; nodata is 0 in both.
         nodata_wedge: leave about 4 % of the before image, at its left edge, without data.
+    """
+
+    width: int = 2048
+    height: int = 2048
+    seed: int = 0
+    gsd: float = 0.5
+    crs: str = "EPSG:32631"
+    after_crs: str | None = None
+    shift: tuple[float, float] = (0.0, 0.0)
+    dtype: Dtype = "uint8"
+    nodata_wedge: bool = True
+
+    def __post_init__(self) -> None:
+        if self.dtype not in get_args(Dtype):
+            raise SceneError(f'A scene cannot be written as "{self.dtype}": choose uint8 or uint16.')
+        if not all(np.isfinite(self.shift)):
+            raise SceneError(f"A scene cannot be shifted by {self.shift} pixels: give two finite numbers.")
+
+
+def write_pair(
+    folder: Path,
+    rendering: Rendering | None = None,
+    *,
+    progress: Callable[[float], None] | None = None,
+    **keywords: Any,
+) -> SyntheticPair:
+    """Write before.tif, after.tif and truth.tif of one made-up scene to `folder`.
+
+    Args:
+        folder: made where it does not exist; files of these names are replaced.
+        rendering: what the pair is like.
         progress: called with the finished share, 0-1.
+        keywords: attributes of `Rendering` by name, such as `seed=3`.
 
     Raises:
         SceneError: a size, CRS, type or shift is wrong.
         ProductError: a file could not be written.
     """
-    if dtype not in get_args(Dtype):
-        raise SceneError(f'A scene cannot be written as "{dtype}": choose uint8 or uint16.')
-    if not all(np.isfinite(shift)):
-        raise SceneError(f"A scene cannot be shifted by {shift} pixels: give two finite numbers.")
-    scene = SyntheticScene(seed, width, height, gsd)
-    grid_crs, transform = _place(crs, scene)
-    target = _known_crs(after_crs) if after_crs is not None else None
+    made = dataclasses.replace(rendering or Rendering(), **keywords)
+    scene = SyntheticScene(made.seed, made.width, made.height, made.gsd)
+    grid_crs, transform = _place(made.crs, scene)
+    target = _known_crs(made.after_crs) if made.after_crs is not None else None
     folder = Path(folder)
     pair = SyntheticPair(folder / "before.tif", folder / "after.tif", folder / "truth.tif")
-    image = {"width": width, "height": height, "crs": grid_crs.to_wkt(), "transform": transform, "dtype": dtype}
+    image = {"width": made.width, "height": made.height, "crs": grid_crs.to_wkt(), "transform": transform}
+    image["dtype"] = made.dtype
     report = progress or (lambda _share: None)
     with contextlib.ExitStack() as stack:
         try:
@@ -99,7 +117,7 @@ def write_pair(
         ):
             last = 0.8 if target is not None else 1.0
             _write_windows(
-                scene, (before_file, after_file, truth_file), shift, nodata_wedge, lambda s: report(s * last)
+                scene, (before_file, after_file, truth_file), made.shift, made.nodata_wedge, lambda s: report(s * last)
             )
         if target is not None:
             _write_warped(base, after, target, lambda s: report(0.8 + 0.2 * s))

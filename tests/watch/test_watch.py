@@ -17,7 +17,8 @@ from helpers import load_benchmark
 
 from schanger_edge import detect
 from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, SessionError
-from schanger_edge.products import STANDARD, SUMMARY
+from schanger_edge.products import SUMMARY
+from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 from schanger_edge.watch.intake import STARTS
 from schanger_edge.watch.ledger import LEDGER, Ledger
 

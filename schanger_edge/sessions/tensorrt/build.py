@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.errors import ModelError, SessionError
@@ -19,7 +20,8 @@ from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.engine import Progress
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, build_plan
-from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, Name, load_flavour
+from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, load_flavour
+from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 MAX_LEVEL = 5
 MEGABYTE = 1 << 20
@@ -55,51 +57,46 @@ class Choice:
 def build(
     model: str | PathLike[str] | ModelFile,
     plan: Path | None = None,
+    options: BuildOptions | None = None,
     *,
-    batches: Batches | None = None,
-    workspace: int | None = None,
-    level: int | None = None,
-    timing_cache: Path | None = None,
-    flavour: Name | None = None,
-    capabilities: Sequence[str] = (),
     binding: gpu.Binding | None = None,
     rebuild: bool = False,
     progress: Progress | None = None,
+    **keywords: Any,
 ) -> Built:
     """Build a plan, or find it in the cache.
 
     Args:
         model: an .onnx file.
         plan: file to write; None takes the user's cache.
-        batches: shape profile.
-        workspace: megabytes of scratch memory an engine may take.
-        level: builder optimization level, 0 to 5.
-        timing_cache: file with TensorRT's measurements, read if it exists and written after the build.
-        flavour: `tensorrt` or `rtx`; None takes what is installed.
-        capabilities: compute capabilities to build for (RTX only); empty for the GPU that is here.
+        options: how it is built.
         binding: who is asked for the GPU.
         rebuild: build although the cache has it.
         progress: told (phase, done, total).
+        keywords: any of the options by name.
 
     Raises:
         SchangerError: the model is not usable, TensorRT or the GPU is missing, or the build fails.
     """
-    _check_options(plan, workspace, level)
+    options = dataclasses.replace(options or BuildOptions(), **keywords)
+    if plan is not None and plan.suffix != SUFFIX:
+        raise SessionError(f"{plan.name} is no name of a plan: let it end in {SUFFIX}, as {plan.stem}.plan does.")
     model = read_model(model)
-    trt = load_flavour(flavour)
-    timings = _read_timings(timing_cache, trt)
-    target = target_here(trt, capabilities, binding)
+    trt = load_flavour(options.flavour)
+    timings = _read_timings(options.timing_cache, trt)
+    target = target_here(trt, options.capabilities, binding)
     choice = choose_source(model, trt)
+    workspace = options.workspace and options.workspace * MEGABYTE
     wanted = PlanCard(
         model.path.name, model.sha256, sha256_of(choice.source), model.card, target,
-        "strong" if trt.strong else "weak", choice.flags, batches or Batches(), workspace and workspace * MEGABYTE,
-        level, producer=f"schanger-edge {__version__}",
+        "strong" if trt.strong else "weak", choice.flags, options.batches or Batches(), workspace,
+        options.level, producer=f"schanger-edge {__version__}",
     )  # fmt: skip
     path = plan or _in_cache(wanted)
     # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
-    for_these = target.capabilities if trt.name == "rtx" else tuple(capabilities)
+    for_these = target.capabilities if trt.name == "rtx" else options.capabilities
     recipe = Recipe(
-        choice.source, model.card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, level,
+        choice.source, model.card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, options.level,
         choice.keep_fp32,
     )  # fmt: skip
     with plans.locked(path):  # another process may be building the same
@@ -110,8 +107,8 @@ def build(
         content, timings = build_plan(trt, recipe, timings, progress)
         tell("build", 1, 1)
         written = plans.write_plan(path, content, wanted)
-        if timing_cache is not None:
-            with replacing(timing_cache, SessionError) as temporary:
+        if options.timing_cache is not None:
+            with replacing(options.timing_cache, SessionError) as temporary:
                 temporary.write_bytes(timings)
         return Built(path, written, False, choice.explanation)
 
@@ -216,15 +213,6 @@ def _sibling(model: Path, precision: str, fits: Callable[[ModelFile], bool]) -> 
         if other.card.precision == precision and fits(other):
             return path
     return None
-
-
-def _check_options(plan: Path | None, workspace: int | None, level: int | None) -> None:
-    if level is not None and not 0 <= level <= MAX_LEVEL:
-        raise SessionError(f"--optimization-level must lie between 0 and {MAX_LEVEL}, not {level}.")
-    if workspace is not None and workspace < 1:
-        raise SessionError(f"--workspace must be at least 1 megabyte, not {workspace}.")
-    if plan is not None and plan.suffix != SUFFIX:
-        raise SessionError(f"{plan.name} is no name of a plan: let it end in {SUFFIX}, as {plan.stem}.plan does.")
 
 
 def _cached(path: Path, wanted: PlanCard) -> PlanCard | None:

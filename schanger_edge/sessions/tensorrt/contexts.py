@@ -7,7 +7,7 @@ captured anew. So a batch size that comes again gets a context of its own, and k
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
@@ -38,6 +38,13 @@ class Sized:
     graphs: dict[Addresses, Any] = dataclasses.field(default_factory=dict)
 
 
+class ContextLimits(NamedTuple):
+    """How many contexts there may be, and whether CUDA graphs are made."""
+
+    most: int
+    graphs: bool
+
+
 class Contexts:
     """Runs batches in the order they come.
 
@@ -45,18 +52,17 @@ class Contexts:
         engine: TensorRT's.
         first: a context of it.
         cuda: the device.
+        limits: how many contexts there may be, and whether CUDA graphs are made.
         tile: T.
-        graphs: make CUDA graphs.
-        most: contexts there may be.
         plan: name of the plan, for errors.
         log: where TensorRT complains, see `flavour.error_log`.
     """
 
     def __init__(
-        self, engine: Any, first: Any, cuda: Cuda, *, tile: int, graphs: bool, most: int, plan: str, log: Any
+        self, engine: Any, first: Any, cuda: Cuda, limits: ContextLimits, *, tile: int, plan: str, log: Any
     ) -> None:
-        self._engine, self._cuda, self._tile, self._graphs = engine, cuda, tile, graphs
-        self._most, self._plan, self._log = most, plan, log
+        self._engine, self._cuda, self._tile = engine, cuda, tile
+        self._most, self._graphs, self._plan, self._log = limits.most, limits.graphs, plan, log
         self._contexts = [Sized(first, cuda.event())]  # the latest used last
         self._seen: set[int] = set()
 

@@ -1,0 +1,76 @@
+"""What a plan is built to."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from schanger_edge.errors import SessionError
+from schanger_edge.model.plan import Batches
+from schanger_edge.options import Options, option
+from schanger_edge.sessions.tensorrt.flavour import Name
+
+MAX_LEVEL = 5
+
+
+def parse_batches(text: str) -> Batches:
+    """`MIN,OPT,MAX`, or one number for all three."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3):
+        raise SessionError(f"--batch must be MIN,OPT,MAX, such as 1,4,8, or one number, not {text!r}.")
+    return Batches(*(numbers * 3 if len(numbers) == 1 else numbers))
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildOptions(Options):
+    """How TensorRT builds.
+
+    Attributes:
+        batches: shape profile; None is 1,4,8.
+        workspace: megabytes of scratch memory an engine may take.
+        level: builder optimization level, 0 to 5.
+        timing_cache: file with TensorRT's measurements, read if it exists and written after the build.
+        flavour: `tensorrt` or `rtx`; None takes what is installed.
+        capabilities: compute capabilities to build for (RTX only); empty for the GPU that is here.
+    """
+
+    title = "Build"
+    error = SessionError
+
+    batches: Batches | None = option(
+        None,
+        "Pairs of tiles in a batch: MIN,OPT,MAX, or one number for all three.",
+        flag="--batch",
+        parse=parse_batches,
+        unset="1,4,8",
+    )
+    workspace: int | None = option(
+        None, "Megabytes of scratch memory.", at_least=1, unit="megabytes", unset="TensorRT's own choice"
+    )
+    level: int | None = option(
+        None,
+        "0 (quick to build) to 5 (tries most).",
+        flag="--optimization-level",
+        at_least=0,
+        at_most=MAX_LEVEL,
+        unset="TensorRT's own choice",
+    )
+    timing_cache: Path | None = option(
+        None, "File that keeps TensorRT's measurements from one build to the next.", unset="none"
+    )
+    flavour: Name | None = option(
+        None, "Which TensorRT.", choices=("tensorrt", "rtx"), unset="what is installed, TensorRT first"
+    )
+    capabilities: tuple[str, ...] = option(
+        (),
+        "RTX only: build for these, without a GPU. '8.6 8.9 12.0', 8.6,8.9,12.0, or repeated.",
+        flag="--compute-capability",
+    )
+
+    def __post_init__(self) -> None:
+        split = " ".join(self.capabilities).replace(",", " ").split()
+        object.__setattr__(self, "capabilities", tuple(split))
+        super().__post_init__()
