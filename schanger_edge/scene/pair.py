@@ -261,7 +261,7 @@ def open_pair(
         clip_layer: its layer, where there are several.
         stretch: how values become uint8, see `StretchChoice`; limits are physical values, after scale and offset.
         match: match the histograms of the after image to those of the before image, see `Matching`.
-        valid_masks_before: rasters that mark where the first date is usable, see `ValidMask`; all must agree.
+        valid_masks_before: rasters that say where the first date is usable, see `ValidMask`; all of them must.
         valid_masks_after: the same of the second date.
         threads: that decode and reproject each date.
 
