@@ -21,7 +21,6 @@ import numpy as np
 import onnxruntime
 import rasterio
 from common import repeat_scene, save
-from rasterio.windows import Window
 from standin import timing_model
 
 from schanger_edge.products.journal import Journal
@@ -48,15 +47,14 @@ def bare(before: Path, after: Path, model: Path, target: Path) -> None:
         with rasterio.open(target, "w", **profile, **CREATION) as output:
             for start in range(0, len(tiles), BATCH):
                 part = tiles[start : start + BATCH]
-                windows = [Window(t.window.col_off, t.window.row_off, TILE, TILE) for t in part]
+                windows = [tile.window.rasterio for tile in part]
                 a = np.stack([first.read(window=window) for window in windows])
                 b = np.stack([second.read(window=window) for window in windows])
                 (probability,) = session.run(None, {"before": a, "after": b})
                 for tile, p in zip(part, probability[:, 0], strict=True):
                     owned = p[tile.owned.slices_in(tile.window)]
-                    o = tile.owned
                     values = np.rint(owned * 254).astype(np.uint8)
-                    output.write(values, 1, window=Window(o.col_off, o.row_off, o.width, o.height))
+                    output.write(values, 1, window=tile.owned.rasterio)
 
 
 def ours(before: Path, after: Path, model: Path, folder: Path) -> None:

@@ -60,7 +60,7 @@ class LabelledScene:
         return [Window(col, row, side, side) for row, _, _, _ in rows for col, _, _, _ in columns]
 
     def cut(self, take: Callable[[CutTile], None], leave: Callable[[Reason], None]) -> None:
-        """Hand over each tile that fits, and say of the others why they don't."""
+        """Call `take` with each tile that fits, and `leave` with the reason for each that does not."""
         colors = self._mean_colors() if self.options.min_valid < 1 else {}
         with self.pair.environment(self.pair.grid.width):
             for window in self.windows():
@@ -127,7 +127,7 @@ def _area(path: str, pair: Pair) -> Polygons:
 
 
 def source_of(row: PairRow, scene: LabelledScene) -> dict[str, Any]:
-    """What dataset.json says of a pair."""
+    """A pair's entry in dataset.json."""
     grid = scene.pair.grid
     assert grid.crs is not None
     return {

@@ -23,7 +23,7 @@ class Label(Protocol):
     """What changed, on the grid of a pair.
 
     Attributes:
-        note: a sentence on what should be said aloud; empty where nothing is odd.
+        note: a warning for the user; empty if there is none.
     """
 
     note: str
@@ -58,7 +58,7 @@ def open_label(path: str, grid: Grid, layer: str | None = None) -> Label:
 
 
 class PolygonLabel:
-    """Change is what the polygons cover; an empty layer says that nothing changed. See `Label`."""
+    """Change is what the polygons cover; an empty layer means that nothing changed. See `Label`."""
 
     def __init__(self, path: str, grid: Grid, layer: str | None = None) -> None:
         self._polygons = Polygons(path, grid, layer)
@@ -118,7 +118,7 @@ class RasterLabel:
         self._dataset.close()
 
     def _on(self, grid: Grid, own: Grid) -> Any:
-        """The raster on the pair's grid, its last band telling where it has data."""
+        """The raster on the pair's grid; its last band marks where it has data."""
         target = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
         sampling = {"resampling": Resampling.nearest, "tolerance": 0.02, "src_nodata": None, "nodata": None}
         has_alpha = ColorInterp.alpha in self._dataset.colorinterp

@@ -30,7 +30,7 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 @dataclasses.dataclass(frozen=True)
 class LabelRule:
-    """Which values of a label file mean True; `str(rule)` says it in words.
+    """Which values of a label file mean True; `str(rule)` describes it.
 
     Attributes:
         above: values greater than this.

@@ -33,7 +33,7 @@ Offset = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class LocalOffset:
-    """What one window says.
+    """The offset found in one window.
 
     Attributes:
         col, row: centre of the window on the grid, in the before image.
@@ -49,7 +49,7 @@ class LocalOffset:
 
 @dataclasses.dataclass(frozen=True)
 class Consensus:
-    """What the windows say together.
+    """The motion on which the windows agree.
 
     Attributes:
         motion: from (column, row) of a point in the after image to the same point in the before image.

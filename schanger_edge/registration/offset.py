@@ -21,7 +21,7 @@ from schanger_edge.registration.correlation import Spectrum, cross_spectrum, pea
 from schanger_edge.scene.pair import Pair
 
 SMALLEST, LARGEST = 64, 192  # pixels along a window: less has too few edges to match, more hides local offsets
-LATTICE = 8  # windows along each axis at most: 64 tell a scene of any size, in about a second
+LATTICE = 8  # windows along each axis at most: 64 suffice for a scene of any size, in about a second
 LEAST = LARGEST * (LATTICE + 1) // 2  # pixels along a side that holds so many: what a smaller area is widened to
 RADIUS = 16  # pixels searched around the coarse offset: what relief adds at most in images worth comparing
 COARSE_SIDE, COARSE_LATTICE, REDUCTION = 512, 4, 2  # windows of the coarse search, read at half the detail
@@ -165,7 +165,7 @@ def _windows(area: Window, side: int, most: int) -> Iterator[Window]:
 
 
 def _read_spectrum(pair: Pair, window: Window, start: tuple[int, int], reduction: int = 1) -> Spectrum | None:
-    """Of the before image in a window and the after image where the start offset says that it shows the same."""
+    """Of the before image in a window, and of the after image in that window moved back by the start offset."""
     back = Window(window.col_off - start[0], window.row_off - start[1], window.width, window.height)
     before, before_valid = _reduced(*pair.read_date("before", window), reduction)
     after, after_valid = _reduced(*pair.read_date("after", back), reduction)

@@ -27,11 +27,11 @@ class Registered:
     """What was found and done.
 
     Attributes:
-        estimate: the offset as the files say where they lie.
+        estimate: the offset by the files' own georeference.
         applied: the motion by which the after image is moved while it is read; None where it is not.
         residual: the offset after that; None where nothing was moved.
         note: a sentence for the screen.
-        warnings: what makes the result doubtful, in sentences.
+        warnings: reasons to doubt the result, in sentences.
         max_offset: pixels above which an offset is worth a warning.
     """
 

@@ -52,7 +52,7 @@ class SceneImage:
         bands: three band numbers (from 1) for red, green, blue; None picks them.
         nodata: see `validity.Nodata`.
         threads: that decode blocks of the file at the same time, and resample.
-        valid_masks: files that say where it is usable, see `ValidMask`; all of them must.
+        valid_masks: files that mark where it is usable, see `ValidMask`; all must agree.
 
     Attributes:
         path: as given.
@@ -88,7 +88,7 @@ class SceneImage:
             raise
 
     def _choose(self, bands: Sequence[int] | None, nodata: Nodata) -> None:
-        """Which values are read, and how it is known where there are any."""
+        """Choose which values are read, and by which rule pixels are valid."""
         self.bands = self._stated_bands = pick_bands(self._file, bands, self.name)
         self.dtype, self.scaling = dtype_of(self._file, self.bands), Scaling.of(self._file, self.bands)
         palette = palette_band(self._file, self.bands, self.name)

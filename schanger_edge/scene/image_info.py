@@ -1,4 +1,4 @@
-"""What a summary says of one date."""
+"""One date as the summary describes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ImageInfo:
         resampling: none or bilinear.
         stretch: to 8 bits; None where values are read as they are.
         match: what histogram matching did to it; None where it was not matched.
-        date: when it was taken, as far as the file says.
+        date: acquisition time from the file's tags.
     """
 
     path: str

@@ -14,7 +14,7 @@ from schanger_edge.scene.sampling import sample
 from schanger_edge.scene.tile import PairTile
 
 KNOTS = (0, 32, 64, 96, 128, 160, 192, 224, 255)
-"""Levels of which the summary says what becomes of them."""
+"""Levels whose mapping the summary lists."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Matching:
     """One lookup for a whole scene.
 
     Attributes:
-        table: (3, 256) uint8, per channel what becomes of each level; it never falls.
+        table: (3, 256) uint8, the new value of each level per channel; monotonic.
         pixels: valid in both dates, from which it was taken.
     """
 
@@ -54,7 +54,7 @@ class Matching:
         return image
 
     def summary(self) -> dict[str, Any]:
-        """What becomes of some levels, per channel."""
+        """The mapping of some levels, per channel."""
         return {"pixels": self.pixels, "levels": KNOTS, "become": self.table[:, KNOTS].tolist()}
 
 

@@ -114,7 +114,7 @@ def check_types(dataset: Any, bands: Sequence[int], name: str) -> None:
 
 
 def palette_band(dataset: Any, bands: Sequence[int], name: str) -> int | None:
-    """The one band with a palette that these are; None where none has one.
+    """The band with a palette, if the chosen ones are all that band; None if none has a palette.
 
     Raises:
         SceneError: a palette stands beside other bands, or its indices are no bytes.
@@ -127,7 +127,7 @@ def palette_band(dataset: Any, bands: Sequence[int], name: str) -> int | None:
 
 
 def source_name(dataset: Any) -> str:
-    """What a VRT calls an open file: GDAL's own connection string, where it says more than a file's name."""
+    """How a VRT refers to an open file: by GDAL's connection string if that says more than the file's name."""
     opened: str = dataset.name
     if _CONNECTION.match(opened) and not os.path.exists(opened):
         return opened
@@ -158,9 +158,9 @@ def band_subset(dataset: Any, bands: Sequence[int], hiding: str | None = None, n
 
 
 def date_of(dataset: Any) -> str | None:
-    """When the image was taken, as far as its file says: `2021-06-03T10:20:30`, without a zone; None where it does not.
+    """Acquisition time from the file's tags: `2021-06-03T10:20:30`, without a time zone; None if they have none.
 
-    A reader's ACQUISITIONDATETIME comes first; TIFF's own date may be that of a later processing.
+    The IMAGERY domain's ACQUISITIONDATETIME comes first; TIFF's own date may be that of later processing.
     """
     stated = (dataset.tags(ns="IMAGERY").get("ACQUISITIONDATETIME", ""), dataset.tags().get("TIFFTAG_DATETIME", ""))
     for text, form in zip(stated, ("%Y-%m-%d %H:%M:%S", "%Y:%m:%d %H:%M:%S"), strict=True):
@@ -170,7 +170,7 @@ def date_of(dataset: Any) -> str | None:
 
 
 def damaged(name: str, error: Exception) -> SceneError:
-    """What to say when a file that could be opened cannot be read."""
+    """The error for a file that opens but cannot be read."""
     if is_remote(name):
         return _not_fetched(name, error)
     return SceneError(f"{name} cannot be read, it is damaged or incomplete ({reason(error)}): get a fresh copy.")
@@ -181,7 +181,7 @@ def _not_fetched(name: str, error: Exception) -> SceneError:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what GDAL says, without keys."""
+    """The first line of GDAL's message, without credentials."""
     return public_text(str(error.__cause__ or error).splitlines()[0].rstrip("."))
 
 

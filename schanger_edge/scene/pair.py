@@ -39,7 +39,7 @@ class Pair:
     Attributes:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
-        notes: what the user should know of the pair before the run, in sentences.
+        notes: warnings about the pair, in sentences.
 
     Args:
         before: image of the first date, placed on the grid.
@@ -82,7 +82,7 @@ class Pair:
     def wanted(self, window: Window) -> NDArray[np.bool_] | None:
         """(h, w) True where a pixel's centre lies in the area of interest; None where all do. Reads no image.
 
-        `read` pays no heed to it: what lies beyond the area is context for the pixels at its border.
+        `read` ignores the area: pixels beyond it are context for those at its border.
         """
         return None if self._clip is None else self._clip.burn(window)
 
@@ -108,7 +108,7 @@ class Pair:
         return PairTile(before, after, before_valid)
 
     def has_columns(self, columns: int) -> bool:
-        """Whether parts of `columns` pixels of width can be read without decoding what lies beside them."""
+        """Whether columns of this width can be read without decoding much of what lies beside them."""
         return all(image.block_shape[1] <= columns // 2 for image in (self._before, self._after))
 
     def read_date(self, date: GridChoice, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -178,7 +178,7 @@ class Pair:
         return result
 
     def match(self) -> None:
-        """Read the after image from now on, its histograms matched to the before image's, over what both show."""
+        """Match the after image's histograms to the before image's, taken where both have data, from now on."""
         with self.environment(SAMPLE_COLUMNS):
             self._after.matching = Matching.sampled(self.grid.window, self.read)
 
@@ -187,11 +187,11 @@ class Pair:
         return {"before": self._before.grid.gsd, "after": self._after.grid.gsd}
 
     def info(self) -> dict[str, ImageInfo]:
-        """What a summary says of the two dates."""
+        """Both dates as the summary describes them."""
         return {"before": self._before.info(), "after": self._after.info()}
 
     def identity(self) -> dict[str, Any]:
-        """What decides about the pixels: grid, area of interest, the files with their times, and how they are read."""
+        """All that determines the pixels: grid, area of interest, files with their times, and how they are read."""
         result: dict[str, Any] = {"alignment": list(self._motion)[:6], "grid of": self._owner}
         result["grid"] = {"transform": list(self.grid.transform)[:6]}
         result["grid"] |= {"crs": self.grid.crs.to_wkt() if self.grid.crs else None}

@@ -12,7 +12,7 @@ from schanger_edge.scene.validity import Nodata
 
 
 def transparent_entries(dataset: Any, band: int, nodata: Nodata) -> tuple[int, ...]:
-    """Indices that mean no data: the nodata value, and unless the user says what it is, entries without opacity."""
+    """Indices that mean no data: the nodata value and, unless the user gives one, fully transparent entries."""
     value = dataset.nodatavals[band - 1] if nodata == "auto" else nodata
     declared = set() if value is None or not 0 <= float(value) <= 255 else {round(float(value))}
     if nodata == "auto":

@@ -22,14 +22,14 @@ StretchChoice = Literal["percentiles", "none"] | Sequence[float]
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """Physical value = stored value x scale + offset, as the file says for each channel; 1 and 0 where it is silent."""
+    """Physical value = stored value x scale + offset, as the file declares for each channel; 1 and 0 by default."""
 
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
 
     @classmethod
     def of(cls, dataset: Any, bands: Sequence[int]) -> Scaling:
-        """The tags of these bands of an open dataset; those that cannot be are taken for silence."""
+        """The tags of these bands of an open dataset; impossible values count as not declared."""
         scales, offsets = ([float(values[band - 1]) for band in bands] for values in (dataset.scales, dataset.offsets))
         if not all(map(math.isfinite, (*scales, *offsets))) or 0 in scales:
             return cls((1.0,) * len(scales), (0.0,) * len(scales))

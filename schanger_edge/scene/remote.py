@@ -59,5 +59,5 @@ def resolved_name(path: str) -> str:
 
 
 def public_text(text: str) -> str:
-    """What GDAL says, each address in it by its `public_name`."""
+    """A message of GDAL's with each address replaced by its `public_name`."""
     return _WORDS.sub(lambda word: public_name(word[1]) + word[2], text)

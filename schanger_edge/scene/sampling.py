@@ -1,4 +1,4 @@
-"""Where to look in a scene that is too large to be looked at whole."""
+"""Which windows of a large scene are sampled for its statistics."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LEAST, ENOUGH = 1_000, 20_000  # valid pixels: fewer on the lattice, and more ar
 
 
 def sample(whole: Window, take: Callable[[Window], int]) -> None:
-    """Look at windows spread over a scene, and where they hold nearly nothing, at all until there is enough.
+    """Take windows spread over a scene; if they hold almost no valid pixel, all windows until there are enough.
 
     Args:
         whole: the scene.
-        take: called with each window; says how many valid pixels it holds.
+        take: called with each window; returns how many valid pixels it holds.
     """
     found = sum(take(window) for window in _lattice(whole))
     if found >= LEAST:

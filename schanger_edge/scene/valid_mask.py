@@ -1,4 +1,4 @@
-"""A raster beside an image that says which of its pixels are usable, such as one of clouds and their shadows."""
+"""A raster that marks the usable pixels of an image, such as a mask of clouds and their shadows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schanger_edge.scene.validity import ValidityRule
 from schanger_edge.scene.warped import WarpedImage
 
 BAND = 1
-"""That is looked at: in a UDM2 file it says what is clear."""
+"""The band that is read: in a UDM2 file it marks what is clear."""
 
 
 class ValidMask:

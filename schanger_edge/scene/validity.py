@@ -1,7 +1,7 @@
 """Where an image has data: one rule, the same for plain and for reprojected reading.
 
 A pixel has no data where all chosen bands hold the nodata value (or NaN, or infinity), where the alpha band is 0, or
-where the mask band is 0. What the user says of nodata replaces all that the file declares; NaN and infinity are never
+where the mask band is 0. The user's nodata setting overrides whatever the file declares; NaN and infinity are never
 data.
 """
 
@@ -53,11 +53,11 @@ class ValidityRule:
 
     @property
     def by_values(self) -> bool:
-        """True where pixel values can say nodata."""
+        """True if pixel values can mark nodata."""
         return self.value is not None or self.nan
 
     def of_values(self, data: NDArray[Any]) -> NDArray[np.bool_]:
-        """(bands, h, w) raw -> (h, w): False only where every band says nodata."""
+        """(bands, h, w) raw -> (h, w): False only where every band is nodata."""
         empty = ~np.isfinite(data) if self.nan else np.zeros(data.shape, np.bool_)
         if self.value is not None:
             empty |= data == self.value

@@ -18,8 +18,8 @@ from schanger_edge.scene.opening import band_subset
 from schanger_edge.scene.validity import ValidityRule
 
 SHARED = {"WARP_THREAD_CHUNK_SIZE": 16384}
-"""Pixels for which GDAL takes one more thread to warp. Its own figure is 65,536, all that a block of its warped images
-holds, so that there would never be a second thread."""
+"""Pixels per additional warping thread. GDAL's default of 65,536 is a whole block of a warped image, so it would never
+use a second thread."""
 WARP_TOLERANCE = 0.02  # pixels of error allowed in the approximated reprojection
 QUARTERS = np.array([0.25, 0.5, 0.75])  # of a side: where the scale is taken
 MOST_UNLIKE = 1.5  # times that it may vary over a scene and still be one
@@ -72,7 +72,7 @@ class WarpedImage:
         if hiding and rule.value is None:
             self._vrt, self._bands = warp(dataset, None), bands
             return
-        # The other bands have no say. GDAL heeds either alpha or nodata, so what alpha hides becomes nodata.
+        # Only the chosen bands decide. GDAL honours either alpha or nodata, so pixels hidden by alpha become nodata.
         subset = band_subset(dataset, chosen, hiding, rule.value)
         self._opened.append(subset)
         self._vrt = warp(subset, rule.value if rule.value is not None else math.nan if rule.nan else None)
@@ -95,10 +95,10 @@ class WarpedImage:
 
 
 def _scale(source: Grid, target: Grid) -> dict[str, float]:
-    """Target pixels per source pixel along the source's columns and rows; empty where it is not one for the scene.
+    """Target pixels per source pixel along the source's columns and rows; empty if the scale varies over the scene.
 
-    GDAL would judge it anew for each block it warps, from the boxes about it: where the grids are turned against each
-    other, a box is larger than what it holds, and the image is blurred, by windows, at twice the cost.
+    GDAL would estimate it anew for each block from bounding boxes. Where the grids are rotated against each other these
+    are too large, which blurs the image, differently in each window, and costs twice the time.
     """
     from pyproj.exceptions import ProjError
 
