@@ -105,4 +105,4 @@ def test_files_by_name(tmp_path: Path) -> None:
 
 def test_usage_says_what_is_taken() -> None:
     assert usage(SCORED, named=True) == "NAME=ROOT[,split=val]"
-    assert usage({IMAGES: ("label",), LIST: (), FOLDER: ()}) == "BEFORE,AFTER[,label=FILE], PAIRS.csv or ROOT"
+    assert usage({IMAGES: ("label=FILE",), LIST: (), FOLDER: ()}) == "BEFORE,AFTER[,label=FILE], PAIRS.csv or ROOT"
