@@ -113,7 +113,7 @@ def parse_source(text: str, takes: Takes, *, named: bool = False, split: str = "
 
 
 def usage(takes: Takes, *, named: bool = False) -> str:
-    """How a source is written, such as `PAIRS.csv or ROOT[,split=train][,glob=*.png]`."""
+    """How a source is written, such as `PAIRS.csv or ROOT[,split=val][,glob=*.png]`."""
     name = "NAME=" if named else ""
     keys = {kind: "".join(f"[,{example}]" for example in examples) for kind, examples in takes.items()}
     return _series([f"{name}{_WRITTEN[kind]}{keys[kind]}" for kind in takes], "or")
@@ -127,10 +127,10 @@ def _places(text: str, names: Sequence[str], takes: Takes) -> tuple[str, ...]:
         return (whole,)
     if LIST in takes and path.suffix.lower() == ".csv" and (len(names) == 1 or path.is_file()):
         return (whole,)
-    if len(names) == 2 and IMAGES in takes:
+    if len(names) == 2 and all(names) and IMAGES in takes:
         return tuple(names)
-    if len(names) == 1 and not takes.keys() - {FOLDER}:
-        return (whole,)  # what is missing there is told by whoever looks into it
+    if len(names) == 1 and takes.keys() == {FOLDER} and path.suffix.lower() != ".csv":
+        return (whole,)  # who looks for its files says what is missing
     kinds = [words for kind, words in _NONE_OF.items() if kind in takes]
     raise DatasetError(
         f"source {text!r} is {_series(kinds)}: write {usage(takes)}"
