@@ -39,12 +39,7 @@ def check_shares(shares: Sequence[float]) -> None:
 class CutOptions(Options):
     """How pairs are opened and cut.
 
-    Attributes:
-        tile: side of a tile in pixels.
-        gsd: metres per pixel to resample to; None keeps the before image's own.
-        min_valid: least share of a tile's pixels with data in both dates and a known label, above 0.
-        bands: bands of red, green, blue; None takes them from the files.
-        nodata: see `scene.open_pair`.
+    A pixel is valid where both dates have data and the label is known; see `scene.open_pair`.
     """
 
     title = "Tiles"
@@ -75,11 +70,8 @@ class CutOptions(Options):
 class SplitOptions(Options):
     """How ground is dealt to splits.
 
-    Attributes:
-        shares: of the tiles for train, val and test; any three numbers, taken relative to their sum; None takes SHARES.
-        block: side of the squares in metres; None takes four tiles of the coarsest pair, or two or one where that
-            gives less than ten squares.
-        seed: decides which square goes where.
+    Shares are relative to their sum. By default squares are four tiles of the coarsest pair wide, or two or one where
+    that gives less than ten squares.
     """
 
     title = "Splits"

@@ -16,24 +16,16 @@ from schanger_edge.errors import DatasetError
 
 FOLDER, LIST, IMAGES = "a folder", "a list", "two images"
 Takes = Mapping[str, tuple[str, ...]]
-"""The kinds of place that a command takes, with the keys of each."""
+"""The kinds of place that a command takes, with an example of each of their keys."""
 
-TRAINING: Takes = {FOLDER: ("split", "repeat", "scale", "glob", "label")}
-SINGLE_DATES: Takes = {FOLDER: ("masks", "repeat", "scale", "glob", "label")}
-TILES: Takes = {IMAGES: ("label", "gsd"), LIST: (), FOLDER: ("split", "glob", "label")}
-SCORED: Takes = {FOLDER: ("split",)}
+_CROPS = ("repeat=2", "scale=0.8:1.25", "glob=*.png", "label=auto")
+TRAINING: Takes = {FOLDER: ("split=val", *_CROPS)}
+SINGLE_DATES: Takes = {FOLDER: ("masks=DIR", *_CROPS)}
+TILES: Takes = {IMAGES: ("label=FILE", "gsd=0.5"), LIST: (), FOLDER: ("split=val", "glob=*.png", "label=auto")}
+SCORED: Takes = {FOLDER: ("split=val",)}
 
-_NONE_OF = {FOLDER: "no folder", LIST: "no list", IMAGES: "not two images"}
 _WRITTEN = {FOLDER: "ROOT", LIST: "PAIRS.csv", IMAGES: "BEFORE,AFTER"}
-_EXAMPLES = {
-    "split": "val",
-    "repeat": "2",
-    "scale": "0.8:1.25",
-    "glob": "*.png",
-    "label": "auto",
-    "gsd": "0.5",
-    "masks": "DIR",
-}
+_NONE_OF = {FOLDER: "no folder", LIST: "no list", IMAGES: "not two images"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,25 +101,22 @@ def parse_source(text: str, takes: Takes, *, named: bool = False, split: str = "
     values = dict(part.partition("=")[::2] for part in parts if "=" in part)
     places = _places(text, [first, *(part for part in parts if "=" not in part)], takes)
     source = Source(places[0], "".join(places[1:]), name=name, split=split)
-    keys = takes[source.kind]
+    keys = [example.partition("=")[0] for example in takes[source.kind]]
     for key in values:
         if key not in keys:
             take = f"{source.kind} {'take' if source.after else 'takes'} {_series(keys) or 'no key'}"
             raise DatasetError(f"source {text!r}: {take} here, not {key}.")
-    read = {key: _READERS.get(key, _as_is)(text, value) for key, value in values.items()}
+    read = {key: _value(text, key, value) for key, value in values.items()}
     if source.kind == FOLDER and "label" in read:
         read["label"] = read["label"].replace("+", ",")
     return dataclasses.replace(source, **read)
 
 
 def usage(takes: Takes, *, named: bool = False) -> str:
-    """How a source is written, such as `PAIRS.csv or ROOT[,split=train][,glob=*.png]`."""
-    written = []
-    for kind, keys in takes.items():
-        examples = {**_EXAMPLES, "label": "FILE"} if kind == IMAGES else _EXAMPLES
-        name = "NAME=" if named else ""
-        written.append(f"{name}{_WRITTEN[kind]}{''.join(f'[,{key}={examples[key]}]' for key in keys)}")
-    return _series(written, "or")
+    """How a source is written, such as `PAIRS.csv or ROOT[,split=val][,glob=*.png]`."""
+    name = "NAME=" if named else ""
+    keys = {kind: "".join(f"[,{example}]" for example in examples) for kind, examples in takes.items()}
+    return _series([f"{name}{_WRITTEN[kind]}{keys[kind]}" for kind in takes], "or")
 
 
 def _places(text: str, names: Sequence[str], takes: Takes) -> tuple[str, ...]:
@@ -138,10 +127,10 @@ def _places(text: str, names: Sequence[str], takes: Takes) -> tuple[str, ...]:
         return (whole,)
     if LIST in takes and path.suffix.lower() == ".csv" and (len(names) == 1 or path.is_file()):
         return (whole,)
-    if len(names) == 2 and IMAGES in takes:
+    if len(names) == 2 and all(names) and IMAGES in takes:
         return tuple(names)
-    if len(names) == 1 and not takes.keys() - {FOLDER}:
-        return (whole,)  # what is missing there is told by whoever looks into it
+    if len(names) == 1 and takes.keys() == {FOLDER} and path.suffix.lower() != ".csv":
+        return (whole,)  # who looks for its files says what is missing
     kinds = [words for kind, words in _NONE_OF.items() if kind in takes]
     raise DatasetError(
         f"source {text!r} is {_series(kinds)}: write {usage(takes)}"
@@ -154,36 +143,30 @@ def _series(words: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def _as_is(text: str, value: str) -> str:
-    return value
-
-
-def _number(key: str, wanted: str, read: Callable[[str], Any], fine: Callable[[Any], bool]) -> Callable[..., Any]:
-    def reader(text: str, value: str) -> Any:
-        try:
-            number = read(value)
-        except ValueError:
-            number = None
-        if number is None or not fine(number):
-            raise DatasetError(f"source {text!r} has the {key} {value!r}: give {wanted}.")
-        return number
-
-    return reader
-
-
-def _two_numbers(value: str) -> tuple[float, float]:
+def _scale(value: str) -> tuple[float, float]:
     low, high = (float(number) for number in value.split(":"))
     return low, high
 
 
-_READERS: dict[str, Callable[[str, str], Any]] = {
-    "repeat": _number("repeat", "a whole number from 1 on", int, lambda number: number >= 1),
-    "scale": _number(
-        "scale",
-        "the smallest and the largest side of a crop in tiles, such as 0.8:1.25",
-        _two_numbers,
+_READ: dict[str, tuple[Callable[[str], Any], Callable[[Any], bool], str]] = {
+    "repeat": (int, lambda number: number >= 1, "a whole number from 1 on"),
+    "scale": (
+        _scale,
         lambda sides: 0 < sides[0] <= sides[1] < math.inf,
+        "the smallest and the largest side of a crop in tiles, such as 0.8:1.25",
     ),
-    "gsd": _number("gsd", "metres per pixel", float, lambda number: 0 < number < math.inf),
-    "masks": lambda text, value: Path(value) if value else None,
+    "gsd": (float, lambda number: 0 < number < math.inf, "metres per pixel"),
+    "masks": (lambda value: Path(value) if value else None, lambda _: True, "a folder"),
 }
+"""How a value is read, whether it is fine, and what is wanted, in words; other keys take any text."""
+
+
+def _value(text: str, key: str, value: str) -> Any:
+    read, fine, wanted = _READ.get(key, (str, lambda _: True, ""))
+    try:
+        found = read(value)
+        if fine(found):
+            return found
+    except ValueError:
+        pass
+    raise DatasetError(f"source {text!r} has the {key} {value!r}: give {wanted}.")

@@ -14,14 +14,7 @@ GALLERY_COUNT = 40
 class Scoring(Options):
     """What is scored, and how.
 
-    Attributes:
-        dataset: name of a benchmark dataset, whose published F1 then stands beside that of its test split; None for
-            others.
-        split: `test`, `val`, `train`; "." where the root itself holds the folders.
-        label_rule: which label values mean change, see `LabelRule.for_files`.
-        gsd: metres per pixel, for the sweep's false alarms per km2; None takes the dataset's, else the model's.
-        stitched: read and tile each image as `run` does. Published figures are not of this, so none is shown.
-        halo: with `stitched`, context on each side of a tile; None takes the model's.
+    Published figures are of the official protocol, so none is shown beside stitched scores.
     """
 
     title = "What is scored"
@@ -42,10 +35,7 @@ class Scoring(Options):
 class Engine(Options):
     """What computes.
 
-    Attributes:
-        model: an .onnx file or the name of a bundled model.
-        device: `cpu`, `cpu:openvino`, `cuda`, `cuda:onnxruntime` or `auto`, see `sessions.open_session`.
-        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
+    See `sessions.open_session`.
     """
 
     title = "Engine"
@@ -59,14 +49,7 @@ class Engine(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Results(Options):
-    """What is written beside what is printed.
-
-    Attributes:
-        json_file: where to write the result as JSON.
-        gallery: where to write an HTML page of the images with most wrong pixels.
-        gallery_count: how many images it shows at most.
-        sweep: where to write the scores at all thresholds as JSON; the curve is drawn beside it as .png.
-    """
+    """What is written beside what is printed."""
 
     title = "Results"
 
@@ -91,12 +74,7 @@ class EvaluationOptions(OptionGroups):
 class ComparisonOptions(Options):
     """How two models are run on the same tiles.
 
-    Attributes:
-        count: tiles.
-        device: of .onnx files, see `sessions.open_session`; plans run on the GPU.
-        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`.
-        worst: where to write a PNG of the tiles that differ most.
-        json_file: where to write the result as JSON.
+    Plans run on the GPU, whatever the device.
     """
 
     title = "Comparison"

@@ -77,6 +77,8 @@ def test_a_comma_may_be_in_the_name_of_a_folder_or_list(tmp_path: Path) -> None:
         ("x,scale=2:1", TRAINING, "has the scale '2:1'"),
         ("a.tif,b.tif,gsd=0", TILES, "has the gsd '0': give metres per pixel"),
         ("a.tif,b.tif", TRAINING, r"is no folder: write ROOT\[,split=val\]"),
+        ("pairs.csv", TRAINING, "is no folder: write ROOT"),
+        ("a.tif,", TILES, "not two images"),
         ("a.tif", TILES, "is no folder, no list and not two images: write BEFORE,AFTER"),
         (",split=val", TRAINING, r"needs ROOT\[,split=val\]"),
     ],
@@ -105,4 +107,4 @@ def test_files_by_name(tmp_path: Path) -> None:
 
 def test_usage_says_what_is_taken() -> None:
     assert usage(SCORED, named=True) == "NAME=ROOT[,split=val]"
-    assert usage({IMAGES: ("label",), LIST: (), FOLDER: ()}) == "BEFORE,AFTER[,label=FILE], PAIRS.csv or ROOT"
+    assert usage({IMAGES: ("label=FILE",), LIST: (), FOLDER: ()}) == "BEFORE,AFTER[,label=FILE], PAIRS.csv or ROOT"
