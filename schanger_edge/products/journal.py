@@ -72,6 +72,11 @@ class Journal:
                 shutil.rmtree(left)
         was = _identity_in(self._root)
         if self._resume and was is not None and self.sections():
+            if was.get("version") != now.get("version"):
+                raise OtherRunError(
+                    f"the unfinished run in {self.folder} was begun by schanger-edge {was.get('version')}, this is "
+                    f"{now.get('version')}: finish it with that version, or drop it with --restart."
+                )
             if different := differences(was, now):
                 raise OtherRunError(
                     f"the unfinished run in {self.folder} is another one ({different}): give the same again, or drop "

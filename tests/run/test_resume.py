@@ -19,7 +19,7 @@ import pytest
 from helpers import Ground, MakePair, Tiff, load_benchmark
 from typer.testing import CliRunner
 
-from schanger_edge import detect
+from schanger_edge import __version__, detect
 from schanger_edge.cli import app
 from schanger_edge.cli.interrupt import ORDERLY
 from schanger_edge.errors import ProductError, SceneError, SessionError, StoppedError
@@ -113,7 +113,7 @@ def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, 
     kept = unfinished(stopped)
     with pytest.raises(ProductError, match=r"another one \(threshold was 0\.5, now 0\.25\): give the same again"):
         detect(*pair, stopped, model=model, threshold=0.25, resume=True)
-    with pytest.raises(ProductError, match=r"batch was 1, now 2"):
+    with pytest.raises(ProductError, match=r"batch_size was 1, now 2"):
         detect(*pair, stopped, model=model, batch_size=2, resume=True)
     with pytest.raises(ProductError, match=r"device was .* threads?\)\", now .*, 9 threads"):
         detect(*pair, stopped, model=model, threads=9, resume=True)
@@ -126,6 +126,15 @@ def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, 
     with pytest.raises(ProductError, match=r"model differs"):
         detect(*pair, stopped, model=model, resume=True)
     assert unfinished(stopped) == kept
+
+
+def test_a_run_of_another_version_is_refused_by_its_name(stopped: Path, pair: Any, model: Path) -> None:
+    signed = stopped / FOLDER / "run.json"
+    signed.write_text(json.dumps(json.loads(signed.read_text()) | {"version": "0.0.9"}))
+    sentence = rf"was begun by schanger-edge 0\.0\.9, this is {re.escape(__version__)}: finish it with that version, or"
+    with pytest.raises(ProductError, match=sentence):
+        detect(*pair, stopped, model=model, resume=True)
+    assert detect(*pair, stopped, model=model, restart=True).summary["tiles"]["taken_over"] == 0
 
 
 def test_the_same_images_by_another_path(
