@@ -82,8 +82,8 @@ class Change(Options):
 
     @property
     def shaping(self) -> dict[str, float]:
-        """What shapes the polygons, as `write_polygons` takes it."""
-        return {"min_area": self.min_area, "simplify": self.simplify, "fill_holes": self.fill_holes}
+        """What shapes the polygons, as `write_polygons` takes it: all but the threshold."""
+        return {one.name: getattr(self, one.name) for one in self.described() if one.name != "threshold"}
 
 
 @dataclasses.dataclass(frozen=True)
