@@ -132,7 +132,11 @@ def _without_batch(tensors: Sequence[Tensor]) -> dict[str, tuple[str, tuple[int 
 
 
 def _described(tensors: Sequence[Tensor]) -> str:
-    return ", ".join(f"{name} {kind} {shape}" for name, kind, shape in tensors)
+    return ", ".join(f"{_on_one_line(name)} {kind} {shape}" for name, kind, shape in tensors)
+
+
+def _on_one_line(name: str) -> str:
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _as_inferred(output: Tensor, tile: int) -> Tensor:
