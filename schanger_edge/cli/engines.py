@@ -57,15 +57,27 @@ def build(
 ) -> None:
     """Build a TensorRT plan from a model (needs the tensorrt or rtx extra)."""
     from schanger_edge.model.bundled import model_path
+    from schanger_edge.sessions.tensorrt.build import BuildOptions
     from schanger_edge.sessions.tensorrt.build import build as build_tool
 
     capabilities = " ".join(compute_capability or ()).replace(",", " ").split()
+    options = BuildOptions(
+        batches=_batches(batch),
+        workspace=workspace,
+        level=optimization_level,
+        timing_cache=timing_cache,
+        flavour=flavour.value if flavour else None,
+        capabilities=capabilities,
+    )
     with progress_bars() as progress:
         result = build_tool(
-            model_path(model), output, batches=_batches(batch), workspace=workspace, level=optimization_level,
-            timing_cache=timing_cache, flavour=flavour.value if flavour else None, capabilities=capabilities,
-            binding=cuda.value if cuda else None, rebuild=rebuild, progress=progress,
-        )  # fmt: skip
+            model_path(model),
+            output,
+            options,
+            binding=cuda.value if cuda else None,
+            rebuild=rebuild,
+            progress=progress,
+        )
     err.print(result.explanation)
     card = result.card
     target = f"{card.target.gpu or 'any GPU'} of compute capability {' or '.join(card.target.capabilities)}"

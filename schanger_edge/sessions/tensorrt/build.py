@@ -13,13 +13,13 @@ from schanger_edge.files import replacing, sha256_of
 from schanger_edge.model import bundled
 from schanger_edge.model.card import ModelCard
 from schanger_edge.model.file import ModelFile, read_model
-from schanger_edge.model.plan import SUFFIX, Batches, PlanCard, Target, read_plan_card, this_system
+from schanger_edge.model.plan import SUFFIX, Batches, Name, PlanCard, Target, read_plan_card, this_system
 from schanger_edge.sessions import gpu
 from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.engine import Progress
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, build_plan
-from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, Name, load_flavour
+from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, load_flavour
 
 MAX_LEVEL = 5
 MEGABYTE = 1 << 20
@@ -52,16 +52,41 @@ class Choice:
     keep_fp32: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class BuildOptions:
+    """How a plan is built.
+
+    Attributes:
+        batches: shape profile.
+        workspace: megabytes of scratch memory an engine may take; None leaves it to TensorRT.
+        level: builder optimization level, 0 to 5; None leaves it to TensorRT.
+        timing_cache: file with TensorRT's measurements, read if it exists and written after the build.
+        flavour: `tensorrt` or `rtx`; None takes what is installed.
+        capabilities: compute capabilities to build for (RTX only); empty for the GPU that is here.
+
+    Raises:
+        SessionError: workspace or level is out of range.
+    """
+
+    batches: Batches = dataclasses.field(default_factory=Batches)
+    workspace: int | None = None
+    level: int | None = None
+    timing_cache: Path | None = None
+    flavour: Name | None = None
+    capabilities: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.level is not None and not 0 <= self.level <= MAX_LEVEL:
+            raise SessionError(f"--optimization-level must lie between 0 and {MAX_LEVEL}, not {self.level}.")
+        if self.workspace is not None and self.workspace < 1:
+            raise SessionError(f"--workspace must be at least 1 megabyte, not {self.workspace}.")
+
+
 def build(
     model: str | PathLike[str] | ModelFile,
     plan: Path | None = None,
+    options: BuildOptions | None = None,
     *,
-    batches: Batches | None = None,
-    workspace: int | None = None,
-    level: int | None = None,
-    timing_cache: Path | None = None,
-    flavour: Name | None = None,
-    capabilities: Sequence[str] = (),
     binding: gpu.Binding | None = None,
     rebuild: bool = False,
     progress: Progress | None = None,
@@ -71,12 +96,7 @@ def build(
     Args:
         model: an .onnx file.
         plan: file to write; None takes the user's cache.
-        batches: shape profile.
-        workspace: megabytes of scratch memory an engine may take.
-        level: builder optimization level, 0 to 5.
-        timing_cache: file with TensorRT's measurements, read if it exists and written after the build.
-        flavour: `tensorrt` or `rtx`; None takes what is installed.
-        capabilities: compute capabilities to build for (RTX only); empty for the GPU that is here.
+        options: how it is built.
         binding: who is asked for the GPU.
         rebuild: build although the cache has it.
         progress: told (phase, done, total).
@@ -84,36 +104,59 @@ def build(
     Raises:
         SchangerError: the model is not usable, TensorRT or the GPU is missing, or the build fails.
     """
-    _check_options(plan, workspace, level)
+    options = options or BuildOptions()
+    if plan is not None and plan.suffix != SUFFIX:
+        raise SessionError(f"{plan.name} is no name of a plan: let it end in {SUFFIX}, as {plan.stem}.plan does.")
     model = read_model(model)
-    trt = load_flavour(flavour)
-    timings = _read_timings(timing_cache, trt)
-    target = target_here(trt, capabilities, binding)
+    trt = load_flavour(options.flavour)
+    timings = _read_timings(options.timing_cache, trt)
+    target = target_here(trt, options.capabilities, binding)
     choice = choose_source(model, trt)
-    wanted = PlanCard(
-        model.path.name, model.sha256, sha256_of(choice.source), model.card, target,
-        "strong" if trt.strong else "weak", choice.flags, batches or Batches(), workspace and workspace * MEGABYTE,
-        level, producer=f"schanger-edge {__version__}",
-    )  # fmt: skip
+    wanted = _wanted(model, trt, target, choice, options)
     path = plan or _in_cache(wanted)
-    # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
-    for_these = target.capabilities if trt.name == "rtx" else tuple(capabilities)
-    recipe = Recipe(
-        choice.source, model.card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, level,
-        choice.keep_fp32,
-    )  # fmt: skip
     with plans.locked(path):  # another process may be building the same
         if not rebuild and (found := _cached(path, wanted)):
             return Built(path, found, True, f"{path} is there already; {choice.explanation}")
         tell = progress or (lambda *_: None)
         tell("build", 0, 1)
-        content, timings = build_plan(trt, recipe, timings, progress)
+        content, timings = build_plan(trt, _recipe(wanted, trt, choice, options), timings, progress)
         tell("build", 1, 1)
         written = plans.write_plan(path, content, wanted)
-        if timing_cache is not None:
-            with replacing(timing_cache, SessionError) as temporary:
+        if options.timing_cache is not None:
+            with replacing(options.timing_cache, SessionError) as temporary:
                 temporary.write_bytes(timings)
         return Built(path, written, False, choice.explanation)
+
+
+def _wanted(model: ModelFile, trt: Flavour, target: Target, choice: Choice, options: BuildOptions) -> PlanCard:
+    """The sidecar of the plan to be built, but for its hash and size."""
+    return PlanCard(
+        model=model.path.name,
+        model_sha256=model.sha256,
+        source_sha256=sha256_of(choice.source),
+        card=model.card,
+        target=target,
+        typing="strong" if trt.strong else "weak",
+        flags=choice.flags,
+        batches=options.batches,
+        workspace=options.workspace and options.workspace * MEGABYTE,
+        level=options.level,
+        producer=f"schanger-edge {__version__}",
+    )
+
+
+def _recipe(wanted: PlanCard, trt: Flavour, choice: Choice, options: BuildOptions) -> Recipe:
+    return Recipe(
+        source=choice.source,
+        tile=wanted.card.tile,
+        batches=wanted.batches,
+        flags=choice.flags,
+        # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
+        capabilities=wanted.target.capabilities if trt.name == "rtx" else tuple(options.capabilities),
+        workspace=wanted.workspace,
+        level=wanted.level,
+        keep_fp32=choice.keep_fp32,
+    )
 
 
 def find_built(model: ModelFile, trt: Flavour, here: Target) -> Built | None:
@@ -216,15 +259,6 @@ def _sibling(model: Path, precision: str, fits: Callable[[ModelFile], bool]) -> 
         if other.card.precision == precision and fits(other):
             return path
     return None
-
-
-def _check_options(plan: Path | None, workspace: int | None, level: int | None) -> None:
-    if level is not None and not 0 <= level <= MAX_LEVEL:
-        raise SessionError(f"--optimization-level must lie between 0 and {MAX_LEVEL}, not {level}.")
-    if workspace is not None and workspace < 1:
-        raise SessionError(f"--workspace must be at least 1 megabyte, not {workspace}.")
-    if plan is not None and plan.suffix != SUFFIX:
-        raise SessionError(f"{plan.name} is no name of a plan: let it end in {SUFFIX}, as {plan.stem}.plan does.")
 
 
 def _cached(path: Path, wanted: PlanCard) -> PlanCard | None:

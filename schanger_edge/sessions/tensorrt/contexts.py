@@ -7,7 +7,7 @@ captured anew. So a batch size that comes again gets a context of its own, and k
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
@@ -38,25 +38,29 @@ class Sized:
     graphs: dict[Addresses, Any] = dataclasses.field(default_factory=dict)
 
 
+class Loaded(NamedTuple):
+    """An engine of TensorRT's, the name of its plan, T, and where TensorRT complains (see `flavour.error_log`)."""
+
+    engine: Any
+    plan: str
+    tile: int
+    log: Any
+
+
 class Contexts:
     """Runs batches in the order they come.
 
     Args:
-        engine: TensorRT's.
+        loaded: the engine.
         first: a context of it.
         cuda: the device.
-        tile: T.
         graphs: make CUDA graphs.
         most: contexts there may be.
-        plan: name of the plan, for errors.
-        log: where TensorRT complains, see `flavour.error_log`.
     """
 
-    def __init__(
-        self, engine: Any, first: Any, cuda: Cuda, *, tile: int, graphs: bool, most: int, plan: str, log: Any
-    ) -> None:
-        self._engine, self._cuda, self._tile, self._graphs = engine, cuda, tile, graphs
-        self._most, self._plan, self._log = most, plan, log
+    def __init__(self, loaded: Loaded, first: Any, cuda: Cuda, *, graphs: bool, most: int) -> None:
+        self._engine, self._plan, self._tile, self._log = loaded
+        self._cuda, self._graphs, self._most = cuda, graphs, most
         self._contexts = [Sized(first, cuda.event())]  # the latest used last
         self._seen: set[int] = set()
 

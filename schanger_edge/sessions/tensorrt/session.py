@@ -24,7 +24,13 @@ from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions.engine import SLOTS
 from schanger_edge.sessions.session import check_probability
 from schanger_edge.sessions.tensorrt import plans
-from schanger_edge.sessions.tensorrt.contexts import MOST_CONTEXTS, PROFILE_SHARED_SINCE, Contexts, last_complaint
+from schanger_edge.sessions.tensorrt.contexts import (
+    MOST_CONTEXTS,
+    PROFILE_SHARED_SINCE,
+    Contexts,
+    Loaded,
+    last_complaint,
+)
 from schanger_edge.sessions.tensorrt.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, version_of
 
@@ -208,10 +214,9 @@ class TensorRTSession:
     def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
         graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
         several = graphs and version_of(flavour.version) >= PROFILE_SHARED_SINCE
-        return Contexts(
-            self._engine, self._make_context(flavour), self._cuda, tile=self.card.tile, graphs=graphs,
-            most=MOST_CONTEXTS if several else 1, plan=self.model.name, log=self._log,
-        )  # fmt: skip
+        loaded = Loaded(self._engine, self.model.name, self.card.tile, self._log)
+        most = MOST_CONTEXTS if several else 1
+        return Contexts(loaded, self._make_context(flavour), self._cuda, graphs=graphs, most=most)
 
     def _make_context(self, flavour: Flavour) -> Any:
         if flavour.name == "rtx":
