@@ -26,10 +26,13 @@ def conditions(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, An
     """
     mode = board.board(root).get("power mode")
     return {
-        "power_mode": mode, "governor": text_of(root / _CPU / "cpu0/cpufreq/scaling_governor").strip() or None,
-        **clocks(root, nvml), "celsius": _temperatures(root, nvml), "throttle_counts": _throttle_counts(root),
+        "power_mode": mode,
+        "governor": text_of(root / _CPU / "cpu0/cpufreq/scaling_governor").strip() or None,
+        **clocks(root, nvml),
+        "celsius": _temperatures(root, nvml),
+        "throttle_counts": _throttle_counts(root),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }  # fmt: skip
+    }
 
 
 def clocks(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, Any]:

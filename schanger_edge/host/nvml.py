@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 HELD_DOWN = {
-    0x04: "power cap", 0x08: "hardware slowdown", 0x20: "software thermal slowdown", 0x40: "thermal slowdown",
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "thermal slowdown",
     0x80: "power brake",
-}  # fmt: skip
+}
 """Bits of NVML's clock event reasons that mean throttling."""
 
 

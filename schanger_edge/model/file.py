@@ -26,9 +26,9 @@ TENSOR_TYPE, ELEMENT, SHAPE, DIMENSION = 1, 1, 2, 1  # TypeProto, its Tensor, Te
 DIM_VALUE, DIM_PARAM = 1, 2  # TensorShapeProto.Dimension
 INITIALIZER_NAME = 8  # TensorProto
 ELEMENTS = (
-    "undefined", "float", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16", "double",
-    "uint32", "uint64", "complex64", "complex128", "bfloat16",
-)  # fmt: skip
+    *("undefined", "float", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16"),
+    *("double", "uint32", "uint64", "complex64", "complex128", "bfloat16"),
+)
 """TensorProto.DataType by number."""
 
 
