@@ -1,7 +1,7 @@
 """Blocks of figures on models and training: values from `benchmarks/results/*.json` in, Markdown out.
 
-Every measured number comes from a JSON. `tests/test_figures.py` looks at the literal text here too: a number in it must
-be on that test's list, with its reason.
+Every measured number comes from a JSON. `tests/benchmarks/test_figures.py` checks the literal text here too: a number
+in it must be on that test's list, with its reason.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def around() -> str:
         [
             "tiled against one pass, exact integer network, halo at least twice its radius",
             "equal on every valid pixel",
-            "`tests/test_predict.py`",
+            "`tests/run/test_predict.py`",
         ],
     ]
     where = machines("overhead", "memory", "scene_speed", "kill_resume", "registration")

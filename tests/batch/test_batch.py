@@ -25,12 +25,13 @@ from distributed import LocalCluster, default_client
 from helpers import ROOT, load_benchmark
 from typer.testing import CliRunner
 
+from schanger_edge import detect
 from schanger_edge.batch import Batch, batch
 from schanger_edge.batch.worker import WarmSession
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, ProductError, SchangerError, StoppedError
 from schanger_edge.products.journal import unfinished
-from schanger_edge.run import detect, predict
+from schanger_edge.run import predict
 
 Ground = Callable[..., Any]
 ZONES = {"p0": "EPSG:32631", "p1": "EPSG:32631", "p2": "EPSG:32632"}

@@ -275,7 +275,7 @@ def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_pat
 @pytest.mark.parametrize(
     ("moment", "sentence"),
     [
-        ("stages.write_polygons", r"the run is kept, 100% of it is done: the same command with --resume goes on\."),
+        ("run.stages.write_polygons", r"the run is kept, 100% of it is done: the same command with --resume goes on\."),
         ("products.staging.Staging._swap", r"the run is kept, 100% of it is done"),
         ("products.staging.Staging._clean", r"all results are complete in .*out\."),
         ("products.journal.Journal.discard", r"all results are complete in .*out\."),

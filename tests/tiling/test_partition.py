@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from helpers import load_benchmark
 
+from schanger_edge import detect
 from schanger_edge.errors import ProductError, StoppedError
 from schanger_edge.products.journal import FOLDER, join, unfinished
-from schanger_edge.run import detect, predict
+from schanger_edge.run import predict
 from schanger_edge.tiling.partition import Part
 from schanger_edge.tiling.plan import TilePlan
 
