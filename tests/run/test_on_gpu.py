@@ -120,7 +120,7 @@ def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: An
         assert times["batches"] >= 2
         assert 0 <= times["median_ms"] <= times["p95_ms"]
     assert "once for this GPU" in used["notes"][0]
-    on_cpu = detect(*pair, tmp_path / "out", model=model, batch_size=20).summary["engine"]
+    on_cpu = detect(*pair, tmp_path / "out", model=model, batch_size=20, device="cpu").summary["engine"]
     assert (on_cpu["chosen"], on_cpu["typing"], on_cpu["batch"]) == ("device cpu, as asked", None, 20)
     assert on_cpu["stages"] == {}
 
