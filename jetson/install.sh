@@ -164,6 +164,7 @@ install_schanger() {
   fi
   if [[ -n $SERVICE ]]; then
     has_package "watchdog-*" || missing+=("watchdog>=4")
+    has_package "prometheus_client-*" || missing+=("prometheus-client>=0.17")
   fi
   ((${#missing[@]})) || return 0
   [[ $CUDA != pycuda ]] || export PATH="/usr/local/cuda/bin:$PATH"

@@ -26,8 +26,8 @@ main() {
 resolve() {
   local glibc added found
   case $1 in
-    3.10) glibc=2_35 added=$'numpy<2\ncuda-bindings>=12.9,<13\nwatchdog>=4' ;;
-    3.12) glibc=2_39 added=$'cuda-bindings>=13,<14\nwatchdog>=4' ;;
+    3.10) glibc=2_35 added=$'numpy<2\ncuda-bindings>=12.9,<13\nwatchdog>=4\nprometheus-client>=0.17' ;;
+    3.12) glibc=2_39 added=$'cuda-bindings>=13,<14\nwatchdog>=4\nprometheus-client>=0.17' ;;
     *) refuse "Python is 3.10 (JetPack 6) or 3.12 (JetPack 7), not $1." ;;
   esac
   [[ $2 == aarch64 || $2 == x86_64 ]] || refuse "the architecture is aarch64 or x86_64, not $2."

@@ -143,7 +143,8 @@ def installable(tmp_path: Path) -> FakeBoard:
     pip = board.script(
         "pip",
         f'[[ $3 == install ]] && mkdir -p "${{0%/bin/python}}/{packages}"/'
-        f"{{schanger_edge-{__version__},cuda_bindings-12.9.10,watchdog-6.0.0}}.dist-info; exit 0",
+        f"{{schanger_edge-{__version__},cuda_bindings-12.9.10,watchdog-6.0.0,prometheus_client-0.20.0}}.dist-info\n"
+        "exit 0",
     )
     board.write("fake/python", pip, 0o755)
     board.write("fake/schanger-edge", board.script("schanger-edge"), 0o755)
