@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from schanger_export.network import SChanger, SingleDateNetwork
 
-PREFIXES = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before every name."""
+PREFIXES = ("module.", "_orig_mod.", "network.")
+"""What DistributedDataParallel, torch.compile and a module around the network put before every name."""
 
 FIRST_CONVOLUTION = "conv_1.conv.weight"
 """Its shape tells the size of the network."""
@@ -147,12 +147,16 @@ def as_tensors(state: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
 def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
     """The tensors of a checkpoint by name, prefixes of wrappers removed; no code in the file is run.
 
+    The state dict stands in the file alone, or as its "state_dict".
+
     Raises:
         CheckpointError: missing, unreadable, no torch file, other objects inside, or no state_dict of tensors.
     """
     path = Path(path)
     content = _load(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
+    if isinstance(content, dict) and all(isinstance(value, np.ndarray) for value in content.values()):
+        state = content
     if not isinstance(state, dict) or not state:
         raise CheckpointError(
             f'{path} holds no "state_dict": save the weights as {{"state_dict": network.state_dict()}}.'

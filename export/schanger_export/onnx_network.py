@@ -1,6 +1,6 @@
 """The network as an ONNX graph, node by node: `network.py` again, in the same order and with the same names.
 
-A node, its output and its weights are named after their place (`encoder1.0.expand_conv`, `encoder1.0.expand_conv.weight`).
+A node, its output and its weights are named after their place: `encoder1.0.dwconv`, `encoder1.0.dwconv.weight`.
 Every constant scale and shift is folded into the convolution beside it, exactly but for rounding: BatchNorm, layer
 scales, and the subtraction of the mean in LayerNorm. That saves passes over the activations, which is what inference
 spends its time on. Both dates lie stacked along the batch, so that quantization gives them one scale.
@@ -155,9 +155,9 @@ def _lfem(g: Graph, name: str, x: str) -> str:
 
 
 def _squeeze_excite(g: Graph, name: str, x: str) -> str:
-    # Along each row first, then over the rows: ONNX Runtime adds up a mean in one chain of float32 additions, which over
-    # a map of 512 x 512 pixels is wrong in the sixth digit and moves probability by 4e-4. Two short chains are not, and
-    # GlobalAveragePool is ten times worse than one.
+    # Along each row, then over the rows: ONNX Runtime sums in float32, and one mean over 512 x 512 pixels is off in its
+    # sixth digit, which moves probability by 4e-4. Two short sums move it by 2e-5; GlobalAveragePool is ten times worse
+    # than one ReduceMean.
     mean = g.node(f"{name}.row_mean", "ReduceMean", x, axes=[3], keepdims=1)
     mean = g.node(f"{name}.mean", "ReduceMean", mean, axes=[2], keepdims=1)
     reduced = f"{name}.conv_reduce"

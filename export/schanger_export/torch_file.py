@@ -151,22 +151,17 @@ class _Unpickler(pickle.Unpickler):
         return self._storage(str(key), kind, int(count))
 
     def find_class(self, module: str, name: str) -> Any:
-        """Everything that a pickle may ask for by name."""
-        if module == "collections" and name == "OrderedDict":
+        """What a pickle may ask for by name."""
+        full = f"{module}.{name}"
+        if full == "collections.OrderedDict":
             return collections.OrderedDict
-        if module == "torch._utils" and name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
-            return _Call(_tensor)
-        if module == "torch._utils" and name == "_rebuild_parameter":
-            return _Call(lambda tensor, *_: tensor)
-        if module == "torch" and name.removesuffix("Storage") in KINDS:
-            return KINDS[name.removesuffix("Storage")]
+        if full in FUNCTIONS:
+            return _Call(FUNCTIONS[full])
+        if module == "torch" and name.endswith("Storage") and name[:-7] in KINDS:
+            return KINDS[name[:-7]]
         if module == "torch" and name in DTYPES:
             return name
-        if (module, name) in (("torch", "Size"), ("torch", "device")):
-            return _Call(lambda *values: values[0])
-        if (module, name) == ("_codecs", "encode"):  # bytes, in protocol 2
-            return _Call(lambda text, _: text.encode("latin1"))
-        raise RefusedError(f"{module}.{name}")
+        raise RefusedError(full)
 
 
 def _tensor(storage: NDArray[Any] | None, offset: int, shape: Any, strides: Any, *_: Any) -> NDArray[Any] | None:
@@ -183,3 +178,14 @@ def _tensor(storage: NDArray[Any] | None, offset: int, shape: Any, strides: Any,
     steps = tuple(step * storage.itemsize for step in strides)
     view: NDArray[Any] = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
     return view.copy()
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+    "torch.Size": lambda values: values,
+    "torch.device": lambda *words: ":".join(map(str, words)),
+    "_codecs.encode": lambda text, _: text.encode("latin1"),  # bytes, in protocol 2
+}
+"""What is called in place of the functions that pickles of torch name."""

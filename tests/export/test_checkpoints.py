@@ -101,7 +101,7 @@ def test_pickled_objects_are_refused(weights: Weights, tmp_path: Path, legacy: b
 
 
 def test_no_state_dict(weights: Weights, tmp_path: Path) -> None:
-    for content in ({"model": weights("small")}, weights("small"), [1], {"state_dict": {}}, {"state_dict": 3}):
+    for content in ({"model": weights("small")}, [1], {"state_dict": {}}, {"state_dict": 3}):
         torch.save(content, tmp_path / "w.pth")
         fails(load_network, tmp_path / "w.pth", 'holds no "state_dict"')
     torch.save({"state_dict": {"conv_1.conv.weight": 3}}, tmp_path / "w.pth")
