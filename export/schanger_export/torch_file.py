@@ -11,7 +11,7 @@ import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +117,7 @@ def _item(kind: str) -> np.dtype[Any]:
     return np.dtype("u2" if kind == BFLOAT16 else kind)
 
 
-def _values(content: bytes, kind: str, order: str) -> NDArray[Any]:
+def _values(content: bytes, kind: str, order: Literal["<", ">"]) -> NDArray[Any]:
     values = np.frombuffer(content, _item(kind).newbyteorder(order))
     if kind == BFLOAT16:  # the upper half of a float32
         return (values.astype(np.uint32) << 16).view(np.float32)
@@ -176,8 +176,8 @@ def _tensor(storage: NDArray[Any] | None, offset: int, shape: Any, strides: Any,
     if empty:
         return np.zeros(shape, storage.dtype)
     steps = tuple(step * storage.itemsize for step in strides)
-    view: NDArray[Any] = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
-    return view.copy()
+    view = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
+    return np.array(view)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
