@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
+import numpy as np
 
-from schanger_export.checkpoints import read_card, read_state_dict, save_checkpoint
+from schanger_export.checkpoints import as_tensors, read_card, read_state_dict, save_checkpoint
 
 
 def main() -> None:
@@ -21,10 +21,10 @@ def main() -> None:
     options = parser.parse_args()
     states = [read_state_dict(path) for path in options.checkpoints]
     mean = {
-        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        name: np.mean([state[name] for state in states], 0) if value.dtype.kind == "f" else value
         for name, value in states[-1].items()
     }
-    save_checkpoint(options.output, mean, card=read_card(options.checkpoints[-1]))
+    save_checkpoint(options.output, as_tensors(mean), card=read_card(options.checkpoints[-1]))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from typing import Any
 from common import official_scores, save
 
 from schanger_edge.model.bundled import FOLDER
+from schanger_export.architecture import is_parameter
 from schanger_export.cards import compose_card
-from schanger_export.checkpoints import load_network, read_card, save_checkpoint, weights_sha256
+from schanger_export.checkpoints import as_tensors, load_weights, read_card, save_checkpoint, weights_sha256
 from schanger_export.to_onnx import export_model
 from schanger_export.weights import BUNDLED
 
@@ -31,20 +32,23 @@ def main() -> None:
     options = parser.parse_args()
     card: dict[str, Any] = {**read_card(options.checkpoint), "dataset": options.dataset, "license": LICENSE}
     card |= {"name": options.name, "scores": {}}
-    network = load_network(options.checkpoint)
+    size, state = load_weights(options.checkpoint)
     weights, model = BUNDLED / f"{options.name}.pth", FOLDER / f"{options.name}.onnx"
 
     def write() -> float:
         BUNDLED.mkdir(exist_ok=True)
-        save_checkpoint(weights, network.state_dict(), card=card)
-        given = {"size": network.size, "weights_sha256": weights_sha256(weights)}
-        return export_model(network, model, compose_card(card, given, None, None)).largest_difference
+        save_checkpoint(weights, as_tensors(state), card=card)
+        given = {"size": size, "weights_sha256": weights_sha256(weights)}
+        return export_model(state, model, compose_card(card, given, None, None)).largest_difference
 
     difference = write()
     card["scores"] = official_scores(options.score, model)
     write()
-    figures = {"largest_difference_from_torch": difference, "scores": card["scores"]}
-    figures |= {"parameters": sum(p.numel() for p in network.parameters()), "bytes": model.stat().st_size}
+    figures = {"largest_difference_from_double_precision": difference, "scores": card["scores"]}
+    figures |= {
+        "parameters": sum(value.size for name, value in state.items() if is_parameter(name)),
+        "bytes": model.stat().st_size,
+    }
     save(f"{options.name}-accuracy", {"method": __doc__, "trained_on": options.dataset, **figures})
 
 

@@ -105,10 +105,10 @@ def _tiles() -> dict[str, Any]:
 
 def _torch(folder: Path, variant: dict[str, Any], threads: int) -> Callable[[], Any]:
     import torch
+    from cpu_traced import ProbabilityModule
 
     from schanger_edge.model.bundled import model_path
     from schanger_edge.model.file import read_model
-    from schanger_export.to_onnx import ProbabilityModule
 
     torch.set_num_threads(threads)
     card = read_model(model_path("schanger-small")).card

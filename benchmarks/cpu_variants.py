@@ -7,12 +7,15 @@ from typing import Any
 
 import onnx
 import torch
+from cpu_traced import ProbabilityModule, finish, traced
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from schanger_edge.model.card import ModelCard
-from schanger_export import to_onnx
+from schanger_edge.model.card import METADATA_KEY, ModelCard
 from schanger_export.network import LFEM, SCAM, STAGES, WIDTHS, ConvBNAct, SChanger, Size, TemporalFusion, _upsample
+from schanger_export.onnx_network import build
+
+SIZES = ("small", "base")
 
 
 class DatesApart(nn.Module):
@@ -85,9 +88,15 @@ def padded_network(size: Size, multiple: int) -> SChanger:
 
 def write(network: SChanger, path: Path, card: ModelCard, *, folded: bool, apart: bool) -> None:
     """A model file of one form; the product's own export is `folded`, the dates stacked."""
-    module = to_onnx.ProbabilityModule(network, card.normalization, folded=folded)
+    if folded and not apart and network.size in SIZES:
+        state = {name: value.numpy() for name, value in network.state_dict().items()}
+        model = build(state, card.normalization, card.tile, card.tile)
+        onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+        onnx.save_model(model, str(path))
+        return
+    module = ProbabilityModule(network, card.normalization, folded=folded)
     if apart:
         module.network = DatesApart(module.network)  # type: ignore[assignment]
-    model = to_onnx._traced(module.eval(), card.tile)
-    to_onnx._finish(model, card)
+    model = traced(module.eval(), card.tile)
+    finish(model, card)
     onnx.save_model(model, str(path))

@@ -1,29 +1,33 @@
 """Checkpoints: `{"state_dict": {name: tensor}}` files, read as plain weights and checked name by name.
 
 A sound file holds exactly the tensors of one of four networks: small or base, Siamese or single-date. Whatever does
-not fit is a CheckpointError of one sentence.
+not fit is a CheckpointError of one sentence. Reading needs numpy alone; torch is imported where a network is made.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from schanger_edge.errors import CheckpointError
 from schanger_edge.files import replacing
-from schanger_export.network import WIDTHS, SChanger, SingleDateNetwork, Size
+from schanger_export import torch_file
+from schanger_export.architecture import WIDTHS, Size, shapes
 
-PREFIXES = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before every name."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from schanger_export.network import SChanger, SingleDateNetwork
+
+PREFIXES = ("module.", "_orig_mod.", "network.")
+"""What DistributedDataParallel, torch.compile and a module around the network put before every name."""
 
 FIRST_CONVOLUTION = "conv_1.conv.weight"
 """Its shape tells the size of the network."""
@@ -36,7 +40,23 @@ CARD: dict[str, tuple[type, ...]] = {
 }
 """Entries of a model card that a checkpoint's "card" may hold, with their types; others are kept unchecked."""
 
-Shapes = dict[str, tuple[int, ...]]
+StateDict = dict[str, NDArray[Any]]
+
+
+def load_weights(path: str | os.PathLike[str], size: Size | None = None) -> tuple[Size, StateDict]:
+    """The weights of a Siamese checkpoint by name, and which network they are of.
+
+    Args:
+        path: the checkpoint.
+        size: `small` or `base`; None takes what the file holds.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds something other than this network.
+    """
+    state = read_state_dict(path)
+    size = size or _size_of(Path(path), state)
+    _check(Path(path), state, size, siamese=True)
+    return size, state
 
 
 def load_network(path: str | os.PathLike[str], size: Size | None = None) -> SChanger:
@@ -49,11 +69,11 @@ def load_network(path: str | os.PathLike[str], size: Size | None = None) -> SCha
     Raises:
         CheckpointError: the file cannot be read, or holds something other than this network.
     """
-    state = read_state_dict(path)
-    size = size or _size_of(Path(path), state)
-    _check(Path(path), state, size, siamese=True)
+    from schanger_export.network import SChanger
+
+    size, state = load_weights(path, size)
     network = SChanger(size)
-    network.load_state_dict(state)
+    network.load_state_dict(as_tensors(state))
     return network.eval()
 
 
@@ -68,17 +88,19 @@ def load_single_date(path: str | os.PathLike[str], size: Size, *, drop_fusion: b
     Raises:
         CheckpointError: the file cannot be read, or holds something other than this network.
     """
+    from schanger_export.network import SingleDateNetwork
+
     state = read_state_dict(path)
     if drop_fusion:
         fusion = fusion_names(size)
         state = {name: value for name, value in state.items() if name not in fusion}
     _check(Path(path), state, size, siamese=False)
     network = SingleDateNetwork(size)
-    network.load_state_dict(state)
+    network.load_state_dict(as_tensors(state))
     return network.eval()
 
 
-def load_prior(path: str | os.PathLike[str], size: Size) -> dict[str, Tensor]:
+def load_prior(path: str | os.PathLike[str], size: Size) -> StateDict:
     """Weights to start a Siamese network from: those of one, or of the single-date network without any fusion.
 
     Raises:
@@ -99,7 +121,7 @@ def initialize(network: SChanger, path: str | os.PathLike[str]) -> Literal["sing
         CheckpointError: see `load_prior`; the network is then untouched.
     """
     state = load_prior(path, network.size)
-    network.load_state_dict(state, strict=False)  # load_prior leaves out nothing but fusion
+    network.load_state_dict(as_tensors(state), strict=False)  # load_prior leaves out nothing but fusion
     return "siamese" if fusion_names(network.size) <= state.keys() else "single-date"
 
 
@@ -114,11 +136,20 @@ def size_of(path: str | os.PathLike[str]) -> Size:
 
 def fusion_names(size: Size) -> frozenset[str]:
     """The parameters that the Siamese network has and the single-date network lacks."""
-    return frozenset(_shapes(size, True).keys() - _shapes(size, False).keys())
+    return frozenset(shapes(size, True).keys() - shapes(size, False).keys())
 
 
-def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def as_tensors(state: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """The same in torch."""
+    import torch
+
+    return {name: torch.from_numpy(value) for name, value in state.items()}
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
     """The tensors of a checkpoint by name, prefixes of wrappers removed; no code in the file is run.
+
+    The state dict stands in the file alone, or as its "state_dict".
 
     Raises:
         CheckpointError: missing, unreadable, no torch file, other objects inside, or no state_dict of tensors.
@@ -126,11 +157,13 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     content = _load(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
+    if isinstance(content, dict) and all(isinstance(value, np.ndarray) for value in content.values()):
+        state = content
     if not isinstance(state, dict) or not state:
         raise CheckpointError(
             f'{path} holds no "state_dict": save the weights as {{"state_dict": network.state_dict()}}.'
         )
-    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+    if not all(isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state.items()):
         raise CheckpointError(f"the state_dict in {path} holds values other than tensors: save network.state_dict().")
     return {_bare(name): value for name, value in state.items()}
 
@@ -172,6 +205,8 @@ def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     Raises:
         CheckpointError: the file cannot be written.
     """
+    import torch
+
     with replacing(Path(path), CheckpointError) as temporary, temporary.open("wb") as file:
         torch.save({"state_dict": dict(state_dict), **extra}, file)
         file.flush()
@@ -196,33 +231,20 @@ def weights_sha256(path: str | os.PathLike[str]) -> str:
 
 def _load(path: Path) -> Any:
     try:
-        with path.open("rb") as file:  # opened here so that OSError means the file and nothing inside it
-            return torch.load(file, map_location="cpu", weights_only=True)
+        return torch_file.read(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    except pickle.UnpicklingError as error:
-        if not _is_pickle(path):
-            raise _no_torch_file(path) from error
+    except torch_file.RefusedError as error:
         raise CheckpointError(
-            f"{path} holds pickled objects, which could run code and are refused: "
+            f"{path} holds pickled objects, which could run code and are refused ({error}): "
             'save the weights alone as {"state_dict": network.state_dict()}.'
         ) from error
-    except Exception as error:  # bytes that are no torch file fail in torch.load in many ways
-        raise _no_torch_file(path) from error
-
-
-def _is_pickle(path: Path) -> bool:
-    """Whether torch.save may have written the file: a zip archive, or a bare pickle as before torch 1.6."""
-    with path.open("rb") as file:
-        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02"))
+    except torch_file.DamagedError as error:
+        raise CheckpointError(f"{path} is damaged or no torch file: fetch or save the checkpoint again.") from error
 
 
 def _unreadable(path: Path, error: OSError) -> CheckpointError:
     return CheckpointError(f"checkpoint {path} cannot be read ({error.strerror}): give the path of a .pth file.")
-
-
-def _no_torch_file(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged or no torch file: fetch or save the checkpoint again.")
 
 
 def _bare(name: str) -> str:
@@ -231,15 +253,8 @@ def _bare(name: str) -> str:
     return name
 
 
-@functools.lru_cache(maxsize=4)
-def _shapes(size: Size, siamese: bool) -> Shapes:
-    with torch.device("meta"):  # shapes alone: neither memory nor random numbers are spent
-        network = SChanger(size) if siamese else SingleDateNetwork(size)
-    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
-
-
-def _check(path: Path, state: Mapping[str, Tensor], size: Size, *, siamese: bool) -> None:
-    wanted = _shapes(size, siamese)
+def _check(path: Path, state: StateDict, size: Size, *, siamese: bool) -> None:
+    wanted = shapes(size, siamese)
     _check_kind(path, state.keys(), size, siamese)
     what = f"the {size} {'network' if siamese else 'single-date network'}"
     missing, unexpected = wanted.keys() - state.keys(), state.keys() - wanted.keys()
@@ -250,14 +265,14 @@ def _check(path: Path, state: Mapping[str, Tensor], size: Size, *, siamese: bool
             f"{path} does not fit {what}: it {' and '.join(filter(None, (lacks, adds)))}; give a SChanger checkpoint."
         )
     _check_size(path, state, size)
-    wrong = {name for name, value in state.items() if tuple(value.shape) != wanted[name]}
+    wrong = {name for name, value in state.items() if value.shape != wanted[name]}
     if wrong:
         name = min(wrong)
         raise CheckpointError(
-            f"{path} does not fit {what}: {_some(wrong)} of wrong shape ({name} is {tuple(state[name].shape)}, "
+            f"{path} does not fit {what}: {_some(wrong)} of wrong shape ({name} is {state[name].shape}, "
             f"not {wanted[name]}); give a SChanger checkpoint."
         )
-    broken = {name for name, value in state.items() if not bool(torch.isfinite(value).all())}
+    broken = {name for name, value in state.items() if not np.isfinite(value).all()}
     if broken:
         raise CheckpointError(
             f"{path} holds weights that are not finite, {_some(broken)}: its training diverged; take an earlier one."
@@ -265,7 +280,7 @@ def _check(path: Path, state: Mapping[str, Tensor], size: Size, *, siamese: bool
 
 
 def _check_kind(path: Path, names: Iterable[str], size: Size, siamese: bool) -> None:
-    names, fusion, common = set(names), fusion_names(size), _shapes(size, False).keys()
+    names, fusion, common = set(names), fusion_names(size), shapes(size, False).keys()
     if siamese and common <= names and not fusion & names:
         raise CheckpointError(
             f"{path} is a single-date (pre-training) checkpoint without temporal fusion: "
@@ -278,19 +293,19 @@ def _check_kind(path: Path, names: Iterable[str], size: Size, siamese: bool) -> 
         )
 
 
-def _width(state: Mapping[str, Tensor]) -> int:
+def _width(state: StateDict) -> int:
     first = state.get(FIRST_CONVOLUTION)
     return first.shape[0] if first is not None and first.ndim else 0
 
 
-def _size_of(path: Path, state: Mapping[str, Tensor]) -> Size:
+def _size_of(path: Path, state: StateDict) -> Size:
     for size, widths in WIDTHS.items():
         if widths[0] == _width(state):
             return size  # type: ignore[return-value]  # the keys of WIDTHS are the words of Size
     raise CheckpointError(f"{path} holds neither the small nor the base network: give a SChanger checkpoint.")
 
 
-def _check_size(path: Path, state: Mapping[str, Tensor], size: Size) -> None:
+def _check_size(path: Path, state: StateDict, size: Size) -> None:
     width = _width(state)
     others = [other for other, widths in WIDTHS.items() if other != size and widths[0] == width]
     if others:

@@ -20,12 +20,13 @@ from schanger_edge.model.card import METADATA_KEY, ModelCard
 
 STEM, HEADS, OTHER = "stem", "heads", "other"
 _PARTS = (
-    (re.compile(r"/conv_1/"), STEM),
-    (re.compile(r"/encoder(\d)/"), "encoder{}"),
-    (re.compile(r"/Bi(\d)/"), "attention{}"),
-    (re.compile(r"/decoder(\d)/"), "decoder{}"),
-    (re.compile(r"/head\d/"), HEADS),
+    (re.compile(r"/?conv_1\b"), STEM),
+    (re.compile(r"/?encoder(\d)\b"), "encoder{}"),
+    (re.compile(r"/?Bi(\d)\b"), "attention{}"),
+    (re.compile(r"/?decoder(\d)\b"), "decoder{}"),
+    (re.compile(r"/?head\d\b"), HEADS),
 )
+"""Names of nodes begin like `encoder1.0.`; in models of earlier versions like `/encoder1/encoder1.0/`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,7 @@ def write_card(model: onnx.ModelProto, card: ModelCard) -> None:
 def part_of(node_name: str) -> str:
     """The part of the network a node belongs to: stem, encoder1 to 5, attention1 to 5, decoder1 to 5, heads, other."""
     for pattern, name in _PARTS:
-        if found := pattern.search(node_name):
+        if found := pattern.match(node_name):
             return name.format(*found.groups())
     return OTHER
 

@@ -26,7 +26,7 @@ from schanger_export.graph import HEADS, STEM, Convolution, convolutions, with_s
 KEPT_PARTS = (STEM, HEADS)
 """First and last layers: little work, and every error there is seen in all or in the result."""
 
-SQUEEZE_EXCITE = "/se/"
+SQUEEZE_EXCITE = (".se.", "/se/")  # the second in models of earlier versions
 """Its convolutions work on one value per channel: nothing to gain."""
 
 OPTIONS = {
@@ -47,7 +47,7 @@ def candidates(model: onnx.ModelProto) -> list[Convolution]:
     return [
         conv
         for conv in convolutions(model)
-        if not (conv.depthwise or conv.part in KEPT_PARTS or SQUEEZE_EXCITE in conv.name)
+        if not (conv.depthwise or conv.part in KEPT_PARTS or any(mark in conv.name for mark in SQUEEZE_EXCITE))
     ]
 
 

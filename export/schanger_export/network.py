@@ -12,15 +12,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Size = Literal["small", "base"]
-WIDTHS: dict[str, tuple[int, ...]] = {"small": (8, 16, 32, 40, 48, 48), "base": (24, 32, 48, 64, 104, 120)}
-STAGES = 5
+from schanger_export.architecture import STAGES, WIDTHS, Size
+
 DROP = 0.2
 
 
@@ -238,7 +236,6 @@ def _head(channels: int, siamese: bool) -> nn.Sequential:
 
 
 def _upsample(x: Tensor, factor: int) -> Tensor:
-    # A factor rather than a size: it stays a constant in the exported graph, where sizes would be computed.
     return x if factor == 1 else F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=True)
 
 

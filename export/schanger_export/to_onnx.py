@@ -1,48 +1,32 @@
 """From a checkpoint to a model file that keeps the contract of `schanger_edge.model.card`.
 
 Normalization, network and sigmoid become one ONNX graph. The file gets its name only after the checker has passed it
-and its probabilities equal the network's.
+and its probabilities equal the network's. Needs numpy and onnx, no torch.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import dataclasses
 import hashlib
-import io
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from schanger_edge._version import __version__
 from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
-from schanger_edge.model.card import (
-    INPUT_NAMES,
-    METADATA_KEY,
-    OUTPUT_NAME,
-    ModelCard,
-    Normalization,
-    Statistics,
-)
+from schanger_edge.model.card import METADATA_KEY, ModelCard
+from schanger_export.architecture import Size
 from schanger_export.cards import PRODUCER, compose_card
-from schanger_export.checkpoints import load_network, read_card, weights_sha256
-from schanger_export.folded import fold
+from schanger_export.checkpoints import load_weights, read_card, weights_sha256
 from schanger_export.model_options import ExportOptions
-from schanger_export.network import SChanger, Size
+from schanger_export.numpy_network import Reference
+from schanger_export.onnx_network import OPSET, build
 from schanger_export.parity import image_like_tiles, largest_difference
 
-OPSET = 17
-IR_VERSION = 8  # the newest that ONNX Runtime 1.16 and TensorRT 8.6 are sure to read
-BATCH = "batch"
 TOLERANCE = 1e-4
 PARITY_TILES = 4
 
@@ -98,33 +82,31 @@ def export(
         DatasetError: there is no such dataset.
         ModelError: an option is wrong, the target cannot be written, or the model differs from the network.
     """
-    network = load_network(checkpoint, size)
+    held, state = load_weights(checkpoint, size)
     values = dataclasses.asdict(dataclasses.replace(options or ExportOptions(), **keywords))
     dataset, normalization = values.pop("dataset"), values.pop("normalization")
-    facts = {**values, "scores": scores, "size": network.size, "weights_sha256": weights_sha256(checkpoint)}
+    facts = {**values, "scores": scores, "size": held, "weights_sha256": weights_sha256(checkpoint)}
     card = compose_card({**(known or {}), **read_card(checkpoint)}, facts, dataset, normalization)
-    return export_model(network, target, card)
+    return export_model(state, target, card)
 
 
-def export_model(network: SChanger, target: Path, card: ModelCard) -> ExportReport:
-    """Write a network as a model file with this card.
+def export_model(state: Mapping[str, NDArray[Any]], target: Path, card: ModelCard) -> ExportReport:
+    """Write a network's weights as a model file with this card.
 
     Args:
-        network: in any mode, on any device; it is left as it is.
+        state: a whole state dict of the Siamese network.
         target: the .onnx file to write, replaced where it exists.
         card: gives tile and normalization.
 
     Raises:
         ModelError: the target cannot be written, or the model differs from the network by more than 1e-4.
     """
-    module = ProbabilityModule(network, card.normalization)
-    tiles = image_like_tiles(PARITY_TILES, card.tile)
+    reference = Reference(state, card.normalization)
     with replacing(target, ModelError) as temporary:
-        model = _traced(ProbabilityModule(network, card.normalization, folded=True), card.tile)
-        _finish(model, card)
+        model = _model(state, card)
         onnx.save_model(model, str(temporary))
         _check_graph(temporary)
-        difference = largest_difference(module.run, temporary, tiles)
+        difference = largest_difference(reference.run, temporary, image_like_tiles(PARITY_TILES, card.tile))
         if not difference <= TOLERANCE:  # also true for NaN
             raise ModelError(
                 f"the exported model differs from the network by up to {difference:.2g} in probability, more than "
@@ -142,120 +124,15 @@ def export_model(network: SChanger, target: Path, card: ModelCard) -> ExportRepo
     )
 
 
-class ProbabilityModule(nn.Module):
-    """What a model file computes: uint8 tiles -> normalized -> network -> probability.
-
-    Args:
-        network: copied, so that the caller's stays in its mode and on its device.
-        normalization: colour statistics of both dates.
-        folded: see `folded`.
-    """
-
-    before_mean: Tensor
-    before_scale: Tensor
-    after_mean: Tensor
-    after_scale: Tensor
-
-    def __init__(self, network: SChanger, normalization: Normalization, folded: bool = False) -> None:
-        super().__init__()
-        self.network = copy.deepcopy(network).cpu().float()
-        if folded:
-            fold(self.network.eval())
-        for date, statistics in zip(INPUT_NAMES, (normalization.before, normalization.after), strict=True):
-            mean, scale = _mean_and_scale(statistics)
-            self.register_buffer(f"{date}_mean", mean)
-            self.register_buffer(f"{date}_scale", scale)
-        self.eval()  # the whole of it: torch.onnx.export puts every part into the outermost module's mode afterwards
-
-    def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Twice (N, 3, T, T) uint8 -> (N, 1, T, T) probability."""
-        first = (before.float() - self.before_mean) * self.before_scale
-        second = (after.float() - self.after_mean) * self.after_scale
-        return torch.sigmoid(self.network.fused_logit(first, second))
-
-    def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The same on arrays."""
-        with torch.inference_mode():
-            probability: NDArray[np.float32] = self(torch.from_numpy(before), torch.from_numpy(after)).numpy()
-        return probability
-
-
-def _mean_and_scale(statistics: Statistics) -> tuple[Tensor, Tensor]:
-    # (x / 255 - mean) / std as (x - 255 mean) * (1 / (255 std)): one pass less, and subtracting first keeps FP16 exact.
-    mean = np.array(statistics.mean) * 255
-    scale = 1 / (np.array(statistics.std) * 255)
-    first, second = (torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (mean, scale))
-    return first, second
-
-
-def _traced(module: ProbabilityModule, tile: int) -> onnx.ModelProto:
-    example = torch.zeros(2, 3, tile, tile, dtype=torch.uint8)
-    buffer = io.BytesIO()
-    # Without gradients squeeze-excite's mean is one node; see network.py for its other form.
-    with warnings.catch_warnings(), _batch_halves_as_split(), torch.no_grad():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the newer exporter needs one more package, onnxscript
-        torch.onnx.export(
-            module,
-            (example, example.clone()),
-            buffer,  # type: ignore[arg-type]  # the stubs know only the newer exporter, which takes no buffer
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=list(INPUT_NAMES),
-            output_names=[OUTPUT_NAME],
-            dynamic_axes={name: {0: BATCH} for name in (*INPUT_NAMES, OUTPUT_NAME)},
-        )
-    return onnx.load_model_from_string(buffer.getvalue())
-
-
-@contextlib.contextmanager
-def _batch_halves_as_split() -> Iterator[None]:
-    """Export `chunk` as one Split into equal parts, right for every N.
-
-    By default it becomes a chain of Shape, Gather and Slice nodes, for want of a known batch.
-    """
-
-    def split(graph: Any, x: Any, chunks: int, dim: int) -> Any:
-        return graph.op("Split", x, axis_i=dim, outputs=chunks)
-
-    registry: Any = torch.onnx  # the stubs leave these two functions out
-    registry.register_custom_op_symbolic("prim::ConstantChunk", split, OPSET)
-    try:
-        yield
-    finally:
-        registry.unregister_custom_op_symbolic("prim::ConstantChunk", OPSET)
-
-
-def _finish(model: onnx.ModelProto, card: ModelCard) -> None:
-    """State what the tracer leaves open: versions, producer, card, and the output's shape; constants become weights."""
-    graph = model.graph
-    model.ir_version = IR_VERSION
+def _model(state: Mapping[str, NDArray[Any]], card: ModelCard) -> onnx.ModelProto:
+    model = build(state, card.normalization, card.tile, card.tile, card.name)
     model.producer_name, model.producer_version = PRODUCER, __version__
-    graph.name = card.name
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
-    shape = (BATCH, 1, card.tile, card.tile)
-    graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info(OUTPUT_NAME, onnx.TensorProto.FLOAT, shape))
-    _merge_constants(graph)
-
-
-def _merge_constants(graph: onnx.GraphProto) -> None:
-    """Constant nodes become initializers, equal ones one."""
-    names: dict[bytes, str] = {}
-    renamed: dict[str, str] = {}
-    for node in [node for node in graph.node if node.op_type == "Constant"]:
-        tensor = node.attribute[0].t
-        tensor.name = ""
-        key = tensor.SerializeToString(deterministic=True)
-        if key not in names:
-            names[key] = tensor.name = node.output[0]
-            graph.initializer.append(tensor)
-        renamed[node.output[0]] = names[key]
-        graph.node.remove(node)
-    for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
+    return model
 
 
 def _check_graph(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"the exported graph is not valid ONNX ({error}): export with another torch.") from error
+        raise ModelError(f"the exported graph is not valid ONNX ({error}): export with another onnx.") from error

@@ -73,7 +73,7 @@ def _export(weights: str | Path | None, target: Path, options: ExportOptions, *,
     report = export_tool(found.path, size, target, options, known=found.card)
     facts = f"{report.bytes / 1e6:.1f} MB, opset {report.opset}, sha256 {report.sha256[:16]}"
     out.print(f"{shown}: {facts}" if shown else facts)
-    out.print(f"largest difference from torch: {report.largest_difference:.1e} over {report.tiles} tiles")
+    out.print(f"largest difference from double precision: {report.largest_difference:.1e} over {report.tiles} tiles")
 
 
 def _serve_only(model: str, triton: Path | None, output: Path | None, options: ExportOptions) -> None:

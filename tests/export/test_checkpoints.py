@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -100,7 +101,7 @@ def test_pickled_objects_are_refused(weights: Weights, tmp_path: Path, legacy: b
 
 
 def test_no_state_dict(weights: Weights, tmp_path: Path) -> None:
-    for content in ({"model": weights("small")}, weights("small"), [1], {"state_dict": {}}, {"state_dict": 3}):
+    for content in ({"model": weights("small")}, [1], {"state_dict": {}}, {"state_dict": 3}):
         torch.save(content, tmp_path / "w.pth")
         fails(load_network, tmp_path / "w.pth", 'holds no "state_dict"')
     torch.save({"state_dict": {"conv_1.conv.weight": 3}}, tmp_path / "w.pth")
@@ -132,7 +133,7 @@ def test_save_is_read_back_with_its_extras(weights: Weights, tmp_path: Path) -> 
     path = tmp_path / "saved.pth"
     save_checkpoint(path, state, epoch=7, scores={"f1": 0.5})
     assert torch.load(path, weights_only=True)["epoch"] == 7
-    assert all(torch.equal(value, state[name]) for name, value in read_state_dict(path).items())
+    assert all(np.array_equal(value, state[name]) for name, value in read_state_dict(path).items())
     assert weights_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert list(tmp_path.iterdir()) == [path]
 

@@ -28,7 +28,7 @@ def test_export_then_info(weights: Callable[..., Any], checkpoint: Callable[...,
         "--checkpoint", path, "--size", "small", "--dataset", "whu-cd", "--tile", 64, "--halo", 8, "-o", target
     )
     assert done.returncode == 0, done.stderr
-    assert "largest difference from torch: " in done.stdout
+    assert "largest difference from double precision: " in done.stdout
     command = [sys.executable, "-m", "schanger_edge", "info", str(target)]
     card = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert (card["dataset"], card["tile"], card["size"]) == ("whu-cd", 64, "small")
@@ -72,9 +72,15 @@ def test_one_sentence_and_exit_code_two(
     assert not (tmp_path / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("package", ["torch", "onnx"])
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path, package: str) -> None:
-    done = export("--checkpoint", "x.pth", "--size", "small", "-o", tmp_path / "m.onnx", block=package)
+def test_export_needs_no_torch(weights: Callable[..., Any], checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    options = ["--dataset", "whu-cd", "--tile", 32, "-o", tmp_path / "model.onnx"]
+    done = export("--checkpoint", checkpoint(weights("small")), *options, block="torch")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model.onnx").exists()
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    done = export("--checkpoint", "x.pth", "--size", "small", "-o", tmp_path / "m.onnx", block="onnx")
     assert done.returncode == 2
     assert "pip install 'schanger-edge[export]'" in done.stderr
     assert "Traceback" not in done.stderr
