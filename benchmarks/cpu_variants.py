@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from schanger_edge.model.card import METADATA_KEY, ModelCard
-from schanger_export.network import LFEM, SCAM, STAGES, WIDTHS, ConvBNAct, SChanger, Size, TemporalFusion, _upsample
+from schanger_export.architecture import Size
+from schanger_export.network import LFEM, SCAM, STAGES, WIDTHS, ConvBNAct, SChanger, TemporalFusion, _upsample
 from schanger_export.onnx_network import build
 
 SIZES = ("small", "base")

@@ -18,7 +18,7 @@ from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from schanger_export.network import Size
+    from schanger_export.architecture import Size
 
 REPOSITORY = "Zy-Zhou/schanger"
 PAGE = f"https://huggingface.co/{REPOSITORY}"
