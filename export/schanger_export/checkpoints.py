@@ -148,7 +148,7 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     wrong = (
         [name for name, kinds in CARD.items() if card.get(name) is not None and not isinstance(card[name], kinds)]
         if isinstance(card, dict)
-        else ["all of it"]
+        else ["the whole card"]
     )
     try:
         plain: dict[str, Any] = json.loads(json.dumps(card, allow_nan=False))
@@ -204,8 +204,8 @@ def _load(path: Path) -> Any:
         if not _is_pickle(path):
             raise _no_torch_file(path) from error
         raise CheckpointError(
-            f"{path} holds pickled objects, which could run code and are refused: "
-            'save the weights alone as {"state_dict": network.state_dict()}.'
+            f"{path} contains pickled objects, which could run code and are refused: save only the weights, as "
+            '{"state_dict": network.state_dict()}.'
         ) from error
     except Exception as error:  # bytes that are no torch file fail in torch.load in many ways
         raise _no_torch_file(path) from error
@@ -222,7 +222,7 @@ def _unreadable(path: Path, error: OSError) -> CheckpointError:
 
 
 def _no_torch_file(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged or no torch file: fetch or save the checkpoint again.")
+    return CheckpointError(f"{path} is damaged or not a torch file: download or save the checkpoint again.")
 
 
 def _bare(name: str) -> str:
@@ -254,13 +254,13 @@ def _check(path: Path, state: Mapping[str, Tensor], size: Size, *, siamese: bool
     if wrong:
         name = min(wrong)
         raise CheckpointError(
-            f"{path} does not fit {what}: {_some(wrong)} of wrong shape ({name} is {tuple(state[name].shape)}, "
+            f"{path} does not fit {what}: {_some(wrong)} with the wrong shape ({name} is {tuple(state[name].shape)}, "
             f"not {wanted[name]}); give a SChanger checkpoint."
         )
     broken = {name for name, value in state.items() if not bool(torch.isfinite(value).all())}
     if broken:
         raise CheckpointError(
-            f"{path} holds weights that are not finite, {_some(broken)}: its training diverged; take an earlier one."
+            f"{path} has weights that are not finite, {_some(broken)}: its training diverged; use an earlier one."
         )
 
 

@@ -258,4 +258,4 @@ def _check_graph(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"the exported graph is not valid ONNX ({error}): export with another torch.") from error
+        raise ModelError(f"the exported graph is not valid ONNX ({error}): use another version of torch.") from error
