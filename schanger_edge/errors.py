@@ -14,7 +14,7 @@ class SceneError(SchangerError):
 
 
 class ModelError(SchangerError):
-    """A model file is missing, damaged, or does not keep the contract of `model_card`."""
+    """A model file is missing, damaged, or does not keep the contract of `model.card`."""
 
 
 class SessionError(SchangerError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -103,30 +102,54 @@ def terrain(
     return np.rint(120 + np.array([70, 60, 50])[:, None, None] * steep).astype(np.uint8)
 
 
-def altered(module: ModuleType, before: str, after: str) -> ModuleType:
-    """A copy of a module with one change in its source, for tests that plant a bug."""
-    source = inspect.getsource(module)
-    assert source.count(before) == 1, before
-    copy = ModuleType(f"altered_{module.__name__.rsplit('.', 1)[-1]}")
-    sys.modules[copy.__name__] = copy  # where dataclasses look it up
-    exec(compile(source.replace(before, after), copy.__name__, "exec"), copy.__dict__)
-    return copy
+class Overlap:
+    """A CUDA layer that is watched: by how much batches overlap on the device.
 
-
-def leads(session: Any, tiles: NDArray[np.uint8], rounds: int) -> list[float]:
-    """By how many milliseconds a batch's copies begin before the inference of the batch before it ends.
-
-    By the events of two slots, both under way; positive where the two overlap on the device.
+    Args:
+        cuda: the layer.
+        streams: how many there are; further ones are the first again.
     """
-    first, second = session._slots
-    found = []
-    for _ in range(rounds):
-        results = [session.submit(*tiles) for _ in range(2)]
-        for result in results:
-            result()
-        copy_begins, inference_ends = second.events[0], first.events[3]
-        found.append(session._cuda.milliseconds(copy_begins, inference_ends))
-    return found
+
+    def __init__(self, cuda: Any, streams: int = 3) -> None:
+        self._cuda, self._most, self._streams = cuda, streams, list[Any]()
+        self._events: dict[int, list[Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cuda, name)
+
+    def stream(self) -> Any:
+        """For copies in, inference and copies out, in this order."""
+        new = len(self._streams) < self._most
+        self._streams.append(self._cuda.stream() if new else self._streams[0])
+        self._events[len(self._streams) - 1] = []
+        return self._streams[-1]
+
+    def record(self, event: Any, stream: Any) -> None:
+        """Noted for each stream; over one stream all are its own, in order."""
+        self._events[self._streams.index(stream)].append(event)
+        self._cuda.record(event, stream)
+
+    def release(self, *handles: Any) -> None:
+        """What is the same is released once."""
+        self._cuda.release(*{id(handle): handle for handle in handles}.values())
+
+    def leads(self, session: Any, tiles: NDArray[np.uint8], rounds: int) -> list[float]:
+        """By how many milliseconds the second of two batches is copied before the inference of the first ends."""
+        found = []
+        for _ in range(rounds):
+            marks = []
+            for events in self._events.values():
+                events.clear()
+            results = []
+            for _ in range(2):
+                results.append(session.submit(*tiles))
+                marks.append({number: len(events) for number, events in self._events.items()})
+            for result in results:
+                result()
+            copies, inference = self._events[0], self._events[1 if self._most > 1 else 0]
+            ends = marks[0][1] - 1 if self._most > 1 else marks[0][0] - 3  # before the two of the copy out
+            found.append(self._cuda.milliseconds(copies[marks[0][0]], inference[ends]))
+        return found
 
 
 def put_rows(sink: Any, row: int, probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:

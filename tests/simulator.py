@@ -37,11 +37,12 @@ def gpu_of(device: FakeDevice, binding: Any = "cuda-python") -> Gpu:
     return Gpu(NAME, capability, device.memory, device.integrated, "13.0", binding, MULTIPROCESSORS)
 
 
-def on_fake_driver(device: FakeDevice, binding: Any = "cuda-python", layer: Any = None) -> Any:
-    """The CUDA layer of a device; `layer` may be one with a fault."""
-    modules = {"cuda.bindings.driver": FakeCudaBindings(device), "pycuda.driver": FakePyCuda(device)}
-    layer = layer or (CudaPython if binding == "cuda-python" else PyCuda)
-    with mock.patch.dict(sys.modules, modules):  # type: ignore[arg-type]
+def on_fake_driver(device: FakeDevice, binding: Any = "cuda-python", layer: Any = None, driver: Any = None) -> Any:
+    """The CUDA layer of a device; `layer` or `driver` may be one with a fault."""
+    python = binding == "cuda-python"
+    driver = driver or (FakeCudaBindings if python else FakePyCuda)(device)
+    layer = layer or (CudaPython if python else PyCuda)
+    with mock.patch.dict(sys.modules, {"cuda.bindings.driver" if python else "pycuda.driver": driver}):
         return layer(gpu_of(device, binding), 0)
 
 

@@ -26,9 +26,9 @@ TENSOR_TYPE, ELEMENT, SHAPE, DIMENSION = 1, 1, 2, 1  # TypeProto, its Tensor, Te
 DIM_VALUE, DIM_PARAM = 1, 2  # TensorShapeProto.Dimension
 INITIALIZER_NAME = 8  # TensorProto
 ELEMENTS = (
-    "undefined", "float", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16", "double",
-    "uint32", "uint64", "complex64", "complex128", "bfloat16",
-)  # fmt: skip
+    *("undefined", "float", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16"),
+    *("double", "uint32", "uint64", "complex64", "complex128", "bfloat16"),
+)
 """TensorProto.DataType by number."""
 
 
@@ -132,7 +132,11 @@ def _without_batch(tensors: Sequence[Tensor]) -> dict[str, tuple[str, tuple[int 
 
 
 def _described(tensors: Sequence[Tensor]) -> str:
-    return ", ".join(f"{name} {kind} {shape}" for name, kind, shape in tensors)
+    return ", ".join(f"{_on_one_line(name)} {kind} {shape}" for name, kind, shape in tensors)
+
+
+def _on_one_line(name: str) -> str:
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _as_inferred(output: Tensor, tile: int) -> Tensor:

@@ -12,14 +12,15 @@ import json
 import platform
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import ModelCard
 
 SUFFIX = ".plan"
 FORMAT = 2
-FLAVOURS = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX"}
+Name = Literal["tensorrt", "rtx"]
+FLAVOURS: dict[Name, str] = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX"}
 """In words."""
 
 
@@ -50,7 +51,7 @@ class Target:
         gpu: name of the GPU; empty where the plan runs on every GPU of these capabilities (RTX).
     """
 
-    flavour: str
+    flavour: Name
     version: str
     system: str
     capabilities: tuple[str, ...]

@@ -48,7 +48,7 @@ def add_to_repository(model: Path, repository: Path, name: str | None = None) ->
     one that was edited stays.
 
     Args:
-        model: an .onnx file that keeps the contract of `model_card`.
+        model: an .onnx file that keeps the contract of `model.card`.
         repository: folder of models; made if absent.
         name: the model's name in Triton; None takes the card's.
 

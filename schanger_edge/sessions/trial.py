@@ -93,7 +93,7 @@ def _read(place: Path) -> Verdict | None:
 
 
 def _compare(reference: Session, candidate: Session) -> Verdict:
-    tiles = _tiles(reference.card.tile)
+    tiles = harsh_tiles(reference.card.tile)
     wanted, got = reference.run(*tiles), candidate.run(*tiles)  # the first run of each warms it
     seconds = [(_seconds(reference, tiles), _seconds(candidate, tiles)) for _ in range(RUNS)]
     first, second = (statistics.median(times) for times in zip(*seconds, strict=True))
@@ -106,7 +106,7 @@ def _seconds(session: Session, tiles: tuple[NDArray[np.uint8], NDArray[np.uint8]
     return time.perf_counter() - began
 
 
-def _tiles(tile: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def harsh_tiles(tile: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A pair of tiles with patches and edges, some of which change, in harsh colours; the same on every machine."""
     rng = np.random.default_rng(36)
     patches = rng.integers(0, 256, (2, 1, 3, -(-tile // 16), -(-tile // 16)), np.uint8)

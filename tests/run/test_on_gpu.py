@@ -27,6 +27,7 @@ from schanger_edge.sessions.devices import open_on
 from schanger_edge.sessions.engine import SessionOptions
 from schanger_edge.sessions.gpu import NO_DRIVER
 from schanger_edge.sessions.tensorrt.build import build
+from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 TILE = 64
 
@@ -119,7 +120,7 @@ def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: An
         assert times["batches"] >= 2
         assert 0 <= times["median_ms"] <= times["p95_ms"]
     assert "once for this GPU" in used["notes"][0]
-    on_cpu = detect(*pair, tmp_path / "out", model=model, batch_size=20).summary["engine"]
+    on_cpu = detect(*pair, tmp_path / "out", model=model, batch_size=20, device="cpu").summary["engine"]
     assert (on_cpu["chosen"], on_cpu["typing"], on_cpu["batch"]) == ("device cpu, as requested", None, 20)
     assert on_cpu["stages"] == {}
 
@@ -150,7 +151,7 @@ def test_a_run_uses_only_names_that_its_version_has(
 
 @pytest.mark.parametrize("binding", ["cuda-python", "pycuda"])
 def test_compare_with_a_plan(binding: str, machine: Machine, model: Path, tmp_path: Path) -> None:
-    own = build(model, tmp_path / "own.plan", batches=Batches(1, 1, 1))
+    own = build(model, tmp_path / "own.plan", BuildOptions(Batches(1, 1, 1)))
     command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", binding]
     result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "c.json")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -189,7 +190,7 @@ def test_a_plan_by_name(machine: Machine, model: Path, pair: Any, tmp_path: Path
 
 
 def test_a_plan_built_with_options_is_found(machine: Machine, model: Path, tmp_path: Path) -> None:
-    own = build(model, batches=Batches(1, 1, 1), workspace=256)
+    own = build(model, None, BuildOptions(Batches(1, 1, 1), workspace=256))
     with open_session(model, "cuda") as session:
         assert session.model == own.plan
         assert session.max_batch == 1

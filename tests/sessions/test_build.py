@@ -28,6 +28,7 @@ from schanger_edge.sessions.tensorrt import build as build_module
 from schanger_edge.sessions.tensorrt.build import build, choose_source, find_built
 from schanger_edge.sessions.tensorrt.builder import OBEY
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, load_flavour
+from schanger_edge.sessions.tensorrt.options import BuildOptions
 from schanger_edge.sessions.tensorrt.plans import load_plan
 
 CAPABILITIES = ("8.6", "8.9", "12.0")
@@ -79,10 +80,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int8+fp16"])
 def test_one_plan_for_three_capabilities(precision: str, models: dict[str, Path], rtx: Flavour, cache: Path) -> None:
     phases: dict[str, int] = {}
+    batches = Batches(1, 1, 2)
     built = build(
-        models[precision], flavour="rtx", capabilities=CAPABILITIES, batches=Batches(1, 1, 2),
+        models[precision],
+        options=BuildOptions(batches, flavour="rtx", capabilities=CAPABILITIES),
         progress=lambda phase, done, total: phases.__setitem__(phase, done),
-    )  # fmt: skip
+    )
     assert not built.cached
     assert phases
     assert built.plan.parent == cache
@@ -105,7 +108,7 @@ def test_one_plan_for_three_capabilities(precision: str, models: dict[str, Path]
     assert find_built(read_model(models["fp32"]), rtx, here) is None
 
     written = built.plan.stat().st_mtime_ns
-    again = build(models[precision], flavour="rtx", capabilities=CAPABILITIES[::-1], batches=Batches(1, 1, 2))
+    again = build(models[precision], None, BuildOptions(batches, flavour="rtx", capabilities=CAPABILITIES[::-1]))
     assert (again.plan, again.cached) == (built.plan, True)
     assert built.plan.stat().st_mtime_ns == written
 
@@ -146,8 +149,8 @@ def test_capabilities_are_given_in_several_ways(
 ) -> None:
     asked: list[list[str]] = []
 
-    def stop(*_: object, capabilities: list[str], **__: object) -> None:
-        asked.append(capabilities)
+    def stop(model: Path, plan: None, options: BuildOptions, **_: object) -> None:
+        asked.append(list(options.capabilities))
         raise SessionError("no further.")
 
     monkeypatch.setattr(build_module, "build", stop)
@@ -160,27 +163,27 @@ def test_what_cannot_be_built_is_said(
 ) -> None:
     fp32 = models["fp32"]
     with pytest.raises(SessionError, match=r"cannot build for compute capability 8\.7: it supports 7\.5, 8\.0, 8\.6"):
-        build(fp32, capabilities=["8.7"], flavour="rtx")
+        build(fp32, None, BuildOptions(capabilities=["8.7"], flavour="rtx"))
     with pytest.raises(SessionError, match=r"must be a number such as 8\.6, not 'ampere'"):
-        build(fp32, capabilities=["ampere"], flavour="rtx")
+        build(fp32, None, BuildOptions(capabilities=["ampere"], flavour="rtx"))
     with pytest.raises(SessionError, match="--optimization-level must lie between 0 and 5, not 6"):
-        build(fp32, level=6)
+        build(fp32, None, BuildOptions(level=6))
     with pytest.raises(SessionError, match="--workspace must be at least 1 megabyte"):
-        build(fp32, workspace=0)
+        build(fp32, None, BuildOptions(workspace=0))
     with pytest.raises(SessionError, match="TensorRT-RTX has no timing cache"):
-        build(fp32, capabilities=HERE_86, flavour="rtx", timing_cache=tmp_path / "timings")
+        build(fp32, None, BuildOptions(capabilities=HERE_86, flavour="rtx", timing_cache=tmp_path / "timings"))
     with pytest.raises(SessionError, match=r"x\.onnx is not a plan's name: it must end in \.plan, such as x\.plan"):
         build(fp32, tmp_path / "x.onnx")
     with pytest.raises(SessionError, match="cannot be written"):
-        build(fp32, tmp_path / "none" / "x.plan", capabilities=HERE_86, flavour="rtx", level=0)
+        build(fp32, tmp_path / "none" / "x.plan", BuildOptions(capabilities=HERE_86, flavour="rtx", level=0))
     with pytest.raises(ModelError, match="not an ONNX model"):
         broken = tmp_path / "broken.onnx"
         broken.write_bytes(b"nothing")
-        build(broken, capabilities=HERE_86)
+        build(broken, None, BuildOptions(capabilities=HERE_86))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(tmp_path / "file"))
     with pytest.raises(SessionError, match=r"engine cache .* cannot be created .*SCHANGER_EDGE_CACHE"):
-        build(fp32, capabilities=HERE_86, flavour="rtx")
+        build(fp32, None, BuildOptions(capabilities=HERE_86, flavour="rtx"))
     assert not list(tmp_path.rglob("*.plan*"))
 
 
@@ -191,7 +194,7 @@ def test_a_node_that_is_unknown_is_named(models: dict[str, Path], rtx: Flavour, 
     path = tmp_path / "odd.onnx"
     onnx.save_model(model, str(path))
     with pytest.raises(SessionError, match=r"cannot parse odd\.onnx: node odd_one \(Det\): .+"):
-        build(path, capabilities=HERE_86, flavour="rtx")
+        build(path, None, BuildOptions(capabilities=HERE_86, flavour="rtx"))
     assert not list(cache.glob("*"))
 
 
@@ -199,7 +202,7 @@ def test_a_gpu_is_needed_or_a_capability(models: dict[str, Path], rtx: Flavour, 
     if shutil.which("nvidia-smi"):
         pytest.skip("there is a driver here")
     with pytest.raises(SessionError, match=r"--compute-capability, such as 8\.6, to build for another machine"):
-        build(models["fp32"], flavour="rtx")
+        build(models["fp32"], None, BuildOptions(flavour="rtx"))
 
 
 @pytest.mark.parametrize(
@@ -218,10 +221,9 @@ def test_the_builder_gets_what_was_asked_for(
     """Source, flags, profile, limits and the timing cache, which grows from build to build."""
     machine = Machine(monkeypatch, tmp_path / "cache")
     machine.trt.__version__ = version
-    options: dict[str, Any] = {"batches": Batches(2, 3, 5), "workspace": 256, "level": 3}
-    options["timing_cache"] = tmp_path / "timings"
-    built = build(models[precision], **options)
-    build(models[precision], **options, rebuild=True)
+    options = BuildOptions(Batches(2, 3, 5), workspace=256, level=3, timing_cache=tmp_path / "timings")
+    built = build(models[precision], None, options)
+    build(models[precision], None, options, rebuild=True)
     assert machine.trt.sources == [models[source].read_bytes()] * 2
     assert machine.trt.profiles == [Batches(2, 3, 5)] * 2
     for network, config in machine.trt.builds_asked:
@@ -234,8 +236,9 @@ def test_the_builder_gets_what_was_asked_for(
     assert built.card.target.gpu == GPU_WORDS
 
     with pytest.raises(SessionError, match="cannot be written"):
-        build(models[precision], **options | {"timing_cache": tmp_path / "none" / "timings"}, rebuild=True)
-    assert build(models[precision], **options).cached  # the plan that was built is kept
+        nowhere = dataclasses.replace(options, timing_cache=tmp_path / "none" / "timings")
+        build(models[precision], None, nowhere, rebuild=True)
+    assert build(models[precision], None, options).cached  # the plan that was built is kept
 
 
 @pytest.mark.parametrize("capability", ["7.5", "9.0"])
@@ -250,9 +253,9 @@ def test_rtx_builds_for_the_gpu_that_is_here(
     monkeypatch.setattr(gpu, "find_gpu", lambda binding: here)
     if capability == "9.0":
         with pytest.raises(SessionError, match=r"cannot build for compute capability 9\.0: it supports"):
-            build(model, flavour="rtx")
+            build(model, None, BuildOptions(flavour="rtx"))
         return
-    assert build(model, flavour="rtx").card.target.capabilities == (capability,)
+    assert build(model, None, BuildOptions(flavour="rtx")).card.target.capabilities == (capability,)
     assert rtx.builds_asked[0][1].capabilities == [capability]
 
 
@@ -260,6 +263,7 @@ INTERRUPTED = """
 import signal, sys, threading, os
 from pathlib import Path
 from schanger_edge.sessions.tensorrt.build import build
+from schanger_edge.sessions.tensorrt.options import BuildOptions
 signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
 began = threading.Event()
 def progress(phase, done, total):
@@ -267,7 +271,8 @@ def progress(phase, done, total):
         began.set()
         os.kill(os.getpid(), signal.SIGINT)
 try:
-    build(Path(sys.argv[1]), Path(sys.argv[2]), flavour="rtx", capabilities=["8.6"], progress=progress)
+    options = BuildOptions(flavour="rtx", capabilities=["8.6"])
+    build(Path(sys.argv[1]), Path(sys.argv[2]), options, progress=progress)
 except KeyboardInterrupt:
     sys.exit(130)
 """

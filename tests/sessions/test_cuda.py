@@ -2,46 +2,66 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import ModuleType
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import pytest
 from fake_cuda_bindings import FakeCudaBindings
 from fake_device import FakeDevice
+from fake_memory import Code
 from fake_pycuda import FakePyCuda
-from helpers import altered
 from simulator import on_fake_driver
 
 from schanger_edge.errors import SessionError
+from schanger_edge.sessions.gpu import find_gpu
 from schanger_edge.sessions.tensorrt import cuda as cuda_module
 from schanger_edge.sessions.tensorrt.cuda import Cuda, CudaPython, PyCuda, open_cuda
 
 BINDINGS = ("cuda-python", "pycuda")
 
 
-def calls() -> list[tuple[str, int]]:
-    """(function of the driver, number of arguments) of each call in the module's source."""
-    found = []
-    for node in ast.walk(ast.parse(Path(cuda_module.__file__).read_text())):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-            continue
-        if node.func.attr == "_ask" and isinstance(node.args[0], ast.Constant):
-            found.append((str(node.args[0].value), len(node.args) - 1))
-        elif node.func.attr.startswith("cu") and node.func.attr[2:3].isupper():
-            found.append((node.func.attr, len(node.args)))
-    return found
+def idle() -> FakeDevice:
+    """It does nothing before the host waits for it."""
+    return FakeDevice(memory=1 << 20, idle=True)
 
 
-def test_cuda_bindings_has_every_function_with_as_many_arguments() -> None:
+class Recording:
+    """A driver that notes its functions with their numbers of arguments, as they are called."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver, self.called = driver, set[tuple[str, int]]()
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._driver, name)
+        if not name.startswith("cu"):
+            return value
+
+        def call(*arguments: Any) -> Any:
+            self.called.add((name, len(arguments)))
+            return value(*arguments)
+
+        return call
+
+
+def calls(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, int]]:
+    """All that is asked of the driver."""
+    device = idle()
+    driver = Recording(FakeCudaBindings(device))
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", driver)
+    find_gpu("cuda-python")
+    everything(device, "cuda-python", driver)
+    return driver.called
+
+
+def test_cuda_bindings_has_every_function_with_as_many_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-bindings")
-    found = calls()
+    found = calls(monkeypatch)
     assert len(found) > 20
     for name, count in found:
         inspect.signature(getattr(driver, name)).bind(*range(count))
@@ -55,12 +75,12 @@ def test_cuda_bindings_has_every_function_with_as_many_arguments() -> None:
         assert hasattr(driver, f"cu{destroy}Destroy")
 
 
-def test_the_fake_is_as_cuda_bindings() -> None:
+def test_the_fake_is_as_cuda_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names, numbers of arguments, codes; a code is an int with a name, and handles become ints."""
     driver = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-bindings")
     fake = FakeCudaBindings(FakeDevice())
     functions = [name for name in vars(FakeCudaBindings) if name.startswith("cu")]
-    assert set(functions) >= {name for name, _ in calls()}
+    assert set(functions) >= {name for name, _ in calls(monkeypatch)}
     for name in functions:
         wanted = inspect.signature(getattr(driver, name)).parameters
         assert len(inspect.signature(getattr(fake, name)).parameters) == len(wanted), name
@@ -85,9 +105,9 @@ def in_another_thread(call: Any, *arguments: Any) -> Any:
         return pool.submit(call, *arguments).result()
 
 
-def everything(device: FakeDevice, binding: str, module: ModuleType = cuda_module) -> None:
+def everything(device: FakeDevice, binding: str, driver: Any = None) -> None:
     """What the interface promises, on a device that does nothing before the host waits for it."""
-    cuda: Cuda = on_fake_driver(device, binding, module)
+    cuda: Cuda = on_fake_driver(device, binding, driver=driver)
     assert device.live["context"] == 1
     host, other, pointer = cuda.alloc_host(8), cuda.alloc_host(8), cuda.alloc(8)
     first, second = cuda.stream(), cuda.stream()
@@ -113,7 +133,7 @@ def everything(device: FakeDevice, binding: str, module: ModuleType = cuda_modul
     assert list(device.seen(host.device_pointer, 2)) == [9, 1]
     assert device.capturing(cuda.stream_number(first)) is None  # the number that TensorRT is given is the stream's
     for alloc in (cuda.alloc, cuda.alloc_host):
-        with pytest.raises(module.OutOfDeviceMemoryError, match=r"Simulated GPU is out of memory \(\w+\): close"):
+        with pytest.raises(cuda_module.OutOfDeviceMemoryError, match=r"Simulated GPU is out of memory \(\w+\): close"):
             alloc(device.memory)
     if cuda.graphs:
         graphs(device, cuda, pointer, host, first, done)
@@ -163,52 +183,128 @@ def graphs(device: FakeDevice, cuda: Cuda, pointer: int, host: Any, stream: Any,
 
 @pytest.mark.parametrize("binding", BINDINGS)
 def test_everything(binding: str) -> None:
-    everything(FakeDevice(memory=1 << 20, idle=True), binding)
-    everything(FakeDevice(memory=1 << 20, idle=True), binding, altered(cuda_module, "By pycuda,", "By pycuda,"))
+    everything(idle(), binding)
 
 
-CU, PY = BINDINGS
-PLANTED = {
-    "copies go the wrong way": (CU, '"cuMemcpyHtoDAsync", device, host', '"cuMemcpyDtoHAsync", device, host'),
-    "copies out go the wrong way": (CU, '"cuMemcpyDtoHAsync", host', '"cuMemcpyHtoDAsync", host'),
-    "the primary context is kept": (CU, '"cuDevicePrimaryCtxRelease"', '"cuDeviceGetName", 1'),
-    "the context is not made current": (CU, "        self.enter()\n", ""),
-    "device memory is kept": (CU, '        self._ask("cuMemFree", pointer)', "        pass"),
-    "host memory is kept": (CU, '        self._ask("cuMemFreeHost", memory.handle)', "        pass"),
-    "the host's address is taken for the device's": (CU, "HostMemory(view, device", "HostMemory(view, pointer"),
-    "streams are kept": (CU, "cuStreamDestroy,", "cuDriverGetVersion and (lambda stream: (0,)),"),
-    "captures disturb other threads": (CU, "MODE_THREAD_LOCAL", "MODE_GLOBAL"),
-    "graphs are kept": (CU, '            self._ask("cuGraphDestroy", graph)', "            pass"),
+class Faulty:
+    """A driver of which one function does something else; it is given the driver and the arguments."""
+
+    def __init__(self, driver: Any, name: str, instead: Any) -> None:
+        self._driver, self._name, self._instead = driver, name, instead
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self._name:
+            return getattr(self._driver, name)
+        return partial(self._instead, self._driver) if isinstance(self._instead, FunctionType) else self._instead
+
+
+def nothing(driver: Any, *arguments: Any) -> tuple[Code]:
+    """It is not called."""
+    return (Code.CUDA_SUCCESS,)
+
+
+def no_code(driver: Any, *arguments: Any) -> tuple[Code, int]:
+    """Its code is not looked at."""
+    return Code.CUDA_SUCCESS, 0
+
+
+KEPT: list[Any] = []
+LIKE_A_BUG_IN_CUDA_PYTHON: dict[str, tuple[str, Any]] = {
+    "copies go the wrong way": (
+        "cuMemcpyHtoDAsync", lambda d, device, host, *rest: d.cuMemcpyDtoHAsync(host, device, *rest)
+    ),
+    "copies out go the wrong way": (
+        "cuMemcpyDtoHAsync", lambda d, host, device, *rest: d.cuMemcpyHtoDAsync(device, host, *rest)
+    ),
+    "the primary context is kept": ("cuDevicePrimaryCtxRelease", nothing),
+    "the context is not made current": ("cuCtxSetCurrent", nothing),
+    "device memory is kept": ("cuMemFree", nothing),
+    "host memory is kept": ("cuMemFreeHost", nothing),
+    "the host's address is taken for the device's": (
+        "cuMemHostGetDevicePointer", lambda d, pointer, flags: (Code.CUDA_SUCCESS, pointer)
+    ),
+    "streams are kept": ("cuStreamDestroy", nothing),
+    "events are kept": ("cuEventDestroy", nothing),
+    "captures disturb other threads": (
+        "cuStreamBeginCapture",
+        lambda d, stream, mode: d.cuStreamBeginCapture(stream, d.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_GLOBAL),
+    ),
+    "graphs are kept": ("cuGraphDestroy", nothing),
+    "executable graphs are kept": ("cuGraphExecDestroy", nothing),
     "a failed capture is not ended": (
-        CU, "        finally:  # or the stream could not be used any more\n            graph =",
-        "        except ZeroDivisionError:\n            raise\n        graph =",
+        "cuStreamEndCapture", lambda d, stream: (Code.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, None)
     ),
-    "codes are not looked at": (CU, "        if int(code):\n            raise", "        if 0:\n            raise"),
-    "waiters spin": (CU, '"cuEventCreate", BLOCKING_SYNC', '"cuEventCreate", 0'),
-    "streams wait for the default one": (CU, '"cuStreamCreate", NON_BLOCKING', '"cuStreamCreate", 0'),
-    "a wait is left out": (CU, '        self._ask("cuStreamWaitEvent", stream, event, 0)', "        pass"),
-    "the clock runs backwards": (CU, '"cuEventElapsedTime", first, second', '"cuEventElapsedTime", second, first'),
-    "pycuda: copies go the wrong way": (
-        PY, "self._driver.memcpy_htod_async, device, host.bytes[:size]",
-        "self._driver.memcpy_dtoh_async, host.bytes[:size], device",
+    "a full device is not noticed": ("cuMemAlloc", no_code),
+    "a full host is not noticed": ("cuMemHostAlloc", no_code),
+    "events that never happened are not noticed": ("cuEventElapsedTime", no_code),
+    "waiters spin": ("cuEventCreate", lambda d, flags: d.cuEventCreate(0)),
+    "streams wait for the default one": ("cuStreamCreate", lambda d, flags: d.cuStreamCreate(0)),
+    "a wait is left out": ("cuStreamWaitEvent", nothing),
+    "the clock runs backwards": ("cuEventElapsedTime", lambda d, one, two: d.cuEventElapsedTime(two, one)),
+}  # fmt: skip
+LIKE_A_BUG_IN_PYCUDA: dict[str, tuple[str, Any]] = {
+    "copies go the wrong way": ("memcpy_htod_async", lambda d, to, of, stream: d.memcpy_dtoh_async(of, to, stream)),
+    "device memory is kept": ("mem_alloc", lambda d, size: KEPT.append(d.mem_alloc(size)) or Unfreed(KEPT[-1])),
+    "memory is not mapped": (
+        "pagelocked_empty", lambda d, size, kind, order, flags: d.pagelocked_empty(size, kind, order, 1)
     ),
-    "pycuda: the context stays pushed": (PY, '        self._asked("pop", self._context.pop)\n', ""),
-    "pycuda: the context is kept": (PY, '        self._asked("detach", self._context.detach)\n', ""),
-    "pycuda: device memory is kept": (PY, "self._blocks.pop(pointer).free)", "lambda: None)"),
-    "pycuda: memory is not mapped": (PY, "host_alloc_flags.DEVICEMAP", "host_alloc_flags.PORTABLE"),
-    "pycuda: all of the host's memory is copied": (
-        PY, "memcpy_dtoh_async, host.bytes[:size]", "memcpy_dtoh_async, host.bytes"
+    "too little is copied": (
+        "memcpy_dtoh_async", lambda d, to, of, stream: d.memcpy_dtoh_async(to[:-1], of, stream)
     ),
-    "pycuda: errors are not turned into sentences": (PY, "except self._driver.Error", "except ZeroDivisionError"),
+    "errors are not turned into sentences": ("Error", ZeroDivisionError),
+    "waiters spin": ("Event", lambda d, flags: d.Event(0)),
+    "streams wait for the default one": ("Stream", lambda d, flags: d.Stream(0)),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("bug", PLANTED)
-def test_a_planted_bug_is_caught(bug: str) -> None:
-    binding, before, after = PLANTED[bug]
-    module = altered(cuda_module, before, after)
-    with pytest.raises((Exception, pytest.fail.Exception)):
-        everything(FakeDevice(memory=1 << 20, idle=True), binding, module)
+class Unfreed:
+    """Device memory that is not given back."""
+
+    def __init__(self, block: Any) -> None:
+        self._block = block
+
+    def __int__(self) -> int:
+        return int(self._block)
+
+    def free(self) -> None:
+        pass
+
+
+class StaysPushed(FakePyCuda):
+    def _pop(self) -> None:
+        self._device.set_current(False)
+
+
+def is_caught(binding: str, device: FakeDevice, driver: Any) -> bool:
+    try:
+        everything(device, binding, driver)
+    except (Exception, pytest.fail.Exception):
+        return True
+    finally:
+        KEPT.clear()
+    return False
+
+
+@pytest.mark.parametrize("bug", LIKE_A_BUG_IN_CUDA_PYTHON)
+def test_a_bug_towards_the_driver_is_caught(bug: str) -> None:
+    """Planted in the driver: a function that does as if the layer had called another, with other arguments or not."""
+    device = idle()
+    driver = FakeCudaBindings(device)
+    assert not is_caught("cuda-python", device, driver)
+    assert is_caught("cuda-python", device, Faulty(driver, *LIKE_A_BUG_IN_CUDA_PYTHON[bug]))
+
+
+@pytest.mark.parametrize("bug", LIKE_A_BUG_IN_PYCUDA)
+def test_a_bug_towards_pycuda_is_caught(bug: str) -> None:
+    device = idle()
+    driver = FakePyCuda(device)
+    assert not is_caught("pycuda", device, driver)
+    assert is_caught("pycuda", device, Faulty(driver, *LIKE_A_BUG_IN_PYCUDA[bug]))
+
+
+def test_a_context_that_stays_pushed_is_caught() -> None:
+    device = idle()
+    assert is_caught("pycuda", device, StaysPushed(device))
 
 
 def test_cuda_python_runs_in_any_thread_that_enters() -> None:

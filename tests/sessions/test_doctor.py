@@ -6,26 +6,30 @@ The made-up files follow the form that NVIDIA documents; none was recorded on a 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
+import onnxruntime
 import pytest
+from simulated_machine import Machine
+from simulator import SimulatedRTX
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
 from schanger_edge.errors import SessionError
 from schanger_edge.host import board as board_module
 from schanger_edge.host.board import driver, jetpack
-from schanger_edge.sessions import devices
-from schanger_edge.sessions import doctor as doctor_module
-from schanger_edge.sessions.doctor import EXTRAS, doctor
+from schanger_edge.sessions import gpu
+from schanger_edge.sessions.devices import usable_engine
+from schanger_edge.sessions.doctor import doctor, extras
 from schanger_edge.sessions.gpu import Gpu
-from schanger_edge.sessions.tensorrt.flavour import Flavour
 
 ORIN = Gpu("Orin", "8.7", 7_990_000_000, True, "12.6", "pycuda", 8)
 
@@ -90,7 +94,7 @@ def no_gpu(reason: str = "CUDA cannot be reached.") -> Callable[..., None]:
 
 def test_a_jetson(tmp_path: Path, commands: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     commands["nvpmodel"] = "NV Power Mode: 15W\n0\n"
-    monkeypatch.setattr(doctor_module, "find_gpu", lambda: ORIN)
+    monkeypatch.setattr(gpu, "find_gpu", lambda: ORIN)
     facts = doctor(system(tmp_path, JETSON)).facts
     assert facts["board"] == "NVIDIA Jetson Orin Nano Developer Kit"
     assert facts["JetPack"] == "6.2, L4T 36.4.3"
@@ -155,8 +159,8 @@ def test_the_driver(tmp_path: Path, commands: dict[str, str]) -> None:
 def test_without_a_gpu_the_command_that_shows_or_gets_it(
     tmp_path: Path, commands: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_module, "find_gpu", no_gpu())
-    monkeypatch.setattr(doctor_module, "driver_present", lambda: False)
+    monkeypatch.setattr(gpu, "find_gpu", no_gpu())
+    monkeypatch.setattr(gpu, "driver_present", lambda: False)
     assert "lspci | grep -i nvidia" in doctor(tmp_path / "bare").missing["GPU"]
     card = {
         "sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
@@ -166,7 +170,7 @@ def test_without_a_gpu_the_command_that_shows_or_gets_it(
     audio = {name: text.replace("0x03", "0x04") for name, text in card.items()}
     assert "lspci" in doctor(system(tmp_path / "audio", audio)).missing["GPU"]
     assert "sudo apt install nvidia-jetpack" in doctor(system(tmp_path / "jetson", JETSON)).missing["GPU"]
-    monkeypatch.setattr(doctor_module, "driver_present", lambda: True)
+    monkeypatch.setattr(gpu, "driver_present", lambda: True)
     assert doctor(tmp_path).missing["CUDA"] == "CUDA cannot be reached. To see what the driver sees: nvidia-smi"
 
 
@@ -199,22 +203,23 @@ def test_a_cache_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: py
     assert "cannot be read (Permission denied)" in doctor().facts["engine cache"]
     for name in ("SCHANGER_EDGE_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it does where there is no home
     assert doctor().facts["engine cache"] == f"there is no home folder for the engine cache: {advice}"
 
 
 def test_every_extra_is_looked_for() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     section = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
-    assert set(re.findall(r"^(\w+) = \[", section, re.M)) - {"dev"} == set(EXTRAS)
+    assert set(re.findall(r"^(\w+) = \[", section, re.M)) - {"dev"} == set(extras())
 
 
 def test_what_is_missing_comes_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(name: str) -> None:
         raise ModuleNotFoundError(name) if "." in name else ImportError(name)
 
-    monkeypatch.setattr(doctor_module, "load_flavour", no_gpu("TensorRT 8.5 is too old."))
-    monkeypatch.setattr(doctor_module.importlib.util, "find_spec", nothing)  # type: ignore[attr-defined]
+    monkeypatch.setattr(importlib.util, "find_spec", nothing)
+    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
+    monkeypatch.setattr(sys.modules["tensorrt"], "__version__", "8.5.2", raising=False)
     missing = doctor().missing
     assert missing["extra tensorrt"].startswith(
         "tensorrt, cuda.bindings or pycuda: pip install 'schanger-edge[tensorrt]'"
@@ -222,54 +227,50 @@ def test_what_is_missing_comes_with_the_way_to_get_it(monkeypatch: pytest.Monkey
     assert "python3-libnvinfer from apt" in missing["extra tensorrt"]
     assert missing["extra rtx"] == "tensorrt_rtx: pip install 'schanger-edge[rtx]'"
     assert missing["extra export"] == "torch, huggingface_hub, kornia: pip install 'schanger-edge[export]'"
-    assert {f"extra {name}" for name in EXTRAS} <= set(missing)
+    assert {f"extra {name}" for name in extras()} <= set(missing)
     assert "TensorRT" not in missing  # its extra says it
-    monkeypatch.setattr(doctor_module.importlib.util, "find_spec", lambda name: True)  # type: ignore[attr-defined]
-    assert doctor().missing["TensorRT"] == "TensorRT 8.5 is too old."
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    assert doctor().missing["TensorRT"].startswith("TensorRT 8.5.2 is too old")
 
 
-def test_what_auto_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "driver_present", lambda: False)
-    assert devices.usable_engine().startswith("ONNX Runtime on the CPU: no NVIDIA driver responds")
-    monkeypatch.setattr(devices, "driver_present", lambda: True)
-    monkeypatch.setattr(devices, "load_flavour", lambda: Flavour("tensorrt", SimpleNamespace(), "10.3.0"))
-    monkeypatch.setattr(devices, "find_gpu", lambda: ORIN)
-    assert devices.usable_engine() == "TensorRT 10.3.0 on Orin"
-
-    def nothing() -> None:
-        raise SessionError("TensorRT is not installed.")
-
-    monkeypatch.setattr(devices, "load_flavour", nothing)
-    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    assert devices.usable_engine() == "ONNX Runtime on the GPU: TensorRT is not installed."
-    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    assert devices.usable_engine().startswith("ONNX Runtime on the CPU: TensorRT is not installed. ONNX Runtime has no")
+def test_what_auto_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, tmp_path)
+    assert usable_engine() == "TensorRT 10.13.3 on Simulated GPU"
+    machine.install(None, "tensorrt")
+    machine.install(None, "tensorrt_rtx")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert usable_engine().startswith("ONNX Runtime on the GPU: TensorRT is not installed: pip install")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    words = usable_engine()
+    assert words.startswith("ONNX Runtime on the CPU: TensorRT is not installed: pip install")
+    assert "ONNX Runtime has no CUDA provider" in words
+    machine.without_driver()
+    assert usable_engine().startswith("ONNX Runtime on the CPU: no NVIDIA driver responds")
 
 
 @pytest.mark.parametrize(
     ("capability", "served"), [("7.5", True), ("8.6", True), ("12.1", True), ("8.7", False), ("9.0", False)]
 )
 def test_auto_does_not_promise_rtx_where_it_has_no_kernels(
-    capability: str, served: bool, monkeypatch: pytest.MonkeyPatch
+    capability: str, served: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = SimpleNamespace(SM75=1, SM80=2, SM86=3, SM89=4, SM120=5, SM121=6)
-    rtx = Flavour("rtx", SimpleNamespace(ComputeCapability=known), "1.7.1")
-    monkeypatch.setattr(devices, "driver_present", lambda: True)
-    monkeypatch.setattr(devices, "load_flavour", lambda: rtx)
-    monkeypatch.setattr(devices, "find_gpu", lambda: dataclasses.replace(ORIN, capability=capability))
-    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    machine = Machine(monkeypatch, tmp_path)
+    rtx = SimulatedRTX(machine.device)
+    rtx.ComputeCapability = SimpleNamespace(SM75=1, SM80=2, SM86=3, SM89=4, SM120=5, SM121=6)
+    machine.install(rtx, "tensorrt_rtx")
+    monkeypatch.setattr(gpu, "find_gpu", lambda: dataclasses.replace(ORIN, capability=capability))
+    assert usable_engine() == "TensorRT 10.13.3 on Orin"
+    machine.install(None, "tensorrt")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     if served:
-        assert devices.usable_engine() == "TensorRT-RTX 1.7.1 on Orin"
+        assert usable_engine() == "TensorRT-RTX 1.7.1 on Orin"
         return
     reason = (
         f"TensorRT-RTX 1.7.1 cannot build for compute capability {capability}: it supports 7.5, 8.0, 8.6, 8.9, 12.0"
     )
-    assert devices.usable_engine().startswith(f"ONNX Runtime on the GPU: {reason}")
-    monkeypatch.setattr(devices.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    assert devices.usable_engine().startswith(f"ONNX Runtime on the CPU: {reason}")
-    tensorrt = Flavour("tensorrt", SimpleNamespace(), "10.13.3")
-    monkeypatch.setattr(devices, "load_flavour", lambda: tensorrt)
-    assert devices.usable_engine() == "TensorRT 10.13.3 on Orin"
+    assert usable_engine().startswith(f"ONNX Runtime on the GPU: {reason}")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert usable_engine().startswith(f"ONNX Runtime on the CPU: {reason}")
 
 
 def test_the_command() -> None:

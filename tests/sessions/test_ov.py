@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -19,11 +20,13 @@ from schanger_edge.cli import main
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.host import board
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.file import ModelFile
 from schanger_edge.run.detect import detect
-from schanger_edge.sessions import Session, devices, open_session, ov, trial
-from schanger_edge.sessions.engine_report import account
+from schanger_edge.sessions import Session, gpu, open_session, ort, ov, register, trial
+from schanger_edge.sessions.devices import usable_engine
+from schanger_edge.sessions.engine import Auto, Engine, SessionOptions
+from schanger_edge.sessions.engine_report import engine_report
 from schanger_edge.sessions.gpu import NO_DRIVER
-from schanger_edge.sessions.ort import OnnxRuntimeSession
 from schanger_edge.sessions.trial import Verdict, verdict
 from schanger_edge.synthetic import write_pair
 
@@ -86,7 +89,7 @@ def test_equals_onnxruntime_in_any_batch(model: Path) -> None:
         two.run(before[1:2], after[1:2])  # must not write into what it gave before
         assert np.abs(kept - wanted[:1]).max() < 1e-6
         assert (two.card, two.model_sha256) == (one.card, one.model_sha256)
-        used = account(two)
+        used = engine_report(two)
     assert used.device.startswith("OpenVINO 20")
     assert used.device.endswith("(CPU, 1 thread, f32)")
     assert used.chosen == "device cpu:openvino, as requested"
@@ -98,7 +101,7 @@ def test_equals_onnxruntime_in_any_batch(model: Path) -> None:
 def test_the_bundled_network_is_nearly_exact() -> None:
     """On the trial's harsh tiles it may miss the limit: then `auto` stays with ONNX Runtime."""
     model = model_path("schanger-small")
-    before, after = trial._tiles(256)
+    before, after = trial.harsh_tiles(256)
     with open_session(model) as one, open_session(model, "cpu:openvino") as two:
         wanted = one.run(before, after)
         assert wanted.max() - wanted.min() > 0.1  # the tiles mean something to it
@@ -159,7 +162,7 @@ def test_the_verdict_asks_for_both(
 ) -> None:
     with open_session(model) as session:
         one, two = Clocked(session, "one", 1), Clocked(session, "two", seconds, error)
-        found = verdict(one, two)
+        found = verdict(one, two, "Two")
     assert found.taken is taken
     assert found.ratio == pytest.approx(seconds)
     assert found.difference == pytest.approx(error, abs=1e-6)
@@ -171,17 +174,17 @@ def test_a_verdict_is_remembered_by_what_it_depends_on(
 ) -> None:
     with open_session(model) as session:
         one, two, other = Clocked(session, "one", 1), Clocked(session, "two", 0.5), Clocked(session, "other", 0.5)
-    first, ran = verdict(one, two), two.runs
-    assert verdict(one, two) == first
+    first, ran = verdict(one, two, "Two"), two.runs
+    assert verdict(one, two, "Two") == first
     assert two.runs == ran
-    verdict(one, other)
+    verdict(one, other, "Two")
     assert other.runs == ran
     monkeypatch.setattr(board, "processor", lambda root: "another CPU")
-    verdict(one, two)
+    verdict(one, two, "Two")
     assert two.runs == 2 * ran
     for file in cache.iterdir():
         file.write_text("damaged")
-    verdict(one, two)
+    verdict(one, two, "Two")
     assert two.runs == 3 * ran
     assert len(list(cache.iterdir())) == 3
     assert all(
@@ -195,43 +198,61 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     (tmp_path / "file").touch()
     monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(tmp_path / "file"))
     with open_session(model) as session:
-        assert verdict(Clocked(session, "one", 1), Clocked(session, "two", 0.5)).taken
+        assert verdict(Clocked(session, "one", 1), Clocked(session, "two", 0.5), "Two").taken
+
+
+@pytest.fixture
+def auto_tries(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """On a machine without a GPU `auto` has these engines alone: the reference, and those that may be faster."""
+
+    def engines(*found: Engine) -> None:
+        monkeypatch.setattr(gpu, "driver_present", lambda: False)
+        monkeypatch.setattr(register, "ENGINES", list(found))
+
+    return engines
+
+
+def clocked(name: str, seconds: float, auto: Auto, made: dict[str, Clocked]) -> Engine:
+    """An engine whose sessions are `Clocked`."""
+
+    def opener(model: ModelFile, options: SessionOptions) -> Any:
+        with ort.CPU.open(model, options) as inner:
+            made[name] = Clocked(inner, name, seconds)
+        return made[name]
+
+    return Engine(name, {name.lower(): opener}, auto=auto)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2])
 def test_auto_takes_the_faster_and_says_why(
-    model: Path, cache: Path, clock: None, seconds: float, monkeypatch: pytest.MonkeyPatch
+    model: Path, cache: Path, clock: None, seconds: float, auto_tries: Callable[..., None]
 ) -> None:
-    made: list[Clocked] = []
-
-    def make(name: str, lasts: float) -> Callable[[Path, Any], Clocked]:
-        def opener(path: Path, how: Any) -> Clocked:
-            with OnnxRuntimeSession(path) as inner:
-                made.append(Clocked(inner, name, lasts))
-            return made[-1]
-
-        return opener
-
-    monkeypatch.setattr(devices, "driver_present", lambda: False)
-    monkeypatch.setattr(devices, "openvino_installed", lambda: True)
-    monkeypatch.setattr(devices, "_onnxruntime", make("one", 1))
-    monkeypatch.setattr(devices, "OpenVinoSession", make("two", seconds))
+    made: dict[str, Clocked] = {}
+    auto_tries(clocked("Two", seconds, Auto.IF_FASTER, made), clocked("One", 1, Auto.REFERENCE, made))
     session = open_session(model, "auto")
-    one, two = made
+    one, two = made["One"], made["Two"]
     assert session is (two if seconds < 1 else one)
     assert (one.closed, two.closed) == ((True, False) if seconds < 1 else (False, True))
-    words = f"OpenVINO takes {seconds:.2f} of ONNX Runtime's time here and differs by up to 0 in probability."
+    words = f"Two takes {seconds:.2f} of One's time here and differs by up to 0 in probability."
     assert session.notes == [f"on the CPU (fp32): {NO_DRIVER} {words}"]
     assert session.chosen == f"auto: {NO_DRIVER} {words}"
-    assert devices.usable_engine().startswith(
-        "ONNX Runtime or OpenVINO on the CPU, whichever a short trial finds faster"
-    )
+    assert usable_engine() == f"One or Two on the CPU, whichever a short trial finds faster: {NO_DRIVER}"
+
+
+def test_of_several_auto_takes_the_fastest(
+    model: Path, cache: Path, clock: None, auto_tries: Callable[..., None]
+) -> None:
+    made: dict[str, Clocked] = {}
+    others = (clocked(name, seconds, Auto.IF_FASTER, made) for name, seconds in (("A", 0.8), ("B", 0.4), ("C", 0.6)))
+    auto_tries(*others, clocked("One", 1, Auto.REFERENCE, made))
+    session = open_session(model, "auto")
+    assert session is made["B"]
+    assert {name for name, one in made.items() if not one.closed} == {"B"}
 
 
 @pytest.mark.usefixtures("installed")
-def test_auto_in_earnest(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "driver_present", lambda: False)
-    monkeypatch.setattr(devices, "openvino_installed", lambda: True)
+def test_auto_in_earnest(model: Path, cache: Path, auto_tries: Callable[..., None]) -> None:
+    auto_tries(ov.ENGINE, ort.CPU)
     with open_session(model, "auto", threads=1) as session:
         assert "OpenVINO takes " in session.chosen
         first = session.device
@@ -243,15 +264,19 @@ def test_auto_in_earnest(model: Path, cache: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("installed")
 def test_where_a_verdict_is_remembered_against_it_nothing_is_compiled(
-    model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, cache: Path, auto_tries: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "driver_present", lambda: False)
-    monkeypatch.setattr(devices, "openvino_installed", lambda: True)
-    compiled: list[int] = []
-    request = ov.OpenVinoSession._request
-    monkeypatch.setattr(
-        ov.OpenVinoSession, "_request", lambda self, pairs: compiled.append(pairs) or request(self, pairs)
-    )
+    import openvino
+
+    compiled: list[Any] = []
+
+    class Core(openvino.Core):  # type: ignore[misc]
+        def compile_model(self, network: Any, *rest: Any) -> Any:
+            compiled.append(network)
+            return super().compile_model(network, *rest)
+
+    auto_tries(ov.ENGINE, ort.CPU)
+    monkeypatch.setattr(openvino, "Core", Core)
     open_session(model, "auto", threads=1).close()
     assert compiled
     (file,) = cache.iterdir()
@@ -263,12 +288,13 @@ def test_where_a_verdict_is_remembered_against_it_nothing_is_compiled(
     file.write_text(json.dumps({"difference": 0.0, "ratio": 0.5}))
     with open_session(model, "auto", threads=1) as session:
         assert session.device.startswith("OpenVINO")
-    assert compiled == [1]
+    assert len(compiled) == 1
 
 
-def test_auto_without_a_working_openvino(model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "driver_present", lambda: False)
-    monkeypatch.setattr(devices, "openvino_installed", lambda: True)
+def test_auto_without_a_working_openvino(
+    model: Path, cache: Path, auto_tries: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auto_tries(dataclasses.replace(ov.ENGINE, installed=lambda: True), ort.CPU)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with open_session(model, "auto") as session:
         assert session.device.startswith("ONNX Runtime")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from fake_device import FakeDevice
-from helpers import leads
-from simulated_session import opened, tiles
-from simulator import SimulatedTensorRT
+from helpers import Overlap
+from simulated_session import flavour_of, opened, tiles
+from simulator import SimulatedTensorRT, on_fake_driver
 
 from schanger_edge.sessions import open_session
+from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
 SEEDS = range(12)
 
@@ -32,17 +33,18 @@ def test_submit_waits_for_nothing(slots: int, model: Path, plan: Path) -> None:
     assert device.launches >= slots
 
 
+def leads(plan: Path, seed: int, streams: int = 3) -> list[float]:
+    device = FakeDevice(seed)
+    watched = Overlap(on_fake_driver(device), streams)
+    trt = SimulatedTensorRT(device)
+    with TensorRTSession(plan, flavour_of(trt), watched, slots=2) as session:
+        return watched.leads(session, tiles(4), rounds=4)
+
+
 def test_a_batch_is_copied_beside_the_inference_of_another(plan: Path) -> None:
-    found = []
-    for seed in SEEDS:
-        with opened(plan, FakeDevice(seed), slots=2) as session:
-            found += leads(session, tiles(4), rounds=4)
-    assert max(found) > 0
+    assert max(lead for seed in SEEDS for lead in leads(plan, seed)) > 0
 
 
 def test_over_one_stream_nothing_overlaps(plan: Path) -> None:
     """The measure above can fail."""
-    for seed in SEEDS:
-        with opened(plan, FakeDevice(seed), slots=2) as session:
-            session._streams = session._streams[:1] * 3
-            assert max(leads(session, tiles(4), rounds=4)) < 0
+    assert max(lead for seed in SEEDS for lead in leads(plan, seed, streams=1)) < 0

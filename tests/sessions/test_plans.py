@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from schanger_edge.errors import SessionError
 from schanger_edge.model.card import ModelCard, Normalization, Statistics
 from schanger_edge.model.plan import Batches, PlanCard, Target, read_plan_card, sidecar_of, this_system
 from schanger_edge.sessions.cache import engine_cache
-from schanger_edge.sessions.tensorrt.plans import load_plan, write_plan
+from schanger_edge.sessions.tensorrt.plans import load_plan, locked, write_plan
 
 CONTENT = b"not an engine, just bytes"
 GREY = Statistics((0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
@@ -155,3 +157,25 @@ def test_this_system_is_named() -> None:
 def test_batches_are_checked() -> None:
     with pytest.raises(SessionError, match=r"1 <= MIN <= OPT <= MAX, not 4,2,8"):
         Batches(4, 2, 8)
+
+
+def test_one_at_a_time_builds_a_plan(tmp_path: Path) -> None:
+    plan, inside, most = tmp_path / "x.plan", list[int](), list[int]()
+
+    def build(number: int) -> None:
+        with locked(plan):
+            inside.append(number)
+            time.sleep(0.01)
+            most.append(len(inside))
+            inside.remove(number)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(build, range(12)))
+    assert most == [1] * 12
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(SessionError, match=r"x\.plan cannot be written \(No such file .*choose a folder that exists"):
+        locked(tmp_path / "none" / "x.plan").__enter__()
+    assert list(tmp_path.iterdir()) == []

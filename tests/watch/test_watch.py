@@ -40,9 +40,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the pairs that were really run."""
     names: list[str] = []
 
-    def logged(before: Any, after: Any, folder: Path, **options: Any) -> Any:
+    def logged(before: Any, after: Any, folder: Path, *arguments: Any, **options: Any) -> Any:
         names.append(folder.name)
-        return detect(before, after, folder, **options)
+        return detect(before, after, folder, *arguments, **options)
 
     monkeypatch.setattr(worker, "detect", logged)
     return names
@@ -429,7 +429,7 @@ def test_a_damaged_ledger_is_reported(station: Any, drop: Drop) -> None:
         ({"name_pattern": "(?P<place>x)"}, "needs --pair-by name"),
         ({"settle": 0.0}, "--settle must be a positive duration"),
         ({"hook": ("no-such-program",)}, "program no-such-program not found"),
-        ({"detection": {"threshold": 2.0}}, "threshold must be"),
+        ({"run": {"threshold": 2.0}}, "threshold must be"),
     ],
 )
 def test_options_that_cannot_be_meant(station: Any, options: dict[str, Any], sentence: str) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.errors import ModelError, SessionError
@@ -62,7 +61,6 @@ def build(
     binding: gpu.Binding | None = None,
     rebuild: bool = False,
     progress: Progress | None = None,
-    **keywords: Any,
 ) -> Built:
     """Build a plan, or find it in the cache.
 
@@ -73,12 +71,11 @@ def build(
         binding: who is asked for the GPU.
         rebuild: build although the cache has it.
         progress: told (phase, done, total).
-        keywords: any of the options by name.
 
     Raises:
         SchangerError: the model is not usable, TensorRT or the GPU is missing, or the build fails.
     """
-    options = dataclasses.replace(options or BuildOptions(), **keywords)
+    options = options or BuildOptions()
     if plan is not None and plan.suffix != SUFFIX:
         raise SessionError(f"{plan.name} is not a plan's name: it must end in {SUFFIX}, such as {plan.stem}.plan.")
     model = read_model(model)
@@ -86,31 +83,51 @@ def build(
     timings = _read_timings(options.timing_cache, trt)
     target = target_here(trt, options.capabilities, binding)
     choice = choose_source(model, trt)
-    workspace = options.workspace and options.workspace * MEGABYTE
-    wanted = PlanCard(
-        model.path.name, model.sha256, sha256_of(choice.source), model.card, target,
-        "strong" if trt.strong else "weak", choice.flags, options.batches or Batches(), workspace,
-        options.level, producer=f"schanger-edge {__version__}",
-    )  # fmt: skip
+    wanted = _wanted(model, trt, target, choice, options)
     path = plan or _in_cache(wanted)
-    # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
-    for_these = target.capabilities if trt.name == "rtx" else options.capabilities
-    recipe = Recipe(
-        choice.source, model.card.tile, wanted.batches, choice.flags, for_these, wanted.workspace, options.level,
-        choice.keep_fp32,
-    )  # fmt: skip
     with plans.locked(path):  # another process may be building the same
         if not rebuild and (found := _cached(path, wanted)):
             return Built(path, found, True, f"{path} exists already; {choice.explanation}")
         tell = progress or (lambda *_: None)
         tell("build", 0, 1)
-        content, timings = build_plan(trt, recipe, timings, progress)
+        content, timings = build_plan(trt, _recipe(wanted, trt, choice, options), timings, progress)
         tell("build", 1, 1)
         written = plans.write_plan(path, content, wanted)
         if options.timing_cache is not None:
             with replacing(options.timing_cache, SessionError) as temporary:
                 temporary.write_bytes(timings)
         return Built(path, written, False, choice.explanation)
+
+
+def _wanted(model: ModelFile, trt: Flavour, target: Target, choice: Choice, options: BuildOptions) -> PlanCard:
+    """The sidecar of the plan to be built, but for its hash and size."""
+    return PlanCard(
+        model=model.path.name,
+        model_sha256=model.sha256,
+        source_sha256=sha256_of(choice.source),
+        card=model.card,
+        target=target,
+        typing="strong" if trt.strong else "weak",
+        flags=choice.flags,
+        batches=options.batches or Batches(),
+        workspace=options.workspace and options.workspace * MEGABYTE,
+        level=options.level,
+        producer=f"schanger-edge {__version__}",
+    )
+
+
+def _recipe(wanted: PlanCard, trt: Flavour, choice: Choice, options: BuildOptions) -> Recipe:
+    return Recipe(
+        source=choice.source,
+        tile=wanted.card.tile,
+        batches=wanted.batches,
+        flags=choice.flags,
+        # RTX is always told: left alone it builds a portable plan, which leaves out the oldest GPUs.
+        capabilities=wanted.target.capabilities if trt.name == "rtx" else tuple(options.capabilities),
+        workspace=wanted.workspace,
+        level=wanted.level,
+        keep_fp32=choice.keep_fp32,
+    )
 
 
 def find_built(model: ModelFile, trt: Flavour, here: Target) -> Built | None:

@@ -38,31 +38,29 @@ class Sized:
     graphs: dict[Addresses, Any] = dataclasses.field(default_factory=dict)
 
 
-class ContextLimits(NamedTuple):
-    """How many contexts there may be, and whether CUDA graphs are made."""
+class Loaded(NamedTuple):
+    """An engine of TensorRT's, the name of its plan, T, and where TensorRT complains (see `flavour.error_log`)."""
 
-    most: int
-    graphs: bool
+    engine: Any
+    plan: str
+    tile: int
+    log: Any
 
 
 class Contexts:
     """Runs batches in the order they come.
 
     Args:
-        engine: TensorRT's.
+        loaded: the engine.
         first: a context of it.
         cuda: the device.
-        limits: how many contexts there may be, and whether CUDA graphs are made.
-        tile: T.
-        plan: name of the plan, for errors.
-        log: where TensorRT complains, see `flavour.error_log`.
+        graphs: make CUDA graphs.
+        most: contexts there may be.
     """
 
-    def __init__(
-        self, engine: Any, first: Any, cuda: Cuda, limits: ContextLimits, *, tile: int, plan: str, log: Any
-    ) -> None:
-        self._engine, self._cuda, self._tile = engine, cuda, tile
-        self._most, self._graphs, self._plan, self._log = limits.most, limits.graphs, plan, log
+    def __init__(self, loaded: Loaded, first: Any, cuda: Cuda, *, graphs: bool, most: int) -> None:
+        self._engine, self._plan, self._tile, self._log = loaded
+        self._cuda, self._graphs, self._most = cuda, graphs, most
         self._contexts = [Sized(first, cuda.event())]  # the latest used last
         self._seen: set[int] = set()
 

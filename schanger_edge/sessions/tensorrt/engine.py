@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.file import ModelFile
@@ -15,24 +15,16 @@ from schanger_edge.sessions.tensorrt.build import MEGABYTE, build, find_built
 from schanger_edge.sessions.tensorrt.builder import check_capability
 from schanger_edge.sessions.tensorrt.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, load_flavour
+from schanger_edge.sessions.tensorrt.options import BuildOptions
 from schanger_edge.sessions.tensorrt.plans import target_on
 from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
-
-class _Limits(NamedTuple):
-    """How a plan is built on first use."""
-
-    batches: Batches = Batches()
-    workspace: int | None = None  # megabytes
-    level: int | None = None
-
-
-CAREFUL = _Limits(Batches(1, 1, 1), workspace=512, level=3)
+CAREFUL = BuildOptions(Batches(1, 1, 1), workspace=512, level=3)
 """For boards on which builder, engine and everything else share a few gigabytes."""
 
 
 def _open_plan(plan: Path, options: SessionOptions) -> TensorRTSession:
-    trt = load_flavour(read_plan_card(plan).target.flavour)  # type: ignore[arg-type]
+    trt = load_flavour(read_plan_card(plan).target.flavour)
     return TensorRTSession(plan, trt, open_cuda(options.binding), options.slots)
 
 
@@ -40,15 +32,12 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
     """The model's plan from the cache, built where there is none, for smaller batches where there is no room."""
     trt, notes = load_flavour(), list[str]()
     here = gpu.find_gpu(options.binding)
-    limits = CAREFUL if here.integrated else _Limits()
+    how = dataclasses.replace(CAREFUL if here.integrated else BuildOptions(), flavour=trt.name)
     built, rebuild = find_built(model, trt, target_on(trt, here)), False
     while True:
         began = time.perf_counter()
         if built is None:
-            built = build(
-                model, **limits._asdict(), flavour=trt.name, binding=options.binding, rebuild=rebuild,
-                progress=options.progress,
-            )  # fmt: skip
+            built = build(model, None, how, binding=options.binding, rebuild=rebuild, progress=options.progress)
         took = "" if built.cached else f" in {time.perf_counter() - began:.0f} s, once for this GPU"
         notes.append(f"{'found' if built.cached else 'built'} {built.plan}{took}: {built.explanation}")
         try:
@@ -58,21 +47,22 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
             if not most:
                 raise
             notes.append(f"{error} A plan for batches of at most {most} is used instead.")
-            limits, built = _as_built(built.card, Batches(1, min(limits.batches.best, most), most)), None
+            how, built = _as_built(built.card, Batches(1, min((how.batches or Batches()).best, most), most)), None
             continue
         except SessionError as error:
             if not built.cached:
                 raise
             notes.append(f"{error} It is rebuilt.")
-            limits, built, rebuild = _as_built(built.card, built.card.batches), None, True
+            how, built, rebuild = _as_built(built.card, built.card.batches), None, True
             continue
         session.notes[:0] = notes
         return session
 
 
-def _as_built(card: PlanCard, batches: Batches) -> _Limits:
+def _as_built(card: PlanCard, batches: Batches) -> BuildOptions:
     """The options of an earlier plan, for these batches."""
-    return _Limits(batches, card.workspace and card.workspace // MEGABYTE, card.level)
+    workspace = card.workspace and card.workspace // MEGABYTE
+    return BuildOptions(batches, workspace, card.level, flavour=card.target.flavour)
 
 
 def _usable() -> str:

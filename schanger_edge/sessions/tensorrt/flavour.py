@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
-from typing import Any, Literal
+from typing import Any
 
 from schanger_edge.errors import SessionError
-from schanger_edge.model.plan import FLAVOURS
+from schanger_edge.model.plan import FLAVOURS, Name
 
-Name = Literal["tensorrt", "rtx"]
 MODULES: dict[Name, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 INSTALL: dict[Name, str] = {
     "tensorrt": "pip install 'schanger-edge[tensorrt]' (on Jetson it comes with JetPack: python3-libnvinfer from apt, "

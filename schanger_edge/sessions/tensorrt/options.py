@@ -6,9 +6,8 @@ import dataclasses
 from pathlib import Path
 
 from schanger_edge.errors import SessionError
-from schanger_edge.model.plan import Batches
+from schanger_edge.model.plan import Batches, Name
 from schanger_edge.options import Options, option
-from schanger_edge.sessions.tensorrt.flavour import Name
 
 MAX_LEVEL = 5
 

@@ -27,8 +27,8 @@ from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.contexts import (
     MOST_CONTEXTS,
     PROFILE_SHARED_SINCE,
-    ContextLimits,
     Contexts,
+    Loaded,
     last_complaint,
 )
 from schanger_edge.sessions.tensorrt.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
@@ -212,11 +212,9 @@ class TensorRTSession:
     def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
         graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
         several = graphs and version_of(flavour.version) >= PROFILE_SHARED_SINCE
-        limits = ContextLimits(MOST_CONTEXTS if several else 1, graphs)
-        first = self._make_context(flavour)
-        return Contexts(
-            self._engine, first, self._cuda, limits, tile=self.card.tile, plan=self.model.name, log=self._log
-        )
+        loaded = Loaded(self._engine, self.model.name, self.card.tile, self._log)
+        most = MOST_CONTEXTS if several else 1
+        return Contexts(loaded, self._make_context(flavour), self._cuda, graphs=graphs, most=most)
 
     def _make_context(self, flavour: Flavour) -> Any:
         if flavour.name == "rtx":
