@@ -100,7 +100,7 @@ def test_a_jetson(tmp_path: Path, commands: dict[str, str], monkeypatch: pytest.
     assert facts["JetPack"] == "6.2, L4T 36.4.3"
     assert facts["driver"] == "540.4.0"
     assert facts["power mode"] == "15W"
-    assert facts["CPU clock"] == "730 to 1344 of 1510 MHz, 2 cores on"
+    assert facts["CPU clock"] == "730 to 1344 of 1510 MHz, 2 cores online"
     assert facts["GPU clock"] == "306 of 625 MHz"
     assert facts["memory clock"] == "2133 of 3199 MHz"
     assert facts["memory"] == "5.1 of 8.0 GB free"

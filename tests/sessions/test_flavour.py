@@ -49,7 +49,7 @@ def test_what_is_missing_is_said(installed: dict[str, ModuleType | Exception]) -
     with pytest.raises(SessionError, match=r"^TensorRT-RTX is not installed: pip install 'schanger-edge\[rtx\]'\.$"):
         load_flavour("rtx")
     installed["tensorrt"] = ImportError("libnvinfer.so.10: cannot open shared object file")
-    with pytest.raises(SessionError, match=r"does not load \(libnvinfer\.so\.10: .*install it again"):
+    with pytest.raises(SessionError, match=r"does not load \(libnvinfer\.so\.10: .*reinstall it"):
         load_flavour("tensorrt")
     with pytest.raises(SessionError, match=r"does not load .* TensorRT-RTX is not installed"):
         load_flavour()

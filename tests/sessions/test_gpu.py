@@ -69,7 +69,7 @@ def test_a_driver_without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SessionError, match="no NVIDIA driver responds"):
         find_gpu("pycuda")
     monkeypatch.setattr(gpu_module, "driver_present", lambda: True)
-    with pytest.raises(SessionError, match=r"pycuda does not load \(libcuda.*: install it again"):
+    with pytest.raises(SessionError, match=r"pycuda does not load \(libcuda.*: reinstall it"):
         find_gpu("pycuda")
 
 
