@@ -9,7 +9,7 @@
 #   --venv      where install.sh put schanger-edge (/opt/schanger-edge)
 #   --dry-run   print every step, change nothing
 #
-# A plan that is there and fits is kept. The watch service has a cache of its own and builds at its first start.
+# An existing plan that fits is kept. The watch service has a cache of its own and builds at its first start.
 set -euo pipefail
 # shellcheck source=jetson/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -26,7 +26,7 @@ main() {
   memory=$(board_memory)
   say "board: $BOARD, JetPack $JETPACK, $memory MB of memory"
   choose_options "$memory"
-  [[ -n $DRY_RUN || -x $VENV/bin/schanger-edge ]] || refuse "$VENV has no schanger-edge: run install.sh, or give --venv."
+  [[ -n $DRY_RUN || -x $VENV/bin/schanger-edge ]] || refuse "$VENV has no schanger-edge: run install.sh, or use --venv."
   [[ -z $OUT ]] || step mkdir -p "$OUT"
   local model
   for model in "${MODELS[@]}"; do
@@ -48,13 +48,13 @@ parse_options() {
         shift
         ;;
       -h | --help) print_help "${BASH_SOURCE[0]}" && exit ;;
-      -*) refuse "there is no option $1: see build_engines.sh --help." ;;
+      -*) refuse "unknown option $1: see build_engines.sh --help." ;;
       *) MODELS+=("$1") ;;
     esac
     shift
   done
   ((${#MODELS[@]})) || MODELS=(schanger-small schanger-small-int8)
-  [[ -z $PAIRS || -n $OUT ]] || refuse "--check needs --out, as a plan in the cache has no name to give to compare."
+  [[ -z $PAIRS || -n $OUT ]] || refuse "--check needs --out, because compare needs the plan's file name."
   VENV=$ROOT$VENV
 }
 

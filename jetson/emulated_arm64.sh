@@ -4,7 +4,7 @@
 #
 #   sudo jetson/emulated_arm64.sh [-d DIR] [--side N] [--keep]
 #
-#   -d       folder for the root, some 2 GB (a temporary one); what is finished in it is not done again
+#   -d       folder for the root, some 2 GB (a temporary one); finished stages in it are not repeated
 #   --side   pixels of the demo pair's side (512)
 #   --keep   leave the root there
 #
@@ -48,7 +48,7 @@ parse_options() {
         ;;
       --keep) KEEP=1 ;;
       -h | --help) print_help "${BASH_SOURCE[0]}" && exit ;;
-      *) refuse "there is no option $1: see emulated_arm64.sh --help." ;;
+      *) refuse "unknown option $1: see emulated_arm64.sh --help." ;;
     esac
     shift
   done
@@ -57,7 +57,7 @@ parse_options() {
 need_programs() {
   local name
   for name in debootstrap qemu-aarch64-static; do
-    command -v "$name" >/dev/null || refuse "$name is not here: apt-get install debootstrap qemu-user-static."
+    command -v "$name" >/dev/null || refuse "$name not found: apt-get install debootstrap qemu-user-static."
   done
 }
 

@@ -6,13 +6,13 @@
 #
 #   --dry-run    print every step, change nothing
 #   --venv       the environment (/opt/schanger-edge)
-#   --cuda       the package that reaches CUDA (cuda-python); pycuda is compiled here and has no CUDA graphs
+#   --cuda       the Python package that talks to CUDA (cuda-python); pycuda is compiled here and has no CUDA graphs
 #   --from       a wheel of schanger-edge instead of this checkout
 #   --extras     extras to install with it, such as bench,products
 #   --service    also the watch service and the clean-up timer, not yet started
-#   --reinstall  install schanger-edge again although this version is there
+#   --reinstall  reinstall schanger-edge even if this version is installed
 #
-# What is there already is said and left as it is, so that it can be run again.
+# Steps that are already done are reported and skipped, so it is safe to run again.
 set -euo pipefail
 # shellcheck source=jetson/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -57,15 +57,15 @@ parse_options() {
         shift
         ;;
       -h | --help) print_help "${BASH_SOURCE[0]}" && exit ;;
-      *) refuse "there is no option $1: see install.sh --help." ;;
+      *) refuse "unknown option $1: see install.sh --help." ;;
     esac
     shift
   done
-  [[ $VENV == /* ]] || refuse "--venv must be a whole path that begins with /, not $VENV."
+  [[ $VENV == /* ]] || refuse "--venv must be an absolute path, not $VENV."
   [[ $CUDA == cuda-python || $CUDA == pycuda ]] || refuse "--cuda must be cuda-python or pycuda, not $CUDA."
   [[ -z $SERVICE || ${VENV%/} == /opt/schanger-edge ]] \
-    || refuse "the units start /opt/schanger-edge: leave --venv out with --service."
-  [[ -z $WHEEL || -f $WHEEL ]] || refuse "$WHEEL is not there: give --from a wheel of schanger-edge."
+    || refuse "the units use /opt/schanger-edge: omit --venv with --service."
+  [[ -z $WHEEL || -f $WHEEL ]] || refuse "$WHEEL does not exist: --from needs a wheel of schanger-edge."
   VENV=$ROOT${VENV%/}
 }
 
@@ -74,20 +74,20 @@ choose_versions() {
   NUMPY=""
   case $L4T in
     [0-9].* | [0-2]?.* | 3[0-5].*) refuse "$(too_old)" ;;
-    36.[0-2] | 36.[0-2].*) refuse "JetPack $JETPACK is a preview: install JetPack 6.0 or later, better 6.2." ;;
+    36.[0-2] | 36.[0-2].*) refuse "JetPack $JETPACK is a preview: install JetPack 6.0 or later, preferably 6.2." ;;
     36.3 | 36.3.*) PYTHON=3.10 TENSORRT=8.6 CUDA_MAJOR=12 NUMPY="numpy<2" ;;
     36.*) PYTHON=3.10 TENSORRT=10.3 CUDA_MAJOR=12 NUMPY="numpy<2" ;;
     38.*) PYTHON=3.12 TENSORRT=10.13 CUDA_MAJOR=13 ;;
     39.*) PYTHON=3.12 TENSORRT=10.16 CUDA_MAJOR=13 ;;
-    *) refuse "JetPack $JETPACK: this version knows JetPack 6.0 to 7.2; take a newer version of schanger-edge." ;;
+    *) refuse "JetPack $JETPACK: this version supports JetPack 6.0 to 7.2; use a newer version of schanger-edge." ;;
   esac
-  say "comes with: Python $PYTHON, TensorRT $TENSORRT, CUDA $CUDA_MAJOR"
+  say "JetPack's versions: Python $PYTHON, TensorRT $TENSORRT, CUDA $CUDA_MAJOR"
 }
 
 too_old() {
   local way="flash JetPack 6.2 or later with NVIDIA's SDK Manager, which erases the board, and run this again."
   if [[ $BOARD != *Orin* ]]; then
-    way="this board gets no JetPack 6, so take an Orin or Thor."
+    way="JetPack 6 does not support this board; use an Orin or Thor."
   fi
   say "JetPack ${JETPACK/ (*)/} is not supported, as its Python 3.8 cannot run schanger-edge, which needs 3.10, and its" \
     "TensorRT 8.5 cannot build the models: $way"
@@ -104,7 +104,7 @@ install_packages() {
     is_installed "$name" || absent+=("$name")
   done
   if ((${#absent[@]} == 0)); then
-    say "there already: ${wanted[*]}"
+    say "already there: ${wanted[*]}"
     return
   fi
   step apt-get update
@@ -124,20 +124,20 @@ make_environment() {
   fi
   version=$(sed -nE 's/^version *= *([0-9]+\.[0-9]+).*/\1/p' "$config")
   if [[ $version != "$PYTHON" ]]; then
-    refuse "$VENV is of Python $version, JetPack's is $PYTHON: remove it (rm -r $VENV), or choose another --venv."
+    refuse "$VENV uses Python $version, but JetPack's is $PYTHON: remove it (rm -r $VENV), or choose another --venv."
   fi
   if ! grep -qE '^include-system-site-packages *= *true' "$config"; then
-    refuse "$VENV does not see JetPack's TensorRT, it was made without --system-site-packages: remove it (rm -r $VENV)," \
+    refuse "$VENV cannot see JetPack's TensorRT, because it was created without --system-site-packages: remove it (rm -r $VENV)," \
       "or choose another --venv."
   fi
-  say "there already: $VENV"
+  say "already there: $VENV"
 }
 
 # So that no later `pip install` in the environment lifts numpy over what TensorRT's module was built for.
 hold_numpy() {
   [[ -n $NUMPY ]] || return 0
   if [[ -e $VENV/constraints.txt && $(<"$VENV/constraints.txt") == "$NUMPY" && -e $VENV/pip.conf ]]; then
-    say "there already: $NUMPY in $VENV/constraints.txt"
+    say "already there: $NUMPY in $VENV/constraints.txt"
     return
   fi
   step write "$NUMPY" "$VENV/constraints.txt"
@@ -155,10 +155,10 @@ install_schanger() {
   if [[ -n $REINSTALL || -n $WHEEL || -n $EXTRAS ]] || ! has_package "schanger_edge-$version"; then
     missing+=("${WHEEL:-$REPOSITORY}${EXTRAS:+[$EXTRAS]}")
   else
-    say "there already: schanger-edge $version"
+    say "already there: schanger-edge $version"
   fi
   if has_package "${CUDA/cuda-python/cuda_bindings}-*"; then
-    say "there already: $CUDA"
+    say "already there: $CUDA"
   else
     missing+=("$(binding)")
   fi
@@ -196,7 +196,7 @@ install_service() {
   copy_if_new schanger-edge.sysusers "$ROOT/etc/sysusers.d/schanger-edge.conf"
   copy_if_new schanger-edge.tmpfiles "$ROOT/etc/tmpfiles.d/schanger-edge.conf"
   if [[ -e $ROOT/etc/schanger-edge/watch.env ]]; then
-    say "there already: $ROOT/etc/schanger-edge/watch.env, left as it is"
+    say "already there: $ROOT/etc/schanger-edge/watch.env, left as it is"
   else
     copy_if_new watch.env "$ROOT/etc/schanger-edge/watch.env"
   fi
@@ -211,7 +211,7 @@ install_service() {
 
 copy_if_new() {
   if cmp -s "$REPOSITORY/jetson/systemd/$1" "$2"; then
-    say "there already: $2"
+    say "already there: $2"
   else
     step install -D -m 644 "$REPOSITORY/jetson/systemd/$1" "$2"
   fi

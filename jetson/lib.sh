@@ -36,17 +36,17 @@ step() {
 }
 
 need_root() {
-  [[ -n $DRY_RUN || $(id -u) -eq 0 ]] || refuse "$1 needs root: run it with sudo, or look first with --dry-run."
+  [[ -n $DRY_RUN || $(id -u) -eq 0 ]] || refuse "$1 needs root: run it with sudo, or preview it with --dry-run."
 }
 
-# Sets L4T (such as 36.4.3), BOARD and JETPACK (in the words of schanger-edge doctor); refuses what is no Jetson.
+# Sets L4T (such as 36.4.3), BOARD and JETPACK (in the words of schanger-edge doctor); refuses what is not a Jetson.
 find_board() {
   local release="$ROOT/etc/nv_tegra_release" model="$ROOT/proc/device-tree/model"
   BOARD=""
   [[ ! -r $model ]] || BOARD=$(tr -d '\0' <"$model")
   if [[ ! -r $release ]]; then
-    refuse "${BOARD:-This machine} is no Jetson with Jetson Linux (no /etc/nv_tegra_release): install it as on any" \
-      "machine, pip install $REPOSITORY, and see README.md."
+    refuse "${BOARD:-This machine} is not a Jetson with Jetson Linux (no /etc/nv_tegra_release): install with" \
+      "pip install $REPOSITORY as on any other machine, see README.md."
   fi
   BOARD=${BOARD:-Jetson}
   L4T=$(sed -nE 's/.*R([0-9]+).*REVISION: ([0-9.]+).*/\1.\2/p' "$release" | head -n 1)

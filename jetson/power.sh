@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Power modes and clocks of a Jetson, and what a square kilometre costs in each mode.
 #
-#   jetson/power.sh show                              modes, the one in force, clocks
-#   sudo jetson/power.sh set MODE [--clocks]          MODE is a number or a name; --clocks also holds all clocks at most
+#   jetson/power.sh show                              modes, the current one, clocks
+#   sudo jetson/power.sh set MODE [--clocks]          MODE is a number or a name; --clocks also locks all clocks at their maximum
 #   sudo jetson/power.sh sweep [--modes 0,1] [--clocks] [-o DIR] [--venv DIR] [--dry-run] [-- BENCH OPTIONS]
 #
 # sweep runs `schanger-edge bench BENCH OPTIONS` (by default on the bundled models, --device cuda) in each mode, sums up
 # energy per km2 in DIR/power.json (power), and restores mode and clocks, also after a failure or Ctrl-C. Modes that are
-# measured are not measured again, so the same command goes on. Modes that need a restart are left out and named.
+# measured are not measured again, so repeating the command continues. Modes that need a restart are skipped and listed.
 set -euo pipefail
 # shellcheck source=jetson/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -29,12 +29,12 @@ main() {
     set) set_mode "$@" ;;
     sweep) sweep "$@" ;;
     -h | --help) print_help "${BASH_SOURCE[0]}" ;;
-    *) refuse "say show, set or sweep: see power.sh --help." ;;
+    *) refuse "use show, set or sweep: see power.sh --help." ;;
   esac
 }
 
 need_tools() {
-  command -v nvpmodel >/dev/null || refuse "nvpmodel is not here: power modes are changed on a Jetson alone."
+  command -v nvpmodel >/dev/null || refuse "nvpmodel not found: only a Jetson has power modes."
 }
 
 # `nvpmodel -q` prints the name of the mode and, in a line of its own, its number.
@@ -49,7 +49,7 @@ all_modes() {
 
 show() {
   need_tools
-  say "modes (ID NAME), * is in force:"
+  say "modes (ID NAME), * marks the current one:"
   local now id name
   now=$(mode_now || true)
   while read -r id name; do
@@ -80,13 +80,13 @@ switch_to() {
 
 set_mode() {
   local mode=${1:-}
-  [[ -n $mode ]] || refuse "which mode? See power.sh show."
+  [[ -n $mode ]] || refuse "no mode given: see power.sh show."
   [[ $# -eq 1 || ($# -eq 2 && $2 == --clocks) ]] || refuse "set takes a mode and --clocks: see power.sh --help."
   need_tools
   need_root "power.sh set"
   mode=$(mode_id "$mode")
-  switch_to "$mode" || refuse "mode $mode needs a restart: run nvpmodel -m $mode and answer its question."
-  say "mode $mode $(mode_name "$mode") is in force"
+  switch_to "$mode" || refuse "mode $mode needs a restart: run nvpmodel -m $mode and confirm the restart."
+  say "mode $mode $(mode_name "$mode") is active"
   [[ $# -eq 1 ]] || jetson_clocks
 }
 
@@ -96,17 +96,17 @@ sweep() {
   need_root "power.sh sweep"
   local modes=() mode skipped=()
   choose_modes
-  OLD_MODE=$(mode_now) || refuse "nvpmodel -q does not say which power mode is in force, which could not be restored."
-  say "in force: $OLD_MODE $(mode_name "$OLD_MODE"); to measure: ${modes[*]}"
-  [[ -n $DRY_RUN || -x $VENV/bin/schanger-edge ]] || refuse "$VENV has no schanger-edge: run install.sh, or give --venv."
+  OLD_MODE=$(mode_now) || refuse "nvpmodel -q does not report the current power mode, so it could not be restored."
+  say "current: $OLD_MODE $(mode_name "$OLD_MODE"); to measure: ${modes[*]}"
+  [[ -n $DRY_RUN || -x $VENV/bin/schanger-edge ]] || refuse "$VENV has no schanger-edge: run install.sh, or use --venv."
   step mkdir -p "$OUT"
   [[ -n $DRY_RUN ]] || keep_state
   for mode in "${modes[@]}"; do
     measure "$mode"
   done
   step "$VENV/bin/python" "$REPOSITORY/jetson/power_report.py" "$OUT"
-  ((${#skipped[@]} == 0)) || say "not measured, they need a restart: ${skipped[*]}. Restart in one, then" \
-    "power.sh sweep --modes ${skipped[0]} goes on."
+  ((${#skipped[@]} == 0)) || say "not measured, because they need a restart: ${skipped[*]}. Restart into one, then continue with" \
+    "power.sh sweep --modes ${skipped[0]}."
 }
 
 parse_sweep() {
@@ -124,7 +124,7 @@ parse_sweep() {
         shift
         ;;
       --) shift && BENCH=("$@") && break ;;
-      *) refuse "there is no option $1: see power.sh --help; options of bench come after --." ;;
+      *) refuse "unknown option $1: see power.sh --help; options of bench come after --." ;;
     esac
     shift
   done
@@ -143,7 +143,7 @@ choose_modes() {
       modes+=("$id")
     done
   fi
-  ((${#modes[@]})) || refuse "/etc/nvpmodel.conf names no power modes: give --modes."
+  ((${#modes[@]})) || refuse "/etc/nvpmodel.conf lists no power modes: use --modes."
 }
 
 keep_state() {
@@ -175,7 +175,7 @@ measure() {
   local folder
   folder="$OUT/$1-$(mode_name "$1")"
   if [[ -e $folder/bench.json ]]; then
-    say "there already: $folder/bench.json"
+    say "already there: $folder/bench.json"
     return
   fi
   if [[ -n $DRY_RUN ]]; then

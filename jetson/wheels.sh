@@ -3,8 +3,8 @@
 #
 #   jetson/wheels.sh [PYTHON/ARCHITECTURE...]
 #
-# PYTHON/ARCHITECTURE is 3.10/aarch64, 3.10/x86_64, 3.12/aarch64 or 3.12/x86_64; all four without. It asks the package
-# index, downloads no wheel but metadata, and needs uv (pip install uv), which resolves for other machines than this.
+# PYTHON/ARCHITECTURE is 3.10/aarch64, 3.10/x86_64, 3.12/aarch64 or 3.12/x86_64; all four without. It queries the package
+# index and downloads only metadata. It needs uv (pip install uv), which resolves for other machines than this.
 set -euo pipefail
 # shellcheck source=jetson/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,7 +14,7 @@ main() {
     print_help "${BASH_SOURCE[0]}"
     exit
   fi
-  command -v uv >/dev/null || refuse "uv is not here: pip install uv."
+  command -v uv >/dev/null || refuse "uv not found: pip install uv."
   local targets=("$@") target
   ((${#targets[@]})) || targets=(3.10/aarch64 3.10/x86_64 3.12/aarch64 3.12/x86_64)
   for target in "${targets[@]}"; do
@@ -33,7 +33,7 @@ resolve() {
   [[ $2 == aarch64 || $2 == x86_64 ]] || refuse "the architecture is aarch64 or x86_64, not $2."
   found=$(uv pip compile --quiet --no-header --no-annotate --only-binary :all: --python-version "$1" \
     --python-platform "$2-manylinux_$glibc" "$REPOSITORY/pyproject.toml" - <<<"$added") \
-    || refuse "for Python $1 on $2 not everything has a wheel, see above."
+    || refuse "not every dependency has a wheel for Python $1 on $2, see above."
   say "Python $1, $2: $(wc -l <<<"$found") wheels"
   say "${found//$'\n'/ }"
 }

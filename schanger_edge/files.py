@@ -27,9 +27,9 @@ _ADVICE = {
     errno.ENOSPC: "free some space there or choose another output folder",
     errno.EDQUOT: "free some of your quota or choose another output folder",
     errno.EFBIG: "raise the limit on file sizes or choose another output folder",
-    errno.EACCES: "choose an output folder you may write to, and close programs that have its files open",
-    errno.EPERM: "choose an output folder you may write to, and close programs that have its files open",
-    errno.EROFS: "choose an output folder you may write to",
+    errno.EACCES: "choose a writable output folder, and close programs that have its files open",
+    errno.EPERM: "choose a writable output folder, and close programs that have its files open",
+    errno.EROFS: "choose a writable output folder",
     errno.EEXIST: "a file is in the way; move it or choose another output folder",
     errno.ENOTDIR: "a file is in the way; move it or choose another output folder",
     errno.EISDIR: "a folder is in the way; move it or choose another output folder",
@@ -63,7 +63,7 @@ def replacing(path: Path, error_class: type[SchangerError], *errors: type[Except
             raise
         reason = getattr(error, "strerror", None) or error.__cause__ or error
         raise error_class(
-            f"{path} cannot be written ({reason}): choose a folder that exists, may be written and has room."
+            f"{path} cannot be written ({reason}): choose an existing, writable folder with free space."
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        raise ProductError(f"{path!a} has a name that is no text: choose another output folder.") from error
+        raise ProductError(f"{path!a} has a name that is not valid text: choose another output folder.") from error
     except Exception as error:
         if not (isinstance(error, (OSError, *errors)) or raised_by_gdal(error)):
             raise

@@ -66,7 +66,7 @@ def failures(make_tiff: Tiff, ground: Ground, model: Path, folder: Path) -> dict
         "missing": ([folder / "none.tif", good, *out], "does not exist"),
         "text": ([text, good, *out], "cannot be opened"),
         "far": ([good, far, *out], "do not overlap"),
-        "model": ([good, good, "-o", folder / "out", "--model", text], "no ONNX model"),
+        "model": ([good, good, "-o", folder / "out", "--model", text], "not an ONNX model"),
         "bands": ([good, good, *out, "--bands", "red"], "--bands"),
         "nodata": ([good, good, *out, "--nodata", "black"], "--nodata"),
         "folder": ([good, good, "-o", taken, "--model", model], "taken"),
@@ -116,7 +116,7 @@ def test_full_disk(small_disk: Path, make_pair: MakePair, model: Path) -> None:
     assert "error: " in done.stderr
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "of it is done: the same command with --resume goes on" in done.stderr
+    assert "done: repeat the command with --resume to continue" in done.stderr
     assert [path.name for path in (small_disk / "out").iterdir()] == [".schanger-edge.unfinished"]
 
 
@@ -168,8 +168,8 @@ def test_the_offset_is_printed_and_aligned(make_tiff: Tiff, model: Path, tmp_pat
     a, b = make_tiff("a.tif", terrain(300, 300)), make_tiff("b.tif", terrain(300, 300, at=(3, 4)))
     out = ["-o", tmp_path / "out", "--model", model]
     done = " ".join(cli("run", a, b, *out).stderr.split())
-    assert "the dates lie 5.00 pixels (2.5 m) apart" in done
-    assert "warning: the dates lie 5.00 pixels (2.5 m) apart, more than 2 pixels" in done
+    assert "the dates are 5.00 pixels (2.5 m) apart" in done
+    assert "warning: the dates are 5.00 pixels (2.5 m) apart, more than 2 pixels" in done
     done = " ".join(cli("run", a, b, *out, "--max-offset", "6").stderr.split())
     assert "more than" not in done
     done = " ".join(cli("run", a, b, *out, "--align").stderr.split())
@@ -177,4 +177,4 @@ def test_the_offset_is_printed_and_aligned(make_tiff: Tiff, model: Path, tmp_pat
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["registration"]["applied"][2:6:3] == [3, 4]
     refused = cli("run", a, b, *out, "--max-offset", "0")
     assert refused.returncode == 2
-    assert "max-offset must be a number of pixels" in " ".join(refused.stderr.split())
+    assert "max-offset must be a positive number of pixels" in " ".join(refused.stderr.split())

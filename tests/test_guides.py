@@ -126,7 +126,7 @@ def test_ground_stations(flights: SyntheticPair, cache: str, tmp_path: Path) -> 
     assert f"{summary['area_m2']['changed']}\n" in told[2]
     assert (tmp_path / "station" / "results" / "20240601__20240501" / "summary.json").is_file()
     assert "results: 1, 1 in the last 24 hours" in told[3]
-    assert "pairs: 1 done, 0 done before, 0 failed" in told[4]
+    assert "pairs: 1 done, 0 already done, 0 failed" in told[4]
 
 
 def test_contributing() -> None:

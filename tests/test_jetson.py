@@ -59,7 +59,7 @@ def test_the_steps_of_each_board(
     lines = result.stdout.splitlines()
     assert lines[0].startswith("board: NVIDIA Jetson ")
     assert lines[1:] == [
-        f"JetPack: {jetpack}", f"comes with: {comes_with}", *APT, VENV, *(HOLD_NUMPY if pinned else ()),
+        f"JetPack: {jetpack}", f"JetPack's versions: {comes_with}", *APT, VENV, *(HOLD_NUMPY if pinned else ()),
         f"{PIP} {binding}", *CHECK,
     ]  # fmt: skip
     assert board.calls() == []
@@ -73,13 +73,13 @@ def test_the_steps_of_each_board(
             "AGX Orin 5.1.3",
             r"JetPack 5\.1\.3, L4T 35\.5\.0 is not supported, as its Python 3\.8 .* TensorRT 8\.5 .*: flash Jet",
         ),
-        ("Xavier NX 5.1.3", r"JetPack 5\.1\.3, .*: this board gets no JetPack 6, so take an Orin or Thor\."),
+        ("Xavier NX 5.1.3", r"JetPack 5\.1\.3, .*: JetPack 6 does not support this board; use an Orin or Thor\."),
         ("preview", r"JetPack 6\.0 DP, L4T 36\.2\.0 is a preview: install JetPack 6\.0 or later"),
-        ("desktop", r"This machine is no Jetson .*: install it as on any machine, pip install REPO"),
-        ("Raspberry Pi", r"Raspberry Pi 5 Model B Rev 1\.0 is no Jetson .*: install it as on any machine"),
+        ("desktop", r"This machine is not a Jetson .*: install with pip install REPO as on any other machine"),
+        ("Raspberry Pi", r"Raspberry Pi 5 Model B Rev 1\.0 is not a Jetson .*: install with"),
         (
             "unknown",
-            r"JetPack not known to this version, L4T 41\.1\.0: this version knows JetPack 6\.0 to 7\.2; take a",
+            r"JetPack unknown to this version, L4T 41\.1\.0: this version supports JetPack 6\.0 to 7\.2; use a",
         ),
     ],
 )
@@ -109,10 +109,10 @@ def test_pycuda_is_compiled_with_what_is_missing_for_it(tmp_path: Path) -> None:
     [
         (("--cuda", "opencl"), "--cuda must be cuda-python or pycuda, not opencl."),
         (("--cuda",), "--cuda needs a value"),
-        (("--venv", "here"), "--venv must be a whole path"),
+        (("--venv", "here"), "--venv must be an absolute path"),
         (("--from", "no.whl"), "no.whl is not there"),
-        (("--fast",), "there is no option --fast"),
-        (("--service", "--venv", "/srv/x"), "leave --venv out with --service"),
+        (("--fast",), "unknown option --fast"),
+        (("--service", "--venv", "/srv/x"), "omit --venv with --service"),
     ],
 )
 def test_options_that_cannot_be_meant(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_second_run_says_what_is_there(tmp_path: Path) -> None:
     assert second.returncode == 0
     steps = [line for line in second.stdout.splitlines() if line.startswith("+ ")]
     assert steps == [*CHECK, *(f"+ {step}" for step in SYSTEMD)]
-    there = [line.removeprefix("there already: ") for line in second.stdout.splitlines() if "there already" in line]
+    there = [line.removeprefix("already there: ") for line in second.stdout.splitlines() if "already there" in line]
     assert there == [
         "python3-venv python3-libnvinfer", "/opt/schanger-edge",
         "numpy<2 in /opt/schanger-edge/constraints.txt", f"schanger-edge {__version__}", "cuda-python",
@@ -199,7 +199,7 @@ def test_an_environment_that_the_units_don_t_start_is_refused_first(tmp_path: Pa
     board = installable(tmp_path)
     result = board.run("install.sh", "--service", "--venv", "/srv/x")
     assert (result.returncode, result.stdout) == (2, "")
-    assert "leave --venv out with --service" in result.stderr
+    assert "omit --venv with --service" in result.stderr
     assert board.calls() == []
 
 
@@ -214,7 +214,10 @@ def test_the_watch_s_unit_lets_the_gpu_s_devices_in() -> None:
     ("config", "said"),
     [
         ("include-system-site-packages = false\nversion = 3.10.12\n", "made without --system-site-packages"),
-        ("include-system-site-packages = true\nversion = 3.8.10\n", "is of Python 3.8, JetPack's is 3.10: remove it"),
+        (
+            "include-system-site-packages = true\nversion = 3.8.10\n",
+            "uses Python 3.8, but JetPack's is 3.10: remove it",
+        ),
     ],
 )
 def test_an_environment_that_cannot_serve(config: str, said: str, tmp_path: Path) -> None:
@@ -305,7 +308,7 @@ def test_a_sweep_measures_each_mode_and_restores_the_old_one(tmp_path: Path) -> 
     assert (board.root / "state").read_text() == "1\n"
     clocks = [call.split("/")[0].strip() for call in board.calls() if "jetson_clocks" in call]
     assert clocks == ["jetson_clocks --store", *["jetson_clocks"] * 3, "jetson_clocks --restore"]
-    assert "there already: power/0-15W/bench.json" in board.run("power.sh", "sweep", folder=tmp_path).stdout
+    assert "already there: power/0-15W/bench.json" in board.run("power.sh", "sweep", folder=tmp_path).stdout
 
 
 @pytest.mark.parametrize("ending", ["exit 7", "kill -TERM $PPID; sleep 1"])
@@ -327,7 +330,7 @@ def test_power_modes_are_shown_and_set_by_name(tmp_path: Path) -> None:
     assert board.calls()[-1].strip() == "jetson_clocks"
     for arguments, said in (
         (("set", "99W"), "there is no power mode 99W here"), (("set", "3"), "mode 3 needs a restart"),
-        (("set",), "which mode?"), ((), "say show, set or sweep"), (("sweep", "-x"), "there is no option -x"),
+        (("set",), "no mode given"), ((), "use show, set or sweep"), (("sweep", "-x"), "unknown option -x"),
     ):  # fmt: skip
         result = board.run("power.sh", *arguments)
         assert (result.returncode, said in result.stderr) == (2, True), result.stderr
@@ -341,7 +344,7 @@ def test_power_modes_are_shown_and_set_by_name(tmp_path: Path) -> None:
 def test_elsewhere_there_are_no_power_modes(tmp_path: Path) -> None:
     result = FakeBoard(tmp_path, "desktop").run("power.sh", "show")
     assert (result.returncode, result.stderr) == (
-        2, "nvpmodel is not here: power modes are changed on a Jetson alone.\n",
+        2, "nvpmodel not found: only a Jetson has power modes.\n",
     )  # fmt: skip
 
 
@@ -391,7 +394,7 @@ def test_the_watch_service_asks_for_what_its_settings_name() -> None:
 
 def test_the_proof_on_emulated_arm_says_what_it_needs(tmp_path: Path) -> None:
     board = FakeBoard(tmp_path, "desktop")
-    assert "there is no option --fast" in board.run("emulated_arm64.sh", "--fast").stderr
+    assert "unknown option --fast" in board.run("emulated_arm64.sh", "--fast").stderr
     board.command("id", "echo 1000")
     result = board.run("emulated_arm64.sh")
     assert (result.returncode, "needs root: run it with sudo" in result.stderr) == (2, True)

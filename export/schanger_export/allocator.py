@@ -43,8 +43,8 @@ def check_memory(options: Training, processes: int = 1) -> None:
     if free is not None and need > free:
         each = at_once // processes
         raise SchangerError(
-            f"{at_once} samples of {tile} pixels at once need about {need:.0f} GB and {free:.0f} GB are free: "
-            f"give --accumulate {accumulate * max(each, 2)}, a smaller --batch or a smaller --tile."
+            f"{at_once} samples of {tile} pixels at once need about {need:.0f} GB, and {free:.0f} GB are free: use "
+            f"--accumulate {accumulate * max(each, 2)}, a smaller --batch or a smaller --tile."
         )
 
 

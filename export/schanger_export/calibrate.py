@@ -86,7 +86,7 @@ def calibrate(
     options = dataclasses.replace(options or CalibrationOptions(), **keywords)
     notify = progress or (lambda *_: None)
     if not sources:
-        raise ModelError("calibration needs images like those the model will see: give --pairs.")
+        raise ModelError("calibration needs images like those the model will see: use --pairs.")
     require("matplotlib", "quantize")
     parent, card, sha256 = read_model(model)
     reports = report_path(target), report_path(target, ".png")
@@ -101,7 +101,7 @@ def calibrate(
 
         convs = candidates(parent)
         if not convs:
-            raise ModelError(f"{model} has no convolution that may become INT8: it is no SChanger.")
+            raise ModelError(f"{model} has no convolution that can be INT8: it is not a SChanger model.")
         tensors = sorted({conv.activation for conv in convs})
         histograms = collect(parent, tensors, drawn, lambda done: notify("ranges", done, len(drawn)))
         search = Search(parent, convs, reference, options.max_f1_loss, notify)
@@ -161,7 +161,7 @@ def _drawn(
     )
     if len(drawn) + len(held) < 2 * LEAST:
         raise ModelError(
-            f"the sources hold {len(drawn) + len(held)} whole tiles, calibration needs {2 * LEAST}: give more."
+            f"the sources have {len(drawn) + len(held)} whole tiles, calibration needs {2 * LEAST}: add more."
         )
     return drawn, held
 

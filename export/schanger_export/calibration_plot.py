@@ -22,7 +22,7 @@ def draw_report(
     left, right = figure.subplots(1, 2)
     names = list(parts)[::-1]
     left.barh(names, [parts[name].mean_difference for name in names], color="#3b6fb6")
-    left.set_xlabel("mean difference of probability, this part alone in INT8")
+    left.set_xlabel("mean difference of probability, only this part in INT8")
     shares, losses = [100 * step.macs_share for step in steps], [step.agreement.worst_f1_loss for step in steps]
     right.plot([0, *shares[::-1]], [0, *losses[::-1]], "o-", color="#3b6fb6")
     right.axhline(max_f1_loss, color="#b03a2e", linestyle="--", label=f"limit {max_f1_loss:g}")

@@ -90,7 +90,7 @@ def read_normalization(path: Path) -> Normalization:
             f"normalization file {path} cannot be read ({error.strerror}): give the path of a JSON file."
         ) from error
     except ValueError as error:
-        raise ModelError(f"normalization file {path} is no JSON ({error}): mend it.") from error
+        raise ModelError(f"normalization file {path} is not valid JSON ({error}): correct it.") from error
     except ModelError as error:
         raise ModelError(f"normalization file {path} is wrong: {error}") from error
 
@@ -111,7 +111,7 @@ def _statistics(facts: Mapping[str, Any]) -> Normalization:
         try:
             return normalization_from(facts["normalization"])
         except ModelError as error:
-            raise ModelError(f"the checkpoint's own card is wrong: {error}") from error
+            raise ModelError(f"the checkpoint's card is invalid: {error}") from error
     benchmark = DATASETS.get(facts.get("dataset", "").lower())
     if benchmark is None:
         raise _one_normalization("neither")
@@ -120,5 +120,5 @@ def _statistics(facts: Mapping[str, Any]) -> Normalization:
 
 def _one_normalization(given: str) -> ModelError:
     return ModelError(
-        f"give either the dataset the weights were trained on or a file with its normalization, not {given}."
+        f"give either the dataset that the weights were trained on or a file with its normalization, not {given}."
     )

@@ -181,7 +181,7 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     wrong = (
         [name for name, kinds in CARD.items() if card.get(name) is not None and not isinstance(card[name], kinds)]
         if isinstance(card, dict)
-        else ["all of it"]
+        else ["the whole card"]
     )
     try:
         plain: dict[str, Any] = json.loads(json.dumps(card, allow_nan=False))
@@ -236,11 +236,13 @@ def _load(path: Path) -> Any:
         raise _unreadable(path, error) from error
     except torch_file.RefusedError as error:
         raise CheckpointError(
-            f"{path} holds pickled objects, which could run code and are refused ({error}): "
-            'save the weights alone as {"state_dict": network.state_dict()}.'
+            f"{path} contains pickled objects, which could run code and are refused ({error}): save only the weights, as "
+            '{"state_dict": network.state_dict()}.'
         ) from error
     except torch_file.DamagedError as error:
-        raise CheckpointError(f"{path} is damaged or no torch file: fetch or save the checkpoint again.") from error
+        raise CheckpointError(
+            f"{path} is damaged or not a torch file: download or save the checkpoint again."
+        ) from error
 
 
 def _unreadable(path: Path, error: OSError) -> CheckpointError:
@@ -269,13 +271,13 @@ def _check(path: Path, state: StateDict, size: Size, *, siamese: bool) -> None:
     if wrong:
         name = min(wrong)
         raise CheckpointError(
-            f"{path} does not fit {what}: {_some(wrong)} of wrong shape ({name} is {state[name].shape}, "
+            f"{path} does not fit {what}: {_some(wrong)} with the wrong shape ({name} is {state[name].shape}, "
             f"not {wanted[name]}); give a SChanger checkpoint."
         )
     broken = {name for name, value in state.items() if not np.isfinite(value).all()}
     if broken:
         raise CheckpointError(
-            f"{path} holds weights that are not finite, {_some(broken)}: its training diverged; take an earlier one."
+            f"{path} has weights that are not finite, {_some(broken)}: its training diverged; use an earlier one."
         )
 
 

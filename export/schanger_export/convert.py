@@ -136,6 +136,6 @@ def fp16_limits(found: Agreement) -> list[tuple[str, float, float]]:
     """For `parity.check_parity`."""
     limits = [
         ("mean difference of probability", found.mean_difference, MEAN_DIFFERENCE),
-        ("share of pixels called otherwise", 1 - found.agreement, DISAGREEMENT),
+        ("share of pixels classified differently", 1 - found.agreement, DISAGREEMENT),
     ]
     return [*limits, ("points of F1 lost", found.f1_loss, F1_LOSS)] if found.labelled else limits

@@ -70,14 +70,14 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, ModelCard, str]:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf and the checker raise kinds of their own
-        raise ModelError(f"{path} is no whole ONNX model: export it again.") from error
+        raise ModelError(f"{path} is not a complete ONNX model: export it again.") from error
     text = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
     if text is None:
         raise ModelError(f"{path} has no model card: make it with `schanger-edge export`.")
     card = ModelCard.from_json(text)
     quantized = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
     if quantized or card.precision != "fp32":
-        raise ModelError(f"{path} is {card.precision} already: convert the FP32 model it was made from.")
+        raise ModelError(f"{path} is already {card.precision}: convert the FP32 model it was made from.")
     _drop_identities(model.graph)
     return model, card, hashlib.sha256(content).hexdigest()
 

@@ -39,7 +39,7 @@ class History:
             with self.path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            sentence = f"{self.path} cannot be written ({error.strerror}): make room and use --resume."
+            sentence = f"{self.path} cannot be written ({error.strerror}): free some space and use --resume."
             raise ProductError(sentence) from error
         if self.writer:
             for name in ("loss", "rate", "f1", "precision", "recall"):

@@ -89,9 +89,9 @@ class Search:
             kept = tuple(worst_first[: len(steps)])
             if len(kept) == len(worst_first):
                 raise ModelError(
-                    f"with only {worst_first[-1]} in INT8 the model still loses {steps[-1].agreement.worst_f1_loss:.2f}"
-                    f" points of F1 (at most {self._max_f1_loss:g}): nothing is left to gain; raise --max-f1-loss or "
-                    "convert to FP16."
+                    f"with only {worst_first[-1]} in INT8 the model still loses "
+                    f"{steps[-1].agreement.worst_f1_loss:.2f} points of F1 (at most {self._max_f1_loss:g}): nothing "
+                    "more can be put back; raise --max-f1-loss, or convert to FP16."
                 )
             steps.append(Step(kept, self._share(kept), self._score(thresholds, self.names(kept))))
             self._notify("search", len(steps) - 1, len(worst_first) - 1)

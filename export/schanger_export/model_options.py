@@ -30,11 +30,13 @@ class CalibrationOptions(Options):
 
     title = "Calibration"
 
-    fp16: bool = option(False, "FP16 instead of FP32 where it is not INT8 (opset 19).")
-    method: Method = option("auto", "How ranges become scales; auto tries all.", choices=("auto", *METHODS))
-    samples: int = option(256, "Tiles to take ranges on; a quarter more is held aside.", at_least=LEAST)
-    max_f1_loss: float = option(0.5, "Points of F1 that may be lost, against labels and against its own map.")
-    seed: int = option(SEED, "What the draw of tiles follows from.", at_least=0)
+    fp16: bool = option(False, "Use FP16 instead of FP32 for everything that is not INT8 (opset 19).")
+    method: Method = option("auto", "How ranges become scales; auto tries every method.", choices=("auto", *METHODS))
+    samples: int = option(256, "Tiles to measure ranges on; 25 % more are held out.", at_least=LEAST)
+    max_f1_loss: float = option(
+        0.5, "Largest loss of F1 allowed, in points, against labels and against the original's map."
+    )
+    seed: int = option(SEED, "Seed for drawing tiles.", at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +57,14 @@ class ExportOptions(Options):
 
     title = "Model card"
 
-    size: Size | None = option(None, "Which network it must be.", choices=("small", "base"), unset="what it is")
-    dataset: str | None = option(
-        None, "Benchmark dataset whose colour statistics it takes.", unset="what the weights say"
+    size: Size | None = option(
+        None, "Expected network size.", choices=("small", "base"), unset="taken from the weights"
     )
-    normalization: Path | None = option(None, "JSON file with colour statistics instead.")
-    tile: int | None = option(None, "Side of the input, a multiple of 16.", unset="256")
-    halo: int | None = option(None, "Context on each side of a core, in pixels.", unset="32")
-    threshold: float | None = option(None, "Default threshold of the model.", unset="0.5")
+    dataset: str | None = option(None, "Benchmark dataset whose colour statistics to use.", unset="that of the weights")
+    normalization: Path | None = option(None, "Or a JSON file with colour statistics.")
+    tile: int | None = option(None, "Side of the input in pixels, a multiple of 16.", unset="256")
+    halo: int | None = option(None, "Context around a tile's core, in pixels.", unset="32")
+    threshold: float | None = option(None, "The model's default threshold.", unset="0.5")
     gsd: float | None = option(None, "Metres per pixel of the training images.")
     name: str | None = option(None, "Name of the model.")
     license: str | None = option(None, "Licence of the weights.")

@@ -34,7 +34,7 @@ class Data(Options):
 
     sources: tuple[str, ...] = option((), "Training data, as arguments.", flag="SOURCE...")
     validation: tuple[str, ...] = option(
-        (), "Validation data; `none` for none (split val of each folder).", flag="--val"
+        (), "Validation data, or `none`.", unset="split val of each folder", flag="--val"
     )
     normalization: Normalization | None = option(
         None,
@@ -52,13 +52,13 @@ class Network(Options):
     title = "Network"
 
     size: Size | None = option(
-        None, "The network.", choices=("small", "base"), unset="that of the start weights, else small"
+        None, "Network size.", choices=("small", "base"), unset="that of the initial weights, else small"
     )
     init: str | None = option(
         None, "Weights to start from: a file, schanger-small, pretrain:base, levir-cd:small.", unset="random"
     )
     drop: float = option(0.2, "Rate of DropPath and dropout.", at_least=0, below=1)
-    freeze_batchnorm: bool = option(False, "Keep BatchNorm's statistics: for small sets.")
+    freeze_batchnorm: bool = option(False, "Freeze BatchNorm's statistics; for small datasets.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Schedule(Options):
 
     title = "Schedule"
 
-    epochs: int = option(200, "Epochs; an epoch is one crop of every image.", at_least=1)
+    epochs: int = option(200, "Epochs; one epoch is one crop of every image.", at_least=1)
     warmup_epochs: float = option(10, "Epochs of linear warm-up.", at_least=0)
-    eval_interval: int = option(10, "Epochs between two validations.", at_least=1)
-    batch_size: int = option(8, "Samples in a step, over all processes.", flag="--batch", at_least=1)
-    accumulate: int = option(1, "Micro-batches that a step is computed in.", at_least=1)
+    eval_interval: int = option(10, "Epochs between validations.", at_least=1)
+    batch_size: int = option(8, "Samples per step, over all processes.", flag="--batch", at_least=1)
+    accumulate: int = option(1, "Number of micro-batches per step.", at_least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,12 +92,12 @@ class Optimizer(Options):
 
     title = "Optimizer"
 
-    rate: float = option(5e-4, "Highest learning rate.", above=0)
-    weight_decay: float = option(2e-4, "Weight decay of kernels.", at_least=0)
-    clip: float = option(0.0, "Largest norm of the gradient; 0 sets no limit.", at_least=0)
-    ema: float = option(0.9998, "Decay of the averaged weights.", at_least=0, below=1)
-    ema_every: int = option(8, "Steps between two updates of the average.", at_least=1)
-    side_losses: bool = option(True, "Train the fused map alone.", flag="--no-side-losses")
+    rate: float = option(5e-4, "Peak learning rate.", above=0)
+    weight_decay: float = option(2e-4, "Weight decay of the kernels.", at_least=0)
+    clip: float = option(0.0, "Maximum gradient norm; 0 means no clipping.", at_least=0)
+    ema: float = option(0.9998, "Decay of the averaged weights (EMA).", at_least=0, below=1)
+    ema_every: int = option(8, "Steps between updates of the average.", at_least=1)
+    side_losses: bool = option(True, "Train only on the fused map.", flag="--no-side-losses")
     amp: Amp = option(
         "auto", "Mixed precision; auto is fp16 on CUDA, none on the CPU.", choices=("auto", "none", "fp16", "bf16")
     )
@@ -110,16 +110,16 @@ class Sampling(Options):
     title = "Crops and augmentation"
 
     tile: int = option(256, "Side of a crop in pixels, a multiple of 16.", at_least=32)
-    swap: float = option(0.5, "Share of pairs whose dates are exchanged.", at_least=0, at_most=1)
-    focus: float = option(0.0, "Share of crops laid around a labelled pixel.", at_least=0, at_most=1)
-    jitter: float = option(0.0, "How far each date's light and colour are drawn apart.", at_least=0, at_most=1)
-    augment: bool = option(True, "Leave the crops as they are.", flag="--no-augmentation")
-    seed: int = option(36, "What every draw follows from.", at_least=0)
+    swap: float = option(0.5, "Share of pairs whose dates are swapped.", at_least=0, at_most=1)
+    focus: float = option(0.0, "Share of crops placed around a labelled pixel.", at_least=0, at_most=1)
+    jitter: float = option(0.0, "Strength of the colour jitter applied to each date separately.", at_least=0, at_most=1)
+    augment: bool = option(True, "Train on unaugmented crops.", flag="--no-augmentation")
+    seed: int = option(36, "Seed of all random numbers.", at_least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.tile % TILE_MULTIPLE:
-            raise SchangerError(f"--tile must be a multiple of 16 from 32 on, not {self.tile}.")
+            raise SchangerError(f"--tile must be a multiple of 16, at least 32, not {self.tile}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,10 +129,12 @@ class Facts(Options):
     title = "Model card"
 
     dataset: str | None = option(
-        None, "Name of the data; a benchmark dataset's brings `train` its published settings.", unset="of the folders"
+        None,
+        "Name of the dataset; for `train`, a benchmark dataset's name selects its published settings.",
+        unset="from the folders",
     )
     gsd: float | None = option(
-        None, "Metres per pixel of the images.", unit="metres per pixel", above=0, unset="of the data, where known"
+        None, "Metres per pixel of the images.", unit="metres per pixel", above=0, unset="from the data, if known"
     )
     license: str | None = option(None, "Licence of the weights.", unset="not stated")
 
@@ -226,10 +228,10 @@ class Machine(Options):
     title = "Machine"
 
     device: str = option("auto", "auto, cpu or cuda.")
-    threads: int | None = option(None, "CPU threads.", at_least=1, unset="torch's own number")
-    workers: int = option(0, "Processes that read and augment; 0 reads between the steps.", at_least=0)
+    threads: int | None = option(None, "CPU threads.", at_least=1, unset="torch's choice")
+    workers: int = option(0, "Processes that read and augment data; 0 reads between steps.", at_least=0)
     tensorboard: bool = option(False, "Also write TensorBoard events.")
-    save_seconds: float = option(120.0, "Seconds between two writings of last.pth.", unit="seconds", at_least=0)
+    save_seconds: float = option(120.0, "Seconds between saves of last.pth.", unit="seconds", at_least=0)
 
 
 def training_from(values: Mapping[str, Any]) -> Training:

@@ -132,7 +132,7 @@ def check_weights(parent: onnx.ModelProto, converted: onnx.ModelProto) -> None:
             raise ModelError(f"the converted model lacks the weight {tensor.name}: nothing was written.")
         wanted, got = (numpy_helper.to_array(t).astype(np.float64) for t in (tensor, there[tensor.name]))
         if wanted.shape != got.shape or not (np.abs(wanted - got) <= FP16_STEP * np.abs(wanted) + SMALLEST).all():
-            raise ModelError(f"the converted model has another weight {tensor.name}: nothing was written.")
+            raise ModelError(f"the weight {tensor.name} differs in the converted model: nothing was written.")
 
 
 def check_parity(found: Agreement, limits: Sequence[tuple[str, float, float]]) -> None:

@@ -49,7 +49,7 @@ def joined(device: str) -> Iterator[Processes]:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SchangerError("--device cuda: torch finds no CUDA GPU here; leave the option out to train on the CPU.")
+        raise SchangerError("--device cuda: torch finds no CUDA GPU; omit the option to train on the CPU.")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Processes(0, 1, torch.device(device))

@@ -37,25 +37,25 @@ def prepare(folder: Path, options: Training | None, *, resume: bool, writes: boo
         options = _completed(options)
     if resume:
         if not last.exists():
-            raise CheckpointError(f"{last} does not exist: there is nothing to go on with; leave out --resume.")
+            raise CheckpointError(f"{last} does not exist: there is nothing to resume; omit --resume.")
         saved = training_from(_training_part(last)["options"])
         if options is not None and options != saved:
             theirs = saved.as_dict()
             names = [name for name, value in options.as_dict().items() if value != theirs[name]]
             raise CheckpointError(
-                f"{last} was made with another {', '.join(names)}: leave the options out to go on as it began, or "
+                f"{last} was made with a different {', '.join(names)}: omit these options to continue as begun, or "
                 "choose another folder."
             )
         return saved
     if last.exists() or (folder / BEST).exists():
-        raise CheckpointError(f"{folder} holds a run already: go on with it by --resume, or choose another folder.")
+        raise CheckpointError(f"{folder} already holds a run: continue it with --resume, or choose another folder.")
     if options is None:
         raise SchangerError("a new run needs training data: name at least one folder.")
     if writes:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SchangerError(f"{folder} cannot be made ({error.strerror}): choose another folder.") from error
+            raise SchangerError(f"{folder} cannot be created ({error.strerror}): choose another folder.") from error
     return options
 
 
@@ -103,7 +103,7 @@ def restore(folder: Path, state: State, device: torch.device) -> None:
     try:
         state.restore(_training_part(last, device))
     except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{last} does not hold a whole training state ({error}): start a new run.") from error
+        raise CheckpointError(f"{last} does not hold a complete training state ({error}): start a new run.") from error
 
 
 def is_best(state: State) -> bool:
@@ -145,8 +145,8 @@ def normalization(options: Training) -> Normalization:
         values = json.loads((root / STATISTICS).read_text())
     except (OSError, ValueError):
         raise DatasetError(
-            f"{root / STATISTICS} is missing: run schanger-edge statistics {root}"
-            f"{' --single' if options.dates == 1 else ''} -o {root / STATISTICS}, or give --normalization FILE."
+            f"{root / STATISTICS} is missing: run schanger-edge statistics "
+            f"{root}{' --single' if options.dates == 1 else ''} -o {root / STATISTICS}, or use --normalization FILE."
         ) from None
     return normalization_from(values)
 
@@ -158,5 +158,5 @@ def _training_part(path: Path, device: torch.device | str = "cpu") -> dict[str, 
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read ({error.strerror}).") from error
     except Exception as error:  # bytes that are no torch file fail in torch.load in many ways
-        raise CheckpointError(f"{path} is no checkpoint of a training run: choose another folder.") from error
+        raise CheckpointError(f"{path} is not a checkpoint of a training run: choose another folder.") from error
     return part

@@ -135,4 +135,4 @@ def _check_graph(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"the exported graph is not valid ONNX ({error}): export with another onnx.") from error
+        raise ModelError(f"the exported graph is not valid ONNX ({error}): use another version of onnx.") from error

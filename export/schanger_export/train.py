@@ -116,7 +116,7 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
     schedule, optimizer, sampling = options.schedule, options.optimizer, options.sampling
     if schedule.batch_size % (schedule.accumulate * world):
         raise SchangerError(
-            f"--batch {schedule.batch_size} cannot be shared by {world} processes: give a multiple of that."
+            f"--batch {schedule.batch_size} cannot be divided among {world} processes: use a multiple of {world}."
         )
 
     # Data: an endless numbered stream of crops, of which this process takes its part of every step.
@@ -259,7 +259,7 @@ def _amp_type(amp: Amp, device: torch.device) -> torch.dtype | None:
     if amp == "auto":
         return torch.float16 if device.type == "cuda" else None
     if amp == "fp16" and device.type == "cpu":
-        raise SchangerError("--amp fp16 needs a CUDA GPU: leave the option out to train in float32 on the CPU.")
+        raise SchangerError("--amp fp16 needs a CUDA GPU: omit the option to train in float32 on the CPU.")
     return {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}[amp]
 
 
@@ -296,6 +296,6 @@ def _diverged(value: float, state: State, steps: int, rate: float, folder: Path)
     last = folder / run_folder.LAST
     where = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
     return (
-        f"step {state.step + 1} of {steps}: the {what} is not finite at rate {rate:.2e}; {where}: "
-        "start again from it with --init and a lower --rate, or with --clip 1."
+        f"step {state.step + 1} of {steps}: the {what} is not finite at rate {rate:.2e}; {where}: restart from it "
+        "with --init and a lower --rate, or with --clip 1."
     )

@@ -89,11 +89,11 @@ def _published(text: str, size: str | None) -> tuple[str, Size]:
             f"with :small or :base after it{bundled}."
         )
     if stated and size and stated != size:
-        raise CheckpointError(f"weights {text} hold the {stated} network, not {size}: leave the size out.")
+        raise CheckpointError(f"weights {text} are for the {stated} network, not {size}: omit the size.")
     for known in SIZES:
         if known == (stated or size):
             return kind, known  # type: ignore[return-value]  # one of the words of Size
-    raise CheckpointError(f"weights {kind} come in two sizes: give {kind}:small or {kind}:base.")
+    raise CheckpointError(f"weights {kind} come in two sizes: use {kind}:small or {kind}:base.")
 
 
 def _fetch(file: str, name: str, progress: bool) -> Path:
@@ -151,15 +151,17 @@ def _failure(error: Exception, file: str, name: str) -> CheckpointError:
     if isinstance(cause, errors.OfflineModeIsEnabled):
         what = f"are not in the cache {cache}, and HF_HUB_OFFLINE is set: unset it and run once with a network"
     elif isinstance(cause, errors.GatedRepoError):
-        what = f"need permission: accept the terms at {PAGE} and log in with `hf auth login`"
+        what = f"need permission: accept the terms at {PAGE}, and log in with `hf auth login`"
     elif isinstance(cause, errors.RepositoryNotFoundError) or status in (401, 403):
-        what = f"are refused ({host} answered {status} for {REPOSITORY}): log in with `hf auth login`, look at {PAGE}"
+        what = f"are refused ({host} answered {status} for {REPOSITORY}): log in with `hf auth login`, and see {PAGE}"
     elif isinstance(cause, errors.EntryNotFoundError) and status is not None:
-        what = f"are not published at {host}: {REPOSITORY} holds no {file}; look at {PAGE}"
+        what = f"are not published at {host}: {REPOSITORY} has no {file}; see {PAGE}"
     elif status is not None:
         what = f"could not be fetched ({host} answered {status}): try again later"
     elif isinstance(cause, OSError) and cause.errno is not None:
-        what = f"cannot be stored in {cache} ({cause.strerror}): make room there, or set HF_HOME to another folder"
+        what = (
+            f"cannot be stored in {cache} ({cause.strerror}): free some space there, or set HF_HOME to another folder"
+        )
     else:
         reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
         what = f"are not in the cache {cache}, and fetching from {host} failed ({reason}): run once with a network"

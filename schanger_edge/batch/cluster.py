@@ -123,10 +123,10 @@ def open_first(client: Client, session: str, *, alike: bool) -> None:
     for address in client.nthreads() if alike else ():
         other = client.submit(prepare, session, workers=[address], pure=False).result()
         if other != first:
-            what = f"{first[0]}; {other[0]}" if first[0] != other[0] else "each has a plan of its own"
+            what = f"{first[0]}; {other[0]}" if first[0] != other[0] else "each has its own plan"
             raise SchangerError(
-                f"--split needs workers that compute alike, and these differ ({what}): give --threads, and to all of "
-                "them one SCHANGER_EDGE_CACHE on the shared disk; or leave --split out."
+                f"--split needs workers that compute alike, and these differ ({what}): set --threads and one "
+                "SCHANGER_EDGE_CACHE on the shared disk for all of them, or omit --split."
             )
 
 
@@ -154,7 +154,9 @@ class Queue:
             future = next(under_way)
             work = of_key.pop(future.key)
             if future.cancelled():
-                raise SchangerError("the scheduler was lost: what is finished is kept, the same command goes on.")
+                raise SchangerError(
+                    "the connection to the scheduler was lost; finished work is kept, repeat the command to continue."
+                )
             error = future.exception()
             if error is None:
                 yield dataclasses.replace(future.result(), reason=work.reason), None
@@ -180,7 +182,7 @@ class Queue:
 
     def _reason(self, error: BaseException) -> str:
         if isinstance(error, KilledWorker):
-            return f"{error.allowed_failures + 1} workers died of it: look at their logs, and at the memory they had."
+            return f"{error.allowed_failures + 1} workers died while running it: check their logs and their memory."
         times = f"tried {self._retries + 1} times: " if self._retries else ""
         if isinstance(error, SchangerError):
             return f"{times}{error}"

@@ -23,6 +23,6 @@ class Cluster(Options):
     scheduler: str | None = option(
         None, "Dask scheduler, such as tcp://10.0.0.1:8786.", unset="workers on this machine"
     )
-    workers: int | None = option(None, "Processes on this machine.", at_least=1, unset="one for each GPU, or core")
-    retries: int = option(2, "Try a pair so often again that fails, or whose worker dies.", at_least=0)
-    split: bool = option(False, "Divide each scene over all workers: for few and large ones.")
+    workers: int | None = option(None, "Processes on this machine.", at_least=1, unset="one per GPU, else one per core")
+    retries: int = option(2, "Retries for a pair that fails or whose worker dies.", at_least=0)
+    split: bool = option(False, "Divide each scene over all workers; for few, large scenes.")

@@ -112,9 +112,9 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
         return None, None
     lost = [name for name in STANDARD_NAMES if not (folder / name).is_file()]
     if lost:
-        return None, f"run again: {', '.join(lost)} was missing"
+        return None, f"run again: missing {', '.join(lost)}"
     if summary != sha256_of(folder / SUMMARY):  # it tells when they were made
-        return None, "run again: its results are those of another run"
+        return None, "run again: the results are from another run"
     differing = [name for name in dict.fromkeys([*was, *known_by]) if _text(was.get(name)) != _text(known_by.get(name))]
     if differing:
         return None, f"run again: {', '.join(differing)} differed from last time"

@@ -88,9 +88,9 @@ def read_pairs(path: Path, reserved: tuple[str, ...] = ()) -> list[ListedPair]:
         ]
     if defects:
         more = f"; and {len(defects) - _TOLD} more" if len(defects) > _TOLD else ""
-        raise DatasetError(f"{path} cannot be run as it is: {'; '.join(defects[:_TOLD])}{more}.")
+        raise DatasetError(f"{path} cannot be run: {'; '.join(defects[:_TOLD])}{more}.")
     if not pairs:
-        raise DatasetError(f"{path} lists no pair: write one row for each, with the columns before and after.")
+        raise DatasetError(f"{path} lists no pairs: write one row per pair, with the columns before and after.")
     return pairs
 
 
@@ -109,7 +109,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         rows = pyarrow.parquet.read_table(path, columns=list(known)).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         reason = str(error).splitlines()[0]
-        raise DatasetError(f"{path} cannot be read as a Parquet table ({reason}): give .parquet or .csv.") from error
+        raise DatasetError(f"{path} cannot be read as a Parquet table ({reason}): use .parquet or .csv.") from error
     missing = [name for name in NEEDED if name not in known.values()]
     if missing:
         raise DatasetError(f"{path} lacks the column {missing[0]}: it needs before and after.")
@@ -132,7 +132,7 @@ def _pair(where: str, cells: dict[str, str], folder: Path, taken: set[str]) -> L
     options = {one.name: _option(one, cell, where, folder) for one, cell in given}
     dates = tuple(cells[column] for column in _DATES if cells.get(column))
     if len(dates) == 1:
-        raise DatasetError(f"{where} has one date of two: give {' and '.join(_DATES)}, or neither")
+        raise DatasetError(f"{where} has only one of the two dates: give {' and '.join(_DATES)}, or neither")
     for text in dates:
         try:
             parse_date(text)

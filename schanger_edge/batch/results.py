@@ -81,13 +81,11 @@ def sum_up(folder: Path, outcomes: tuple[Outcome, ...]) -> Batch:
     write_collection(folder / COLLECTION, items)
     notes = []
     if merged.left_out:
-        notes.append(
-            f"{POLYGONS} is without {', '.join(merged.left_out)}: their images have no CRS, those of others have."
-        )
+        notes.append(f"{POLYGONS} omits {', '.join(merged.left_out)}: their images have no CRS, while others have one.")
     if len(items) < len(good):
         notes.append(
-            f"{len(good) - len(items)} of {len(good)} pairs are not in {COLLECTION}: the dates or the place of their "
-            "images are not known; the list may have the columns before_date and after_date."
+            f"{len(good) - len(items)} of {len(good)} pairs are not in {COLLECTION}: the dates or the location of "
+            "their images are unknown; add the columns before_date and after_date to the list."
         )
     return Batch(folder, outcomes, merged.polygons, merged.crs, len(items), tuple(notes))
 
@@ -213,7 +211,7 @@ def write_collection(target: Path, items: Mapping[str, Path]) -> None:
     dates = sorted(map(parse_date, times))
     extent = pystac.Extent(pystac.SpatialExtent([_around(boxes)]), pystac.TemporalExtent([[dates[0], dates[-1]]]))
     collection = pystac.Collection(
-        _ID, "Changes between two dates, one item for each pair of images.", extent, "Changes", license="other"
+        _ID, "Changes between two dates, one item per pair of images.", extent, "Changes", license="other"
     )
     collection.clear_links()
     collection.add_link(pystac.Link("root", f"./{target.name}", pystac.MediaType.JSON))

@@ -111,7 +111,7 @@ def _held(folder: Path) -> Iterator[None]:
     """The output folder, made where it is absent, for one batch at a time."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = locked(folder / _LOCK, f"another batch writes to {folder}: wait for it, or choose another folder.")
+        lock = locked(folder / _LOCK, f"another batch is writing to {folder}: wait for it, or choose another folder.")
     try:
         yield
     finally:
@@ -153,7 +153,7 @@ def _visible(outcome: Outcome, folder: Path) -> Outcome:
     until = time.monotonic() + _SEEN_WITHIN
     while not (folder / outcome.id / SUMMARY).exists():
         if time.monotonic() > until:
-            reason = f"worker {outcome.worker} wrote to a disk of its own: give a folder that all machines share."
+            reason = f"worker {outcome.worker} wrote to its own disk: use a folder that all machines share."
             return dataclasses.replace(outcome, status=FAILED, reason=reason)
         os.listdir(folder)
         time.sleep(1)

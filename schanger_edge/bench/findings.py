@@ -45,7 +45,7 @@ def _fastest(rows: Sequence[Row]) -> Iterator[str]:
         first = max(rows, key=lambda row: row["megapixels_per_second"]["median"])
         rate = first["megapixels_per_second"]
         even = [_case(row) for row in rows if row is not first and row["megapixels_per_second"]["high"] >= rate["low"]]
-        tied = f"; its rounds overlap with those of {', '.join(even)}, so these are not told apart" if even else ""
+        tied = f"; its rounds overlap with those of {', '.join(even)}, so they cannot be ranked" if even else ""
         yield f"fastest network: {_case(first)}, {rate['median']:.3g} megapixels/s (n {rate['n']} rounds){tied}."
 
 
@@ -67,8 +67,8 @@ def _overhead(whole_runs: Sequence[Row], rows: Sequence[Row]) -> Iterator[str]:
         if alone is not None:
             share = run["megapixels_per_second"]["median"] / alone["megapixels_per_second"]["median"]
             yield (
-                f"a whole run with {run['model']}, reading, maps, polygons and report included, goes at {share:.0%} of "
-                f"the network's own speed at batch {run['batch']} (n {run['seconds']['n']} runs)."
+                f"a whole run with {run['model']}, reading, maps, polygons and report included, reaches {share:.0%} "
+                f"of the network's own speed at batch {run['batch']} (n {run['seconds']['n']} runs)."
             )
 
 
@@ -86,7 +86,7 @@ def doubts(sittings: Sequence[Row], blocks: Blocks, unsettled: Sequence[str], co
         cores: that the process may use.
     """
     every = [block for rounds in blocks for block in rounds]
-    settling = (f"{case} had not settled when its warm-up ended." for case in unsettled)
+    settling = (f"{case} had not settled by the end of its warm-up." for case in unsettled)
     of_machine = itertools.chain(_load(sittings, cores), _interrupted(sittings), settling)
     return [*_throttled(sittings, every), *_moved_clocks(every), *_drift(blocks), *_spread(blocks), *of_machine]
 
@@ -99,18 +99,18 @@ def _throttled(sittings: Sequence[Row], every: Sequence[Row]) -> Iterator[str]:
             risen[name] = risen.get(name, 0) + max(0, count - before.get(name, 0))
     for name, count in risen.items():
         if count:
-            yield f"Throttling: {name} rose by {count} during the benchmark."
+            yield f"Throttling: {name} increased by {count} during the benchmark."
     reasons = sorted({reason for block in every for reason in block["gpu_held_down_by"]})
     if reasons:
         hit = sum(bool(block["gpu_held_down_by"]) for block in every)
-        yield f"Throttling: the GPU's clock was held down in {hit} of {len(every)} blocks ({', '.join(reasons)})."
+        yield f"Throttling: the GPU's clock was limited in {hit} of {len(every)} blocks ({', '.join(reasons)})."
 
 
 def _moved_clocks(every: Sequence[Row]) -> Iterator[str]:
     for key, name in (("cpu_mhz", "CPU"), ("gpu_mhz", "GPU")):
         seen = [block[key] for block in every if block[key] is not None]
         if seen and min(seen) < CLOCK * max(seen):
-            yield f"The {name} clock moved between {min(seen):.0f} and {max(seen):.0f} MHz under load."
+            yield f"The {name} clock varied between {min(seen):.0f} and {max(seen):.0f} MHz under load."
 
 
 def _drift(blocks: Blocks) -> Iterator[str]:
@@ -118,7 +118,11 @@ def _drift(blocks: Blocks) -> Iterator[str]:
     ratios = [_median(rounds[-1]) / _median(rounds[0]) for rounds in blocks if len(rounds) > 1]
     if ratios and abs(statistics.median(ratios) - 1) > DRIFT:
         change = statistics.median(ratios) - 1
-        words = "slower: throttling, or other programs" if change > 0 else "faster: other programs at first"
+        words = (
+            "slower: throttling, or other programs running"
+            if change > 0
+            else "faster: other programs were running at first"
+        )
         yield f"The last round was {abs(change):.0%} {words}."
 
 
@@ -129,21 +133,21 @@ def _spread(blocks: Blocks) -> Iterator[str]:
         wide += bool(medians) and max(medians) > (1 + SPREAD) * min(medians)
     if wide:
         yield (
-            f"In {wide} of {len(blocks)} cases the medians of the rounds lie more than {SPREAD:.0%} apart: the machine "
-            "was not quiet or not steady."
+            f"In {wide} of {len(blocks)} cases the medians of the rounds differ by more than {SPREAD:.0%}: the "
+            "machine was busy or unstable."
         )
 
 
 def _load(sittings: Sequence[Row], cores: int) -> Iterator[str]:
     loads = [sitting["before"]["load"] for sitting in sittings if sitting["before"]["load"] is not None]
     if loads and max(loads) > LOAD * cores:
-        yield f"Other programs were at work at the start: a load of {max(loads):g} on {cores} cores."
+        yield f"Other programs were running at the start: load {max(loads):g} on {cores} cores."
 
 
 def _interrupted(sittings: Sequence[Row]) -> Iterator[str]:
     if len(sittings) > 1:
         times = "once" if len(sittings) == 2 else f"{len(sittings) - 1} times"
-        yield f"The benchmark was interrupted {times} and went on, so its rounds lie further apart."
+        yield f"The benchmark was interrupted {times} and continued, so its rounds are further apart in time."
 
 
 def _median(block: Row) -> float:

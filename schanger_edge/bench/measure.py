@@ -86,8 +86,8 @@ class _Stages:
         needed, free = sum(largest.values()), board.free_memory(Path("/"))
         if free is not None and needed > free:
             raise SessionError(
-                f"the models together take up to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: give fewer "
-                "--models at once, or smaller numbers for --batch."
+                f"the models together take up to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: use fewer "
+                "--models at once, or a smaller --batch."
             )
 
     def speed(self) -> None:

@@ -28,10 +28,10 @@ def peak_memory(model: Path, device: str, batch_size: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "schanger_edge.bench.memory", str(model.absolute()), device, str(batch_size)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode < 0:
-        return {"failed": f"its process was ended by signal {-done.returncode}, most likely for want of memory"}
+        return {"failed": f"its process was killed by signal {-done.returncode}, most likely out of memory"}
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        return {"failed": lines[-1] if lines else f"its process ended with code {done.returncode}"}
+        return {"failed": lines[-1] if lines else f"its process exited with code {done.returncode}"}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

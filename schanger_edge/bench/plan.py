@@ -41,7 +41,7 @@ def parse_batch_sizes(text: str) -> tuple[int, ...]:
     except ValueError:
         sizes = []
     if not sizes or not 1 <= sizes[0] <= sizes[-1] <= MAX_BATCH_SIZE:
-        raise ProductError(f"--batch needs numbers from 1 to {MAX_BATCH_SIZE} such as 1,4,8, not {text!r}.")
+        raise ProductError(f"--batch must be numbers from 1 to {MAX_BATCH_SIZE} such as 1,4,8, not {text!r}.")
     return tuple(sizes)
 
 
@@ -63,22 +63,20 @@ class Request(Options):
     title = "What is measured"
     error = ProductError
 
-    models: tuple[str, ...] = option((), "Files, plans or names of bundled models.", is_path=True)
+    models: tuple[str, ...] = option((), "Model files, plans or names of bundled models.", is_path=True)
     datasets: tuple[str, ...] = option(
         (),
-        "Labelled data for F1 (split test): NAME=ROOT[,split=SPLIT]; may be repeated, see docs/sources.md.",
+        "Labelled data for F1: NAME=ROOT[,split=test]; repeatable, see docs/sources.md.",
         flag="--dataset",
         is_path=True,
     )
     pair: tuple[str, str] | None = None
-    devices: tuple[str, ...] = option(
-        ("cpu",), "cpu, cuda, cuda:onnxruntime or auto; may be repeated.", flag="--device"
-    )
+    devices: tuple[str, ...] = option(("cpu",), "cpu, cuda, cuda:onnxruntime or auto; repeatable.", flag="--device")
     batch_sizes: tuple[int, ...] = option((1, 4, 8), "Tiles per call.", flag="--batch", parse=parse_batch_sizes)
-    repetitions: int = option(REPETITIONS, "Timed calls of each model and batch; p99 needs 100.", at_least=1)
-    pair_runs: int = option(PAIR_RUNS, "Whole runs of each model on the pair.", at_least=1)
+    repetitions: int = option(REPETITIONS, "Timed calls per model and batch size; p99 needs 100.", at_least=1)
+    pair_runs: int = option(PAIR_RUNS, "Whole runs per model on the pair.", at_least=1)
     gsd: float | None = option(
-        None, "Metres per pixel, for km2.", unit="metres per pixel", above=0, unset="the model's own"
+        None, "Metres per pixel, to report km2.", unit="metres per pixel", above=0, unset="the model's"
     )
 
 
@@ -256,7 +254,7 @@ def find_models(given: Sequence[str]) -> list[Model]:
     """
     paths = [model_path(name) for name in given or names()]
     if len({path.resolve() for path in paths}) < len(paths):
-        raise ModelError("a model is given twice: give each once.")
+        raise ModelError("a model is given twice: name each once.")
     stems = [path.stem for path in paths]
     called = [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
     return [Model(name, path, info(path)) for name, path in zip(called, paths, strict=True)]
@@ -271,7 +269,7 @@ def find_datasets(given: Sequence[str]) -> list[Labelled]:
     found = [_labelled(text) for text in given]
     labels = [entry.label for entry in found]
     if len(set(labels)) < len(labels):
-        raise DatasetError("a dataset is given twice with the same split: give it once, or another name.")
+        raise DatasetError("a dataset is given twice with the same split: give it once, or under another name.")
     return found
 
 
@@ -293,7 +291,7 @@ def _labelled(text: str) -> Labelled:
     name, _, place = text.partition("=")
     root, _, split = place.partition(",split=")
     if not name or not root or (",split=" in place and not split):
-        raise DatasetError(f"--dataset needs NAME=ROOT or NAME=ROOT,split=val, not {text!r}.")
+        raise DatasetError(f"--dataset must be NAME=ROOT or NAME=ROOT,split=val, not {text!r}.")
     files = pair_files(Path(root), split or "test")
     with Sample(files[0], LabelRule.for_files(files)) as sample:
         pixels = len(files) * sample.width * sample.height
@@ -316,7 +314,7 @@ def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: P
             fitting = ",".join(str(size) for size in batch_sizes if size <= most) or str(most)
             raise SessionError(
                 f"{model.name} takes at most {most} tiles at once on {device}, not {batch_sizes[-1]}: give --batch "
-                f"{fitting}, or build it anew with `schanger-edge build --batch`."
+                f"{fitting}, or rebuild it with `schanger-edge build --batch`."
             )
         tiles = tiles_for(session.card.tile, 1)
         session.run(*tiles)

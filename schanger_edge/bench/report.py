@@ -22,7 +22,7 @@ def check_folder(folder: Path) -> None:
     """Before the work: raise ProductError where the folder cannot be made or written."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise ProductError(f"{folder} cannot be written: give -o a folder that may be made and written.")
+        raise ProductError(f"{folder} cannot be written: choose another folder with -o.")
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         known = False
     if not known:
-        raise ProductError(f"{path} is no bench.json of this version: give one that `schanger-edge bench` wrote.")
+        raise ProductError(f"{path} is not a bench.json of this version: use one that `schanger-edge bench` wrote.")
     return {key: value for key, value in document.items() if key != "others"}
 
 
@@ -70,8 +70,8 @@ def write_results(folder: Path, document: Mapping[str, Any]) -> list[Path]:
 def markdown(document: Mapping[str, Any], has_picture: bool) -> str:
     """The whole of it as Markdown."""
     lines = [f"# {title(document)}", "", subtitle(document), ""]
-    lines += _list("What it says", document["advice"])
-    lines += _list("What makes it doubtful", document["doubts"] or ["nothing was noticed."])
+    lines += _list("Findings", document["advice"])
+    lines += _list("Doubts", document["doubts"] or ["none."])
     if has_picture:
         lines += [f"![Latency against F1]({PARETO})", ""]
     for table in tables(document):

@@ -40,7 +40,9 @@ class State:
             if restart:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
-            raise ProductError(f"{folder} cannot be made or written ({error.strerror}): choose another.") from error
+            raise ProductError(
+                f"{folder} cannot be created or written ({error.strerror}): choose another folder."
+            ) from error
         self._take_over()
 
     @property
@@ -78,12 +80,12 @@ class State:
             left = json.loads(self._path.read_text(encoding="utf-8"))
             was, parts = left["identity"], left["parts"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ProductError(f"{self._path} is damaged: begin again with --restart.") from error
+            raise ProductError(f"{self._path} is damaged: start over with --restart.") from error
         different = differences(was, self._identity) if parts else ""
         if different:
             raise ProductError(
-                f"the unfinished benchmark in {self._path.parent} is another one ({different}): give the same again, "
-                "or drop it with --restart."
+                f"the unfinished benchmark in {self._path.parent} has other settings ({different}): repeat the same "
+                "command, or discard it with --restart."
             )
         self._parts = parts
 

@@ -78,14 +78,14 @@ def _without_unmeasured(table: Table) -> Table:
     def kept(cells: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(cell for index, cell in enumerate(cells) if index not in dropped)
 
-    note = f"{table.note} {NOT_MEASURED.capitalize()}, for want of a sensor: {names}.".strip()
+    note = f"{table.note} {NOT_MEASURED.capitalize()} without a sensor: {names}.".strip()
     return Table(table.title, kept(table.head), [kept(row) for row in table.rows], note)
 
 
 def _network_alone(rows: Sequence[Row], first: Columns) -> Table:
     scales = sorted({f"{row['gsd']:g} m" for row in rows if row["gsd"]})
-    scale = f"km2 at a GSD of {', '.join(scales)}." if scales else "km2/s: no GSD is known, give --gsd."
-    note = f"{scale} Peak memory: n 1, a process of its own."
+    scale = f"km2 at a GSD of {', '.join(scales)}." if scales else "km2/s: GSD unknown, use --gsd."
+    note = f"{scale} Peak memory: n 1, in a separate process."
     return _table("Network alone", rows, first | _NETWORK_ALONE | _joules(rows), note)
 
 
@@ -187,8 +187,8 @@ _ACCURACY: Columns = {
     "official split": _official,
 }
 _ACCURACY_NOTE = (
-    "Paper and checkpoint: published F1 of the authors' weights of that size, of the whole official test split. "
-    "Only a score of that split can be compared with it."
+    "Paper and checkpoint: published F1 of the authors' weights of that size, of the whole official test split. Only "
+    "a score on that split is comparable."
 )
 _LATENCY: Columns = {
     **_cells(str, {"model": "model", "precision": "precision", "tile": "tile", "batch": "batch"}),
@@ -198,7 +198,7 @@ _LATENCY: Columns = {
     "p99": lambda row: _number((row["latency_ms"] or {}).get("p99")),
     "n calls": lambda row: f"{(row['latency_ms'] or {'n': 0})['n']:,}",
 }
-_LATENCY_NOTE = "rounds: lowest and highest median of a round. A percentile that n cannot tell is left out (-)."
+_LATENCY_NOTE = "rounds: lowest and highest median of a round. A percentile that n cannot support is omitted (-)."
 _NETWORK_ALONE: Columns = {
     **_MODEL_AND_BATCH,
     **_cells(_spread, {"megapixels/s": "megapixels_per_second"}),
@@ -215,8 +215,8 @@ _WHOLE_RUNS: Columns = {
     **_cells(_n, {"n runs": "seconds"}),
 }
 _WHOLE_RUNS_NOTE = (
-    "seconds: opening the model, reading, inference, maps, polygons, report. read, infer, write: seconds in which "
-    "each was busy; they overlap."
+    "seconds: opening the model, reading, inference, maps, polygons, report. read, infer, write: busy seconds of "
+    "each; they overlap."
 )
 _MODELS: Columns = {
     **_cells(str, {"model": "model", "network": "size", "precision": "precision", "tile": "tile", "halo": "halo"}),

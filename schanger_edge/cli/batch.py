@@ -21,27 +21,28 @@ if TYPE_CHECKING:
     from schanger_edge.batch import Batch, Outcome
 
 FAILED = 1
-"""Exit code: pairs were given up."""
+"""Exit code: some pairs failed."""
 
 
 def batch(
     pairs: Annotated[
         Path,
         typer.Argument(
-            help="CSV or Parquet: before, after, and where needed id, before_date, after_date, and any option of a run "
-            "but the engine's, such as clip or valid_mask_before."
+            help="CSV or Parquet table: before, after; optional id, before_date, after_date, and any option of `run` "
+            "except the engine's, such as clip or valid_mask_before."
         ),
     ],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results: one folder for each pair.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results, one folder per pair.")],
     cluster: Cluster,
     options: RunOptions,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Forget what earlier calls have done.", rich_help_panel="Workers")
+        bool,
+        typer.Option("--restart", help="Ignore and replace the results of earlier runs.", rich_help_panel="Workers"),
     ] = False,
 ) -> None:
-    """Run a list of pairs over the processes of this machine, or over a Dask cluster.
+    """Run a list of pairs on this machine's processes or on a Dask cluster.
 
-    The same command goes on where an earlier one was stopped. Exit code 1: some pairs failed.
+    Repeat the command to continue after a stop. Exit code 1 means that some pairs failed.
     """
     require("distributed", "station")
     from schanger_edge.batch import batch as batch_tool
@@ -52,10 +53,10 @@ def batch(
         with progress_bars() as bars:
 
             class Screen(Listener):
-                """What is printed while the batch goes on."""
+                """What is printed while the batch runs."""
 
                 def cluster(self, workers: int, dashboard: str | None) -> None:
-                    where = dashboard or "none, pip install bokeh"
+                    where = dashboard or "none (pip install bokeh)"
                     err.print(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {where}")
 
                 def outcome(self, outcome: Outcome, error: BaseException | None) -> None:
@@ -69,7 +70,8 @@ def batch(
             result = batch_tool(pairs, output, cluster=cluster, restart=restart, options=options, listener=Screen())
     except (KeyboardInterrupt, SystemExit) as stopped:
         err.print(
-            f"interrupted: {done} pairs are done with, of others what is finished is kept: the same command goes on."
+            f"interrupted: {done} pairs are done, and finished parts of the others are kept; repeat the command to "
+            "continue."
         )
         sys.exit(INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else stopped.code)
     _print_batch(result)
@@ -93,7 +95,7 @@ def _print_batch(result: Batch) -> None:
     for note in result.notes:
         err.print(Text(f"warning: {note}"), style="yellow")
     counts = {status: sum(one.status == status for one in result.outcomes) for status in ("done", "kept", "failed")}
-    out.print(f"pairs: {counts['done']} done, {counts['kept']} done before, {counts['failed']} failed")
+    out.print(f"pairs: {counts['done']} done, {counts['kept']} already done, {counts['failed']} failed")
     changed = sum(outcome.changed_m2 or 0 for outcome in result.outcomes)
     area = "" if result.crs is None else f"{changed:,.0f} m2, "
     out.print(f"change: {area}{result.polygons} polygons in {result.crs or 'no CRS'}")

@@ -19,24 +19,26 @@ if TYPE_CHECKING:
     from schanger_edge.bench.tool import Preview
 
 WHOLE = ("dataset", "model")
-"""Columns that are never broken."""
+"""Columns that are never wrapped."""
 FILE_WIDTH = 200
-"""Columns where no terminal says how wide it is."""
+"""Width of the output when it is not a terminal."""
 
 
 def bench(
     request: Request,
     more_models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Further models, as after --models.")
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models, as with --models.")
     ] = None,
     pair: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="BEFORE AFTER", help="Two images, for whole runs.")
+        tuple[str, str] | None, typer.Option(metavar="BEFORE AFTER", help="Two images, to measure whole runs.")
     ] = None,
     beside: Annotated[
-        list[Path] | None, typer.Option(help="bench.json of another machine, shown beside; may be repeated.")
+        list[Path] | None, typer.Option(help="bench.json of another machine, shown alongside; repeatable.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("bench"),
-    restart: Annotated[bool, typer.Option("--restart", help="Drop what an interrupted benchmark left.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Discard an interrupted benchmark and start over.")
+    ] = False,
 ) -> None:
     """Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra)."""
     from schanger_edge.bench.state import UNFINISHED
@@ -51,7 +53,7 @@ def bench(
             )
     except (KeyboardInterrupt, SystemExit):
         if (output / UNFINISHED).exists():
-            err.print(Text(f"what is finished is kept in {output}: the same command goes on."))
+            err.print(Text(f"finished parts are kept in {output}; repeat the command to continue."))
         raise
     if not out.is_terminal:
         out.width = FILE_WIDTH
@@ -73,7 +75,7 @@ def _print_preview(preview: Preview) -> None:
     minutes = f"{preview.minutes:.0f} minutes" if preview.minutes >= 2 else f"{60 * preview.minutes:.0f} seconds"
     err.print(Text(f"measuring {preview.words}: about {minutes}"))
     if preview.finished:
-        err.print(Text(f"going on with an interrupted benchmark, {preview.finished} parts are there already"))
+        err.print(Text(f"continuing an interrupted benchmark, {preview.finished} parts are done"))
 
 
 def _print_table(table: Table) -> None:

@@ -27,13 +27,11 @@ def _dataset() -> None: ...
 
 
 def make(
-    pairs: Annotated[
-        Path, typer.Argument(help="CSV table: before, after, label, and where needed layer, area, split, name.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make; it must not exist.")],
+    pairs: Annotated[Path, typer.Argument(help="CSV table: before, after, label; optional layer, area, split, name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to create; it must not exist yet.")],
     options: MakeOptions,
 ) -> None:
-    """Cut pairs with labels into training tiles; no ground is in two splits."""
+    """Cut labelled pairs into training tiles; no ground is shared between splits."""
     from schanger_edge.datasets.make import make_dataset
 
     with progress_bars() as progress:
@@ -48,15 +46,15 @@ dataset.command()(flags(make))
 
 @app.command()
 def statistics(
-    root: Annotated[Path, typer.Argument(help="Folder of a dataset; with --single, of images (and masks).")],
-    split: Annotated[str, typer.Option(help="Which split.")] = "train",
-    single: Annotated[bool, typer.Option("--single", help="Images of one date with masks.")] = False,
+    root: Annotated[Path, typer.Argument(help="Dataset folder; with --single, a folder of images (and masks).")],
+    split: Annotated[str, typer.Option(help="Split to use.")] = "train",
+    single: Annotated[bool, typer.Option("--single", help="Single-date images with masks.")] = False,
     masks: Annotated[
-        Path | None, typer.Option(help="With --single: folder of masks where ROOT holds the images alone.")
+        Path | None, typer.Option(help="With --single: folder of the masks, if ROOT holds only images.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
 ) -> None:
-    """Colour statistics of a dataset, as train and export --normalization read them."""
+    """Compute a dataset's colour statistics, for --normalization of train and export."""
     from schanger_edge.datasets.statistics import color_statistics
 
     with progress_bars() as progress:
@@ -80,7 +78,7 @@ def _print_made(made: MadeDataset) -> None:
     for name, counts in made.splits.items():
         out.print(f"{name:<6}{counts.tiles:>8}{counts.change:>10.2%}")
     dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items() if count)
-    out.print(f"left out: {dropped or 'no tile'}")
+    out.print(f"dropped: {dropped or 'no tiles'}")
     out.print(f"{made.gsd:.3g} m per pixel, split by squares of {made.block:g} m; results: {made.root}")
 
 

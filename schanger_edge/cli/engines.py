@@ -23,13 +23,13 @@ class BindingOption(str, Enum):
 
 
 def build(
-    model: Annotated[str, typer.Argument(help="An .onnx file or a bundled model's name.")],
+    model: Annotated[str, typer.Argument(help="An .onnx file or the name of a bundled model.")],
     options: BuildOptions,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The plan to write.", show_default="your engine cache")
+        Path | None, typer.Option("-o", "--output", help="Plan file to write.", show_default="in the engine cache")
     ] = None,
-    cuda: Annotated[BindingOption | None, typer.Option(help="Package that asks for the GPU.")] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build although the cache has it.")] = False,
+    cuda: Annotated[BindingOption | None, typer.Option(help="Python package that queries the GPU.")] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build even if the cache already has the plan.")] = False,
 ) -> None:
     """Build a TensorRT plan from a model (needs the tensorrt or rtx extra)."""
     from schanger_edge.model.bundled import model_path
@@ -50,9 +50,9 @@ app.command()(flags(build))
 
 @app.command()
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what this machine has, what a run will use, and what is missing."""
+    """Show what this machine has, what a run will use, and what is missing."""
     from rich.table import Table
 
     from schanger_edge.sessions.doctor import doctor as doctor_tool
@@ -67,6 +67,6 @@ def doctor(
     out.print(table)
     out.print(f"\nrun --device auto uses: {report.uses}")
     if report.missing:
-        out.print("\nmissing, if you need it:")
+        out.print("\nnot installed (only if you need it):")
         for name, words in report.missing.items():
             out.print(f"  {name}: {words}")

@@ -74,7 +74,7 @@ class Outcome:
         from schanger_edge.products.journal import unfinished
 
         state = unfinished(self._output)
-        return None if state is None else f"the run is kept, {state}: the same command with --resume goes on."
+        return None if state is None else f"the run is kept, {state}: repeat the command with --resume to continue."
 
     def _summary(self) -> tuple[int, int] | None:
         """What distinguishes the summary of one run from that of another."""

@@ -18,8 +18,8 @@ from schanger_export.model_options import ExportOptions
 
 
 @app.command()
-def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a bundled model's name.")]) -> None:
-    """Print a model's card, and what a plan was built for."""
+def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or the name of a bundled model.")]) -> None:
+    """Print a model's card and, for a plan, what it was built for."""
     from schanger_edge.model.bundled import model_path
     from schanger_edge.model.info import info as info_tool
 
@@ -30,26 +30,25 @@ def export(
     options: ExportOptions,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .onnx file to write.")] = None,
     triton: Annotated[
-        Path | None, typer.Option(metavar="REPO", help="Triton model repository to add it to, as the next version.")
+        Path | None,
+        typer.Option(metavar="REPO", help="Triton model repository to add the model to, as its next version."),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights by name: levir-cd:base, whu-cd:small, ..., schanger-small; fetched once."),
+        typer.Option(help="Weights by name: levir-cd:base, whu-cd:small, ..., schanger-small; downloaded once."),
     ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="A .pth file with a state_dict instead.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Or a .pth file with a state_dict.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="With --triton: an .onnx file that is there, or a bundled model's name.")
+        str | None, typer.Option(help="With --triton: an existing .onnx file or the name of a bundled model.")
     ] = None,
 ) -> None:
-    """Turn weights into a model file (needs the export extra), and serve it with Triton."""
+    """Turn weights into a model file (needs the export extra), or add one to a Triton repository."""
     if [weights, checkpoint, model].count(None) != 2:
-        raise SchangerError(
-            "give the weights: either --weights NAME or --checkpoint FILE; or, for --triton, --model FILE."
-        )
+        raise SchangerError("give exactly one of --weights NAME, --checkpoint FILE or, with --triton, --model FILE.")
     if model is not None:
         _serve_only(model, triton, output, options)
     elif output is None and triton is None:
-        raise SchangerError("say where the model goes: -o FILE, --triton REPO, or both.")
+        raise SchangerError("say where to write the model: -o FILE, --triton REPO, or both.")
     else:
         with _model_file(output) as target:
             _export(weights or checkpoint, target, options, shown=output)
@@ -81,12 +80,12 @@ def _serve_only(model: str, triton: Path | None, output: Path | None, options: E
     from schanger_edge.model.bundled import model_path
 
     if triton is None:
-        raise SchangerError("--model takes a model file that is there: say with --triton REPO where it is served from.")
+        raise SchangerError("--model adds an existing model file to a Triton repository: name it with --triton REPO.")
     given = [one.flag for one in options.described() if one.name != "name" and getattr(options, one.name) is not None]
     if output is not None:
         given.insert(0, "--output")
     if given:
-        raise SchangerError(f"--model is served as it is: leave out {', '.join(given)}, or export from the weights.")
+        raise SchangerError(f"--model is used unchanged: omit {', '.join(given)}, or export from weights.")
     _serve(model_path(model), triton, options.name)
 
 
@@ -96,7 +95,7 @@ def _serve(model: Path, repository: Path, name: str | None) -> None:
     served = add_to_repository(model, repository, name)
     out.print(f"{served.model}: version {served.version} of {served.folder.name}")
     if served.kept_config:
-        err.print(f"{served.folder / CONFIG} was edited and stays: the model card in it is not this version's.")
+        err.print(f"{served.folder / CONFIG} was edited and is kept: it still holds the model card of another version.")
 
 
 @contextlib.contextmanager

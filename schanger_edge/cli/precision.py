@@ -25,10 +25,10 @@ FEW_TILES = 128
 
 Pairs = Annotated[
     list[str] | None,
-    typer.Option("--pairs", help=f"Where tiles come from: {usage(TILES)}; repeatable, see docs/sources.md."),
+    typer.Option("--pairs", help=f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."),
 ]
-Model = Annotated[str, typer.Argument(help="An FP32 .onnx file or a bundled model's name.")]
-Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report appears beside it.")]
+Model = Annotated[str, typer.Argument(help="An FP32 .onnx file or the name of a bundled model.")]
+Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report is written beside it.")]
 
 
 class PrecisionOption(str, Enum):
@@ -45,7 +45,7 @@ def convert(
     pairs: Pairs = None,
     samples: Annotated[int, typer.Option(help="Tiles to measure ranges on.")] = 32,
 ) -> None:
-    """Turn an FP32 model into FP16, measured against its parent (needs the quantize extra)."""
+    """Convert an FP32 model to FP16 and measure it against the original (needs the quantize extra)."""
     from schanger_edge.model.bundled import model_path
 
     try:
@@ -53,7 +53,7 @@ def convert(
     except ImportError as error:
         raise missing_extra(error, "quantize") from error
     if not pairs:
-        err.print("no --pairs: ranges are measured on rendered scenes; give your own imagery where you have it.")
+        err.print("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
     with progress_bars() as progress:
         result = convert_tool(model_path(model), output, sources=pairs or (), samples=samples, progress=progress)
     size, before = result.bytes
@@ -65,7 +65,7 @@ def convert(
 
 
 def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: Pairs = None) -> None:
-    """Turn an FP32 model into INT8 with its loss measured (needs the quantize extra)."""
+    """Convert an FP32 model to INT8 and measure the loss (needs the quantize extra)."""
     from schanger_edge.model.bundled import model_path
 
     try:
@@ -75,13 +75,13 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
     with progress_bars() as progress:
         result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
     if result.tiles[0] < FEW_TILES:
-        err.print(f"warning: only {result.tiles[0]} tiles: {FEW_TILES} or more are advisable.", style="yellow")
+        err.print(f"warning: only {result.tiles[0]} tiles; use {FEW_TILES} or more.", style="yellow")
     _print_calibration(result)
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="An .onnx file, a bundled model's name or a TensorRT plan.")],
-    second: Annotated[str, typer.Argument(help="The same.")],
+    first: Annotated[str, typer.Argument(help="An .onnx file, the name of a bundled model, or a TensorRT plan.")],
+    second: Annotated[str, typer.Argument(help="The second model, likewise.")],
     options: ComparisonOptions,
     pairs: Pairs = None,
 ) -> None:
@@ -122,7 +122,7 @@ def _sentence(found: Agreement) -> str:
 
 def _print_calibration(result: Calibration) -> None:
     table = Table(
-        "what is INT8", "F1 lost", "against own map", "agreement", "mean difference", title=f"method {result.method}"
+        "in INT8", "F1 lost", "against original's map", "agreement", "mean difference", title=f"method {result.method}"
     )
 
     def row(name: str, found: Agreement) -> None:
@@ -142,7 +142,7 @@ def _print_calibration(result: Calibration) -> None:
         row(f"all but {', '.join(step.kept)}", step.agreement)
     out.print(table)
     last = result.steps[-1]
-    kept = f"; kept in high precision: {', '.join(last.kept)}" if last.kept else ""
+    kept = f"; kept in higher precision: {', '.join(last.kept)}" if last.kept else ""
     out.print(f"{result.path}: {100 * last.macs_share:.1f} % of the multiply-adds in INT8{kept}")
     out.print(_sentence(result.agreement))
     out.print(f"reports: {result.reports[0]}, {result.reports[1]}")

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 BUILD = "build"  # the stage that `sessions.build` begins and ends with
 BUILD_TAKES = (
-    "building a TensorRT plan: this may take minutes, longest on small boards, while kernels are tried. "
-    "It is kept, so that the next start does without."
+    "building a TensorRT plan: this may take minutes, longest on small boards. The plan is kept for later runs."
 )
 
 

@@ -21,9 +21,12 @@ from schanger_edge.sessions import Session
 
 def run(
     before: Annotated[
-        str, typer.Argument(help="Image of the first date: GeoTIFF, its URL, or PNG/JPEG of equal size.")
+        str,
+        typer.Argument(help="Image of the first date: a GeoTIFF, a URL, or a PNG/JPEG of the same size as the second."),
     ],
-    after: Annotated[str, typer.Argument(help="Image of the second date; any CRS, grid and extent that overlaps.")],
+    after: Annotated[
+        str, typer.Argument(help="Image of the second date: any CRS, grid and extent that overlaps the first.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
     options: RunOptions,
     after_stop: AfterStop,
@@ -42,9 +45,9 @@ app.command()(flags(run))
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for scene and result.")] = Path("demo"),
-    side: Annotated[int, typer.Option(help="Columns and rows of the scene.")] = 2048,
-    seed: Annotated[int, typer.Option(help="Which scene.")] = 14,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the scene and the result.")] = Path("demo"),
+    side: Annotated[int, typer.Option(help="Width and height of the scene in pixels.")] = 2048,
+    seed: Annotated[int, typer.Option(help="Seed that selects the scene.")] = 14,
 ) -> None:
     """Render a pair with known truth, find what changed and score it."""
     from schanger_edge.evaluation.demo import demo as demo_tool

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    root: Annotated[Path, typer.Option(help="Folder of a labelled dataset as published, or with SPLIT/A, B, label.")],
+    root: Annotated[Path, typer.Option(help="Labelled dataset, as published or with SPLIT/A, SPLIT/B, SPLIT/label.")],
     options: EvaluationOptions,
 ) -> None:
-    """Score a model against labels by the official protocol, or as run would map the images."""
+    """Score a model against labels, by the official protocol or on whole images as `run` maps them."""
     from schanger_edge.evaluation.evaluate import evaluate as evaluate_tool
 
     with progress_bars() as progress:
@@ -38,7 +38,7 @@ def evaluate(
             style="yellow",
         )
     if result.paper_f1 is not None:
-        out.print(f"published f1: article {result.paper_f1:.2f}, checkpoint {result.checkpoint_f1:.2f}")
+        out.print(f"published F1: paper {result.paper_f1:.2f}, checkpoint {result.checkpoint_f1:.2f}")
     if result.sweep is not None:
         _print_sweep(result)
     for path in (options.results.gallery, options.results.sweep):
@@ -55,7 +55,7 @@ def _print_sweep(result: Evaluation) -> None:
     assert sweep is not None
     own = sweep.at_model_threshold
     if sweep.best is None:
-        err.print("warning: nothing is labelled as change in this split: no threshold is best.", style="yellow")
+        err.print("warning: this split has no labelled change, so there is no best threshold.", style="yellow")
     else:
         out.print(f"best threshold: {sweep.best.threshold:.2f}  {percent(sweep.best, 'f1', 'precision', 'recall')}")
     out.print(f"the model's threshold: {own.threshold:g}  {percent(own, 'f1', 'precision', 'recall')}")
@@ -66,5 +66,5 @@ def _print_sweep(result: Evaluation) -> None:
     out.print(f"false-alarm objects at 0.5: {middle.objects}{rate}{unknown}")
     if result.split == "test" and sweep.best is not None:
         err.print(
-            "warning: a threshold chosen on test makes its test score too good: choose it on val.", style="yellow"
+            "warning: a threshold chosen on the test split inflates the test score: choose it on val.", style="yellow"
         )

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 30.0  # between two lines where the output is no terminal
 
-Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: checkpoints, history, curves.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on after the last checkpoint in the folder.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the run's checkpoints, history and curves.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")]
 
 
 def train(
@@ -38,7 +38,7 @@ def train(
 ) -> None:
     """Train on labelled pairs: Siamese fine-tuning from single-date or earlier weights."""
     if not resume and ("init" not in given) != from_scratch:
-        raise SchangerError("give either --init WEIGHTS (such as schanger-small or pretrain:base) or --from-scratch.")
+        raise SchangerError("give either --init WEIGHTS, such as schanger-small or pretrain:base, or --from-scratch.")
     given |= {"sources": tuple(sources)} if sources else {}
     trained = _train(Training, given, output, machine, resume=resume)
     _print_trained(trained, "schanger-edge export --checkpoint {} -o model.onnx")
@@ -52,10 +52,13 @@ def pretrain(
         list[str] | None, typer.Argument(help=f"Images with masks: {usage(SINGLE_DATES)}; see docs/sources.md.")
     ] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of the masks, where the folder given holds the images alone.")
+        Path | None, typer.Option(help="Folder of the masks, if the given folder holds only images.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Mask values that count: nonzero, >127 or classes such as 2,3 (auto).")
+        str | None,
+        typer.Option(
+            help="Mask values that count as positive: nonzero, >127, or classes such as 2,3.", show_default="auto"
+        ),
     ] = None,
     resume: Resume = False,
 ) -> None:
@@ -98,7 +101,9 @@ def _validation(kind: type[Training], given: dict[str, Any]) -> tuple[str, ...]:
             continue
         found.append(str(root))
     if not found:
-        err.print("no folder has a split val: nothing is validated, the last weights will be taken.", style="yellow")
+        err.print(
+            "no folder has a val split: there is no validation, and the last weights will be used.", style="yellow"
+        )
     return tuple(dict.fromkeys(found))
 
 
@@ -106,7 +111,9 @@ def _print_trained(trained: Trained, then: str) -> None:
     if not trained.first:
         return
     best = (
-        f"best F1 {100 * trained.best_f1:.2f}" if trained.best_f1 is not None else "no validation, last weights taken"
+        f"best F1 {100 * trained.best_f1:.2f}"
+        if trained.best_f1 is not None
+        else "no validation, using the last weights"
     )
     out.print(f"{trained.step:,} steps, {best}: {trained.checkpoint}")
     out.print(f"curves: {trained.folder / 'training.png'}")

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def watch(
-    inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive, with all folders in it.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results, quarantine and ledger.")],
+    inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive; subfolders are included.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results, quarantine and the ledger.")],
     pairing: Pairing,
     service: Service,
     notification: Notification,
     options: RunOptions,
 ) -> None:
-    """Run each scene that arrives against the newest earlier one of its place."""
+    """Compare each arriving scene with the newest earlier one of the same place."""
     from schanger_edge.watch import Wakeup
     from schanger_edge.watch import watch as watch_tool
 
@@ -45,10 +45,10 @@ app.command()(flags(watch))
 
 @app.command()
 def status(
-    output: Annotated[Path, typer.Argument(help="The folder that `watch` got as --out.")],
+    output: Annotated[Path, typer.Argument(help="The folder given to `watch` as --out.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """How a watch is doing: queue, throughput, last errors."""
+    """Show a watch's queue, throughput and last errors."""
     from schanger_edge.files import to_json
     from schanger_edge.watch import status as status_tool
 
@@ -74,7 +74,7 @@ def _stop_on_signals(wakeup: Wakeup) -> list[int]:
 
 
 def _print_status(found: Status) -> None:
-    heard = "never heard of" if found.heard is None else f"said {found.heard:.0f} s ago"
+    heard = "no sign of life yet" if found.heard is None else f"last seen {found.heard:.0f} s ago"
     out.print(f"{found.state} ({heard})")
     counts = found.counts
     next_ones = f", next {', '.join(found.queue)}" if found.queue else ""
@@ -83,8 +83,8 @@ def _print_status(found: Status) -> None:
     rate = "" if speed is None else f", {speed:.2f} megapixels per second"
     out.print(f"results: {found.results}, {found.results_lately} in the last 24 hours{rate}")
     out.print(
-        f"failed pairs: {counts['failed']}; scenes in quarantine: {counts['quarantined']}, seen twice: "
-        f"{counts['duplicate']}, removed: {counts['expired']}"
+        f"failed pairs: {counts['failed']}; scenes in quarantine: {counts['quarantined']}, duplicates: "
+        f"{counts['duplicate']}, expired: {counts['expired']}"
     )
     for error in found.errors:
         out.print(f"{error['when']} {error['what']}: {error['reason']}")

@@ -109,20 +109,22 @@ def open_labelled(table: Path, row: PairRow, options: CutOptions) -> Iterator[La
 def _check_size(row: PairRow, pair: Pair, options: CutOptions) -> None:
     grid = pair.grid
     if grid.gsd is None:
-        raise SceneError(f"{row.before} has no CRS with a known place: tiles are dealt to splits by where they lie.")
+        raise SceneError(f"{row.before} has no CRS with a known location: tiles are assigned to splits by location.")
     if min(grid.width, grid.height) < options.tile:
         raise SceneError(
-            f"{row.before} has {grid.width} x {grid.height} pixels, less than a tile of {options.tile}: give a smaller "
-            "--tile or a larger image."
+            f"{row.before} has {grid.width} x {grid.height} pixels, fewer than a tile of {options.tile}: use a "
+            "smaller --tile or a larger image."
         )
 
 
 def _area(path: str, pair: Pair) -> Polygons:
     if not is_vector(path):
-        raise SceneError(f"{path} is no vector file: draw the area that was looked at as polygons in a GPKG.")
+        raise SceneError(f"{path} is not a vector file: draw the area that was looked at as polygons in a GPKG.")
     area = Polygons(path, pair.grid)
     if not area.meets:
-        raise SceneError(f"{path} has no polygon on the images: draw the area that was looked at, or leave area empty.")
+        raise SceneError(
+            f"{path} has no polygon within the images: draw the area that was looked at, or leave area empty."
+        )
     return area
 
 

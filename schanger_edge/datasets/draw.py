@@ -50,7 +50,7 @@ class TileSet:
             for place in self.places:
                 tile = pool.item(place.item).read(place.window)
                 if tile is None:
-                    raise DatasetError(f"{self._items[place.item]} changed while it was read: start again.")
+                    raise DatasetError(f"{self._items[place.item]} changed while being read: start again.")
                 yield tile
 
     def every(self, step: int) -> TileSet:
@@ -164,14 +164,14 @@ def _check(seen: int, flat: int, noisy: int, sources: Sequence[Sequence[Item]], 
     names = ", ".join(str(source[0]) for source in sources)
     if not seen:
         raise DatasetError(
-            f"{names}: no tile of {tile} x {tile} pixels has data in all of both dates: give larger images, or others."
+            f"{names}: no tile of {tile} x {tile} pixels has complete data in both dates: use larger or other images."
         )
     if flat == seen:
-        raise DatasetError(f"{names}: all {seen} tiles show nothing, they are of one colour: give real images.")
+        raise DatasetError(f"{names}: all {seen} tiles have a single colour: use real images.")
     if noisy > (seen - flat) / 2:
         raise DatasetError(
             f"{names}: {noisy} of {seen - flat} tiles are noise, not images: a model calibrated on noise fails on "
-            "images; give real ones."
+            "images; use real ones."
         )
 
 

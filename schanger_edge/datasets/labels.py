@@ -53,7 +53,7 @@ def open_label(path: str, grid: Grid, layer: str | None = None) -> Label:
         return PolygonLabel(path, grid, layer)
     if layer is not None:
         name = public_name(path)
-        raise SceneError(f"{name} is read as a raster, which has no layers: leave layer empty or give a GPKG.")
+        raise SceneError(f"{name} is a raster, which has no layers: leave layer empty, or use a GPKG.")
     return RasterLabel(path, grid)
 
 
@@ -65,9 +65,9 @@ class PolygonLabel:
         name = self._polygons.name
         if self._polygons.count and not self._polygons.meets:
             raise SceneError(
-                f"{name} has {self._polygons.count} shapes but none on the images: check its CRS and place."
+                f"{name} has {self._polygons.count} shapes, but none within the images: check its CRS and location."
             )
-        self.note = "" if self._polygons.count else f"{name} holds no polygon: all of its pair is labelled no change."
+        self.note = "" if self._polygons.count else f"{name} has no polygons: the whole pair is labelled as no change."
 
     def read(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """See `Label`."""
@@ -128,7 +128,7 @@ class RasterLabel:
             return WarpedVRT(self._dataset, **source, **target, **sampling)
 
     def _not_placed(self, error: Exception) -> SceneError:
-        return SceneError(f"{self._name} cannot be brought onto the grid of the images: {reason(error)}")
+        return SceneError(f"{self._name} cannot be resampled to the grid of the images: {reason(error)}")
 
 
 def _placed(name: str, own: Grid, grid: Grid) -> Grid:
@@ -138,7 +138,8 @@ def _placed(name: str, own: Grid, grid: Grid) -> Grid:
     if not own.georeferenced and (own.width, own.height) == (grid.width, grid.height):
         return grid
     raise SceneError(
-        f"{name} has no CRS: set it with gdal_edit -a_srs, or give a label of just {grid.width} x {grid.height} pixels."
+        f"{name} has no CRS: set it with gdal_edit -a_srs, or use a label of exactly {grid.width} x {grid.height} "
+        "pixels."
     )
 
 
@@ -147,4 +148,4 @@ def _check_meets(name: str, own: Grid, grid: Grid) -> None:
     box = transform_bounds(grid.crs, own.crs, *grid.bounds, densify_pts=_BOUND_POINTS)
     left, bottom, right, top = own.bounds
     if max(left, box[0]) >= min(right, box[2]) or max(bottom, box[1]) >= min(top, box[3]):
-        raise SceneError(f"{name} does not overlap the images: check its CRS and place.")
+        raise SceneError(f"{name} does not overlap the images: check its CRS and location.")

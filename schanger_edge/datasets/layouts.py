@@ -78,7 +78,7 @@ def single_date_files(images: Path, masks: Path | None = None) -> list[LabelledF
         ]
         if not all(found):
             raise DatasetError(
-                f"{images} holds no pair of folders such as image, mask: it needs one of {', '.join(IMAGE_FOLDERS)} "
+                f"{images} has no pair of folders such as image and mask: it needs one of {', '.join(IMAGE_FOLDERS)} "
                 f"beside one of {', '.join(MASK_FOLDERS)}."
             )
         images, masks = found[0][0], found[1][0]
@@ -103,7 +103,7 @@ def _matched(folders: Sequence[Path], names: Sequence[str] | None = None) -> lis
         lacking = [folder.name for folder, files in zip(folders, found, strict=True) if name not in files]
         if lacking:
             what = here[0] if here else f"{name} of the list"
-            raise DatasetError(f"{what} has no partner in {' and '.join(lacking)}: complete or remove it.")
+            raise DatasetError(f"{what} has no counterpart in {' and '.join(lacking)}: add it, or remove the file.")
     paths = [[files[name] for files in found] for name in names]
     return [LabelledFiles(own[0].stem, tuple(own[:-1]), own[-1]) for own in paths]
 
@@ -121,7 +121,7 @@ def _flat(base: Path, folders: Sequence[Path], split: str) -> list[LabelledFiles
         if not names:
             raise DatasetError(
                 f"{base} holds {', '.join(folder.name for folder in folders)}, but neither {listing} nor names that "
-                f"begin with {split}_: write such a list, or take all of it as split '.'."
+                f"start with {split}_: add such a list, or use everything as split '.'."
             )
     return _matched(folders, names)
 
@@ -161,10 +161,10 @@ def _what_is_wrong(root: Path, bases: Sequence[Path], split: str) -> str:
             have = f"{base} has only {' and '.join(there)}"
             return f"{base / split} does not exist, {have}: use one of these, or move part of {there[0]} to it."
     if _is_whole_scenes(root):
-        return f"{root} holds whole scenes, not tiles in folders: cut them with `schanger-edge dataset make`."
+        return f"{root} holds whole scenes, not folders of tiles: cut them with `schanger-edge dataset make`."
     wanted = root / split
     if wanted.is_dir():
-        return f"{wanted} holds none of the known folders: it needs A, B, label (or {_alternatives()})."
+        return f"{wanted} has none of the known folders: it needs A, B, label (or {_alternatives()})."
     return f"{wanted} does not exist: the root must hold {split}/A, {split}/B, {split}/label (or {_alternatives()})."
 
 

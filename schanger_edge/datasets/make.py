@@ -111,7 +111,7 @@ def make_dataset(
         cut = _Cut(table, rows, options.cut, writer, progress)
         if not cut.tiles:
             raise DatasetError(
-                f"{table} gives no tile: {_in_words(cut.dropped)}; lower --min-valid or check the images."
+                f"{table} yields no tiles: {_in_words(cut.dropped)}; lower --min-valid, or check the images."
             )
         side = _default_block(cut, options.cut.tile) if options.split.block is None else options.split.block
         relative = dict(zip(SPLITS, (share / sum(shares) for share in shares), strict=True))
@@ -173,7 +173,7 @@ class _Cut:
         scene.cut(take, leave)
         self.dropped += left
         if len(self.tiles) == first:
-            self.notes.append(f"line {row.line}: {row.name} gives no tile ({_in_words(left)}).")
+            self.notes.append(f"line {row.line}: {row.name} yields no tiles ({_in_words(left)}).")
 
     def _step(self) -> None:
         self._done += 1
@@ -196,8 +196,8 @@ def _split(cut: _Cut, side: float, shares: dict[str, float], seed: int) -> dict[
     wanted = sum(share > 0 for share in shares.values())
     if free and len(free) < wanted:
         cut.notes.append(
-            f"the tiles lie in only {len(free)} squares of {side:g} m, too few for {wanted} splits: give a smaller "
-            "--block, more ground, or a column split."
+            f"the tiles cover only {len(free)} squares of {side:g} m, too few for {wanted} splits: use a smaller "
+            "--block, more ground, or a split column."
         )
     splits = [one.row.split or of_block[one.footprint.block(side)] for one in tiles]
     outlines, slack = [one.footprint.outline for one in tiles], [SLACK * one.gsd**2 for one in tiles]
@@ -220,9 +220,9 @@ def _report(cut: _Cut, splits: dict[str, str], side: float, root: Path) -> MadeD
         changed = sum(one.changed for one in own)
         counts[split] = SplitCounts(len(own), changed / pixels if pixels else 0.0)
         if not own:
-            notes.append(f"{split} has no tile.")
+            notes.append(f"{split} has no tiles.")
         elif not changed:
-            notes.append(f"{split} has no change: nothing can be learned from it or scored on it.")
+            notes.append(f"{split} has no change: it can be used neither for training nor for scoring.")
     dates = MeanMoments(), MeanMoments()
     for one in kept:
         if splits[one.name] == "train":
@@ -237,8 +237,8 @@ def _scale_notes(gsds: list[float]) -> list[str]:
     if max(gsds) <= GSD_SPREAD * min(gsds):
         return []
     return [
-        f"the pairs have from {min(gsds):.2g} to {max(gsds):.2g} m per pixel: --gsd {statistics.median(gsds):.2g} "
-        "brings them to one scale."
+        f"the pairs range from {min(gsds):.2g} to {max(gsds):.2g} m per pixel: --gsd {statistics.median(gsds):.2g} "
+        "resamples them to one scale."
     ]
 
 

@@ -26,13 +26,13 @@ def parse_shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise DatasetError(f"--split needs three numbers such as 70,15,15, not {text!r}.") from None
+        raise DatasetError(f"--split must be three numbers such as 70,15,15, not {text!r}.") from None
 
 
 def check_shares(shares: Sequence[float]) -> None:
     """Raise a DatasetError unless these are shares of three splits."""
     if len(shares) != 3 or not all(0 <= share < math.inf for share in shares) or not sum(shares) > 0:
-        raise DatasetError("--split needs three shares from 0 up for train, val and test, such as 70,15,15.")
+        raise DatasetError("--split must be three non-negative shares of train, val and test, such as 70,15,15.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,20 +47,20 @@ class CutOptions(Options):
     tile: int = option(256, "Side of a tile in pixels, a multiple of 16.", check_value=check_tile)
     gsd: float | None = option(
         None,
-        "Resample to this many metres per pixel on reading.",
+        "Resample to this many metres per pixel while reading.",
         unit="metres per pixel",
         above=0,
-        unset="each before image's own",
+        unset="that of each before image",
     )
     min_valid: float = option(
-        1.0, "Least share of a tile's pixels with data in both dates, up to 1.", above=0, at_most=1
+        1.0, "Minimum share of a tile's pixels with data in both dates, up to 1.", above=0, at_most=1
     )
     bands: tuple[int, ...] | None = option(
-        None, "Bands of red, green, blue, such as 1,2,3.", parse=parse_bands, unset="what the file says"
+        None, "Bands to use as red, green, blue, such as 1,2,3.", parse=parse_bands, unset="from the file"
     )
     nodata: Nodata = option(
         "auto",
-        "auto, none (ignore what the files declare) or a value.",
+        "auto, none (ignore what the files declare), or a value.",
         parse=parse_nodata,
         check_value=check_nodata,
     )
@@ -86,12 +86,12 @@ class SplitOptions(Options):
     )
     block: float | None = option(
         None,
-        "Side of the squares of ground dealt to splits.",
+        "Side of the ground squares that are assigned to splits.",
         unit="metres",
         above=0,
-        unset="4 tiles, less on little ground",
+        unset="4 tiles, less if there is little ground",
     )
-    seed: int = option(36, "Decides which square goes to which split.", at_least=0)
+    seed: int = option(36, "Seed that assigns squares to splits.", at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,7 +75,7 @@ def read_pair_list(path: Path, splits: tuple[str, ...], *, label_needed: bool = 
         row = PairRow(line, files["before"], files["after"], files.get("label", ""), layer, area, split or None, name)
         rows.append(row)
     if not rows:
-        raise DatasetError(f"{path} lists no pair: write one row for each, below the line before,after,label.")
+        raise DatasetError(f"{path} lists no pairs: write one row per pair below the header before,after,label.")
     return rows
 
 
@@ -98,14 +98,14 @@ def read_cells(path: Path, needed: Sequence[str], optional: Sequence[str]) -> It
                     continue
                 if len(texts) > len(columns):
                     raise DatasetError(
-                        f"{path} line {reader.line_num} has {len(texts)} cells for {len(columns)} columns: "
-                        "put paths with commas in quotes."
+                        f"{path} line {reader.line_num} has {len(texts)} cells for {len(columns)} columns: quote "
+                        "paths that contain commas."
                     )
                 yield reader.line_num, dict(zip(columns, texts, strict=False))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(
-            f"{path} cannot be read as a CSV table ({reason}): give UTF-8 text, a pair a line."
+            f"{path} cannot be read as a CSV table ({reason}): it must be UTF-8 text, one pair per line."
         ) from error
 
 
@@ -115,10 +115,12 @@ def _check_columns(path: Path, columns: list[str], needed: Sequence[str], option
     twice = {column for column in columns if columns.count(column) > 1}
     if missing or unknown or twice:
         what = (
-            f"lacks the column {missing[0]}" if missing else f"has a column {(unknown or sorted(twice))[0]!r} too many"
+            f"lacks the column {missing[0]}"
+            if missing
+            else f"has the unexpected column {(unknown or sorted(twice))[0]!r}"
         )
         raise DatasetError(
-            f"{path} {what}: its first line is {','.join(needed)}, and where needed {','.join(optional)}."
+            f"{path} {what}: the header must be {','.join(needed)}, optionally with {','.join(optional)}."
         )
 
 
@@ -138,10 +140,10 @@ def name_of(given: str | None, before: str, taken: set[str], where: str, column:
     if given:
         if given.startswith(".") or set(given) & _FORBIDDEN or len(given) > _MOST_LETTERS or not given.isprintable():
             raise DatasetError(
-                f"{where} has the {column} {given!r}, which cannot begin a file's name: use letters and digits."
+                f"{where} has the {column} {given!r}, which cannot start a file name: use letters and digits."
             )
         if given.lower() in taken:
-            raise DatasetError(f"{where} has the {column} {given!r} of an earlier line: give each pair its own.")
+            raise DatasetError(f"{where} repeats the {column} {given!r} of an earlier line: each pair needs its own.")
         return given
     stem = os.path.splitext(os.path.basename(before))[0].lstrip(".")
     stem = "".join("_" if letter in _FORBIDDEN or not letter.isprintable() else letter for letter in stem)

@@ -62,7 +62,7 @@ class LabelRule:
         except ValueError:
             values = (-1,)
         if not all(0 <= value <= 255 for value in values):
-            raise DatasetError(f"label rule {text!r} is unknown: give auto, nonzero, >127, or values such as 2,3.")
+            raise DatasetError(f"label rule {text!r} is unknown: use auto, nonzero, >127, or values such as 2,3.")
         return cls(values=values)
 
     def __call__(self, label: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -108,7 +108,9 @@ class Sample:
                 if raster.dataset.shape != first.dataset.shape:
                     own = f"{raster.dataset.width} x {raster.dataset.height} pixels"
                     other = f"{first.path} has {self.width} x {self.height}"
-                    raise DatasetError(f"{raster.path} has another size, {own} where {other}: replace or remove it.")
+                    raise DatasetError(
+                        f"{raster.path} has a different size, {own} where {other}: replace or remove it."
+                    )
         except BaseException:
             self.close()
             raise
@@ -218,6 +220,4 @@ def _palette(dataset: Any) -> NDArray[np.uint8]:
 
 
 def _unreadable(path: Path) -> DatasetError:
-    return DatasetError(
-        f"{path} cannot be read as an image, it is damaged, incomplete or no image: replace or remove it."
-    )
+    return DatasetError(f"{path} cannot be read: it is damaged, incomplete or not an image. Replace or remove it.")

@@ -25,7 +25,7 @@ TILES: Takes = {IMAGES: ("label=FILE", "gsd=0.5"), LIST: (), FOLDER: ("split=val
 SCORED: Takes = {FOLDER: ("split=val",)}
 
 _WRITTEN = {FOLDER: "ROOT", LIST: "PAIRS.csv", IMAGES: "BEFORE,AFTER"}
-_NONE_OF = {FOLDER: "no folder", LIST: "no list", IMAGES: "not two images"}
+_NONE_OF = {FOLDER: "a folder", LIST: "a list", IMAGES: "two images"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +132,9 @@ def _places(text: str, names: Sequence[str], takes: Takes) -> tuple[str, ...]:
     if len(names) == 1 and takes.keys() == {FOLDER} and path.suffix.lower() != ".csv":
         return (whole,)  # who looks for its files says what is missing
     kinds = [words for kind, words in _NONE_OF.items() if kind in takes]
+    is_none = f"neither {' nor '.join(kinds)}" if len(kinds) > 1 else f"not {kinds[0]}"
     raise DatasetError(
-        f"source {text!r} is {_series(kinds)}: write {usage(takes)}"
+        f"source {text!r} is {is_none}: write {usage(takes)}"
         f"{'; images with a comma in their names must stand in a list' if IMAGES in takes else ''}."
     )
 
@@ -149,7 +150,7 @@ def _scale(value: str) -> tuple[float, float]:
 
 
 _READ: dict[str, tuple[Callable[[str], Any], Callable[[Any], bool], str]] = {
-    "repeat": (int, lambda number: number >= 1, "a whole number from 1 on"),
+    "repeat": (int, lambda number: number >= 1, "a whole number, at least 1"),
     "scale": (
         _scale,
         lambda sides: 0 < sides[0] <= sides[1] < math.inf,
@@ -169,4 +170,4 @@ def _value(text: str, key: str, value: str) -> Any:
             return found
     except ValueError:
         pass
-    raise DatasetError(f"source {text!r} has the {key} {value!r}: give {wanted}.")
+    raise DatasetError(f"source {text!r} has {key}={value}: it must be {wanted}.")

@@ -57,7 +57,7 @@ class Ground:
             self._to_plane = transformer(grid.crs, PLANE)
         except ProjError as error:
             raise SceneError(
-                f"the CRS of the grid has no known place on Earth ({error}): give one such as a UTM zone."
+                f"the CRS of the grid has no known location on Earth ({error}): use one such as a UTM zone."
             ) from error
         self._grid = grid
 

@@ -72,12 +72,12 @@ class MeanMoments:
             DatasetError: there are none, or each has a channel of one value all over.
         """
         if not self.count:
-            raise DatasetError("no image, no colour statistics: add some.")
+            raise DatasetError("there are no images to take colour statistics from: add some.")
         (r, g, b), (std_r, std_g, std_b) = (self._sums / self.count).tolist()
         try:
             return Statistics((r, g, b), (std_r, std_g, std_b))
         except ModelError:
-            raise DatasetError("a channel has one value all over every image: check the bands.") from None
+            raise DatasetError("a channel is constant across all images: check the bands.") from None
 
 
 def normalization_of(dates: Sequence[MeanMoments]) -> Normalization:
@@ -113,9 +113,9 @@ def color_statistics(
         ProductError: the file could not be written.
     """
     if output is not None and (Path(output).is_dir() or not Path(output).parent.is_dir()):
-        raise ProductError(f"{output} cannot be written: give a file in a folder that exists.")
+        raise ProductError(f"{output} cannot be written: choose a file in an existing folder.")
     if masks is not None and not single:
-        raise DatasetError("masks are of single-date images: add --single.")
+        raise DatasetError("--masks is for single-date images: add --single.")
     files = (
         single_date_files(Path(root), None if masks is None else Path(masks))
         if single

@@ -177,4 +177,4 @@ def _read(pair: Pair, label: Label | None, window: Window) -> WholeTile | None:
 
 
 def _no_test(text: str) -> SceneError:
-    return SceneError(f"source {text!r} is a test split, which must stay unseen: give train or val.")
+    return SceneError(f"source {text!r} is a test split, which must stay unseen: use train or val.")

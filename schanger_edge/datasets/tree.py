@@ -95,5 +95,6 @@ class TreeWriter:
     def _refuse_existing(self) -> None:
         if os.path.lexists(self.root):
             raise ProductError(
-                f"{self.root} could not be written ({os.strerror(errno.EEXIST)}): give a new folder or remove this one."
+                f"{self.root} could not be written ({os.strerror(errno.EEXIST)}): choose a new folder, or remove "
+                "this one."
             )

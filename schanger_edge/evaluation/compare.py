@@ -89,7 +89,8 @@ def compare(
     with _opened(first, options, progress) as one, _opened(second, options, progress) as other:
         if one.card.tile != other.card.tile:
             raise ModelError(
-                f"the models take tiles of {one.card.tile} and {other.card.tile}: export one of them anew."
+                f"the models take tiles of {one.card.tile} and {other.card.tile} pixels: export one of them again "
+                "with the other's --tile."
             )
         threshold = one.card.threshold
         (tiles,) = draw_tiles(

@@ -75,7 +75,7 @@ class Evaluation:
     @property
     def tiling(self) -> str:
         """How the images were cut, in words."""
-        return "official protocol" if self.halo is None else f"stitched as by run, halo {self.halo}"
+        return "official protocol" if self.halo is None else f"whole images as in run, halo {self.halo}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the sweep has a file of its own."""
@@ -112,7 +112,7 @@ def evaluate(
     )
     _check_outputs([path for path in (json_file, gallery, sweep) if path is not None], sweep, scoring.gsd)
     if scoring.halo is not None and not scoring.stitched:
-        raise SchangerError("--halo is for stitched images, the official protocol has none: give --stitched too.")
+        raise SchangerError("--halo applies to --stitched only: the official protocol has no halo.")
     benchmark = benchmark_dataset(scoring.dataset) if scoring.dataset else None
     files = pair_files(Path(root), scoring.split)
     rule = LabelRule.for_files(files, scoring.label_rule)
@@ -169,15 +169,15 @@ def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | Non
     if sweep is not None:
         require("matplotlib", "bench")
         if sweep.suffix.lower() == ".png":
-            raise ProductError(f"{sweep} is the name of the curve: give the .json file, the .png appears beside it.")
+            raise ProductError(f"--sweep must name the .json file, not {sweep}: the .png is written beside it.")
         outputs = [*outputs, sweep.with_suffix(".png")]
     if gsd is not None and not 0 < gsd < float("inf"):
         raise ProductError(f"--gsd must be a positive number of metres per pixel, not {gsd}.")
     for path in outputs:
         if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ProductError(f"{path} cannot be written: give a file in a folder that exists and may be written.")
+            raise ProductError(f"{path} cannot be written: choose a file in an existing, writable folder.")
     if len({path.absolute() for path in outputs}) < len(outputs):
-        raise ProductError("two results would be written to one file: give each its own name.")
+        raise ProductError("two results would be written to the same file: give each its own name.")
 
 
 def _halo(given: int | None, card: ModelCard) -> int:

@@ -54,7 +54,7 @@ class Gallery:
 
     def __init__(self, count: int) -> None:
         if count < 1:
-            raise ProductError(f"a gallery of {count} images is empty: give --gallery-count 1 or more.")
+            raise ProductError(f"--gallery-count must be at least 1, not {count}.")
         self._count, self._seen = count, 0
         self._heap: list[_Ranked] = []
         self._counts = Counts()
@@ -167,6 +167,6 @@ def _data_url(picture: Colors, photo: bool) -> str:
     suffix, options = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 85]) if photo else (".png", [])
     done, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     if not done:
-        raise ProductError("a picture of the gallery cannot be encoded: install opencv-python-headless again.")
+        raise ProductError("a gallery picture could not be encoded: reinstall opencv-python-headless.")
     kind = "jpeg" if photo else "png"
     return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"

@@ -20,15 +20,17 @@ class Scoring(Options):
     title = "What is scored"
 
     dataset: str | None = option(
-        None, "levir-cd, levir-cd+, s2looking, cdd, sysu-cd or whu-cd, to show its published F1.", unset="none of these"
+        None,
+        "levir-cd, levir-cd+, s2looking, cdd, sysu-cd or whu-cd: also shows the published F1.",
+        unset="none of these",
     )
-    split: str = option("test", "Which split; . where ROOT itself holds A, B, label.")
+    split: str = option("test", "Split to score; '.' if ROOT itself holds A, B, label.")
     label_rule: str = option("auto", "Label values that mean change: auto, nonzero, >127, or values such as 2,3.")
     gsd: float | None = option(
-        None, "Metres per pixel, for the sweep's false alarms per km2.", unset="the dataset's, else the model's"
+        None, "Metres per pixel, to report the sweep's false alarms per km2.", unset="the dataset's, else the model's"
     )
-    stitched: bool = option(False, "Read and tile whole images as run does, not by the protocol.")
-    halo: int | None = option(None, "Context around a tile, with --stitched.", unset="the model's own")
+    stitched: bool = option(False, "Read and tile whole images as `run` does, instead of following the protocol.")
+    halo: int | None = option(None, "With --stitched: context around a tile's core, in pixels.", unset="the model's")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +42,12 @@ class Engine(Options):
 
     title = "Engine"
 
-    model: str | None = option(None, "An .onnx file or a bundled model's name.", unset="schanger-small", is_path=True)
-    device: str = option("cpu", "Where it runs: as of `run`.")
+    model: str | None = option(
+        None, "An .onnx file or the name of a bundled model.", unset="schanger-small", is_path=True
+    )
+    device: str = option("cpu", "Device to run on, as in `run`.")
     cuda: Binding | None = option(
-        None, "Package that reaches CUDA.", choices=("cuda-python", "pycuda"), unset="what is installed"
+        None, "Python package that talks to CUDA.", choices=("cuda-python", "pycuda"), unset="the installed one"
     )
 
 
@@ -53,11 +57,11 @@ class Results(Options):
 
     title = "Results"
 
-    json_file: str | None = option(None, "Also write the result here.", flag="--json", is_path=True)
-    gallery: str | None = option(None, "Also write an HTML page of the worst images here.", is_path=True)
-    gallery_count: int = option(GALLERY_COUNT, "How many images the page shows at most.")
+    json_file: str | None = option(None, "Also write the result to this file.", flag="--json", is_path=True)
+    gallery: str | None = option(None, "Also write an HTML page of the worst images to this file.", is_path=True)
+    gallery_count: int = option(GALLERY_COUNT, "Maximum number of images on that page.")
     sweep: str | None = option(
-        None, "Also write the scores at all thresholds here (.json, with a .png beside it).", is_path=True
+        None, "Also write the scores at all thresholds to this .json file, and a .png beside it.", is_path=True
     )
 
 
@@ -79,10 +83,10 @@ class ComparisonOptions(Options):
 
     title = "Comparison"
 
-    count: int = option(32, "How many tiles.", flag="--tiles", at_least=1)
+    count: int = option(32, "Number of tiles.", flag="--tiles", at_least=1)
     device: str = option("cpu", "Where .onnx files run: cpu, cpu:openvino, cuda, cuda:onnxruntime, auto.")
     cuda: Binding | None = option(
-        None, "Package that reaches CUDA.", choices=("cuda-python", "pycuda"), unset="what is installed"
+        None, "Python package that talks to CUDA.", choices=("cuda-python", "pycuda"), unset="the installed one"
     )
-    worst: str | None = option(None, "Also write a PNG of the tiles that differ most.", is_path=True)
-    json_file: str | None = option(None, "Also write the result here.", flag="--json", is_path=True)
+    worst: str | None = option(None, "Also write a PNG of the tiles that differ most to this file.", is_path=True)
+    json_file: str | None = option(None, "Also write the result to this file.", flag="--json", is_path=True)

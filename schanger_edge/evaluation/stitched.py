@@ -65,7 +65,7 @@ def _check_size(grid: Grid, label: Sample) -> None:
     if (label.width, label.height) != (grid.width, grid.height):
         own, other = f"{label.width} x {label.height}", f"{grid.width} x {grid.height}"
         raise DatasetError(
-            f"{label.files.label} has another size, {own} pixels where the first image has {other}: replace or "
+            f"{label.files.label} has a different size, {own} pixels where the first image has {other}: replace or "
             "remove it."
         )
 

@@ -50,7 +50,7 @@ def jetpack(release: str, packages: str = "") -> str:
     """
     found = re.search(r"R(\d+)(?:.*?REVISION: ([\d.]+))?", release)
     if not found:
-        return "not told by /etc/nv_tegra_release"
+        return "not given in /etc/nv_tegra_release"
     major, revision = int(found[1]), found[2] or ""
     installed = re.search(
         r"^Package: nvidia-jetpack\nStatus: install ok installed\n(?:.+\n)*?Version: ([\d.]+)", packages, re.M
@@ -128,7 +128,7 @@ def _by_release(major: int, revision: list[int]) -> str:
     """By the L4T release: that JetPack, or between which ones it lies."""
     family = [(number, name) for number, name in JETPACKS if number[0] == major]
     if not family:
-        return "not known to this version"
+        return "unknown to this version"
     if not revision:
         return f"{family[0][1]} to {family[-1][1]}"
     here = (major, *revision[:2], 0)[:3]
@@ -153,7 +153,7 @@ def _cpu_clock(root: Path) -> str:
         return "not readable"
     now, most = zip(*clocks, strict=True)
     spread = f"{min(now):.0f}" if min(now) == max(now) else f"{min(now):.0f} to {max(now):.0f}"
-    return f"{spread} of {max(most):.0f} MHz, {len(clocks)} cores on"
+    return f"{spread} of {max(most):.0f} MHz, {len(clocks)} cores online"
 
 
 def _memory_clock(root: Path) -> str:
@@ -161,7 +161,7 @@ def _memory_clock(root: Path) -> str:
     found = _clock([root / EMC], "rate", "max_rate") or _clock(
         [root / "sys/class/devfreq/bwmgr"], "cur_freq", "max_freq"
     )
-    return found or f"readable by root alone: sudo cat /{EMC}/rate"
+    return found or f"readable only by root: sudo cat /{EMC}/rate"
 
 
 def _gpu_folders(root: Path) -> list[Path]:

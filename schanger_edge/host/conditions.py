@@ -62,7 +62,7 @@ def _throttle_counts(root: Path) -> dict[str, int]:
     """How often the CPU was slowed for heat, the board for current, and what cooling slows down now."""
     found: dict[str, int] = {}
     for name, pattern in (
-        ("CPU heat", f"{_CPU}/cpu[0-9]*/thermal_throttle/*_throttle_count"),
+        ("CPU thermal limit", f"{_CPU}/cpu[0-9]*/thermal_throttle/*_throttle_count"),
         ("over-current", "sys/class/hwmon/hwmon*/oc*_event_cnt"),
     ):
         values = [text_of(path).strip() for path in root.glob(pattern)]

@@ -27,4 +27,4 @@ def model_path(model: str | PathLike[str] | None) -> Path:
         return path
     if path.name in names() and path.parent == Path("."):
         return FOLDER / f"{path.name}.onnx"
-    raise ModelError(f"model {path} does not exist: give an .onnx file or one of {', '.join(names()) or 'none'}.")
+    raise ModelError(f"model {path} does not exist: use an .onnx file or one of {', '.join(names()) or 'none'}.")

@@ -33,7 +33,9 @@ class Statistics:
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ModelError("normalization needs three means and three standard deviations per date (R, G, B).")
         if not all(0 <= m <= 1 for m in self.mean) or not all(0 < s <= 1 for s in self.std):
-            raise ModelError("normalization must be on pixel values scaled to 0-1: means in 0-1, deviations in (0, 1].")
+            raise ModelError(
+                "normalization must be on pixel values scaled to 0-1: means in 0-1, standard deviations in (0, 1]."
+            )
 
     @property
     def mean_color(self) -> tuple[int, int, int]:
@@ -121,7 +123,7 @@ class ModelCard:
                 values[key] = tuple(values.get(key, getattr(cls, key)))
             return cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ModelError(f"the model card cannot be read ({error}); export the model again.") from error
+            raise ModelError(f"the model card cannot be read ({error}): export the model again.") from error
 
 
 def normalization_from(values: Any) -> Normalization:

@@ -60,18 +60,18 @@ class Target:
     def misfit(self, here: Target) -> str:
         """Why a plan for this target does not run here, in a few words; empty where it does."""
         if self.flavour != here.flavour:
-            return f"it was built for {FLAVOURS.get(self.flavour, self.flavour)}, here is {FLAVOURS[here.flavour]}"
+            return f"it was built for {FLAVOURS.get(self.flavour, self.flavour)}, this is {FLAVOURS[here.flavour]}"
         if self.version != here.version:
-            return f"it was built for {FLAVOURS[self.flavour]} {self.version}, here is {here.version}"
+            return f"it was built for {FLAVOURS[self.flavour]} {self.version}, this is {here.version}"
         if self.system != here.system:
-            return f"it was built for {self.system}, here is {here.system}"
+            return f"it was built for {self.system}, this is {here.system}"
         if here.capabilities and not set(here.capabilities) & set(self.capabilities):
             return (
-                f"it was built for compute capability {' and '.join(self.capabilities)}, "
-                f"here is {' and '.join(here.capabilities)}"
+                f"it was built for compute capability {' and '.join(self.capabilities)}, this is "
+                f"{' and '.join(here.capabilities)}"
             )
         if self.gpu and here.gpu and self.gpu != here.gpu:
-            return f"it was built for {self.gpu}, here is {here.gpu}"
+            return f"it was built for {self.gpu}, this is {here.gpu}"
         return ""
 
 
@@ -165,12 +165,12 @@ def read_plan_card(plan: Path) -> PlanCard:
         SessionError: plan or sidecar are missing, or the sidecar is damaged.
     """
     if not plan.is_file():
-        raise SessionError(f"plan {plan} does not exist: make it with `schanger-edge build`.")
+        raise SessionError(f"plan {plan} does not exist: build it with `schanger-edge build`.")
     try:
         return PlanCard.from_json(sidecar_of(plan).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SessionError(
-            f"{plan} has no sidecar {sidecar_of(plan).name}, so nothing says what it is for: build it again."
+            f"{plan} has no sidecar {sidecar_of(plan).name}, so it is unknown what it was built for: rebuild it."
         ) from error
     except Exception as error:  # whatever a damaged file makes of itself
-        raise SessionError(f"{sidecar_of(plan)} is damaged or was altered: build the plan again.") from error
+        raise SessionError(f"{sidecar_of(plan)} is damaged or was altered: rebuild the plan.") from error

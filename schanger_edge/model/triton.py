@@ -59,7 +59,9 @@ def add_to_repository(model: Path, repository: Path, name: str | None = None) ->
     card = read_model(model).card
     name = name or card.name
     if not _NAME.fullmatch(name):
-        raise ModelError(f"{name!r} cannot name a model in Triton: give --name with letters, digits, '_', '-' and '.'.")
+        raise ModelError(
+            f"{name!r} is not a valid model name for Triton: use --name with letters, digits, '_', '-' and '.'."
+        )
     folder = repository / name
     with _writing(folder):
         if not folder.exists():
@@ -135,11 +137,11 @@ def _is_ours(folder: Path, name: str, newest: int, card: ModelCard) -> bool:
     try:
         present = read_model(folder / str(newest) / MODEL).card
     except ModelError as error:
-        raise ModelError(f"{folder} holds another kind of model ({error}) Give another --name.") from error
+        raise ModelError(f"{folder} holds another kind of model ({error}) Use another --name.") from error
     if present.tile != card.tile:
         raise ModelError(
-            f"{folder} takes tiles of {present.tile} pixels, and all its versions must: give this model, which takes "
-            f"{card.tile}, another --name."
+            f"{folder} takes tiles of {present.tile} pixels, and so must all its versions: this model takes "
+            f"{card.tile}, so use another --name."
         )
     return not path.exists() or path.read_bytes() == config(name, present).encode()
 
@@ -162,4 +164,6 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise ModelError(f"{folder} cannot be written ({reason}): choose a repository with room and access.") from error
+        raise ModelError(
+            f"{folder} cannot be written ({reason}): choose a writable repository with free space."
+        ) from error

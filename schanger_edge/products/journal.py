@@ -40,7 +40,7 @@ class Journal:
 
     def __init__(self, folder: Path, *, resume: bool = False, restart: bool = False) -> None:
         if resume and restart:
-            raise ProductError("--resume and --restart exclude each other: give one of them.")
+            raise ProductError("--resume and --restart are mutually exclusive: give one of them.")
         self.folder = Path(folder)
         self._root = self.folder / FOLDER
         self._resume, self._restart = resume, restart
@@ -50,7 +50,8 @@ class Journal:
         state = unfinished(self.folder)
         if state and not (self._resume or self._restart):
             raise ProductError(
-                f"{self.folder} holds an unfinished run ({state}): go on with --resume, or drop it with --restart."
+                f"{self.folder} holds an unfinished run ({state}): continue it with --resume, or discard it with "
+                "--restart."
             )
         return self
 
@@ -79,8 +80,8 @@ class Journal:
                 )
             if different := differences(was, now):
                 raise OtherRunError(
-                    f"the unfinished run in {self.folder} is another one ({different}): give the same again, or drop "
-                    "it with --restart."
+                    f"the unfinished run in {self.folder} differs from this one ({different}): repeat the same "
+                    "command, or discard it with --restart."
                 )
         else:  # sections that nothing speaks for go, too
             self._clear()
@@ -160,9 +161,7 @@ def join(parts: Sequence[Path], folder: Path) -> None:
     known = [identity for identity in identities.values() if identity is not None]
     for other in known[1:]:
         if different := differences(known[0], other):
-            raise OtherRunError(
-                f"parts of {folder} do not belong together ({different}): begin it anew with --restart."
-            )
+            raise OtherRunError(f"parts of {folder} do not belong together ({different}): start over with --restart.")
     if not known:
         return
     with writing(root):
@@ -186,7 +185,7 @@ def unfinished(folder: Path) -> str | None:
         windows = [_window(path) for path in root.glob("*-*-*-*")]
     except (OSError, ValueError, KeyError):
         return None
-    return f"{sum(w.width * w.height for w in windows) / pixels:.0%} of it is done" if windows else None
+    return f"{sum(w.width * w.height for w in windows) / pixels:.0%} done" if windows else None
 
 
 def differences(was: Any, now: Any) -> str:

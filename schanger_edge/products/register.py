@@ -18,7 +18,7 @@ FORMATS: dict[str, PolygonFormat] = {
 """Further formats of the polygons, by what `--also` calls them."""
 
 _MAPS: tuple[Product, ...] = (rasters.CHANGE_MAP, rasters.PROBABILITY_MAP, polygons.PRODUCT)
-_SUMMARY = Product(SUMMARY, "Account of the run", "summary", "application/json", "metadata")
+_SUMMARY = Product(SUMMARY, "Summary of the run", "summary", "application/json", "metadata")
 _PAGES: tuple[Product, ...] = (page.PRODUCT, preview.PRODUCT, _SUMMARY)
 
 STANDARD = (*_MAPS, *_PAGES)

@@ -29,7 +29,7 @@ def parse_date(text: str, *, end: bool = False) -> datetime:
     try:
         date = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
     except ValueError:
-        raise ProductError(f"--dates needs dates such as 2021-06-03 or 2021-06-03T10:20:30, not {text!r}.") from None
+        raise ProductError(f"--dates must be dates such as 2021-06-03 or 2021-06-03T10:20:30, not {text!r}.") from None
     if end and "T" not in text and " " not in text:
         date = datetime.combine(date, time.min) + timedelta(days=1, seconds=-1)
     return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
@@ -47,9 +47,9 @@ def why_no_item(grid: Grid, dates: Mapping[str, str | None]) -> str | None:
     """
     unknown = " and ".join(f"the {name} image" for name, date in dates.items() if date is None)
     if footprint(grid) is None:
-        return f"{STAC_ITEM} is not made: the images have no CRS, or lie nowhere on Earth by it."
+        return f"{STAC_ITEM} was not written: the images have no CRS, or one without a location on Earth."
     if unknown:
-        return f"{STAC_ITEM} is not made: when {unknown} was taken is not known, give --dates BEFORE,AFTER."
+        return f"{STAC_ITEM} was not written: the date of {unknown} is unknown, use --dates BEFORE,AFTER."
     return None
 
 

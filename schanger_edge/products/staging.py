@@ -173,7 +173,7 @@ def _remove_stale(folder: Path) -> None:
 def _locked(folder: Path) -> FileLock:
     """A lock on the output folder."""
     while True:
-        lock = locked(folder / _LOCK, f"another run writes to {folder}: wait for it, or choose another folder.")
+        lock = locked(folder / _LOCK, f"another run is writing to {folder}: wait for it, or choose another folder.")
         if (folder / _LOCK).exists():
             return lock
         lock.release()  # the run that held it has just ended and removed the file

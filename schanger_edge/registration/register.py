@@ -58,7 +58,7 @@ class Registered:
 def check_max_offset(max_offset: float) -> None:
     """Raises SchangerError where it is no number of pixels; infinity is one."""
     if not max_offset > 0:
-        raise SchangerError(f"max-offset must be a number of pixels greater than 0, or inf, not {max_offset}.")
+        raise SchangerError(f"max-offset must be a positive number of pixels or inf, not {max_offset}.")
 
 
 def register(pair: Pair, *, max_offset: float = MAX_OFFSET, align: bool = False) -> Registered | None:
@@ -89,7 +89,7 @@ def register(pair: Pair, *, max_offset: float = MAX_OFFSET, align: bool = False)
         if residual.consensus is None or residual.largest >= estimate.largest:
             pair.align(Affine.identity())
             applied, residual = None, None
-            warnings.append("--align moved nothing: the dates agreed no better with the offset taken away.")
+            warnings.append("--align moved nothing: correcting the offset did not make the dates agree better.")
     warnings += _warnings(residual or estimate, max_offset, asked=align, aligned=applied is not None)
     return Registered(estimate, applied, residual, _note(estimate, residual), tuple(warnings), max_offset)
 
@@ -102,8 +102,8 @@ def _is_worth_it(estimate: Registration) -> bool:
 def _warnings(found: Registration, max_offset: float, *, asked: bool, aligned: bool) -> list[str]:
     warnings = []
     if found.consensus is not None and found.largest > max_offset:
-        still = "still lie" if aligned else "lie"
-        mend = "" if asked or not _is_worth_it(found) else "; --align takes it away"
+        still = "are still" if aligned else "are"
+        mend = "" if asked or not _is_worth_it(found) else "; --align corrects this"
         warnings.append(
             f"the dates {still} {_length(found)} apart, more than {max_offset:g} pixels: expect false alarms along "
             f"edges{mend}."
@@ -111,11 +111,11 @@ def _warnings(found: Registration, max_offset: float, *, asked: bool, aligned: b
     astray = found.astray(max_offset)
     if astray and len(astray) >= max(2, ASTRAY_SHARE * len(found.matched)):
         distance, worst = astray[0]
-        common = "the common offset" if found.consensus is not None else "where they should"
+        common = "the common offset" if found.consensus is not None else "where they should be"
         warnings.append(
-            f"{len(astray)} of {len(found.matched)} places that can be compared lie more than {max_offset:g} pixels "
-            f"from {common}, the worst {distance:.1f} pixels at {_place(found.grid, worst.col, worst.row)}: relief or "
-            "oblique views, which no shift mends; expect false alarms there."
+            f"{len(astray)} of {len(found.matched)} comparable places are more than {max_offset:g} pixels from "
+            f"{common}, the worst {distance:.1f} pixels at {_place(found.grid, worst.col, worst.row)}: relief or "
+            "oblique views, which no shift can correct; expect false alarms there."
         )
     return warnings
 
@@ -124,7 +124,7 @@ def _note(estimate: Registration, residual: Registration | None) -> str:
     if estimate.consensus is None:
         return _not_known(estimate)
     agree = "agree roughly" if estimate.consensus.kind == "rough" else "agree"
-    note = f"the dates lie {_length(estimate)} apart ({estimate.agreeing} of {estimate.tried} windows {agree})"
+    note = f"the dates are {_length(estimate)} apart ({estimate.agreeing} of {estimate.tried} windows {agree})"
     if residual is None:
         return note
     kind = " by an affine motion" if estimate.consensus.kind == "affine" else ""
@@ -133,8 +133,8 @@ def _note(estimate: Registration, residual: Registration | None) -> str:
 
 def _not_known(estimate: Registration) -> str:
     return (
-        f"the offset between the dates is not known: {len(estimate.matched)} of {estimate.tried} windows match "
-        "distinctly and too few of them agree"
+        f"the offset between the dates is unknown: {len(estimate.matched)} of {estimate.tried} windows match "
+        "distinctly, and too few of these agree"
     )
 
 

@@ -24,10 +24,10 @@ class AfterStop(Options):
         restart: drop it.
     """
 
-    title = "After a stop"
+    title = "Resuming"
 
-    resume: bool = option(False, "Go on with what an unfinished run left.")
-    restart: bool = option(False, "Drop what an unfinished run left.")
+    resume: bool = option(False, "Continue an unfinished run.")
+    restart: bool = option(False, "Discard an unfinished run and start over.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,7 @@ def _scale_warnings(card: ModelCard, gsd: float | None, own_gsd: Mapping[str, fl
     fits = GSD_RANGE[0] <= gsd / card.gsd <= GSD_RANGE[1]
     coarsest = card.gsd * (GSD_RANGE[1] if fits else MENDABLE)
     warnings = [
-        f"the {date} image has {own:.2g} m per pixel and {trained}; resampling brings no detail back, use finer "
+        f"the {date} image has {own:.2g} m per pixel and {trained}; resampling restores no detail, so use finer "
         "images or a model trained at this scale."
         for date, own in own_gsd.items()
         if own is not None and own > coarsest

@@ -29,7 +29,7 @@ def parse_dates(text: str) -> tuple[str, ...]:
 def check_dates(dates: Sequence[str]) -> None:
     """Raise a SchangerError unless they are two dates, of before and after."""
     if len(dates) != 2:
-        raise SchangerError(f"--dates needs two dates, of before and after, not {len(dates)}.")
+        raise SchangerError(f"--dates must be two dates, BEFORE,AFTER, not {len(dates)}.")
     for date in dates:
         parse_date(date)
 
@@ -48,12 +48,12 @@ class Alignment(Options):
 
     max_offset: float = option(
         MAX_OFFSET,
-        "Warn where the dates lie more pixels apart; inf does not look.",
+        "Warn if the dates are misaligned by more pixels than this; inf skips the check.",
         unit="pixels",
         above=0,
         finite=False,
     )
-    align: bool = option(False, "Take the offset between the dates away on reading.", decides="facts")
+    align: bool = option(False, "Correct the offset between the dates while reading.", decides="facts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +71,20 @@ class Change(Options):
 
     threshold: float | None = option(
         None,
-        "Change where probability is greater.",
+        "Change where probability is greater than this.",
         check_value=check_threshold,
-        unset="the model's own",
+        unset="the model's",
         decides="value",
     )
-    min_area: float = option(0.0, "Leave out smaller polygons, square metres.", unit="square metres", at_least=0)
-    simplify: float = option(0.0, "Drop corners of polygons: metres an outline may move.", unit="metres", at_least=0)
-    fill_holes: float = option(0.0, "Fill smaller holes in polygons, square metres.", unit="square metres", at_least=0)
+    min_area: float = option(
+        0.0, "Drop polygons smaller than this, in square metres.", unit="square metres", at_least=0
+    )
+    simplify: float = option(
+        0.0, "Simplify polygons: how far an outline may move, in metres.", unit="metres", at_least=0
+    )
+    fill_holes: float = option(
+        0.0, "Fill holes in polygons smaller than this, in square metres.", unit="square metres", at_least=0
+    )
 
     @property
     def shaping(self) -> dict[str, float]:
@@ -98,13 +104,11 @@ class Further(Options):
 
     title = "Further products"
 
-    also: tuple[str, ...] = option(
-        (), "Write the polygons in this format too; may be repeated.", choices=tuple(FORMATS)
-    )
-    stac: bool = option(False, "Write a STAC item of the run too.")
+    also: tuple[str, ...] = option((), "Also write the polygons in this format; repeatable.", choices=tuple(FORMATS))
+    stac: bool = option(False, "Also write a STAC item.")
     dates: tuple[str, ...] | None = option(
         None,
-        "When the images were taken, for STAC: 2019-05-01,2021-06-03.",
+        "Dates of the images for STAC, such as 2019-05-01,2021-06-03.",
         parse=parse_dates,
         check_value=check_dates,
         unset="from the files",
@@ -126,7 +130,7 @@ class Engine(Options):
     Attributes:
         model: an .onnx file, a TensorRT plan, or the name of a bundled model; None takes `schanger-small`.
         device: see `sessions.open_session`.
-        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`; None takes what is installed.
+        cuda: by whom CUDA is reached, `cuda-python` or `pycuda`; None takes the installed one.
         threads: CPU threads of the engine; None takes all.
         batch_size: tiles per inference; None takes what the engine is fastest at.
     """
@@ -134,7 +138,7 @@ class Engine(Options):
     title = "Engine"
 
     model: str | None = option(
-        None, "An .onnx file or a bundled model's name.", unset="schanger-small", is_path=True, decides="facts"
+        None, "An .onnx file or the name of a bundled model.", unset="schanger-small", is_path=True, decides="facts"
     )
     device: str = option(
         "auto",
@@ -142,7 +146,7 @@ class Engine(Options):
         decides="facts",
     )
     cuda: Binding | None = option(
-        None, "Package that reaches CUDA.", choices=("cuda-python", "pycuda"), unset="what is installed"
+        None, "Python package that talks to CUDA.", choices=("cuda-python", "pycuda"), unset="the installed one"
     )
     threads: int | None = option(None, "CPU threads.", at_least=1, at_most=MAX_THREADS, unset="all", decides="facts")
     batch_size: int | None = option(
@@ -150,7 +154,7 @@ class Engine(Options):
         "Tiles per inference.",
         flag="--batch",
         at_least=1,
-        unset="what the engine is fastest at",
+        unset="the engine's fastest",
         decides="value",
     )
 

@@ -191,7 +191,7 @@ def predict(
     if observers.progress and not sections:
         observers.progress(done)
     if done != plan.width * plan.height and todo.stopped():
-        raise StoppedError("the run was asked to stop: what it has finished is kept, --resume goes on from there.")
+        raise StoppedError("the run was asked to stop: finished work is kept, continue with --resume.")
     if done != plan.width * plan.height:
         raise RuntimeError(f"{done} of {plan.width * plan.height} pixels were handed over")
     return flow

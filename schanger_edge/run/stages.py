@@ -184,8 +184,8 @@ class Run:
             FORMATS[name].write(path(POLYGONS), LAYER, grid, path(FORMATS[name].product.name))
         if polygons.left_out:
             self.warnings.append(
-                f"there are {polygons.left_out} more polygons than changes.gpkg takes, the smallest are left out: "
-                "raise --threshold or --min-area."
+                f"changes.gpkg cannot hold all polygons: the {polygons.left_out} smallest are omitted; raise "
+                "--threshold or --min-area."
             )
         self.laps("polygons")
         return polygons.written

@@ -21,8 +21,8 @@ def check_comparable(target: SceneImage, other: SceneImage) -> None:
     if not a.georeferenced and not b.georeferenced:
         if (a.width, a.height) != (b.width, b.height):
             raise SceneError(
-                f"the images have no georeference and differ in size ({a.width} x {a.height} and "
-                f"{b.width} x {b.height}): crop them to the same pixels or give GeoTIFFs."
+                f"the images have no georeference and differ in size ({a.width} x {a.height} and {b.width} x "
+                f"{b.height}): crop them to the same pixels, or use GeoTIFFs."
             )
         return
     for image, has, what in (
@@ -32,7 +32,7 @@ def check_comparable(target: SceneImage, other: SceneImage) -> None:
         (other, b.crs is not None or a.crs is None, "CRS"),
     ):
         if not has:
-            raise SceneError(f"{image.name} has no {what} but the other image has one: set it with gdal_edit -a_srs.")
+            raise SceneError(f"{image.name} has no {what}, but the other image has one: set it with gdal_edit -a_srs.")
 
 
 def overlap_share(grid: Grid, other: SceneImage) -> float:
@@ -50,7 +50,7 @@ def overlap_share(grid: Grid, other: SceneImage) -> float:
     inside = (col >= 0) & (row >= 0) & (col <= other.grid.width) & (row <= other.grid.height)
     if not inside.any() and not _boxes_touch(col, row, other.grid):
         raise SceneError(
-            f"the images do not overlap: {other.name} lies elsewhere. Check that both show one place and that "
+            f"the images do not overlap: {other.name} is elsewhere. Check that both show the same place and that "
             "their CRSs are right."
         )
     return float(inside.mean())
@@ -63,7 +63,7 @@ def _transformed(grid: Grid, other: SceneImage, x: Any, y: Any) -> tuple[Any, An
     try:
         to_other = transformer(grid.crs, other.grid.crs)
     except ProjError as error:
-        raise SceneError(f"{other.name} cannot be reprojected onto the other image's CRS: {error}") from error
+        raise SceneError(f"{other.name} cannot be reprojected to the other image's CRS: {error}") from error
     x, y = to_other.transform(x, y)
     return x, y
 

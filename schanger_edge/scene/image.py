@@ -115,7 +115,7 @@ class SceneImage:
             self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid, threads=self._threads)
 
     def _not_placed(self, error: Exception) -> SceneError:
-        return SceneError(f"{self.name} cannot be brought onto the other image's grid: {reason(error)}")
+        return SceneError(f"{self.name} cannot be resampled to the other image's grid: {reason(error)}")
 
     def _damaged(self, error: Exception) -> SceneError:
         return damaged(self.name, error)

@@ -35,7 +35,7 @@ def open_dataset(path: str) -> Any:
     with warnings.catch_warnings(), fetching(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         if _is_cut_png(path):
-            raise SceneError(f"{name} is incomplete, its end is missing: get a fresh copy.")
+            raise SceneError(f"{name} is incomplete (its end is missing): get a fresh copy.")
         with gdal_errors(lambda error: _not_opened(path, name, error)):
             return rasterio.open(path)
 
@@ -57,8 +57,8 @@ def _not_opened(path: str, name: str, error: Exception) -> SceneError:
     if is_plain(path) and not os.path.exists(path):
         return SceneError(f"{path or 'an empty path'} does not exist: check the path.")
     if is_plain(path) and os.path.isdir(path):
-        return SceneError(f"{path} is a folder: give the image file in it.")
-    return SceneError(f"{name} cannot be opened as an image ({reason(error)}): give GeoTIFF, PNG, JPEG.")
+        return SceneError(f"{path} is a folder: give an image file.")
+    return SceneError(f"{name} cannot be opened as an image ({reason(error)}): use GeoTIFF, PNG or JPEG.")
 
 
 def _is_cut_png(path: str) -> bool:
@@ -82,12 +82,12 @@ def grid_of(dataset: Any, name: str) -> Grid:
     """
     if not dataset.count:
         parts = public_text(", ".join(dataset.subdatasets)) or "none"
-        raise SceneError(f"{name} is a container without bands of its own: give one of its parts ({parts}).")
+        raise SceneError(f"{name} is a container without bands of its own: use one of its subdatasets ({parts}).")
     grid = Grid(dataset.crs, dataset.transform, dataset.width, dataset.height)
     if not grid.georeferenced and (dataset.gcps[0] or dataset.rpcs):
-        raise SceneError(f"{name} has only ground control points or RPCs: make it a map first with gdalwarp.")
+        raise SceneError(f"{name} has only ground control points or RPCs: rectify it first with gdalwarp.")
     if grid.transform.is_degenerate:
-        raise SceneError(f"{name} has a transform without area: mend its georeference with gdal_edit.")
+        raise SceneError(f"{name} has a degenerate transform: fix its georeference with gdal_edit.")
     return grid
 
 
@@ -96,7 +96,7 @@ def pick_bands(dataset: Any, bands: Sequence[int] | None, name: str) -> tuple[in
     count, colors = dataset.count, dataset.colorinterp
     if bands is not None:
         if len(bands) != 3 or not all(1 <= band <= count for band in bands):
-            raise SceneError(f"--bands needs three numbers between 1 and {count} for {name}, such as 1,2,3.")
+            raise SceneError(f"--bands must be three numbers between 1 and {count} for {name}, such as 1,2,3.")
         chosen = tuple(bands)
     elif all(color in colors for color in RGB):
         chosen = tuple(colors.index(color) + 1 for color in RGB)
@@ -122,7 +122,9 @@ def palette_band(dataset: Any, bands: Sequence[int], name: str) -> int | None:
     if not any(dataset.colorinterp[band - 1] == ColorInterp.palette for band in bands):
         return None
     if len(set(bands)) > 1 or dataset.dtypes[bands[0] - 1] != "uint8":
-        raise SceneError(f"{name} has a palette that cannot be used so: expand it with `gdal_translate -expand rgb`.")
+        raise SceneError(
+            f"{name} has a palette that cannot be used directly: expand it with `gdal_translate -expand rgb`."
+        )
     return bands[0]
 
 
@@ -173,7 +175,7 @@ def damaged(name: str, error: Exception) -> SceneError:
     """The error for a file that opens but cannot be read."""
     if is_remote(name):
         return _not_fetched(name, error)
-    return SceneError(f"{name} cannot be read, it is damaged or incomplete ({reason(error)}): get a fresh copy.")
+    return SceneError(f"{name} cannot be read: it is damaged or incomplete ({reason(error)}). Get a fresh copy.")
 
 
 def _not_fetched(name: str, error: Exception) -> SceneError:

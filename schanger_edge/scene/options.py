@@ -18,7 +18,7 @@ def parse_bands(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise SceneError(f"--bands needs three numbers such as 1,2,3, not {text!r}.") from None
+        raise SceneError(f"--bands must be three numbers such as 1,2,3, not {text!r}.") from None
 
 
 def parse_nodata(text: str) -> Nodata:
@@ -28,7 +28,7 @@ def parse_nodata(text: str) -> Nodata:
     try:
         return float(text)
     except ValueError:
-        raise SceneError(f"--nodata needs auto, none or a number, not {text!r}.") from None
+        raise SceneError(f"--nodata must be auto, none or a number, not {text!r}.") from None
 
 
 def parse_stretch(text: str) -> StretchChoice:
@@ -38,7 +38,7 @@ def parse_stretch(text: str) -> StretchChoice:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise SceneError(f"--stretch needs percentiles, none or MIN,MAX such as 0,3000, not {text!r}.") from None
+        raise SceneError(f"--stretch must be percentiles, none or MIN,MAX such as 0,3000, not {text!r}.") from None
 
 
 def check_nodata(value: Nodata) -> None:
@@ -54,7 +54,7 @@ class Reading(Options):
     Attributes:
         grid: whose grid the pair takes, `before` or `after`; the other date is reprojected lazily (bilinear). Where CRS
             and pixels coincide both are read bit-exact.
-        gsd: metres per pixel to resample to on reading; None keeps the grid's own.
+        gsd: metres per pixel to resample to on reading; None keeps that of the grid.
         bands: band numbers of red, green, blue, from 1; None takes them from the file's colour interpretation.
         nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
         valid_masks_before: rasters whose first band is not zero where the first date is usable; all must say so.
@@ -64,38 +64,40 @@ class Reading(Options):
     title = "Reading the images"
     error = SceneError
 
-    grid: GridChoice = option("before", "Whose grid the products take.", choices=("before", "after"), decides="facts")
+    grid: GridChoice = option(
+        "before", "Which image's grid the products use.", choices=("before", "after"), decides="facts"
+    )
     gsd: float | None = option(
         None,
-        "Resample to this many metres per pixel on reading.",
+        "Resample to this many metres per pixel while reading.",
         unit="metres per pixel",
         above=0,
-        unset="the grid's own",
+        unset="that of the grid",
         decides="facts",
     )
     bands: tuple[int, ...] | None = option(
         None,
-        "Bands of red, green, blue, such as 1,2,3.",
+        "Bands to use as red, green, blue, such as 1,2,3.",
         parse=parse_bands,
-        unset="what the file says",
+        unset="from the file",
         decides="facts",
     )
     nodata: Nodata = option(
         "auto",
-        "auto, none (ignore what the files declare) or a value.",
+        "auto, none (ignore what the files declare), or a value.",
         parse=parse_nodata,
         check_value=check_nodata,
         decides="facts",
     )
     valid_masks_before: tuple[str, ...] = option(
         (),
-        "Raster that is not 0 where the first image is usable (clouds, UDM); may be repeated.",
+        "Raster that is nonzero where the first image is usable (cloud mask, UDM); repeatable.",
         flag="--valid-mask-before",
         is_path=True,
         decides="facts",
     )
     valid_masks_after: tuple[str, ...] = option(
-        (), "The same of the second image.", flag="--valid-mask-after", is_path=True, decides="facts"
+        (), "The same for the second image.", flag="--valid-mask-after", is_path=True, decides="facts"
     )
 
 
@@ -114,12 +116,13 @@ class Radiometry(Options):
 
     stretch: StretchChoice = option(
         "percentiles",
-        "To 8 bits: percentiles of each date, none (values are 0 to 255), or MIN,MAX for both.",
+        "How values become 8 bits: percentiles of each date, none (values are already 0 to 255), or MIN,MAX for both "
+        "dates.",
         parse=parse_stretch,
         check_value=check_stretch,
         decides="facts",
     )
-    match: bool = option(False, "Give the after image the histograms of the before image.", decides="facts")
+    match: bool = option(False, "Match the after image's histograms to the before image's.", decides="facts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +140,9 @@ class Area(Options):
 
     clip: str | None = option(
         None,
-        "Area of interest, a vector file: only tiles that touch it are run.",
+        "Vector file with the area of interest; only tiles that touch it are run.",
         is_path=True,
-        unset="the scene",
+        unset="the whole scene",
         decides="facts",
     )
     clip_layer: str | None = option(None, "Layer of the area of interest.", unset="the only layer", decides="facts")
@@ -147,7 +150,7 @@ class Area(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.clip is None and self.clip_layer is not None:
-            raise SceneError("--clip-layer names a layer of an area of interest: give its file with --clip.")
+            raise SceneError("--clip-layer names a layer of the area of interest: give its file with --clip.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -277,8 +277,8 @@ def _stretch_notes(image: SceneImage) -> list[str]:
     if image.stretch is None or image.stretch.kind != "none":
         return []
     return [
-        f"{image.name} has {image.dtype} values, taken as 0 to 255: they are rounded, and {image.clipped_share():.1%} "
-        "of them lie beyond and are clipped."
+        f"{image.name} has {image.dtype} values, used as 0 to 255: they are rounded, and {image.clipped_share():.1%} "
+        "of them are out of range and clipped."
     ]
 
 
@@ -288,17 +288,19 @@ def _resampled(grid: Grid, gsd: float | None) -> Grid:
     if grid.gsd is None:
         raise SceneError("--gsd needs georeferenced images: these have no CRS.")
     if max(grid.width, grid.height) * grid.gsd / gsd > MAX_SIDE:
-        raise SceneError(f"--gsd {gsd:g} makes a grid of more than {MAX_SIDE} pixels a side: give metres per pixel.")
+        raise SceneError(
+            f"--gsd {gsd:g} gives a grid of more than {MAX_SIDE} pixels per side: it must be in metres per pixel."
+        )
     return grid.scaled(gsd / grid.gsd)
 
 
 def _area_of_interest(path: str, grid: Grid, layer: str | None) -> Polygons:
     if grid.crs is None:
         name = public_name(path)
-        raise SceneError(f"{name} cannot be laid on images without a CRS: set theirs with gdal_edit -a_srs.")
+        raise SceneError(f"{name} cannot be placed on images without a CRS: set theirs with gdal_edit -a_srs.")
     area = Polygons(path, grid, layer)
     if not area.count:
-        raise SceneError(f"{area.name} holds no polygon: draw the area of interest, or leave --clip out.")
+        raise SceneError(f"{area.name} has no polygons: draw the area of interest, or omit --clip.")
     if not area.meets:
-        raise SceneError(f"{area.name} has no polygon on the images: check its CRS and place.")
+        raise SceneError(f"{area.name} has no polygon within the images: check its CRS and location.")
     return area

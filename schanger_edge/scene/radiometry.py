@@ -110,4 +110,4 @@ def check_stretch(choice: StretchChoice) -> None:
             raise SceneError(f"stretch must be percentiles, none or two numbers MIN,MAX, not {choice!r}.")
     elif len(choice) != 2 or not all(map(math.isfinite, choice)) or not choice[0] < choice[1]:
         text = ",".join(f"{limit:g}" for limit in choice)
-        raise SceneError(f"stretch needs two numbers MIN,MAX of which the first is the smaller one, not {text}.")
+        raise SceneError(f"stretch must be two numbers MIN,MAX with MIN below MAX, not {text}.")

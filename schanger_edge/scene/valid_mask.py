@@ -82,10 +82,12 @@ def _placed(own: Grid, image: Grid, name: str) -> Grid:
     if not own.georeferenced:
         if (own.width, own.height) != (image.width, image.height):
             raise SceneError(
-                f"the valid mask {name} has no georeference and another size than its image ({own.width} x "
+                f"the valid mask {name} has no georeference, and its size differs from its image's ({own.width} x "
                 f"{own.height} and {image.width} x {image.height}): give it one with gdal_edit."
             )
         return Grid(image.crs, image.transform, own.width, own.height)
     if (own.crs is None) != (image.crs is None) or not image.georeferenced:
-        raise SceneError(f"the valid mask {name} and its image have not both a CRS: set it with gdal_edit -a_srs.")
+        raise SceneError(
+            f"only one of the valid mask {name} and its image has a CRS: set the other's with gdal_edit -a_srs."
+        )
     return own

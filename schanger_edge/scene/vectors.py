@@ -99,7 +99,7 @@ class _Onto:
             self._forth = transformer(own, target)
             self._same = own == target
         except ProjError as error:
-            raise SceneError(f"{self._name} cannot be reprojected onto the CRS of the images: {error}") from error
+            raise SceneError(f"{self._name} cannot be reprojected to the CRS of the images: {error}") from error
 
     def pixels(self, layer: str) -> NDArray[np.object_]:
         """The layer's polygons that meet the grid, in (column, row), valid."""
@@ -116,7 +116,9 @@ class _Onto:
             if not self._same:
                 x, y = self._forth.transform(x, y)
             if not (np.isfinite(x).all() and np.isfinite(y).all()):
-                raise SceneError(f"{self._name} has polygons that the CRS of the images cannot show: clip it to them.")
+                raise SceneError(
+                    f"{self._name} has polygons outside the valid area of the images' CRS: clip it to the images."
+                )
             return self._grid.pixel(x, y)
 
         shapes = shapely.transform(shapes, onto, interleaved=False)
@@ -148,7 +150,7 @@ class _Onto:
         (x0, x1), (y0, y1) = self._forth.transform(*ends, direction=TransformDirection.INVERSE)
         length = float(np.hypot(x1 - x0, y1 - y0)) * SEGMENT
         if not 0 < length < np.inf:
-            raise SceneError(f"{self._name} cannot be reprojected onto the CRS of the images: check both CRSs.")
+            raise SceneError(f"{self._name} cannot be reprojected to the CRS of the images: check both CRSs.")
         return length
 
 
@@ -169,7 +171,7 @@ def _describe(path: str, layer: str | None) -> dict[str, Any]:
         if layer is not None and layer not in layers:
             raise SceneError(f"{name} has no layer {layer!r} with geometry: choose one of {names}.")
         if layer is None and len(layers) != 1:
-            raise SceneError(f"{name} has not one layer with geometry but {len(layers)} ({names}): name one as layer.")
+            raise SceneError(f"{name} has {len(layers)} layers with geometry ({names}): choose one.")
         info: dict[str, Any] = pyogrio.read_info(path, layer=layer or layers[0], force_feature_count=True)
     if info["crs"] is None:
         raise SceneError(f"{name} has no CRS: set it in QGIS, or with ogr2ogr -a_srs.")
@@ -218,5 +220,5 @@ class _Reading:
         if isinstance(error, kinds):
             reason = public_text(" ".join(str(error).split()).rstrip("."))
             raise SceneError(
-                f"{self._name} cannot be read as a vector file ({reason}): give GPKG, GeoJSON or Shapefile."
+                f"{self._name} cannot be read as a vector file ({reason}): use GPKG, GeoJSON or Shapefile."
             ) from error

@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 from schanger_edge.errors import SessionError
 
 CACHE_VARIABLE = "SCHANGER_EDGE_CACHE"
-OTHER_CACHE = f"set {CACHE_VARIABLE} to a folder that may be written."
+OTHER_CACHE = f"set {CACHE_VARIABLE} to a writable folder."
 
 
 def engine_cache() -> Path:

@@ -28,7 +28,7 @@ def open_on(model: str | PathLike[str] | ModelFile, device: str, options: Sessio
         session, chosen = _automatic(model, options)
     else:
         opener = next(engine.devices[device] for engine in register.ENGINES if device in engine.devices)
-        session, chosen = opener(model, options), f"device {device}, as asked"
+        session, chosen = opener(model, options), f"device {device}, as requested"
         session.prepare()
     session.chosen = chosen
     return session
@@ -53,10 +53,10 @@ def _open_own_file(engine: Engine, path: Path, device: str, options: SessionOpti
     assert engine.own_files is not None
     if device not in (AUTO, *engine.devices):
         raise SessionError(
-            f"{path.name} is a {engine.own_files.words} and runs with --device {engine.main_device} only."
+            f"{path.name} is a {engine.own_files.words}, which only runs with --device {engine.main_device}."
         )
     session = engine.own_files.open(path, options)
-    session.chosen = f"a {engine.own_files.suffix.removeprefix('.')} runs with {engine.words} alone"
+    session.chosen = f"a {engine.own_files.suffix.removeprefix('.')} only runs with {engine.words}"
     return session
 
 
@@ -70,7 +70,7 @@ def _automatic(model: ModelFile, options: SessionOptions) -> tuple[Session, str]
             reasons.append(str(error))
             continue
         session.notes[:0] = reasons
-        return session, f"auto: {' '.join(reasons) or 'the first choice is here'}"
+        return session, "auto: {' '.join(reasons) or 'the first choice is available'}"
     session, found = _fastest_on_cpu(model, options)
     reasons += [f"{words}." for words in found]
     session.notes.append(f"on the CPU ({session.card.precision}): {' '.join(reasons)}")

@@ -95,22 +95,23 @@ def _look_at_gpu(root: Path, facts: dict[str, str], missing: dict[str, str]) -> 
         found = gpu.find_gpu()
     except SessionError as error:
         if gpu.driver_present():
-            missing["CUDA"] = f"{error} What the driver sees: nvidia-smi"
+            missing["CUDA"] = f"{error} To see what the driver sees: nvidia-smi"
         elif "JetPack" in facts:
-            missing["GPU"] = "the driver's library is not found: sudo apt install nvidia-jetpack, then restart"
+            missing["GPU"] = "the driver's library was not found: sudo apt install nvidia-jetpack, then restart"
         elif board.sees_nvidia_card(root):
             missing["GPU"] = (
-                "an NVIDIA card is here without its driver: sudo ubuntu-drivers install (Ubuntu; others: "
+                "an NVIDIA card is present, but its driver is not: sudo ubuntu-drivers install (Ubuntu; others: "
                 "https://www.nvidia.com/drivers), restart, then nvidia-smi shows it"
             )
         else:
             missing["GPU"] = (
-                "no NVIDIA driver answers here, runs take the CPU; whether a card is plugged in: lspci | grep -i nvidia"
+                "no NVIDIA driver responds, so runs use the CPU; to see whether a card is present: lspci | grep -i "
+                "nvidia"
             )
         return
     shared = ", shares the CPU's memory" if found.integrated else ""
     facts["GPU"] = f"{found.name}, compute capability {found.capability}, {found.memory / MEGABYTE:,.0f} MB{shared}"
-    facts["CUDA"] = f"driver for {found.driver}, reached by {found.binding}"
+    facts["CUDA"] = f"driver for {found.driver}, through {found.binding}"
 
 
 def _cache() -> str:

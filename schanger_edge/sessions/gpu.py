@@ -11,7 +11,7 @@ from typing import Any, Literal
 from schanger_edge.errors import SessionError
 
 Binding = Literal["cuda-python", "pycuda"]
-NO_DRIVER = "no NVIDIA driver answers here: install it, or run on the machine with the GPU."
+NO_DRIVER = "no NVIDIA driver responds: install it, or run on the machine with the GPU."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,11 +84,11 @@ def find_gpu(binding: Binding | None = None, ordinal: int = 0) -> Gpu:
         except ModuleNotFoundError:
             missing.append(str(name))
         except ImportError as error:  # it is there and does not load: another numpy, a library of its own missing
-            broken.append(f"{name} does not load ({error}): install it again.")
+            broken.append(f"{name} does not load ({error}): reinstall it.")
     if broken:
         raise SessionError(" ".join(broken))
     raise SessionError(
-        f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, CUDA cannot be reached: "
+        f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, so CUDA is not available: "
         "pip install 'schanger-edge[tensorrt]'."
     )
 
@@ -103,7 +103,7 @@ def _by_cuda_python(ordinal: int) -> Gpu:
             raise SessionError(NO_DRIVER) from error
         if int(code):
             raise SessionError(
-                NO_DRIVER if call is driver.cuInit else f"CUDA device {ordinal} does not answer: {code.name}."
+                NO_DRIVER if call is driver.cuInit else f"CUDA device {ordinal} does not respond: {code.name}."
             )
         return values[0] if values else None
 
@@ -132,7 +132,7 @@ def _by_pycuda(ordinal: int) -> Gpu:
             raise SessionError(NO_DRIVER) from error
         if isinstance(error, ImportError):
             raise
-        raise SessionError(f"CUDA device {ordinal} does not answer: {error}.") from error
+        raise SessionError(f"CUDA device {ordinal} does not respond: {error}.") from error
     major, minor = device.compute_capability()
     integrated = bool(device.get_attribute(driver.device_attribute.INTEGRATED))
     version = _version(driver.get_driver_version())

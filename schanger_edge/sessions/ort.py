@@ -48,8 +48,8 @@ class OnnxRuntimeSession(OneAtATime):
         self.device = f"ONNX Runtime {onnxruntime.__version__} ({where})"
         if provider not in self._session.get_providers():
             raise SessionError(
-                f"ONNX Runtime's {provider} does not start, its CUDA or cuDNN is missing or of another version: see "
-                "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html."
+                f"ONNX Runtime's {provider} does not start: its CUDA or cuDNN is missing or has the wrong version. "
+                "See https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html."
             )
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -81,7 +81,9 @@ def _load(model: ModelFile, threads: int, provider: str) -> Any:
     try:
         return onnxruntime.InferenceSession(str(model.path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
-        raise ModelError(f"{model.path} is no ONNX model that ONNX Runtime can load: {_first_line(error)}") from error
+        raise ModelError(
+            f"{model.path} is not an ONNX model that ONNX Runtime can load: {_first_line(error)}"
+        ) from error
 
 
 def _tensors(found: Sequence[Any]) -> list[Tensor]:

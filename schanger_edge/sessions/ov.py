@@ -99,7 +99,7 @@ def load_openvino() -> Any:
     except ModuleNotFoundError as error:
         raise SessionError(f"OpenVINO is not installed: {INSTALL}.") from error
     except (ImportError, OSError) as error:  # a library of it is missing
-        raise SessionError(f"OpenVINO does not load ({_last_line(error)}): install it again, {INSTALL}.") from error
+        raise SessionError(f"OpenVINO does not load ({_last_line(error)}): reinstall it with {INSTALL}.") from error
 
 
 def version_of(openvino: Any) -> str:

@@ -154,6 +154,6 @@ def check_probability(probability: NDArray[np.float32], shape: tuple[int, ...]) 
     low, high = float(probability.min(initial=0)), float(probability.max(initial=0))
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # also false for NaN
         raise SessionError(
-            f"the model returned values between {low:g} and {high:g}, which are no probabilities: "
-            "its weights or its precision are broken."
+            f"the model returned values between {low:g} and {high:g}, which are not probabilities: its weights or "
+            "its precision are broken."
         )

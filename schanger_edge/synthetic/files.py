@@ -68,7 +68,7 @@ class Rendering:
 
     def __post_init__(self) -> None:
         if self.dtype not in get_args(Dtype):
-            raise SceneError(f'A scene cannot be written as "{self.dtype}": choose uint8 or uint16.')
+            raise SceneError(f"A scene cannot be written as {self.dtype}: choose uint8 or uint16.")
         if not all(np.isfinite(self.shift)):
             raise SceneError(f"A scene cannot be shifted by {self.shift} pixels: give two finite numbers.")
 
@@ -105,7 +105,7 @@ def write_pair(
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ProductError(f"{folder} cannot be made ({error.strerror}): choose another folder.") from error
+            raise ProductError(f"{folder} cannot be created ({error.strerror}): choose another folder.") from error
         paths = (pair.before, pair.after, pair.truth)
         before, after, truth = (stack.enter_context(replacing(path, ProductError)) for path in paths)
         base = after.with_suffix(".base.tif") if target is not None else after
@@ -198,7 +198,7 @@ def _known_crs(name: str) -> pyproj.CRS:
     try:
         return pyproj.CRS.from_user_input(name)
     except pyproj.exceptions.CRSError as error:
-        raise SceneError(f'"{name}" is no coordinate reference system: give one such as EPSG:32631.') from error
+        raise SceneError(f'"{name}" is not a coordinate reference system: use one such as EPSG:32631.') from error
 
 
 def _place(name: str, scene: SyntheticScene) -> tuple[pyproj.CRS, Affine]:

@@ -37,9 +37,11 @@ class SyntheticScene:
 
     def __init__(self, seed: int, width: int, height: int, gsd: float = 0.5) -> None:
         if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
-            raise SceneError(f"A scene of {width} x {height} pixels cannot be made: give a size from 1 to {_MAX_SIDE}.")
+            raise SceneError(
+                f"A scene of {width} x {height} pixels cannot be rendered: use a size from 1 to {_MAX_SIDE}."
+            )
         if not 0.05 <= gsd <= 2.5:
-            raise SceneError(f"A scene cannot be made at {gsd} metres per pixel: give 0.05 to 2.5.")
+            raise SceneError(f"A scene cannot be rendered at {gsd} metres per pixel: use 0.05 to 2.5.")
         self.seed, self.width, self.height, self.gsd = int(seed), int(width), int(height), float(gsd)
         self._layout = Layout(scene_style(self.seed))
 

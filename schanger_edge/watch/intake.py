@@ -46,7 +46,7 @@ class Intake:
         """
         scene = self._ledger.begin(arrival)
         if scene.starts > STARTS:
-            self.reject(scene, arrival, f"the process ended {STARTS} times while it looked at it: it may be malicious.")
+            self.reject(scene, arrival, f"the process died {STARTS} times while examining it: it may be malicious.")
             return True
         try:
             self._examine(scene, arrival, listing)
@@ -84,7 +84,7 @@ class Intake:
         except DiskFullError:
             raise
         except ProductError as error:  # such as a read-only inbox
-            self._station.report(f"{scene.name} stays where it is: {error}")
+            self._station.report(f"{scene.name} could not be moved: {error}")
 
     def _try_again(self, scene: Scene, arrival: Arrival, error: Exception) -> bool:
         reason = f"{arrival.main.path} cannot be read ({error or type(error).__name__})"
@@ -92,7 +92,7 @@ class Intake:
             self.reject(scene, arrival, f"{reason}, tried {ATTEMPTS} times: get a fresh copy.")
             return True
         self._ledger.set_scene(scene, attempts=scene.attempts + 1, reason=reason, starts=0)
-        self._station.report(f"{scene.name} will be tried again: {reason}.")
+        self._station.report(f"{scene.name} will be retried: {reason}.")
         return False
 
     def _examine(self, scene: Scene, arrival: Arrival, listing: dict[str, Arrival]) -> None:
@@ -111,15 +111,15 @@ class Intake:
             self._ledger.follow(twin, scene)
             self._station.report(f"{twin.name} is now {scene.name}.")
         else:
-            reason = f"the same as {twin.name}"
+            reason = f"a copy of {twin.name}"
             self._ledger.set_scene(scene, state=DUPLICATE, sha256=sha256, reason=reason, starts=0)
-            self._station.report(f"{scene.name} is {reason}: left alone.")
+            self._station.report(f"{scene.name} is {reason}: ignored.")
 
     def _describe(self, arrival: Arrival) -> dict[str, Any]:
         """Date, and place or outline."""
         path = arrival.main.path
         if os.fsencode(path) != str(path).encode("utf-8", "replace"):
-            raise SceneError(f"{arrival.name} has a name that is no text: rename it.")
+            raise SceneError(f"{arrival.name} has a name that is not valid text: rename it.")
         found = probe(str(path), **self._settings.reading, on_rows=self._station.alive)
         stem, changed = PurePosixPath(arrival.name).stem, time_of_change(arrival.main.mtime_ns)
         if self._settings.pairing.pair_by == "name":
@@ -131,8 +131,7 @@ class Intake:
         ground = footprint(found.grid)
         if ground is None:
             raise SceneError(
-                f"{path} does not say where on Earth it lies: set its CRS with gdal_edit -a_srs, or give "
-                "--pair-by name."
+                f"{path} has no location on Earth: set its CRS with gdal_edit -a_srs, or use --pair-by name."
             )
         outline = shapely.to_wkb(shapely.geometry.shape(ground.geometry))
         return {"taken": found.date or _date_in(stem) or changed, "outline": outline}

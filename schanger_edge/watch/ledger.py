@@ -284,5 +284,5 @@ class Ledger:
             if isinstance(error, sqlite3.OperationalError):
                 raise ProductError(f"{self.path} cannot be used ({error}): check the folder and its disk.") from error
             raise ProductError(
-                f"{self.path} is damaged ({error}): move it away; results that are there will be recognized."
+                f"{self.path} is damaged ({error}): move it away; existing results will be recognized."
             ) from error

@@ -103,7 +103,7 @@ class Loop:
         try:
             self._listing = {arrival.name: arrival for arrival in scan(self._settings.inbox)}
         except OSError as error:
-            reason = f"{self._settings.inbox} cannot be listed ({error.strerror}): mount it again."
+            reason = f"{self._settings.inbox} cannot be listed ({error.strerror}): remount it."
             if self._settings.service.once:
                 raise SchangerError(reason) from error
             self._station.report_once("inbox", reason)
@@ -144,7 +144,7 @@ class Loop:
         settled = [arrival for arrival in self._settling.settled(new, self._listed) if self._is_due(arrival)]
         settled.sort(key=lambda arrival: (arrival.main.mtime_ns, arrival.name))  # a copy is younger
         for arrival in settled:
-            self._station.note(f"looking at {arrival.name}")
+            self._station.note(f"checking {arrival.name}")
             if not self._intake.take(arrival, self._listing):
                 self._due[arrival] = time.monotonic() + RETRY
         return bool(settled)
@@ -226,7 +226,7 @@ class Loop:
             self._ledger.note(f"stopped, {len(queued)} queued")
         self._station.measure(force=True)
         if self._settings.service.once and stuck and not self._wakeup.stopping:
-            reason = next((reason for reason in stuck if reason), "the inbox is empty, is its share mounted?")
-            raise SchangerError(f"{len(stuck)} are left for the next time: {reason}")
-        queue = f"{len(queued)} pairs are queued, and kept." if queued else "no pair is queued."
+            reason = next((reason for reason in stuck if reason), "the inbox is empty; is its share mounted?")
+            raise SchangerError(f"{len(stuck)} are left for the next start: {reason}")
+        queue = f"{len(queued)} pairs stay queued." if queued else "no pair is queued."
         self._station.report(f"stopped: {queue}")

@@ -34,7 +34,7 @@ def named(stem: str, pattern: str | None = None) -> tuple[str, str | None]:
         return " ".join(part for part in re.split(r"[\s_.-]+", rest) if part), _as_time(found["date"])
     found = re.search(pattern, stem)
     if found is None or not found.groupdict().get("place"):
-        raise SchangerError(f"its name does not fit the pattern {pattern}: rename it, or mend --name-pattern.")
+        raise SchangerError(f"its name does not match the pattern {pattern}: rename it, or correct --name-pattern.")
     date = found.groupdict().get("date")
     return found["place"], _as_time(date) if date else None
 
@@ -44,7 +44,9 @@ def check_pattern(pattern: str) -> None:
     try:
         groups = re.compile(pattern).groupindex
     except re.error as error:
-        raise SchangerError(f"--name-pattern {pattern!r} is no regular expression ({error}): mend it.") from None
+        raise SchangerError(
+            f"--name-pattern {pattern!r} is not a valid regular expression ({error}): correct it."
+        ) from None
     if "place" not in groups:
         raise SchangerError(f"--name-pattern needs a group (?P<place>...), and may have (?P<date>...): {pattern!r}.")
 
@@ -55,7 +57,7 @@ def _as_time(text: str) -> str:
     try:
         return datetime.strptime(digits, forms[len(digits)]).isoformat()
     except (KeyError, ValueError):
-        raise SchangerError(f"its name has {text!r} for a date, which is none: rename it.") from None
+        raise SchangerError(f"its name contains {text!r}, which is not a date: rename it.") from None
 
 
 def time_of_change(mtime_ns: int) -> str:

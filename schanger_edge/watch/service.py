@@ -79,7 +79,9 @@ def _held(output: Path) -> Iterator[None]:
     """The output folder, made where it is absent, held by this process alone until it ends."""
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-        lock = locked(output / "watch.lock", f"another watch works on {output}: let it, or choose another folder.")
+        lock = locked(
+            output / "watch.lock", f"another watch is using {output}: leave it running, or choose another folder."
+        )
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ def seconds(flag: str) -> Callable[[str], float]:
     def parse(text: str) -> float:
         found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
         if found is None:
-            raise SchangerError(f"{flag} needs a time such as 10s, 500ms or 2m, not {text!r}.")
+            raise SchangerError(f"{flag} must be a duration such as 10s, 500ms or 2m, not {text!r}.")
         return float(found[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(found[2], 1.0)
 
     return parse
@@ -32,21 +32,21 @@ def parse_size(text: str) -> int:
     """Bytes of `1000000`, `500MB` or `2GB`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(kB|MB|GB)?", text)
     if found is None:
-        raise SchangerError(f"--min-free needs a size such as 500MB, not {text!r}.")
+        raise SchangerError(f"--min-free must be a size such as 500MB, not {text!r}.")
     return round(float(found[1]) * {"kB": 1e3, "MB": 1e6, "GB": 1e9}.get(found[2], 1.0))
 
 
 def _time(flag: str) -> Callable[[float], None]:
     def check(value: float) -> None:
         if not 0 < value < math.inf:
-            raise SchangerError(f"{flag} must be a time greater than 0, such as 10s.")
+            raise SchangerError(f"{flag} must be a positive duration, such as 10s.")
 
     return check
 
 
 def _check_keep(keep: int) -> None:
     if keep < 1:
-        raise SchangerError("--keep must be at least 1: the newest scene is what the next one is compared with.")
+        raise SchangerError("--keep must be at least 1: the next scene is compared with the newest one.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,23 +59,25 @@ class Pairing(Options):
         name_pattern: see `pairing.named`.
     """
 
-    title = "Which scenes are compared"
+    title = "Pairing"
 
     pair_by: Literal["footprint", "name"] = option(
         "footprint",
-        "The same place: footprints overlap, or names are equal but for the date.",
+        "How scenes of the same place are recognized: overlapping footprints, or names that differ only in the date.",
         choices=("footprint", "name"),
     )
-    min_overlap: float = option(0.5, "Share of the smaller footprint that must be common.", above=0, at_most=1)
+    min_overlap: float = option(0.5, "Share of the smaller footprint that must overlap.", above=0, at_most=1)
     name_pattern: str | None = option(
-        None, "Regular expression with groups (?P<place>...) and maybe (?P<date>...).", unset="the date's own forms"
+        None,
+        "Regular expression with the group (?P<place>...) and optionally (?P<date>...).",
+        unset="the date's own forms",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.name_pattern is not None:
             if self.pair_by != "name":
-                raise SchangerError("--name-pattern goes with --pair-by name.")
+                raise SchangerError("--name-pattern needs --pair-by name.")
             check_pattern(self.name_pattern)
 
 
@@ -95,25 +97,25 @@ class Service(Options):
 
     settle: float = option(
         10.0,
-        "A file has arrived when it has not changed for so long.",
+        "A file counts as complete when it has not changed for this long.",
         parse=seconds("--settle"),
         check_value=_time("--settle"),
     )
     poll: float | None = option(
         None,
-        "List the inbox so often, such as 30s: for network shares.",
+        "Check the inbox at this interval, such as 30s; for network shares.",
         parse=seconds("--poll"),
         check_value=_time("--poll"),
-        unset="system events",
+        unset="file events",
     )
-    once: bool = option(False, "Do what there is to do and end, for cron.")
+    once: bool = option(False, "Process what is there and exit, for cron.")
     keep: int | None = option(
         None,
-        "Delete scenes and results of which a place has so many newer ones.",
+        "Delete scenes, and their results, once their place has this many newer ones.",
         check_value=_check_keep,
         unset="keep all",
     )
-    min_free: int = option(100_000_000, "Pause while less room than this is free.", parse=parse_size, at_least=0)
+    min_free: int = option(100_000_000, "Pause while less disk space than this is free.", parse=parse_size, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,16 +129,16 @@ class Notification(Options):
         metrics: file for Prometheus' textfile collector.
     """
 
-    title = "Who hears of results"
+    title = "Notifications"
 
-    hook: str | None = option(None, "Program to run on each result; never through a shell.", unset="none")
+    hook: str | None = option(None, "Program to run for each result; no shell is involved.", unset="none")
     hook_args: tuple[str, ...] = option(
-        (), "One argument of it; may be repeated. {result} {before} {after} {name} are replaced.", flag="--hook-arg"
+        (), "Argument for the hook; repeatable. {result}, {before}, {after} and {name} are replaced.", flag="--hook-arg"
     )
     hook_timeout: float = option(
-        60.0, "The hook is killed after so long.", parse=seconds("--hook-timeout"), check_value=_time("--hook-timeout")
+        60.0, "Kill the hook after this long.", parse=seconds("--hook-timeout"), check_value=_time("--hook-timeout")
     )
-    metrics: Path | None = option(None, "File (.prom) for Prometheus' textfile collector.", unset="none")
+    metrics: Path | None = option(None, ".prom file for Prometheus' textfile collector.", unset="none")
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -169,12 +171,14 @@ class Settings:
     def check(self) -> None:
         """Raise a SchangerError where a folder, a program or a package is missing."""
         if not self.inbox.is_dir():
-            raise SchangerError(f"{self.inbox} is no folder: make it, or mount the share it lies on.")
+            raise SchangerError(f"{self.inbox} is not a folder: create it, or mount its share.")
         if self.output.resolve().is_relative_to(self.inbox.resolve()):
-            raise SchangerError(f"{self.output} lies in the inbox, so results would be taken for scenes: move it out.")
+            raise SchangerError(
+                f"{self.output} is inside the inbox, so results would be taken for scenes: choose a folder outside."
+            )
         hook = self.notification.hook
         if hook is not None and shutil.which(hook) is None:
-            raise SchangerError(f"--hook: there is no program {hook}: give its path, and make it executable.")
+            raise SchangerError(f"--hook: program {hook} not found: give its path, and make it executable.")
         if self.notification.metrics is not None:
             require("prometheus_client", "station")
         check_packages(self.options.further)

@@ -53,7 +53,7 @@ class Station:
         """
         self.beat()
         if self.wakeup.stopping:
-            raise StoppedError("the watch was asked to stop: what is known is kept.")
+            raise StoppedError("the watch was asked to stop: its state is kept.")
 
     def beat(self) -> None:
         """Sign of life for systemd's watchdog, not more often than it needs."""

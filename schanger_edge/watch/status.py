@@ -49,7 +49,7 @@ def status(output: Path) -> Status:
         SchangerError: no watch has worked there.
     """
     if not (Path(output) / LEDGER).exists():
-        raise SchangerError(f"{output} holds no {LEDGER}: give the folder that `watch` got as --out.")
+        raise SchangerError(f"{output} has no {LEDGER}: give the folder passed to `watch` as --out.")
     with contextlib.closing(Ledger(Path(output), read_only=True)) as ledger:
         notes, totals, lately = ledger.notes(), ledger.totals(), ledger.totals(time.time() - _LATELY)
         return Status(
@@ -88,17 +88,22 @@ def write_metrics(path: Path, ledger: Ledger, *, paused: bool, free: int) -> Non
         if state not in (QUEUED, DONE, FAILED, "waiting"):
             scenes.add_metric([state], number)
     figures = (
-        (GaugeMetricFamily, "scenes_waiting", "Good scenes without an earlier one of their place.", counts["waiting"]),
-        (GaugeMetricFamily, "queue", "Pairs that are to be run.", counts[QUEUED]),
+        (
+            GaugeMetricFamily,
+            "scenes_waiting",
+            "Valid scenes without an earlier one of the same place.",
+            counts["waiting"],
+        ),
+        (GaugeMetricFamily, "queue", "Pairs waiting to be run.", counts[QUEUED]),
         (CounterMetricFamily, "results", "Pairs that were published.", totals["results"]),
-        (CounterMetricFamily, "failed_pairs", "Pairs that failed for good.", counts[FAILED]),
+        (CounterMetricFamily, "failed_pairs", "Pairs that failed permanently.", counts[FAILED]),
         (CounterMetricFamily, "failed_hooks", "Results whose hook failed.", len(ledger.jobs(hook=HOOK_FAILED))),
         (CounterMetricFamily, "pixels", "Scene pixels of published pairs.", totals["pixels"]),
-        (CounterMetricFamily, "run_seconds", "Seconds that published pairs took.", totals["seconds"]),
-        (GaugeMetricFamily, "last_result_timestamp_seconds", "When the last pair was published.", totals["last"]),
-        (GaugeMetricFamily, "paused", "1 while the watch waits for room on the disk.", int(paused)),
-        (GaugeMetricFamily, "free_bytes", "Room for results.", free),
-        (GaugeMetricFamily, "heartbeat_timestamp_seconds", "When this was written.", time.time()),
+        (CounterMetricFamily, "run_seconds", "Seconds spent on published pairs.", totals["seconds"]),
+        (GaugeMetricFamily, "last_result_timestamp_seconds", "Time the last pair was published.", totals["last"]),
+        (GaugeMetricFamily, "paused", "1 while the watch waits for disk space.", int(paused)),
+        (GaugeMetricFamily, "free_bytes", "Free disk space for results.", free),
+        (GaugeMetricFamily, "heartbeat_timestamp_seconds", "Time of writing.", time.time()),
     )
 
     class Collected:

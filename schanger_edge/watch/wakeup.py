@@ -69,7 +69,7 @@ def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
         observer.schedule(Handler(), str(inbox), recursive=True)
         observer.start()
     except OSError as error:
-        raise SchangerError(f"{inbox} cannot be watched by events ({error}): give --poll 30.") from error
+        raise SchangerError(f"{inbox} cannot be watched for events ({error}): use --poll 30s.") from error
     try:
         yield
     finally:

@@ -67,12 +67,12 @@ class Worker:
         if self._output.free() < self._settings.service.min_free:
             raise DiskFullError(
                 f"{self._settings.output} has {self._output.free() / 1e6:.0f} MB free, less than the "
-                f"{self._settings.service.min_free / 1e6:.0f} MB of --min-free: make room there."
+                f"{self._settings.service.min_free / 1e6:.0f} MB of --min-free: free some space there."
             )
         self._station.running = job.name
         self._station.note(f"running {job.name}")
         if job.starts >= STARTS:
-            return self._fail(job, f"the process ended {STARTS} times while it ran this pair: see the system's log.")
+            return self._fail(job, f"the process died {STARTS} times while running this pair: see the system log.")
         try:
             if not self._output.is_published(job.name, job.before, job.after):
                 self._ledger.set_job(job, starts=job.starts + 1)
@@ -154,7 +154,7 @@ class Worker:
         if job.attempts + 1 >= ATTEMPTS:
             return self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
         self._ledger.set_job(job, attempts=job.attempts + 1, starts=0, reason=reason)
-        self._station.report(f"{job.name} will be tried again: {reason}")
+        self._station.report(f"{job.name} will be retried: {reason}")
         return False
 
     def _fail(self, job: Job, reason: str) -> bool:
@@ -199,4 +199,4 @@ def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeou
         process.kill()
         process.wait()
         return f"the hook {command[0]} took longer than {timeout:g} s and was killed: see --hook-timeout."
-    return f"the hook {command[0]} ended with exit code {code}: see what it wrote to the log." if code else None
+    return f"the hook {command[0]} exited with code {code}: see its output in the log." if code else None

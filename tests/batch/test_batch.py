@@ -107,7 +107,7 @@ def test_pairs_equal_single_runs_and_the_damaged_one_is_told(
     result = run(progress=lambda count, total: done.append((count, total)))
     assert statuses(result) == {"p0": "done", "poison": "failed", "p1": "done", "p2": "done"}
     assert "tried 2 times: " in str(result.failed[0].reason)
-    assert "bad.tif cannot be read, it is damaged" in str(result.failed[0].reason)
+    assert "bad.tif cannot be read: it is damaged" in str(result.failed[0].reason)
     assert done == [(count, 4) for count in range(5)]
     for number in range(3):
         single = detect(
@@ -169,11 +169,11 @@ def test_what_is_done_is_left_alone(run: Callable[..., Batch], tmp_path: Path) -
     changed = run()
     assert statuses(changed) == {"p0": "done", "poison": "failed", "p1": "done", "p2": "kept"}
     assert [one.reason for one in changed.outcomes if one.status == "done"] == [
-        "run again: after differed from last time", "run again: report.html was missing",
+        "run again: after differed from last time", "run again: missing report.html",
     ]  # fmt: skip
     detect(tmp_path / "a2.tif", tmp_path / "b2.tif", out / "p2", model=out.parent / "m.onnx", threshold=0.9)
     (by_hand,) = [one for one in run().outcomes if one.status == "done"]
-    assert (by_hand.id, by_hand.reason) == ("p2", "run again: its results are those of another run")
+    assert (by_hand.id, by_hand.reason) == ("p2", "run again: the results are from another run")
     assert set(statuses(run(restart=True)).values()) == {"done", "failed"}
 
 
@@ -302,7 +302,7 @@ def test_a_worker_that_dies(
     result = run(on_cluster=meddle)
     assert statuses(result) == {"p0": "done", "poison": "failed", "p1": status, "p2": "done"}
     if failures == 0:
-        assert "1 workers died of it" in str(result.failed[1].reason)
+        assert "1 workers died while running it" in str(result.failed[1].reason)
 
 
 def test_pairs_without_a_place_are_left_out_of_the_merged_polygons(
@@ -313,7 +313,7 @@ def test_pairs_without_a_place_are_left_out_of_the_merged_polygons(
     (tmp_path / "two.csv").write_text("before,after,id\na3.tif,b3.tif,plain\na2.tif,b2.tif,placed\n")
     result = run(tmp_path / "two.csv")
     assert (result.crs, result.polygons) == ("EPSG:32632", result.outcomes[1].polygons)
-    assert "changes.gpkg is without plain" in result.notes[0]
+    assert "changes.gpkg omits plain" in result.notes[0]
     (tmp_path / "one.csv").write_text("before,after,id\na3.tif,b3.tif,plain\n")
     alone = run(tmp_path / "one.csv")
     assert (alone.crs, alone.polygons) == (None, alone.outcomes[0].polygons)
@@ -323,7 +323,7 @@ def test_the_command_starts_its_own_workers(pairs: Path, model: Path, tmp_path: 
     arguments = ["batch", str(pairs), "--out", str(tmp_path / "out"), "--model", str(model), "--device", "cpu"]
     result = CliRunner().invoke(app, [*arguments, "--workers", "2", "--retries", "0"])
     assert result.exit_code == 1
-    assert "pairs: 3 done, 0 done before, 1 failed" in result.output
+    assert "pairs: 3 done, 0 already done, 1 failed" in result.output
     assert "poison: " in result.output
     assert "2 workers; dashboard: " in result.output
     again = CliRunner().invoke(app, [*arguments, "--scheduler", "tcp://127.0.0.1:1x"])
@@ -344,7 +344,7 @@ def test_bad_options_begin_nothing(run: Callable[..., Batch], pairs: Path, model
 
 def test_a_model_that_does_not_open_is_told_once(run: Callable[..., Batch], tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_text("no model")
-    with pytest.raises(ModelError, match=r"broken\.onnx is no ONNX model"):
+    with pytest.raises(ModelError, match=r"broken\.onnx is not an ONNX model"):
         run(model=tmp_path / "broken.onnx")
     assert not (tmp_path / "out").exists()
 
@@ -368,7 +368,7 @@ def test_errors_travel_between_processes(kind: type[SchangerError]) -> None:
 
 def test_one_batch_at_a_time(run: Callable[..., Batch]) -> None:
     def second(workers: int, dashboard: str | None) -> None:
-        with pytest.raises(ProductError, match=r"another batch writes to .*out: wait for it"):
+        with pytest.raises(ProductError, match=r"another batch is writing to .*out: wait for it"):
             run()
 
     assert statuses(run(on_cluster=second))["p0"] == "done"

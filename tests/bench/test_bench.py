@@ -191,7 +191,7 @@ def test_another_benchmark_is_not_gone_on_with(
         patch.setattr(measure, "warm_up", stopped)
         run(tmp_path / "out", model, root)
     left = (tmp_path / "out" / UNFINISHED).read_bytes()
-    with pytest.raises(SchangerError, match=r"is another one \(repetitions was 10, now 20\).*--restart"):
+    with pytest.raises(SchangerError, match=r"has other settings \(repetitions was 10, now 20\).*--restart"):
         run(tmp_path / "out", model, root, repetitions=20)
     image = root / "val" / "A" / "0.png"
     pixels = image.read_bytes()
@@ -202,7 +202,7 @@ def test_another_benchmark_is_not_gone_on_with(
     image.write_bytes(pixels)
     assert run(tmp_path / "out", model, root, repetitions=20, restart=True)["options"]["repetitions"] == 20
     (tmp_path / "out" / UNFINISHED).write_text("{")
-    with pytest.raises(SchangerError, match="is damaged: begin again with --restart"):
+    with pytest.raises(SchangerError, match="is damaged: start over with --restart"):
         run(tmp_path / "out", model, root)
 
 
@@ -224,7 +224,7 @@ def test_models_that_do_not_fit_together(
 ) -> None:
     monkeypatch.setattr(measure, "peak_memory", lambda *_: {"host_bytes": 10**15, "device_bytes": None})
     monkeypatch.setattr(measure.board, "free_memory", lambda root: 10**9)
-    with pytest.raises(SchangerError, match=r"1000000\.0 GB, 1\.0 GB are free: give fewer --models"):
+    with pytest.raises(SchangerError, match=r"1000000\.0 GB, 1\.0 GB are free: use fewer --models"):
         run(tmp_path / "out", model, root)
 
 
@@ -232,7 +232,7 @@ def test_a_process_that_dies(tmp_path: Path, model: Path) -> None:
     killed = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
     failed = [sys.executable, "-c", "raise ValueError('no engine')"]
     real = subprocess.run
-    for command, sentence in ((killed, "signal 9, most likely for want of memory"), (failed, "ValueError: no engine")):
+    for command, sentence in ((killed, "signal 9, most likely out of memory"), (failed, "ValueError: no engine")):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(memory.subprocess, "run", lambda _, _command=command, **options: real(_command, **options))
             assert sentence in memory.peak_memory(model, "cpu", 1)["failed"]
@@ -291,7 +291,7 @@ def test_refused_before_the_work(model: Path, root: Path, tmp_path: Path, monkey
 
     refused("model none does not exist", models=["none"])
     refused("given twice", models=[str(model), str(model)])
-    refused("no ONNX model", models=[str(root / "val" / "A" / "0.png")])
+    refused("not an ONNX model", models=[str(root / "val" / "A" / "0.png")])
     refused("needs NAME=ROOT", datasets=[str(root)])
     refused("needs NAME=ROOT", datasets=[f"x={root},split="])
     refused("does not exist", datasets=[f"x={root}"])  # there is no split test
@@ -300,7 +300,7 @@ def test_refused_before_the_work(model: Path, root: Path, tmp_path: Path, monkey
     refused("device 'gpu' is unknown", devices=("gpu",))
     refused("must be at least 1", repetitions=0)
     refused("--gsd must be a positive number", gsd=-1)
-    refused("is no bench.json", beside=[model])
+    refused("is not a bench.json", beside=[model])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     refused(r"pip install 'schanger-edge\[bench\]'")
 
@@ -328,7 +328,7 @@ def test_a_batch_that_an_engine_does_not_take(model: Path, root: Path, tmp_path:
 
 @pytest.mark.parametrize("text", ["0", "1,0", "-1", "a", "", "1,,2", "5000"])
 def test_batches_that_are_none(text: str) -> None:
-    with pytest.raises(SchangerError, match="--batch needs numbers from 1 to 1024"):
+    with pytest.raises(SchangerError, match="--batch must be numbers from 1 to 1024"):
         parse_batch_sizes(text)
     assert parse_batch_sizes("8,1,4,4") == (1, 4, 8)
 
@@ -365,7 +365,7 @@ def test_the_command(model: Path, root: Path, quick: None, tmp_path: Path) -> No
     out = tmp_path / "out"
     refused = CliRunner().invoke(app, ["bench", "--models", str(model), "--batch", "0", "-o", str(out)])
     assert isinstance(refused.exception, SchangerError)
-    assert "--batch needs numbers from 1 to 1024" in str(refused.exception)
+    assert "--batch must be numbers from 1 to 1024" in str(refused.exception)
     assert not out.exists()
     arguments = ["bench", "--models", model, other, "--dataset", f"x={root},split=val", "--batch", "1", "-o", out]
     done = CliRunner().invoke(app, [str(argument) for argument in [*arguments, "--repetitions", 5]])
@@ -384,4 +384,4 @@ def test_the_command_says_how_to_go_on(
     monkeypatch.setattr(measure, "block", stopped)
     done = CliRunner().invoke(app, ["bench", str(model), "-o", str(tmp_path / "out")])
     assert done.exit_code != 0
-    assert f"what is finished is kept in {tmp_path / 'out'}: the same command goes on." in done.output
+    assert f"finished parts are kept in {tmp_path / 'out'}; repeat the command to continue." in done.output

@@ -41,7 +41,7 @@ def test_the_fastest_and_those_that_are_not_told_apart() -> None:
     rows = [speed("a", 2.0, 1.8, 2.2), speed("b", 1.9, 1.7, 2.0), speed("c", 1.0, 0.9, 1.1)]
     assert advice({**document(), "speed": rows}) == [
         "cpu: fastest network: a at batch 1, 2 megapixels/s (n 5 rounds); its rounds overlap with those of b at batch "
-        "1, so these are not told apart."
+        "1, so they cannot be ranked."
     ]
 
 
@@ -74,12 +74,12 @@ def test_a_counter_that_began_again_is_no_throttling() -> None:
 def test_a_gpu_that_is_held_down() -> None:
     blocks = [[block(), block(held=("power cap",))], [block(), block()]]
     (doubt,) = doubts([sitting()], blocks, [], 2)
-    assert doubt == "Throttling: the GPU's clock was held down in 1 of 4 blocks (power cap)."
+    assert doubt == "Throttling: the GPU's clock was limited in 1 of 4 blocks (power cap)."
 
 
 def test_a_clock_that_moves() -> None:
     (doubt,) = doubts([sitting()], [[block(), block(cpu=1500), block(cpu=None)]], [], 2)
-    assert doubt == "The CPU clock moved between 1500 and 2000 MHz under load."
+    assert doubt == "The CPU clock varied between 1500 and 2000 MHz under load."
 
 
 def test_a_machine_that_gets_slower_without_a_sensor() -> None:
@@ -87,19 +87,19 @@ def test_a_machine_that_gets_slower_without_a_sensor() -> None:
     (doubt,) = doubts([sitting()], blocks, [], 2)
     assert doubt == "The last round was 20% slower: throttling, or other programs."
     (doubt,) = doubts([sitting()], [rounds[::-1] for rounds in blocks], [], 2)
-    assert doubt == "The last round was 17% faster: other programs at first."
+    assert doubt == "The last round was 17% faster: other programs were running at first."
 
 
 def test_one_slow_round_in_the_middle() -> None:
     (doubt,) = doubts([sitting()], [*QUIET[:3], [block(), block(14), block()]], [], 2)
-    assert doubt.startswith("In 1 of 4 cases the medians of the rounds lie more than 25% apart")
+    assert doubt.startswith("In 1 of 4 cases the medians of the rounds differ by more than 25%")
 
 
 def test_load_interruption_and_warm_up() -> None:
     found = doubts([sitting(), sitting(load=1.5)], QUIET, ["cpu, m, batch 8"], 2)
     assert found == [
-        "Other programs were at work at the start: a load of 1.5 on 2 cores.",
-        "The benchmark was interrupted once and went on, so its rounds lie further apart.",
-        "cpu, m, batch 8 had not settled when its warm-up ended.",
+        "Other programs were running at the start: load 1.5 on 2 cores.",
+        "The benchmark was interrupted once and continued, so its rounds are further apart in time.",
+        "cpu, m, batch 8 had not settled by the end of its warm-up.",
     ]
     assert doubts([sitting(load=0.9)], QUIET, [], 2) == []

@@ -123,7 +123,7 @@ def test_every_figure_has_its_n() -> None:
     ]  # fmt: skip
     assert cells(found["Network alone"], "megapixels/s", "n rounds", "host MB")[0] == ("1.50 (1.35-1.65)", "5", "420")
     assert cells(found["Network alone"], "host MB")[3] == ("not measured",)
-    assert found["Network alone"].note.endswith("Not measured, for want of a sensor: device MB, J/km2.")
+    assert found["Network alone"].note.endswith("Not measured without a sensor: device MB, J/km2.")
     assert cells(found["End to end"], "seconds", "infer", "n runs")[0] == ("3.00 (2.70-3.30)", "2.50", "3")
 
 
@@ -169,7 +169,7 @@ def test_markdown_keeps_its_columns_and_its_words() -> None:
     for table in found:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
     assert "![Latency against F1](pareto.png)" in text
-    assert "- nothing was noticed." in text
+    assert "- none." in text
     assert "power mode 15W, CPU clock 1510 MHz, temperature cpu 51 C, load 0.1; not readable: governor" in text
     assert "![" not in markdown(made_up(), has_picture=False)
 

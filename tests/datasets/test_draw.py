@@ -108,7 +108,7 @@ class TestRefused:
     def test_nothing_but_nodata(self, make_tiff: Tiff, ground: Ground) -> None:
         empty = np.zeros((3, 64, 64), np.uint8)
         pair = f"{make_tiff('a.tif', empty, nodata=0)},{make_tiff('b.tif', ground(64, 64), nodata=0)}"
-        with pytest.raises(DatasetError, match="has data in all of both dates"):
+        with pytest.raises(DatasetError, match="has complete data in both dates"):
             draw_tiles([source_items(pair)], TILE, (4,), 1, no_change)
 
     @pytest.mark.parametrize(

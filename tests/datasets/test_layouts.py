@@ -73,12 +73,12 @@ def test_flat_folders_by_prefix_and_by_list(tmp_path: Path) -> None:
     assert found(tmp_path, "test") == ["test_10", "train_2"]  # the list decides
     assert found(tmp_path, "train") == ["train_1", "train_2"]
     (tmp_path / "list" / "test.txt").write_text("test_10\nmissing.png\n")
-    with pytest.raises(DatasetError, match="missing of the list has no partner in A and B and label"):
+    with pytest.raises(DatasetError, match="missing of the list has no counterpart in A and B and label"):
         pair_files(tmp_path, "test")
     (tmp_path / "list" / "test.txt").write_text("\n")
     with pytest.raises(DatasetError, match="is empty"):
         pair_files(tmp_path, "test")
-    with pytest.raises(DatasetError, match=r"neither .*holdout\.txt nor names that begin with holdout_"):
+    with pytest.raises(DatasetError, match=r"neither .*holdout\.txt nor names that start with holdout_"):
         pair_files(tmp_path, "holdout")
 
 
@@ -101,7 +101,7 @@ def test_defects_of_folders(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"val does not exist: the root must hold val/A, val/B, val/label"):
         pair_files(tmp_path, "val")
     (tmp_path / "val" / "photos").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="holds none of the known folders"):
+    with pytest.raises(DatasetError, match="has none of the known folders"):
         pair_files(tmp_path, "val")
     fill(tmp_path / "val" / "A", "a.png", "b.png")
     with pytest.raises(DatasetError, match=r"val/B does not exist"):
@@ -111,10 +111,10 @@ def test_defects_of_folders(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"val/B holds no images"):
         pair_files(tmp_path, "val")
     fill(tmp_path / "val" / "B", "a.png")
-    with pytest.raises(DatasetError, match=r"A/b\.png has no partner in B"):
+    with pytest.raises(DatasetError, match=r"A/b\.png has no counterpart in B"):
         pair_files(tmp_path, "val")
     fill(tmp_path / "val" / "B", "b.png", "c.png")
-    with pytest.raises(DatasetError, match=r"B/c\.png has no partner in A and label"):
+    with pytest.raises(DatasetError, match=r"B/c\.png has no counterpart in A and label"):
         pair_files(tmp_path, "val")
     fill(tmp_path / "val" / "B", "a.jpg")
     with pytest.raises(DatasetError, match=r"a\.png and a\.jpg share one name"):
@@ -143,10 +143,10 @@ def test_single_date_folders(tmp_path: Path, image: str, mask: str) -> None:
 
 def test_defects_of_single_date_folders(tmp_path: Path) -> None:
     fill(tmp_path / "image", "a.png")
-    with pytest.raises(DatasetError, match="holds no pair of folders such as image, mask"):
+    with pytest.raises(DatasetError, match="has no pair of folders such as image and mask"):
         single_date_files(tmp_path)
     fill(tmp_path / "mask", "b.png")
-    with pytest.raises(DatasetError, match=r"image/a\.png has no partner in mask"):
+    with pytest.raises(DatasetError, match=r"image/a\.png has no counterpart in mask"):
         single_date_files(tmp_path)
     with pytest.raises(DatasetError, match="does not exist"):
         single_date_files(tmp_path / "image", tmp_path / "nowhere")

@@ -92,7 +92,7 @@ def test_tiles_hold_the_pixels_of_the_pair(pair: tuple[Path, Path, Path], tmp_pa
     assert made.gsd == pytest.approx(0.5)
     assert record["sources"][0]["label"] == str(label)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
-    assert {"val has no tile.", "test has no tile."} <= set(made.notes)
+    assert {"val has no tiles.", "test has no tiles."} <= set(made.notes)
 
 
 def test_statistics_are_those_of_the_tree(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_another_scale_and_sixteen_bits(make_tiff: Tiff, ground: Ground, tmp_pat
 def test_nothing_changed_is_said_aloud(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     empty = polygons(tmp_path / "empty.gpkg")
     made = make_dataset(table(tmp_path, [*pair[:2], empty]), tmp_path / "tree", tile=64, **ALL_TRAIN)
-    assert any("line 2" in note and "holds no polygon" in note for note in made.notes)
+    assert any("line 2" in note and "has no polygons" in note for note in made.notes)
     assert any("train has no change" in note for note in made.notes)
     assert made.splits["train"].change == 0
 
@@ -248,13 +248,13 @@ def failures(pair: tuple[Path, Path, Path], make_tiff: Tiff, ground: Ground, fol
     return {
         "missing": ([a, folder / "none.tif", label], "line 3: .*none.tif does not exist"),
         "nothing": ([a, b, ""], "line 3 has no label"),
-        "far": ([a, b, far], "line 3: .*far.gpkg has 1 shapes but none on the images"),
+        "far": ([a, b, far], "line 3: .*far.gpkg has 1 shapes, but none within the images"),
         "text": ([a, b, folder / "pairs.csv"], "line 3: .*pairs.csv cannot be opened"),
         "plain": ([plain, plain, label], "line 3: .*plain.tif has no CRS"),
-        "small": ([small, b, label], "line 3: .*small.tif has 200 x 20 pixels, less than a tile"),
+        "small": ([small, b, label], "line 3: .*small.tif has 200 x 20 pixels, fewer than a tile"),
         "other": ([a, b, other], "line 3: .*other.tif has no CRS"),
         "distant": ([a, b, distant], "line 3: .*distant.tif does not overlap"),
-        "area": ([a, b, label, far], "line 3: .*far.gpkg has no polygon on the images"),
+        "area": ([a, b, label, far], "line 3: .*far.gpkg has no polygon within the images"),
         "split": ([a, b, label, "", "dev"], "line 3 has the split 'dev'"),
         "name": ([a, b, label, "", "", "x/y"], "line 3 has the name"),
         "twice": ([a, b, label, "", "", "first"], "line 3 has the name 'first' of an earlier line"),
@@ -359,7 +359,7 @@ def test_command(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     assert lines[0].split() == ["split", "tiles", "change"]
     assert [line.split()[0] for line in lines[1:4]] == ["train", "val", "test"]
     assert int(lines[1].split()[1]) == len(list((root / "train" / "A").iterdir()))
-    assert lines[4].startswith("left out: ")
+    assert lines[4].startswith("dropped: ")
     told = cli("statistics", root, "-o", tmp_path / "s.json")
     assert told.returncode == 0, told.stderr
     assert json.loads((tmp_path / "s.json").read_text()).keys() == {"before", "after"}

@@ -116,13 +116,13 @@ def test_published_figures_are_of_the_protocol(root: Path, model: Path) -> None:
 
 
 def test_what_is_refused(root: Path, model: Path) -> None:
-    with pytest.raises(SchangerError, match="the official protocol has none: give --stitched too"):
+    with pytest.raises(SchangerError, match="--halo applies to --stitched only: the official protocol has no halo"):
         evaluate(root, split="val", model=model, halo=8)
     for halo in (-1, 32):
         with pytest.raises(ModelError, match=f"less than half the model's tile of 64, not {halo}"):
             evaluate(root, split="val", model=model, stitched=True, halo=halo)
     write_tiff(root / "val" / "label" / "b.tif", np.zeros((1, 64, 63), np.uint8))
-    with pytest.raises(DatasetError, match=r"b\.tif has another size, 63 x 64 pixels where the first image has 64"):
+    with pytest.raises(DatasetError, match=r"b\.tif has a different size, 63 x 64 pixels where the first image has 64"):
         evaluate(root, split="val", model=model, stitched=True)
 
 
@@ -130,7 +130,7 @@ def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
     command = ["evaluate", "--root", root, "--split", "val", "--model", model, "--stitched", "--json", tmp_path / "j"]
     done = CliRunner().invoke(app, [*map(str, command), "--halo", "4"])
     assert done.exit_code == 0, done.output
-    assert "stitched as by run, halo 4" in done.output
+    assert "whole images as in run, halo 4" in done.output
     assert json.loads((tmp_path / "j").read_text())["halo"] == 4
 
 

@@ -86,10 +86,10 @@ def test_missing_and_folder(tmp_path: Path) -> None:
 def test_no_torch_file_and_truncated(weights: Weights, checkpoint: Make, tmp_path: Path) -> None:
     for content in (b"", b"not a checkpoint", b"\x89PNG\r\n\x1a\n" + bytes(64)):
         (tmp_path / "other.pth").write_bytes(content)
-        fails(load_network, tmp_path / "other.pth", "damaged or no torch file")
+        fails(load_network, tmp_path / "other.pth", "damaged or not a torch file")
     path = checkpoint(weights("small"))
     path.write_bytes(path.read_bytes()[:100_000])
-    fails(load_network, path, "damaged or no torch file")
+    fails(load_network, path, "damaged or not a torch file")
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -122,7 +122,7 @@ def test_wrong_shapes_and_values_that_are_not_finite(weights: Weights, checkpoin
     state = weights("small") | {"head6.0.conv.weight": torch.zeros(1, 4, 1, 1)}
     fails(load_network, checkpoint(state), r"1 tensor .*head6\.0\.conv\.weight is \(1, 4, 1, 1\), not \(1, 5, 1, 1\)")
     state = weights("small") | {"conv_1.conv.weight": torch.zeros(())}
-    fails(load_network, checkpoint(state), "of wrong shape")
+    fails(load_network, checkpoint(state), "with the wrong shape")
     state = weights("small")
     state["conv_1.bn.running_var"][0] = float("nan")
     fails(load_network, checkpoint(state), "not finite, 1 tensor")
@@ -151,7 +151,7 @@ def test_a_failed_save_keeps_the_old_file(weights: Weights, tmp_path: Path, monk
         save_checkpoint(path, weights("small"))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(CheckpointError, match="choose a folder that exists"):
+    with pytest.raises(CheckpointError, match="choose an existing, writable folder"):
         save_checkpoint(tmp_path / "none" / "saved.pth", {})
 
 
@@ -208,7 +208,7 @@ def test_a_card_is_read_back_in_plain_values(weights: Weights, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("card", "pattern"),
     [
-        ([1], "all of it"),
+        ([1], "the whole card"),
         ({"gsd": "half", "tile": 3.5, "dataset": "x"}, r"wrong \(tile, gsd\): save"),
         ({"scores": {"f1": torch.zeros(1)}}, "a value that is not plain"),
         ({"gsd": float("nan")}, "a value that is not plain"),

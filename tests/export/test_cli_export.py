@@ -49,7 +49,7 @@ def test_a_checkpoint_of_a_training_needs_no_options(weights: Callable[..., Any]
 def test_weights_are_given_in_one_way(tmp_path: Path, given: list[str]) -> None:
     done = export(*given, "-o", tmp_path / "m.onnx", block="torch")
     assert done.returncode == 2
-    told = "error: give the weights: either --weights NAME or --checkpoint FILE; or, for --triton, --model FILE."
+    told = "error: give exactly one of --weights NAME, --checkpoint FILE or, with --triton, --model FILE."
     assert told in done.stderr
 
 

@@ -291,7 +291,7 @@ class TestInt8:
 
     @pytest.mark.slow
     def test_nothing_left_to_gain(self, model: Path, tree: Path, tmp_path: Path) -> None:
-        with pytest.raises(ModelError, match="nothing is left to gain"):
+        with pytest.raises(ModelError, match="nothing more can be put back"):
             calibrate(model, [str(tree)], tmp_path / "x.onnx", method="minmax", samples=8, max_f1_loss=-100)
         assert list(tmp_path.iterdir()) == []
 
@@ -311,7 +311,12 @@ class TestRefused:
         without = onnx.load(str(model))
         del without.metadata_props[:]
         onnx.save(without, str(bare))
-        cases = {cut: "no whole ONNX model", bare: "no model card", int8: "int8 already", tmp_path / "no": "exist"}
+        cases = {
+            cut: "not a complete ONNX model",
+            bare: "no model card",
+            int8: "already int8",
+            tmp_path / "no": "exist",
+        }
         for path, words in cases.items():
             result = CliRunner().invoke(app, [command, str(path), "-o", str(tmp_path / "x.onnx"), "--pairs", str(tree)])
             assert isinstance(result.exception, SchangerError), result.output

@@ -222,7 +222,7 @@ def test_a_card_without_statistics(weights: Callable[..., dict[str, Any]], tmp_p
     with pytest.raises(ModelError, match="not neither"):
         export(path, None, tmp_path / "m.onnx")
     save_checkpoint(path, weights("small"), card={"dataset": "my town", "normalization": {"before": 3}})
-    with pytest.raises(ModelError, match="own card is wrong: normalization must look like"):
+    with pytest.raises(ModelError, match="card is invalid: normalization must look like"):
         export(path, None, tmp_path / "m.onnx")
     save_checkpoint(path, weights("small"), card={"dataset": "LEVIR-CD", "tile": 32})
     assert exported_card(path, None, tmp_path / "m.onnx").normalization == dataset("levir-cd").normalization
@@ -232,7 +232,7 @@ def test_a_card_without_statistics(weights: Callable[..., dict[str, Any]], tmp_p
     ("content", "pattern"),
     [
         (None, "cannot be read .No such file"),
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
         ('{"before": 3}', "is wrong: normalization must look like"),
         ('{"before": {"mean": [9, 0, 0], "std": [1, 1, 1]}, "after": 1}', "is wrong: .* scaled to 0-1"),
     ],
@@ -267,7 +267,9 @@ def test_wrong_options(
 
 
 def test_target_folder_that_does_not_exist(weights_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"m\.onnx cannot be written \(No such file.*choose a folder that exists"):
+    with pytest.raises(
+        ModelError, match=r"m\.onnx cannot be written \(No such file.*choose an existing, writable folder"
+    ):
         export(weights_file, "small", tmp_path / "none" / "m.onnx", dataset="cdd", **OPTIONS)
 
 

@@ -174,7 +174,7 @@ def test_frozen_batchnorm_keeps_its_statistics(tree: Path, tmp_path: Path) -> No
 
 
 def test_folders_and_options_that_do_not_fit(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="nothing to go on with"):
+    with pytest.raises(CheckpointError, match="nothing to resume"):
         train(None, tmp_path / "none", resume=True)
     run(tree, tmp_path / "run", epochs=1, warmup_epochs=0)
     with pytest.raises(CheckpointError, match="holds a run already"):
@@ -182,7 +182,7 @@ def test_folders_and_options_that_do_not_fit(tree: Path, tmp_path: Path) -> None
     with pytest.raises(CheckpointError, match="another rate, seed"):
         train(options(tree, epochs=1, warmup_epochs=0, rate=1.0, seed=1), tmp_path / "run", resume=True)
     (tmp_path / "run" / "last.pth").write_bytes(b"no torch file")
-    with pytest.raises(CheckpointError, match="no checkpoint of a training run"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of a training run"):
         train(None, tmp_path / "run", resume=True)
     bare = tmp_path / "bare"
     shutil.copytree(tree / "train", bare / "train")
@@ -294,7 +294,7 @@ def test_an_option_given_as_it_is_by_default_is_given(tree: Path, tmp_path: Path
     run(tree, tmp_path / "run", epochs=1, warmup_epochs=0, rate=1e-3)
     resume = ["train", "-o", str(tmp_path / "run"), "--resume", "--device", "cpu"]
     assert CliRunner().invoke(app, resume).exit_code == 0
-    for more, words in (([], "name at least one folder"), ([str(tree)], "made with another")):
+    for more, words in (([], "name at least one folder"), ([str(tree)], "made with a different")):
         refused = CliRunner().invoke(app, [*resume, "--rate", "0.0005", *more])
         assert isinstance(refused.exception, SchangerError)
         assert words in str(refused.exception)
@@ -321,4 +321,4 @@ def test_two_processes_train(tree: Path, tmp_path: Path) -> None:
     command[command.index("-o") + 1] = str(tmp_path / "odd")
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert refused.returncode != 0
-    assert "cannot be shared by 2 processes" in refused.stderr
+    assert "cannot be divided among 2 processes" in refused.stderr

@@ -138,7 +138,7 @@ def test_no_network_and_nothing_in_the_cache(home: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [
-        (404, "EntryNotFound", f"not published at .* {REPOSITORY} holds no {SMALL}; look at https://huggingface"),
+        (404, "EntryNotFound", f"not published at .* {REPOSITORY} has no {SMALL}; see https://huggingface"),
         (401, "RepoNotFound", "refused .* answered 401 .*: log in"),
         (403, "GatedRepo", "need permission: accept the terms at https://huggingface"),
         (403, "", "refused .* answered 403"),
@@ -170,7 +170,7 @@ def here(monkeypatch: pytest.MonkeyPatch, hub: Hub, cache: Path) -> None:
 
 
 def test_what_is_no_checkpoint_is_said_by_name(hub: Hub, home: Path) -> None:
-    refused(export(hub, home, "--weights", "whu-cd:base", "-o", home / "m.onnx"), BASE, "damaged or no torch file")
+    refused(export(hub, home, "--weights", "whu-cd:base", "-o", home / "m.onnx"), BASE, "damaged or not a torch file")
     assert not (home / "m.onnx").exists()
 
 
@@ -219,9 +219,9 @@ def test_files_and_bundled_checkpoints(tmp_path: Path, monkeypatch: pytest.Monke
         ),
         ("levir-cd:large", None, "with :small or :base after it"),
         ("weights/best.pth", None, "weights/best.pth are neither a file nor"),
-        ("levir-cd", None, "come in two sizes: give levir-cd:small or levir-cd:base"),
+        ("levir-cd", None, "come in two sizes: use levir-cd:small or levir-cd:base"),
         ("levir-cd:", None, "come in two sizes"),
-        ("pretrain:base", "small", "hold the base network, not small: leave the size out"),
+        ("pretrain:base", "small", "are for the base network, not small: omit the size"),
         ("", None, "neither a file"),
     ],
 )

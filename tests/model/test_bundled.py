@@ -35,7 +35,7 @@ def test_model_by_name_or_path(tmp_path: Path) -> None:
 
 def test_demo_that_cannot_write_says_so(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(ProductError, match=r"taken.scene cannot be made"):
+    with pytest.raises(ProductError, match=r"taken.scene cannot be created"):
         demo(tmp_path / "taken", side=64)
 
 

@@ -174,7 +174,7 @@ def test_nothing_is_left_where_it_fails(
         (["--model", "schanger-small", "--checkpoint", "c.pth", "--triton", "r"], "--model FILE"),
         (["--checkpoint", "c.pth"], "-o FILE, --triton REPO, or both"),
         (["--model", "no.onnx", "--triton", "r"], "no.onnx does not exist"),
-        (["--model", "schanger-small", "--triton", "r", "--name", "../up"], "'../up' cannot name a model"),
+        (["--model", "schanger-small", "--triton", "r", "--name", "../up"], "'../up' is not a valid model name"),
     ],
 )
 def test_what_cannot_be_meant(

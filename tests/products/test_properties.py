@@ -107,7 +107,7 @@ class KilledRuns(RuleBasedStateMachine):
         options: Any = {how: True} if how else {}
         journal = Journal(self.folder, **options)
         if known and not how:
-            with pytest.raises(ProductError, match=rf"{self.done()} of it is done"):
+            with pytest.raises(ProductError, match=rf"{self.done()} done"):
                 journal.__enter__()
             return
         journal.__enter__()
@@ -190,7 +190,7 @@ class KilledRuns(RuleBasedStateMachine):
             assert path == Journal(self.folder).path(section)
             assert {file.name: file.read_text() for file in path.iterdir()} == {"data": self.kept[section]}
         known = self.kept and self.identity is not None
-        assert unfinished(self.folder) == (f"{self.done()} of it is done" if known else None)
+        assert unfinished(self.folder) == (f"{self.done()} done" if known else None)
 
 
 TestKilledRuns = KilledRuns.TestCase

@@ -155,15 +155,15 @@ def test_what_was_asked_of_a_run(tmp_path: Path) -> None:
     report, grid = make_report(tmp_path, three_blobs())
     summary = summary_of(
         grid,
-        registration={"note": "the dates lie 0.3 pixels apart."},
+        registration={"note": "the dates are 0.3 pixels apart."},
         tiles={"run": 9, "skipped": 0, "taken_over": 5},
     )
     summary["options"] |= {"clip": "/data/aoi.gpkg", "min_area": 5.0, "simplify": 0.7, "fill_holes": 20.0}
     report.write(tmp_path / "report.html", summary)
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", (tmp_path / "report.html").read_text()))
     for words in (
-        "area of interest aoi.gpkg", "registration the dates lie 0.3 pixels apart.", "of 5 m² or more",
-        "simplified by up to 0.7 m, holes below 20 m² filled", "9 run, 5 of them before it was resumed",
+        "area of interest aoi.gpkg", "registration the dates are 0.3 pixels apart.", "of 5 m² or more",
+        "simplified by up to 0.7 m, holes below 20 m² filled", "9 run, 5 of them before the run was resumed",
     ):  # fmt: skip
         assert words in text
 

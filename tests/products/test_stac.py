@@ -101,17 +101,19 @@ def test_dates(tmp_path: Path, no_network: None, dates: tuple[str, str], start: 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2021-13-01", "03.06.2021"])
 def test_no_date(text: str) -> None:
-    with pytest.raises(ProductError, match="--dates needs dates such as"):
+    with pytest.raises(ProductError, match="--dates must be dates such as"):
         parse_date(text)
 
 
 def test_why_there_is_no_item() -> None:
     assert why_no_item(UTM, DATES) is None
-    assert "when the after image was taken is not known" in str(why_no_item(UTM, DATES | {"after": None}))
+    assert "the date of the after image is unknown" in str(why_no_item(UTM, DATES | {"after": None}))
     both = str(why_no_item(UTM, dict.fromkeys(DATES)))
     assert "when the before image and the after image was" in both
     assert "no CRS" in str(why_no_item(Grid(None, Affine.identity(), 3, 3), DATES))
-    assert "nowhere on Earth" in str(why_no_item(Grid(CRS.from_epsg(4326), Affine.identity(), 400, 400), DATES))
+    assert "without a location on Earth" in str(
+        why_no_item(Grid(CRS.from_epsg(4326), Affine.identity(), 400, 400), DATES)
+    )
 
 
 def check(grid: Grid) -> tuple[Any, list[float]]:

@@ -159,7 +159,7 @@ def test_folders_of_dead_runs_go_and_those_of_live_ones_stay(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
         held = set(tmp_path.rglob("*"))
-        with pytest.raises(ProductError, match="another run writes to"):
+        with pytest.raises(ProductError, match="another run is writing to"):
             run(tmp_path, "new")
         assert set(tmp_path.rglob("*")) == held
         other.kill()
@@ -188,7 +188,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    with pytest.raises(ProductError, match=r"Permission denied.*choose an output folder you may write to"):
+    with pytest.raises(ProductError, match=r"Permission denied.*choose a writable output folder"):
         run(tmp_path / "out", "new")
     assert list(tmp_path.iterdir()) == []
 

@@ -43,7 +43,7 @@ def dates(make_tiff: Tiff, offset: tuple[float, float]) -> tuple[Path, Path]:
 
 def test_a_small_offset_is_told_and_no_warning(make_tiff: Tiff) -> None:
     found = registered(*dates(make_tiff, (1.2, 0.9)))
-    told = r"the dates lie 1\.(4|5)\d pixels \(0\.7\d* m\) apart \(25 of 25 windows agree\)"
+    told = r"the dates are 1\.(4|5)\d pixels \(0\.7\d* m\) apart \(25 of 25 windows agree\)"
     assert re.fullmatch(told, found.note)
     assert found.warnings == ()
     assert found.applied is None
@@ -53,13 +53,13 @@ def test_a_large_offset_is_a_warning(make_tiff: Tiff) -> None:
     pair = dates(make_tiff, (3, 4))
     (warning,) = registered(*pair).warnings
     assert warning == (
-        "the dates lie 5.00 pixels (2.5 m) apart, more than 2 pixels: expect false alarms along edges; "
-        "--align takes it away."
+        "the dates are 5.00 pixels (2.5 m) apart, more than 2 pixels: expect false alarms along edges; "
+        "--align corrects this."
     )
     assert registered(*pair, max_offset=6).warnings == ()
     aligned = registered(*pair, align=True)
     assert aligned.warnings == ()
-    assert aligned.note.startswith("the dates lie 5.00 pixels (2.5 m) apart")
+    assert aligned.note.startswith("the dates are 5.00 pixels (2.5 m) apart")
     assert "aligned to 0.0" in aligned.note
 
 
@@ -80,9 +80,7 @@ def test_relief_is_a_warning_that_says_where(make_tiff: Tiff) -> None:
     after[:, 380:] = terrain(600, 600, at=(6, 0))[:, 380:]
     found = registered(make_tiff("a.tif", before), make_tiff("b.tif", after), align=True)
     (warning,) = found.warnings
-    assert (
-        "10 of 25 places that can be compared lie more than 2 pixels from the common offset, the worst 6.0" in warning
-    )
+    assert "10 of 25 comparable places are more than 2 pixels from the common offset, the worst 6.0" in warning
     assert "no shift mends" in warning
     assert " 3.00" in warning  # longitude of the origin
     summary = found.summary()
@@ -96,7 +94,7 @@ def test_align_says_where_it_did_nothing(make_tiff: Tiff) -> None:
     unrelated = make_tiff("a.tif", terrain(SIDE, SIDE)), make_tiff("b.tif", terrain(SIDE, SIDE, seed=5))
     found = registered(*unrelated, align=True)
     (warning,) = found.warnings
-    assert warning.startswith("--align moved nothing: the offset between the dates is not known: ")
+    assert warning.startswith("--align moved nothing: the offset between the dates is unknown: ")
     assert found.summary()["offset"] is None
     assert registered(*unrelated).warnings == ()
     small = registered(*dates(make_tiff, (0.1, 0.1)), align=True)
@@ -129,16 +127,16 @@ def test_an_alignment_that_is_no_better_is_taken_back(make_tiff: Tiff, monkeypat
         after = pair.read(pair.grid.window)
     assert found is not None
     assert found.applied is None
-    assert "agreed no better" in found.warnings[0]
+    assert "did not make the dates agree better" in found.warnings[0]
     assert "more than 2 pixels" in found.warnings[1]
-    assert not any("takes it away" in warning for warning in found.warnings)
+    assert not any("corrects this" in warning for warning in found.warnings)
     assert (after.after == before.after).all()
     assert after.valid.all()
 
 
 @pytest.mark.parametrize("value", [0, -1.0, math.nan])
 def test_max_offset_must_be_a_number_of_pixels(make_tiff: Tiff, model: Path, tmp_path: Path, value: float) -> None:
-    with pytest.raises(SchangerError, match="max-offset must be a number of pixels"):
+    with pytest.raises(SchangerError, match="max-offset must be a positive number of pixels"):
         detect(*dates(make_tiff, (0, 0)), tmp_path / "out", model=model, max_offset=value)
     assert not (tmp_path / "out").exists()
 

@@ -131,8 +131,8 @@ def test_one_sentence_and_nothing_written(pair: Any, model: Path, tmp_path: Path
     plain = make_tiff("plain.tif", np.full((3, 40, 40), 9, np.uint8), crs=None)
     aoi = save(tmp_path / "aoi.gpkg", ISLAND)
     cases: list[tuple[Any, dict[str, Any], str]] = [
-        (pair, {"clip": save(tmp_path / "far.gpkg", shapely.box(9000, 0, 9010, 10))}, "no polygon on the images"),
-        (pair, {"clip": save(tmp_path / "empty.gpkg")}, "holds no polygon"),
+        (pair, {"clip": save(tmp_path / "far.gpkg", shapely.box(9000, 0, 9010, 10))}, "no polygon within the images"),
+        (pair, {"clip": save(tmp_path / "empty.gpkg")}, "has no polygons"),
         (pair, {"clip": tmp_path / "none.gpkg"}, "does not exist"),
         (pair, {"clip": save(tmp_path / "hole.gpkg", shapely.box(75, 65, 95, 75))}, "no pixel in .* has data in both"),
         (pair, {"clip": save(tmp_path / "tiny.gpkg", shapely.box(5.6, 5.6, 5.9, 5.9))}, "no pixel in .* has data"),

@@ -121,7 +121,7 @@ def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: An
         assert 0 <= times["median_ms"] <= times["p95_ms"]
     assert "once for this GPU" in used["notes"][0]
     on_cpu = detect(*pair, tmp_path / "out", model=model, batch_size=20, device="cpu").summary["engine"]
-    assert (on_cpu["chosen"], on_cpu["typing"], on_cpu["batch"]) == ("device cpu, as asked", None, 20)
+    assert (on_cpu["chosen"], on_cpu["typing"], on_cpu["batch"]) == ("device cpu, as requested", None, 20)
     assert on_cpu["stages"] == {}
 
 
@@ -135,7 +135,7 @@ def test_a_smaller_batch_is_in_the_summary(machine: Machine, model: Path, pair: 
 def test_weak_types_are_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
     machine.trt.__version__ = "10.3.0"
     used = detect(*pair, tmp_path / "out", model=model, device="cuda").summary["engine"]
-    assert (used["typing"], used["chosen"]) == ("weak", "device cuda, as asked")
+    assert (used["typing"], used["chosen"]) == ("weak", "device cuda, as requested")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -157,8 +157,8 @@ def test_compare_with_a_plan(binding: str, machine: Machine, model: Path, tmp_pa
     assert result.exit_code == 0, result.output
     assert (machine.device.launches > 0) == (binding == "cuda-python")  # pycuda has no graphs
     first, second = json.loads((tmp_path / "c.json").read_text())["engines"]
-    assert (first["chosen"], first["stages"]) == ("device cpu, as asked", {})
-    assert (second["chosen"], second["typing"]) == ("a plan runs with TensorRT alone", "strong")
+    assert (first["chosen"], first["stages"]) == ("device cpu, as requested", {})
+    assert (second["chosen"], second["typing"]) == ("a plan only runs with TensorRT", "strong")
     assert second["stages"]["infer"]["batches"] == 3
 
 
@@ -182,10 +182,10 @@ def test_evaluate_on_the_gpu(machine: Machine, model: Path, tmp_path: Path, grou
 def test_a_plan_by_name(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
     built = build(model, tmp_path / "own.plan")
     detect(*pair, tmp_path / "out", model=built.plan, device="auto")
-    with pytest.raises(SessionError, match=r"own\.plan is a TensorRT plan and runs with --device cuda only"):
+    with pytest.raises(SessionError, match=r"own\.plan is a TensorRT plan, which only runs with --device cuda"):
         detect(*pair, tmp_path / "out", model=built.plan, device="cpu")
     machine.trt.__version__ = "10.16.0"
-    with pytest.raises(SessionError, match=r"does not fit: it was built for TensorRT 10\.13\.3, here is 10\.16\.0"):
+    with pytest.raises(SessionError, match=r"does not fit: it was built for TensorRT 10\.13\.3, this is 10\.16\.0"):
         open_session(built.plan, "cuda")
 
 
@@ -203,11 +203,11 @@ def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Pa
         assert session.max_batch == 2
         notes = " ".join(session.notes)
     assert machine.builds == 3
-    assert "has no room for the engine" in notes
+    assert "has no memory for the engine" in notes
     assert "A plan for batches of at most 2 is taken instead" in notes
     assert not any(machine.device.live.values())
     machine.trt.full_contexts = 100
-    with pytest.raises(SessionError, match="has no room for the engine"):
+    with pytest.raises(SessionError, match="has no memory for the engine"):
         open_session(model, "cuda")
 
 

@@ -86,7 +86,7 @@ def test_dates_come_from_the_files(pair: Any, model: Path, tmp_path: Path) -> No
             dataset.update_tags(TIFFTAG_DATETIME=text)
     half = detect(*pair, tmp_path / "half", model=model, stac=True)
     assert names(half.folder) == set(STANDARD)
-    assert [w for w in half.warnings if "the after image was taken is not known, give --dates" in w]
+    assert [w for w in half.warnings if "the date of the after image is unknown, use --dates" in w]
     assert half.summary["inputs"]["before"]["date"] == "2018-04-05T06:07:08"
     assert half.summary["inputs"]["after"]["date"] is None
     with rasterio.open(pair[1], "r+") as dataset:
@@ -102,7 +102,7 @@ def test_images_without_a_place_have_no_item(make_tiff: Tiff, ground: Ground, mo
     path = make_tiff("plain.tif", ground(70, 90), crs=None)
     result = detect(path, path, tmp_path / "out", model=model, stac=True, dates=["2019-05-01", "2021-06-03"])
     assert names(result.folder) == set(STANDARD)
-    assert [w for w in result.summary["warnings"] if w.startswith("item.json is not made: the images have no CRS")]
+    assert [w for w in result.summary["warnings"] if w.startswith("item.json was not written: the images have no CRS")]
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,10 @@ def _plain(summary: dict[str, Any]) -> dict[str, Any]:
 def test_what_is_said_of_no_stretch(pair: Any, model: Path, tmp_path: Path) -> None:
     done = run(*pair, "-o", tmp_path / "out", "--model", model, "--stretch", "none")
     assert done.returncode == 0
-    assert "b.tif has uint16 values, taken as 0 to 255" in done.stderr
+    assert "b.tif has uint16 values, used as 0 to 255" in done.stderr
     assert "a.tif has" not in done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert fact_groups(summary)["After"]["contrast"] == "values taken as 0 to 255"
+    assert fact_groups(summary)["After"]["contrast"] == "values used as 0 to 255"
     assert "contrast" not in fact_groups(summary)["Before"]
 
 
@@ -106,7 +106,7 @@ def test_resume_refuses_another_reading(
         ({"valid_masks_after": [cloud]}, r"after, files, .*cloud\.tif"),
     ]
     for options, difference in cases:
-        with pytest.raises(ProductError, match=rf"is another one \(.*{difference}"):
+        with pytest.raises(ProductError, match=rf"differs from this one \(.*{difference}"):
             detect(*pair, out, model=model, resume=True, **options)
     detect(*pair, out, model=model, resume=True)
     assert {path.name for path in out.iterdir()} == set(STANDARD)

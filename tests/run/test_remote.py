@@ -111,9 +111,9 @@ def test_keys_in_an_address_are_not_passed_on(store: Store, pair: Any, model: Pa
         ("empty.tif", "a.tif", None, "has no valid pixel"),
         ("a.tif", "a.tif", "none.fgb", "cannot be read as a vector file"),
         ("a.tif", "a.tif", "notes.txt", "cannot be read as a vector file"),
-        ("a.tif", "a.tif", "nothing.geojson", "holds no polygon"),
-        ("a.tif", "a.tif", "far.fgb", "has no polygon on the images"),
-        ("bare.tif", "bare.tif", "far.fgb", "cannot be laid on images"),
+        ("a.tif", "a.tif", "nothing.geojson", "has no polygons"),
+        ("a.tif", "a.tif", "far.fgb", "has no polygon within the images"),
+        ("bare.tif", "bare.tif", "far.fgb", "cannot be placed on images"),
     ],
 )
 def test_no_sentence_holds_a_key(store: Store, before: str, after: str, clip: str | None, sentence: str) -> None:
@@ -192,7 +192,7 @@ def test_a_server_that_leaves_in_mid_run(store: Store, ground: Ground, model: Pa
     assert done.returncode == 2
     assert "cannot be fetched as an image (" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "of it is done: the same command with --resume goes on" in done.stderr
+    assert "done: repeat the command with --resume to continue" in done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".schanger-edge.unfinished"]
     store.fail_after(None)
     kept = paths[1].read_bytes()

@@ -102,7 +102,7 @@ def test_a_run_that_is_asked_to_stop_ends_after_a_section(pair: Any, model: Path
 
 
 def test_nothing_is_lost_without_a_word(stopped: Path, pair: Any, model: Path) -> None:
-    with pytest.raises(ProductError, match=r"holds an unfinished run \(\d\d% of it is done\): go on with"):
+    with pytest.raises(ProductError, match=r"holds an unfinished run \(\d\d% done\): continue it with"):
         detect(*pair, stopped, model=model)
     with pytest.raises(ProductError, match="exclude each other"):
         detect(*pair, stopped, model=model, resume=True, restart=True)
@@ -111,7 +111,9 @@ def test_nothing_is_lost_without_a_word(stopped: Path, pair: Any, model: Path) -
 
 def test_another_run_is_not_gone_on_with(stopped: Path, pair: Any, model: Path, standin: ModuleType) -> None:
     kept = unfinished(stopped)
-    with pytest.raises(ProductError, match=r"another one \(threshold was 0\.5, now 0\.25\): give the same again"):
+    with pytest.raises(
+        ProductError, match=r"differs from this one \(threshold was 0\.5, now 0\.25\): repeat the same command"
+    ):
         detect(*pair, stopped, model=model, threshold=0.25, resume=True)
     with pytest.raises(ProductError, match=r"batch_size was 1, now 2"):
         detect(*pair, stopped, model=model, batch_size=2, resume=True)
@@ -163,7 +165,7 @@ def test_two_runs_of_one_folder(pair: Any, model: Path, tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         waiting = set((tmp_path / "out").iterdir())
-        with pytest.raises(ProductError, match=r"another run writes to .*out: wait for it"):
+        with pytest.raises(ProductError, match=r"another run is writing to .*out: wait for it"):
             detect(*pair, tmp_path / "out", model=model, restart=True)
         assert set((tmp_path / "out").iterdir()) == waiting
         other.communicate(b"")
@@ -182,7 +184,7 @@ def test_a_run_that_is_refused_opens_nothing(
         detect(*pair, stopped, model=model)
     with pytest.raises(ProductError, match="exclude each other"):
         detect(*pair, stopped, model=model, resume=True, restart=True)
-    with Staging(stopped, ()), pytest.raises(ProductError, match="another run writes"):
+    with Staging(stopped, ()), pytest.raises(ProductError, match="another run is writing"):
         detect(*pair, stopped, model=model, resume=True)
 
 
@@ -218,7 +220,7 @@ def test_a_section_that_fails_leaves_no_trace(tmp_path: Path) -> None:
             (folder / "x").write_text("x")
             raise KeyboardInterrupt
         assert list(journal.sections()) == [Window(0, 0, 1, 4)]
-    assert unfinished(tmp_path) == "40% of it is done"
+    assert unfinished(tmp_path) == "40% done"
     with Journal(tmp_path, resume=True) as journal:
         journal.begin({"a": 1}, 10)
         assert list(journal.sections()) == [Window(0, 0, 1, 4)]
@@ -272,15 +274,15 @@ def test_an_interruption_inside_a_long_inference(pair: Any, model: Path, tmp_pat
         finally:
             process.kill()
     assert process.returncode == 128 + number
-    assert "of it is done: the same command with --resume goes on" in text
+    assert "done: repeat the command with --resume to continue" in text
     assert detect(*pair, tmp_path / "out", model=model, device="cpu", resume=True).summary["tiles"]["taken_over"] >= 64
 
 
 @pytest.mark.parametrize(
     ("moment", "sentence"),
     [
-        ("run.stages.write_polygons", r"the run is kept, 100% of it is done: the same command with --resume goes on\."),
-        ("products.staging.Staging._swap", r"the run is kept, 100% of it is done"),
+        ("run.stages.write_polygons", r"the run is kept, 100% done: repeat the command with --resume to continue\."),
+        ("products.staging.Staging._swap", r"the run is kept, 100% done"),
         ("products.staging.Staging._clean", r"all results are complete in .*out\."),
         ("products.journal.Journal.discard", r"all results are complete in .*out\."),
         ("scene.pair.Pair.statistics", r"no result was written\."),

@@ -230,8 +230,8 @@ def test_none_rounds_and_clips_and_says_so(make_tiff: Tiff) -> None:
     assert (tile.after == LEVELS).all()
     assert info["after"].stretch is None
     assert info["before"].stretch == Stretch("none", (0,) * 3, (255,) * 3)
-    assert "has float32 values, taken as 0 to 255" in note
-    assert "0.1% of them lie beyond" in note
+    assert "has float32 values, used as 0 to 255" in note
+    assert "0.1% of them are out of range" in note
 
 
 def test_limits_are_the_same_for_both_dates_also_for_bytes(make_tiff: Tiff) -> None:

@@ -121,10 +121,10 @@ def test_plain_images(make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
     assert np.array_equal(validity(paths[:2], valid_masks_before=[paths[2]]), ~CLOUD)
     georeferenced = make_tiff("a.tif", ground(SIDE, SIDE, 1))
     assert np.array_equal(validity([georeferenced] * 2, valid_masks_before=[paths[2]]), ~CLOUD)
-    with pytest.raises(SceneError, match="have not both a CRS"):
+    with pytest.raises(SceneError, match=r"only one of the valid mask .* has a CRS"):
         validity(paths[:2], valid_masks_before=[georeferenced])
     cv2.imwrite(str(paths[2]), usable()[0, :40])
-    with pytest.raises(SceneError, match=r"m\.png has no georeference and another size"):
+    with pytest.raises(SceneError, match=r"m\.png has no georeference, and its size differs"):
         validity(paths[:2], valid_masks_before=[paths[2]])
 
 

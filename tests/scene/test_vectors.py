@@ -97,7 +97,7 @@ def test_layers(tmp_path: Path) -> None:
     assert Polygons(path, GRID).count == 1
     save(tmp_path / "two.gpkg", on_ground(0, 0, 5, 5), layer="gone", append=True)
     assert Polygons(path, GRID, "gone").burn(GRID.window).sum() == 25
-    with pytest.raises(SceneError, match=r"not one layer .* but 2 \(new, gone\)"):
+    with pytest.raises(SceneError, match=r"has 2 layers with geometry \(new, gone\)"):
         Polygons(path, GRID)
     with pytest.raises(SceneError, match="no layer 'old'"):
         Polygons(path, GRID, "old")

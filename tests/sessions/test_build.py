@@ -98,7 +98,7 @@ def test_one_plan_for_three_capabilities(precision: str, models: dict[str, Path]
     for capability in CAPABILITIES:
         here = dataclasses.replace(card.target, capabilities=(capability,))
         assert load_plan(built.plan, here)[1] == card
-    with pytest.raises(SessionError, match=r"8\.6 and 8\.9 and 12\.0, here is 7\.5"):
+    with pytest.raises(SessionError, match=r"8\.6 and 8\.9 and 12\.0, this is 7\.5"):
         load_plan(built.plan, dataclasses.replace(card.target, capabilities=("7.5",)))
 
     here = dataclasses.replace(card.target, capabilities=HERE_86)
@@ -162,27 +162,27 @@ def test_what_cannot_be_built_is_said(
     models: dict[str, Path], rtx: Flavour, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fp32 = models["fp32"]
-    with pytest.raises(SessionError, match=r"cannot build for compute capability 8\.7: it knows 7\.5, 8\.0, 8\.6"):
+    with pytest.raises(SessionError, match=r"cannot build for compute capability 8\.7: it supports 7\.5, 8\.0, 8\.6"):
         build(fp32, None, BuildOptions(capabilities=["8.7"], flavour="rtx"))
-    with pytest.raises(SessionError, match=r"'ampere' is no number such as 8\.6"):
+    with pytest.raises(SessionError, match=r"must be a number such as 8\.6, not 'ampere'"):
         build(fp32, None, BuildOptions(capabilities=["ampere"], flavour="rtx"))
     with pytest.raises(SessionError, match="--optimization-level must lie between 0 and 5, not 6"):
         build(fp32, None, BuildOptions(level=6))
     with pytest.raises(SessionError, match="--workspace must be at least 1 megabyte"):
         build(fp32, None, BuildOptions(workspace=0))
-    with pytest.raises(SessionError, match="TensorRT-RTX keeps no timing cache"):
+    with pytest.raises(SessionError, match="TensorRT-RTX has no timing cache"):
         build(fp32, None, BuildOptions(capabilities=HERE_86, flavour="rtx", timing_cache=tmp_path / "timings"))
-    with pytest.raises(SessionError, match=r"x\.onnx is no name of a plan: let it end in \.plan, as x\.plan does"):
+    with pytest.raises(SessionError, match=r"x\.onnx is not a plan's name: it must end in \.plan, such as x\.plan"):
         build(fp32, tmp_path / "x.onnx")
     with pytest.raises(SessionError, match="cannot be written"):
         build(fp32, tmp_path / "none" / "x.plan", BuildOptions(capabilities=HERE_86, flavour="rtx", level=0))
-    with pytest.raises(ModelError, match="no ONNX model"):
+    with pytest.raises(ModelError, match="not an ONNX model"):
         broken = tmp_path / "broken.onnx"
         broken.write_bytes(b"nothing")
         build(broken, None, BuildOptions(capabilities=HERE_86))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(SessionError, match=r"engine cache .* cannot be made .*SCHANGER_EDGE_CACHE"):
+    with pytest.raises(SessionError, match=r"engine cache .* cannot be created .*SCHANGER_EDGE_CACHE"):
         build(fp32, None, BuildOptions(capabilities=HERE_86, flavour="rtx"))
     assert not list(tmp_path.rglob("*.plan*"))
 
@@ -252,7 +252,7 @@ def test_rtx_builds_for_the_gpu_that_is_here(
     here = Gpu("GPU", capability, 8 << 30, False, "13.0", "cuda-python", 1)
     monkeypatch.setattr(gpu, "find_gpu", lambda binding: here)
     if capability == "9.0":
-        with pytest.raises(SessionError, match=r"cannot build for compute capability 9\.0: it knows"):
+        with pytest.raises(SessionError, match=r"cannot build for compute capability 9\.0: it supports"):
             build(model, None, BuildOptions(flavour="rtx"))
         return
     assert build(model, None, BuildOptions(flavour="rtx")).card.target.capabilities == (capability,)

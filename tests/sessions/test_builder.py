@@ -98,7 +98,9 @@ def test_weak_types_hold_layers_in_fp32(version: str, recipe: Recipe) -> None:
     assert set(held) < {layer.name for layer in network.layers}
     assert config.flags == ["FP16", OBEY]
     missing = dataclasses.replace(recipe, keep_fp32=("/x/Sqrt", "/Abs"))
-    with pytest.raises(SessionError, match=r"no layer for 1 of 2 nodes of m\.onnx that must stay FP32, such as /x/Sqr"):
+    with pytest.raises(
+        SessionError, match=r"no layer for 1 of 2 nodes of m\.onnx that must stay in FP32, such as /x/Sqr"
+    ):
         build_plan(exactly(trt), missing)
 
 

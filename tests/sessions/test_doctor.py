@@ -100,12 +100,12 @@ def test_a_jetson(tmp_path: Path, commands: dict[str, str], monkeypatch: pytest.
     assert facts["JetPack"] == "6.2, L4T 36.4.3"
     assert facts["driver"] == "540.4.0"
     assert facts["power mode"] == "15W"
-    assert facts["CPU clock"] == "730 to 1344 of 1510 MHz, 2 cores on"
+    assert facts["CPU clock"] == "730 to 1344 of 1510 MHz, 2 cores online"
     assert facts["GPU clock"] == "306 of 625 MHz"
     assert facts["memory clock"] == "2133 of 3199 MHz"
     assert facts["memory"] == "5.1 of 8.0 GB free"
     assert facts["GPU"] == "Orin, compute capability 8.7, 7,990 MB, shares the CPU's memory"
-    assert facts["CUDA"] == "driver for 12.6, reached by pycuda"
+    assert facts["CUDA"] == "driver for 12.6, through pycuda"
 
 
 def test_what_a_jetson_does_not_tell(tmp_path: Path, commands: dict[str, str]) -> None:
@@ -113,7 +113,7 @@ def test_what_a_jetson_does_not_tell(tmp_path: Path, commands: dict[str, str]) -
     assert facts["board"] == "Jetson"
     assert facts["power mode"] == "not readable: run sudo nvpmodel -q"
     assert facts["CPU clock"] == facts["GPU clock"] == "not readable"
-    assert facts["memory clock"] == f"readable by root alone: sudo cat /{EMC}/rate"
+    assert facts["memory clock"] == f"readable only by root: sudo cat /{EMC}/rate"
     thor = {"sys/class/devfreq/bwmgr/cur_freq": "4266000000", "sys/class/devfreq/bwmgr/max_freq": "4266000000"}
     assert doctor(system(tmp_path, thor)).facts["memory clock"] == "4266 of 4266 MHz"
 
@@ -132,8 +132,8 @@ def test_what_a_jetson_does_not_tell(tmp_path: Path, commands: dict[str, str]) -
         ("# R39 (release), REVISION: 2.0, GCID: 1", "7.2, L4T 39.2.0"),
         ("# R35 (release), REVISION: 4.1", f"5.1.2{board_module.TOO_OLD}, L4T 35.4.1"),
         ("# R35 (release), REVISION: 6.1.5", f"5.1.5{board_module.TOO_OLD}, L4T 35.6.1.5"),
-        ("# R99 (release), REVISION: 1.0, GCID: 1", "not known to this version, L4T 99.1.0"),
-        ("nothing of the kind", "not told by /etc/nv_tegra_release"),
+        ("# R99 (release), REVISION: 1.0, GCID: 1", "unknown to this version, L4T 99.1.0"),
+        ("nothing of the kind", "not given in /etc/nv_tegra_release"),
     ],
 )
 def test_jetpack_by_its_release(release: str, words: str) -> None:
@@ -171,7 +171,7 @@ def test_without_a_gpu_the_command_that_shows_or_gets_it(
     assert "lspci" in doctor(system(tmp_path / "audio", audio)).missing["GPU"]
     assert "sudo apt install nvidia-jetpack" in doctor(system(tmp_path / "jetson", JETSON)).missing["GPU"]
     monkeypatch.setattr(gpu, "driver_present", lambda: True)
-    assert doctor(tmp_path).missing["CUDA"] == "CUDA cannot be reached. What the driver sees: nvidia-smi"
+    assert doctor(tmp_path).missing["CUDA"] == "CUDA cannot be reached. To see what the driver sees: nvidia-smi"
 
 
 def test_elsewhere_nothing_is_said_of_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_elsewhere_nothing_is_said_of_boards(tmp_path: Path, monkeypatch: pytest
 def test_a_cache_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(tmp_path / "file"))
     (tmp_path / "file").write_text("")
-    advice = "set SCHANGER_EDGE_CACHE to a folder that may be written."
+    advice = "set SCHANGER_EDGE_CACHE to a writable folder."
     assert doctor().facts["engine cache"] == (
         f"the engine cache {tmp_path / 'file' / 'engines'} cannot be read (Not a directory): {advice}"
     )
@@ -245,7 +245,7 @@ def test_what_auto_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert words.startswith("ONNX Runtime on the CPU: TensorRT is not installed: pip install")
     assert "ONNX Runtime has no CUDA provider" in words
     machine.without_driver()
-    assert usable_engine().startswith("ONNX Runtime on the CPU: no NVIDIA driver answers here")
+    assert usable_engine().startswith("ONNX Runtime on the CPU: no NVIDIA driver responds")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,9 @@ def test_auto_does_not_promise_rtx_where_it_has_no_kernels(
     if served:
         assert usable_engine() == "TensorRT-RTX 1.7.1 on Orin"
         return
-    reason = f"TensorRT-RTX 1.7.1 cannot build for compute capability {capability}: it knows 7.5, 8.0, 8.6, 8.9, 12.0"
+    reason = (
+        f"TensorRT-RTX 1.7.1 cannot build for compute capability {capability}: it supports 7.5, 8.0, 8.6, 8.9, 12.0"
+    )
     assert usable_engine().startswith(f"ONNX Runtime on the GPU: {reason}")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert usable_engine().startswith(f"ONNX Runtime on the CPU: {reason}")

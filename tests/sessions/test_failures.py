@@ -145,7 +145,7 @@ def failing_engine(machine: Machine) -> None:
 
 FAILURES: dict[str, Failure] = {
     "no driver": no_driver,
-    "no package that reaches CUDA": no_cuda_package,
+    "no package that talks to CUDA": no_cuda_package,
     "no TensorRT": no_tensorrt,
     "plan of another version": other_version,
     "plan for another compute capability": other_capability,
@@ -158,8 +158,8 @@ FAILURES: dict[str, Failure] = {
     "not an engine": no_engine,
     "a node that TensorRT does not know": lambda machine: machine.build(parses=False),
     "the builder fails": lambda machine: machine.build(parses=True),
-    "no room for the engine": no_memory_for_the_engine,
-    "no room for large batches (the run goes on)": little_memory,
+    "no memory for the engine": no_memory_for_the_engine,
+    "no memory for large batches (the run continues)": little_memory,
     "the engine fails": failing_engine,
 }
 

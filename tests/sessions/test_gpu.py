@@ -28,7 +28,7 @@ def test_no_driver_is_one_sentence() -> None:
 
 def test_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib, "import_module", lambda name: (_ for _ in ()).throw(ModuleNotFoundError(name)))
-    with pytest.raises(SessionError, match="cuda-python and pycuda are not installed, CUDA cannot be reached: pip"):
+    with pytest.raises(SessionError, match="cuda-python and pycuda are not installed, so CUDA is not available: pip"):
         find_gpu()
     with pytest.raises(SessionError, match="pycuda is not installed"):
         find_gpu("pycuda")
@@ -55,10 +55,10 @@ def test_both_packages_say_the_same(orin: FakeDevice, monkeypatch: pytest.Monkey
 def test_a_driver_without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = FakeCudaBindings(FakeDevice())
     monkeypatch.setattr(importlib, "import_module", lambda name: driver)
-    with pytest.raises(SessionError, match=r"CUDA device 3 does not answer: CUDA_ERROR_INVALID_DEVICE\."):
+    with pytest.raises(SessionError, match=r"CUDA device 3 does not respond: CUDA_ERROR_INVALID_DEVICE\."):
         find_gpu("cuda-python", 3)
     monkeypatch.setattr(driver, "cuInit", lambda flags: (Code.CUDA_ERROR_NO_DEVICE,))
-    with pytest.raises(SessionError, match="no NVIDIA driver answers"):
+    with pytest.raises(SessionError, match="no NVIDIA driver responds"):
         find_gpu("cuda-python")
 
     def broken(name: str) -> Any:
@@ -66,10 +66,10 @@ def test_a_driver_without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(importlib, "import_module", broken)
     monkeypatch.setattr(gpu_module, "driver_present", lambda: False)
-    with pytest.raises(SessionError, match="no NVIDIA driver answers"):
+    with pytest.raises(SessionError, match="no NVIDIA driver responds"):
         find_gpu("pycuda")
     monkeypatch.setattr(gpu_module, "driver_present", lambda: True)
-    with pytest.raises(SessionError, match=r"pycuda does not load \(libcuda.*: install it again"):
+    with pytest.raises(SessionError, match=r"pycuda does not load \(libcuda.*: reinstall it"):
         find_gpu("pycuda")
 
 

@@ -63,7 +63,7 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
         open_session(tmp_path / "none.onnx")
     text = tmp_path / "text.onnx"
     text.write_text("hello")
-    with pytest.raises(ModelError, match="no ONNX model"):
+    with pytest.raises(ModelError, match="not an ONNX model"):
         open_session(text)
 
 

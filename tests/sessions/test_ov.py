@@ -92,7 +92,7 @@ def test_equals_onnxruntime_in_any_batch(model: Path) -> None:
         used = engine_report(two)
     assert used.device.startswith("OpenVINO 20")
     assert used.device.endswith("(CPU, 1 thread, f32)")
-    assert used.chosen == "device cpu:openvino, as asked"
+    assert used.chosen == "device cpu:openvino, as requested"
     with pytest.raises(SessionError, match="closed"):
         two.run(before, after)
 

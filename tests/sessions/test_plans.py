@@ -45,12 +45,12 @@ def test_what_is_written_is_read(plan: Path) -> None:
 @pytest.mark.parametrize(
     ("built_for", "here", "reason"),
     [
-        (RTX, ORIN, "it was built for TensorRT-RTX, here is TensorRT"),
-        (ORIN, dataclasses.replace(ORIN, version="10.16.0"), "it was built for TensorRT 10.3.0, here is 10.16.0"),
-        (ORIN, dataclasses.replace(ORIN, system="linux-x86_64"), "built for linux-aarch64, here is linux-x86_64"),
-        (ORIN, dataclasses.replace(ORIN, capabilities=("11.0",)), "built for compute capability 8.7, here is 11.0"),
-        (RTX, dataclasses.replace(RTX, capabilities=("12.0",)), "compute capability 8.6 and 8.9, here is 12.0"),
-        (ORIN, dataclasses.replace(ORIN, gpu="Orin NX"), "it was built for Orin, here is Orin NX"),
+        (RTX, ORIN, "it was built for TensorRT-RTX, this is TensorRT"),
+        (ORIN, dataclasses.replace(ORIN, version="10.16.0"), "it was built for TensorRT 10.3.0, this is 10.16.0"),
+        (ORIN, dataclasses.replace(ORIN, system="linux-x86_64"), "built for linux-aarch64, this is linux-x86_64"),
+        (ORIN, dataclasses.replace(ORIN, capabilities=("11.0",)), "built for compute capability 8.7, this is 11.0"),
+        (RTX, dataclasses.replace(RTX, capabilities=("12.0",)), "compute capability 8.6 and 8.9, this is 12.0"),
+        (ORIN, dataclasses.replace(ORIN, gpu="Orin NX"), "it was built for Orin, this is Orin NX"),
     ],
 )
 def test_each_mismatch_is_said_before_the_plan_is_read(
@@ -59,7 +59,7 @@ def test_each_mismatch_is_said_before_the_plan_is_read(
     plan = tmp_path / "toy.plan"
     write_plan(plan, CONTENT, card(built_for))
     plan.write_bytes(b"")  # never looked at
-    with pytest.raises(SessionError, match=rf"^toy\.plan does not fit: .*{reason}; build it again with"):
+    with pytest.raises(SessionError, match=rf"^toy\.plan does not fit: .*{reason}; rebuild it with"):
         load_plan(plan, here)
 
 
@@ -72,7 +72,7 @@ def test_damage_and_mix_ups(plan: Path) -> None:
     sidecar = sidecar_of(plan)
     text = sidecar.read_text()
     plan.write_bytes(CONTENT[:-1] + b"!")
-    with pytest.raises(SessionError, match="is not the plan its sidecar describes"):
+    with pytest.raises(SessionError, match="is not the plan that its sidecar describes"):
         load_plan(plan, ORIN)
     for broken in (
         "",
@@ -82,16 +82,16 @@ def test_damage_and_mix_ups(plan: Path) -> None:
         text.replace('"card"', '"cart"'),
     ):
         sidecar.write_text(broken)
-        with pytest.raises(SessionError, match=r"toy\.plan\.json is damaged or was altered: build the plan again"):
+        with pytest.raises(SessionError, match=r"toy\.plan\.json is damaged or was altered: rebuild the plan"):
             read_plan_card(plan)
     sidecar.write_bytes(b"\xff\xfe")
     with pytest.raises(SessionError, match="is damaged"):
         read_plan_card(plan)
     sidecar.unlink()
-    with pytest.raises(SessionError, match=r"has no sidecar toy\.plan\.json, so nothing says what it is for"):
+    with pytest.raises(SessionError, match=r"has no sidecar toy\.plan\.json, so it is unknown what it was built for"):
         load_plan(plan, ORIN)
     plan.unlink()
-    with pytest.raises(SessionError, match="does not exist: make it with `schanger-edge build`"):
+    with pytest.raises(SessionError, match="does not exist: build it with `schanger-edge build`"):
         load_plan(plan, ORIN)
 
 
@@ -130,7 +130,9 @@ def test_a_plan_that_may_not_be_read(plan: Path, monkeypatch: pytest.MonkeyPatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(SessionError, match=r"toy\.plan cannot be read \(Permission denied\): let this user read it"):
+    with pytest.raises(
+        SessionError, match=r"toy\.plan cannot be read \(Permission denied\): give this user read access"
+    ):
         load_plan(plan, ORIN)
 
 

@@ -80,7 +80,7 @@ def test_a_join_that_was_stopped_goes_on(pair: Any, model: Path, tmp_path: Path)
     (tmp_path / "joined").mkdir()
     join(parts[1:], tmp_path / "joined")
     join(parts, tmp_path / "joined")
-    assert unfinished(tmp_path / "joined") == "100% of it is done"
+    assert unfinished(tmp_path / "joined") == "100% done"
 
 
 def test_what_was_joined_may_come_again(pair: Any, model: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_what_was_joined_may_come_again(pair: Any, model: Path, tmp_path: Path) 
     (tmp_path / "joined").mkdir()
     join(parts, tmp_path / "joined")
     join([run_part(pair, tmp_path, model, Part(1, 2))], tmp_path / "joined")
-    assert unfinished(tmp_path / "joined") == "100% of it is done"
+    assert unfinished(tmp_path / "joined") == "100% done"
 
 
 @pytest.mark.parametrize("identity", [None, "", '{"pixels": 1'])

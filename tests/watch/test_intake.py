@@ -65,8 +65,8 @@ def test_a_read_error_is_tried_again_and_then_reported(
     monkeypatch.setattr(loop, "RETRY", 0.01)
     failing(monkeypatch, OSError(5, "Input/output error"))
     station.until(lambda text: text.startswith("quarantined"))
-    assert sum("will be tried again" in text for text in station.reported) == 2
-    assert "Input/output error), tried 3 times: get a fresh copy" in station.reason("a_20240501.tif")
+    assert sum("will be retried" in text for text in station.reported) == 2
+    assert "Input/output error), tried 3 times). Get a fresh copy" in station.reason("a_20240501.tif")
 
 
 def test_a_file_that_crashes_the_process_is_given_up(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_file_that_crashes_the_process_is_given_up(station: Any, drop: Drop, m
             with pytest.raises(KeyboardInterrupt):
                 station.once()
     assert station.once().counts["quarantined"] == 1
-    assert "the process ended 10 times while it looked at it" in station.reason("a_20240501.tif")
+    assert "the process died 10 times while examining it" in station.reason("a_20240501.tif")
 
 
 def test_a_file_that_changes_while_it_is_looked_at_is_no_bad_file(
@@ -101,5 +101,5 @@ def test_a_name_that_is_no_text_is_put_aside(station: Any, drop: Drop) -> None:
     path = drop("a.tif")
     path.rename(Path(os.fsdecode(os.fsencode(station.inbox) + b"/bad\xff.tif")))
     station.once()
-    assert "has a name that is no text: rename it" in station.reason("bad\\xff.tif")
+    assert "has a name that is not valid text: rename it" in station.reason("bad\\xff.tif")
     assert list(station.inbox.iterdir()) == []

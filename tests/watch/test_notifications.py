@@ -53,7 +53,7 @@ def test_the_hook_gets_arguments_and_no_shell(station: Any, pair: str, tmp_path:
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [("raise SystemExit(3)", "ended with exit code 3"), ("import time; time.sleep(60)", "took longer than 0.3 s")],
+    [("raise SystemExit(3)", "exited with code 3"), ("import time; time.sleep(60)", "took longer than 0.3 s")],
 )
 def test_a_hook_that_fails_is_recorded(station: Any, pair: str, code: str, reason: str) -> None:
     found = station.once(hook=hook_of(code), hook_timeout=0.3)
@@ -121,7 +121,7 @@ def test_status_on_the_command_line(station: Any, pair: str, cli: Callable[..., 
     assert lines[0].startswith("stopped, 0 queued (said ")
     assert lines[1] == "queue: 0 pairs; 1 scenes without an earlier one"
     assert re.fullmatch(r"results: 1, 1 in the last 24 hours, \d+\.\d\d megapixels per second", lines[2])
-    assert lines[3] == "failed pairs: 0; scenes in quarantine: 1, seen twice: 0, removed: 0"
+    assert lines[3] == "failed pairs: 0; scenes in quarantine: 1, duplicates: 0, expired: 0"
     assert "bad.tif cannot be opened as an image" in lines[4]
     found = json.loads(cli("status", station.output, "--json").stdout)
     assert found["counts"]["quarantined"] == 1
@@ -129,7 +129,7 @@ def test_status_on_the_command_line(station: Any, pair: str, cli: Callable[..., 
 
 
 def test_status_of_a_folder_without_a_watch(tmp_path: Path) -> None:
-    with pytest.raises(SchangerError, match=r"holds no watch\.sqlite: give the folder"):
+    with pytest.raises(SchangerError, match=r"has no watch\.sqlite: give the folder"):
         status(tmp_path)
 
 

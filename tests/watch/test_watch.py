@@ -158,7 +158,7 @@ def test_places_by_name(station: Any, drop: Drop) -> None:
     drop("PORT.tif")
     station.once(pair_by="name", name_pattern=r"^(?P<date>\d{8})-.-(?P<place>\w+)$")
     assert station.results == ["20240502-y-PORT__20240501-x-PORT"]
-    assert "does not fit the pattern" in station.reason("PORT.tif")
+    assert "does not match the pattern" in station.reason("PORT.tif")
 
 
 def test_bad_files_are_put_aside_with_their_reason(station: Any, drop: Drop) -> None:
@@ -173,7 +173,7 @@ def test_bad_files_are_put_aside_with_their_reason(station: Any, drop: Drop) -> 
     found = station.once()
     assert found.counts["quarantined"] == 4
     assert "damaged or incomplete" in station.reason("cut.tif")
-    assert "does not say where on Earth it lies" in station.reason("nowhere.tif")
+    assert "has no location on Earth" in station.reason("nowhere.tif")
     assert "cannot be opened as an image" in station.reason("text.tif")
     assert "its end is missing" in station.reason("empty.png")
     kept = {path.name for path in (station.output / "quarantine").iterdir()} - {"cut.tfw"}
@@ -212,7 +212,7 @@ def test_copies_are_recognized(station: Any, drop: Drop) -> None:
     assert found.counts["duplicate"] == 1
     assert (station.inbox / "a_20240502.tif").exists()
     assert station.results == []
-    assert "a_20240502.tif is the same as a_20240501.tif: left alone." in station.reported
+    assert "a_20240502.tif is a copy of a_20240501.tif: ignored." in station.reported
 
 
 def test_a_scene_that_is_sent_again_or_renamed_is_the_same(station: Any, drop: Drop, runs: list[str]) -> None:
@@ -287,7 +287,7 @@ def test_a_file_that_goes_bad_while_it_is_queued(station: Any, drop: Drop, monke
 def test_a_scene_that_goes_while_it_is_queued(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     for day in (1, 2, 3):
         drop(f"a_2024050{day}.tif")
-    with pytest.raises(DiskFullError, match=r"less than the 1000000000 MB of --min-free: make room there"):
+    with pytest.raises(DiskFullError, match=r"less than the 1000000000 MB of --min-free: free some space there"):
         station.once(min_free=10**15)
     (station.inbox / "a_20240502.tif").unlink()
     station.once()
@@ -320,14 +320,14 @@ def test_what_may_pass_is_tried_again(station: Any, pair: str, monkeypatch: pyte
     failing(monkeypatch, ProductError("the share is away"), RuntimeError("a bug"))
     station.until(lambda text: text.startswith("published"))
     assert [text for text in station.reported if "again" in text] == [
-        f"{pair} will be tried again: the share is away",
-        f"{pair} will be tried again: a bug",
+        f"{pair} will be retried: the share is away",
+        f"{pair} will be retried: a bug",
     ]
 
 
 def test_what_does_not_pass_fails_with_its_reason(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, *[RuntimeError("a bug")] * 3)
-    with pytest.raises(SchangerError, match="1 are left for the next time: a bug"):
+    with pytest.raises(SchangerError, match="1 are left for the next start: a bug"):
         station.once()
     station.until(lambda text: text.startswith("failed"))
     assert station.reason(pair) == "a bug (tried 3 times)\n"
@@ -357,7 +357,7 @@ def test_what_crashes_the_process_again_and_again_is_given_up(
             with pytest.raises(KeyboardInterrupt):
                 station.once()
     station.once()
-    assert f"the process ended {STARTS} times while it ran this pair" in station.reason(pair)
+    assert f"the process died {STARTS} times while running this pair" in station.reason(pair)
 
 
 def test_a_share_that_is_away_loses_nothing(station: Any, pair: str, tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_one_watch_per_folder(station: Any) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(ProductError, match="another watch works on"):
+        with pytest.raises(ProductError, match="another watch is using"):
             station.once()
         other.communicate(b"")
 
@@ -426,9 +426,9 @@ def test_a_damaged_ledger_is_reported(station: Any, drop: Drop) -> None:
     [
         ({"keep": 0}, "--keep must be at least 1"),
         ({"min_overlap": 1.5}, "--min-overlap must be"),
-        ({"name_pattern": "(?P<place>x)"}, "goes with --pair-by name"),
-        ({"settle": 0.0}, "--settle must be a time"),
-        ({"hook": ("no-such-program",)}, "there is no program no-such-program"),
+        ({"name_pattern": "(?P<place>x)"}, "needs --pair-by name"),
+        ({"settle": 0.0}, "--settle must be a positive duration"),
+        ({"hook": ("no-such-program",)}, "program no-such-program not found"),
         ({"run": {"threshold": 2.0}}, "threshold must be"),
     ],
 )
@@ -440,8 +440,8 @@ def test_options_that_cannot_be_meant(station: Any, options: dict[str, Any], sen
 
 def test_folders_that_cannot_be_meant(station: Any) -> None:
     station.output = station.inbox / "out"
-    with pytest.raises(SchangerError, match="lies in the inbox"):
+    with pytest.raises(SchangerError, match="is inside the inbox"):
         station.once()
     station.inbox = station.inbox / "none"
-    with pytest.raises(SchangerError, match="is no folder: make it, or mount"):
+    with pytest.raises(SchangerError, match="is not a folder: create it, or mount"):
         station.once()

@@ -72,10 +72,10 @@ def _image(info: Mapping[str, Any]) -> dict[str, str]:
         "size": f"{info['width']:,} x {info['height']:,} pixels, {info['dtype']}, bands {bands}",
         "CRS": info["crs"] or "none",
         "pixel size": _metres(info["gsd"]),
-        "read": "as it is" if info["resampling"] == "none" else f"resampled ({info['resampling']})",
+        "read": "unchanged" if info["resampling"] == "none" else f"resampled ({info['resampling']})",
         "contrast": _contrast(info["stretch"]),
         "histograms": "" if info["match"] is None else "matched to those of the before image",
-        "usable": ", ".join(f"where {PurePath(name).name} says so" for name in info["valid_masks"]),
+        "usable": ", ".join(f"where {PurePath(name).name} allows it" for name in info["valid_masks"]),
     }
 
 
@@ -83,7 +83,7 @@ def _contrast(stretch: Mapping[str, Any] | None) -> str:
     if stretch is None:
         return ""
     if stretch["kind"] == "none":
-        return "values taken as 0 to 255"
+        return "values used as 0 to 255"
     if stretch["kind"] == "percentiles":
         return "stretched to 8 bits, percentiles 1 to 99"
     pairs = zip(stretch["low"], stretch["high"], strict=True)
@@ -108,13 +108,13 @@ def _run(summary: Summary) -> dict[str, str]:
     grid, options, tiles = summary["grid"], summary["options"], summary["tiles"]
     seconds, pace = summary["seconds"]["total"], summary["megapixels_per_second"]
     skipped = f", {tiles['skipped']:,} skipped" if tiles["skipped"] else ""
-    resumed = f", {tiles['taken_over']:,} of them before it was resumed" if tiles["taken_over"] else ""
+    resumed = f", {tiles['taken_over']:,} of them before the run was resumed" if tiles["taken_over"] else ""
     registration = summary["registration"]
     return {
         "device": summary["device"],
         "grid": f"that of the {options['grid']} image: {grid['width']:,} x {grid['height']:,} pixels, "
         f"{grid['crs'] or 'no CRS'}",
-        "overlap": f"{_percent(summary['overlap'])} of the grid lies inside the other image",
+        "overlap": f"{_percent(summary['overlap'])} of the grid is covered by the other image",
         "area of interest": PurePath(options["clip"]).name if options["clip"] else "",
         "registration": "" if registration is None else registration["note"],
         "threshold": f"change where probability is greater than {options['threshold']:g}",
@@ -146,7 +146,7 @@ def _unit(summary: Summary, power: str = "") -> str:
 
 
 def _metres(gsd: float | None) -> str:
-    return "not known" if gsd is None else f"{gsd:.3g} m"
+    return "unknown" if gsd is None else f"{gsd:.3g} m"
 
 
 def _percent(share: float) -> str:

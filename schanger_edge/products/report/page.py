@@ -26,7 +26,7 @@ from schanger_edge.products.report.pictures import (
 from schanger_edge.products.report.places import Place, read_places
 from schanger_edge.products.thumbnail import SIDE, Thumbnail
 
-PRODUCT = Product(REPORT, "Both dates and the changes, to look through in a browser", "report", "text/html", "overview")
+PRODUCT = Product(REPORT, "Both dates and the changes, for viewing in a browser", "report", "text/html", "overview")
 LIMIT = 10_000_000
 """Bytes of the file; the parts below add up to less, with about 1 MB for text and outlines."""
 _OVERVIEW = {"before": 1_900_000, "after": 1_900_000, "probability": 900_000}

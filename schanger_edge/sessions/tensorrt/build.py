@@ -77,7 +77,7 @@ def build(
     """
     options = options or BuildOptions()
     if plan is not None and plan.suffix != SUFFIX:
-        raise SessionError(f"{plan.name} is no name of a plan: let it end in {SUFFIX}, as {plan.stem}.plan does.")
+        raise SessionError(f"{plan.name} is not a plan's name: it must end in {SUFFIX}, such as {plan.stem}.plan.")
     model = read_model(model)
     trt = load_flavour(options.flavour)
     timings = _read_timings(options.timing_cache, trt)
@@ -87,7 +87,7 @@ def build(
     path = plan or _in_cache(wanted)
     with plans.locked(path):  # another process may be building the same
         if not rebuild and (found := _cached(path, wanted)):
-            return Built(path, found, True, f"{path} is there already; {choice.explanation}")
+            return Built(path, found, True, f"{path} exists already; {choice.explanation}")
         tell = progress or (lambda *_: None)
         tell("build", 0, 1)
         content, timings = build_plan(trt, _recipe(wanted, trt, choice, options), timings, progress)
@@ -166,7 +166,7 @@ def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Bin
     except SessionError as error:
         if trt.name == "rtx":
             raise SessionError(
-                f"{error} Or give --compute-capability, such as 8.6, to build for another machine."
+                f"{error} Or use --compute-capability, such as 8.6, to build for another machine."
             ) from error
         raise
     return plans.target_on(trt, found)
@@ -184,21 +184,21 @@ def choose_source(model: ModelFile, trt: Flavour) -> Choice:
     since = ".".join(map(str, STRONG_SINCE))
     weak = f"{trt.words} is older than {since}, where types in the graph are complete"
     if card.precision == "fp32":
-        return Choice(path, (), f"{weak}; {path.name} needs none, it is fp32")
+        return Choice(path, (), f"{weak}; {path.name} is fp32 and needs none")
     if card.precision == "fp16":
         source = _sibling(path, "fp32", lambda other: other.sha256 == card.parent_sha256)
         if source is None:
             raise ModelError(
-                f"{weak}, and FP16 is then built from the FP32 model: put the file that {path.name} was converted "
-                f"from beside it (its sha256 begins with {(card.parent_sha256 or 'unknown')[:12]})."
+                f"{weak}, so FP16 is built from the FP32 model: put the file that {path.name} was converted from "
+                f"beside it (its sha256 begins with {(card.parent_sha256 or 'unknown')[:12]})."
             )
         explanation = f"{weak}; built from its parent {source.name} with the flag FP16, and TensorRT chooses what runs "
         return _held(Choice(source, ("FP16",), f"{explanation}in FP16"), card)
     source = path if card.precision == "int8" else _sibling(path, "int8", lambda other: _same_scales(other.card, card))
     if source is None:
         raise ModelError(
-            f"{weak}, and INT8 is then built from a plain INT8 model: run `schanger-edge calibrate` without --fp16, "
-            f"with the same --pairs, and put its result beside {path.name}."
+            f"{weak}, so INT8 is built from a plain INT8 model: run `schanger-edge calibrate` without --fp16, with "
+            f"the same --pairs, and put its result beside {path.name}."
         )
     explanation = f"{weak}; built from {source.name} with the flags FP16 and INT8"
     return _held(Choice(source, ("FP16", "INT8"), explanation), card)
@@ -247,7 +247,7 @@ def _in_cache(wanted: PlanCard) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SessionError(f"the engine cache {folder} cannot be made ({error.strerror}): {OTHER_CACHE}") from error
+        raise SessionError(f"the engine cache {folder} cannot be created ({error.strerror}): {OTHER_CACHE}") from error
     return folder / wanted.file_name
 
 
@@ -255,7 +255,9 @@ def _read_timings(path: Path | None, trt: Flavour) -> bytes | None:
     if path is None:
         return None
     if trt.name == "rtx":
-        raise SessionError("TensorRT-RTX keeps no timing cache, it measures when the plan first runs: leave it out.")
+        raise SessionError(
+            "TensorRT-RTX has no timing cache, since it measures when the plan first runs: omit --timing-cache."
+        )
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -268,4 +270,4 @@ def _number(capability: str) -> float:
     try:
         return float(capability)
     except ValueError:
-        raise SessionError(f"compute capability {capability!r} is no number such as 8.6.") from None
+        raise SessionError(f"compute capability must be a number such as 8.6, not {capability!r}.") from None

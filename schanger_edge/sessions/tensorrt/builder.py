@@ -89,7 +89,7 @@ def build_plan(
     with _signals_wait(monitor):
         plan = builder.build_serialized_network(network, config)
     if plan is None:
-        said = "; ".join(log.errors[-SAID:]) or "it gives no reason"
+        said = "; ".join(log.errors[-SAID:]) or "no reason given"
         raise SessionError(
             f"{flavour.words} cannot build {recipe.source.name}: {said}. "
             "Try `schanger-edge build` with a smaller --batch, another --workspace or a lower --optimization-level."
@@ -138,8 +138,8 @@ def _hold_in_fp32(flavour: Flavour, network: Any, recipe: Recipe) -> None:
             layer.set_output_type(output, fp32)
     if wanted:
         raise SessionError(
-            f"{flavour.words} has no layer for {len(wanted)} of {len(recipe.keep_fp32)} nodes of {recipe.source.name} "
-            f"that must stay FP32, such as {min(wanted)}: build from the FP32 model instead."
+            f"{flavour.words} has no layer for {len(wanted)} of {len(recipe.keep_fp32)} nodes of "
+            f"{recipe.source.name} that must stay in FP32, such as {min(wanted)}: build from the FP32 model instead."
         )
 
 
@@ -154,7 +154,7 @@ def check_capability(flavour: Flavour, capability: str) -> None:
     known = known_capabilities(flavour) if flavour.name == "rtx" else [capability]
     if capability not in known:
         raise SessionError(
-            f"{flavour.words} cannot build for compute capability {capability}: it knows {', '.join(known)}."
+            f"{flavour.words} cannot build for compute capability {capability}: it supports {', '.join(known)}."
         )
 
 
@@ -162,9 +162,7 @@ def _set_capabilities(flavour: Flavour, config: Any, capabilities: Sequence[str]
     if not capabilities:
         return
     if flavour.name != "rtx":
-        raise SessionError(
-            "TensorRT builds for the GPU it runs on: leave out --compute-capability, or give --flavour rtx."
-        )
+        raise SessionError("TensorRT builds for the GPU it runs on: omit --compute-capability, or use --flavour rtx.")
     for capability in capabilities:
         check_capability(flavour, capability)
     config.num_compute_capabilities = len(capabilities)
@@ -192,13 +190,14 @@ def _profile(builder: Any, recipe: Recipe) -> Any:
 def _parse_errors(flavour: Flavour, parser: Any, source: Path) -> str:
     """Which node, and why; the first error tells, the others follow from it."""
     if not parser.num_errors:
-        return f"{flavour.words} cannot read {source}: it is no ONNX model, export it again."
+        return f"{flavour.words} cannot read {source}: it is not an ONNX model. Export it again."
     error = parser.get_error(0)
     node = error.node_name() if hasattr(error, "node_name") else ""
     kind = error.node_operator() if hasattr(error, "node_operator") else ""
     where = f"node {node} ({kind})" if node else f"node number {error.node()}"
     return (
-        f"{flavour.words} cannot parse {source.name}: {where}: {error.desc()}. Make the model anew with this version."
+        f"{flavour.words} cannot parse {source.name}: {where}: {error.desc()}. Export the model again with this "
+        "version."
     )
 
 

@@ -85,7 +85,7 @@ class Contexts:
             return
         if not self._execute(sized, addresses, stream):
             raise SessionError(
-                f"TensorRT failed on {self._plan}: {last_complaint(self._log)}; start again, or build it again."
+                f"TensorRT failed on {self._plan}: {last_complaint(self._log)}; try again, or rebuild the plan."
             )
         sized.warm = True  # TensorRT has made ready what cannot be captured
         if again:
@@ -127,7 +127,7 @@ class Contexts:
         for name in INPUT_NAMES:
             if not sized.context.set_input_shape(name, (batch, 3, self._tile, self._tile)):
                 raise SessionError(
-                    f"TensorRT refuses a batch of {batch} for {self._plan}: {last_complaint(self._log)}."
+                    f"TensorRT rejects a batch of {batch} for {self._plan}: {last_complaint(self._log)}."
                 )
         sized.batch = batch
 
@@ -148,4 +148,4 @@ class Contexts:
 
 def last_complaint(log: Any) -> str:
     """What TensorRT said last, for a sentence."""
-    return str(log.errors[-1]) if log.errors else "it gives no reason"
+    return str(log.errors[-1]) if log.errors else "no reason given"

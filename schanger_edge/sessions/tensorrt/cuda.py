@@ -266,7 +266,7 @@ class PyCuda:
 
     def enter(self) -> None:
         if threading.get_ident() != self._thread:
-            raise SessionError("by pycuda a session runs in the thread that opened it: open one per thread.")
+            raise SessionError("with pycuda a session runs only in the thread that opened it: open one per thread.")
 
     def alloc(self, size: int) -> int:
         block = self._asked("mem_alloc", self._driver.mem_alloc, size)
@@ -336,6 +336,6 @@ class PyCuda:
 def _failure(name: str, code: int, words: str, gpu: Gpu) -> SessionError:
     if code == OUT_OF_MEMORY:
         return OutOfDeviceMemoryError(
-            f"{gpu.name} has no memory left ({name}): close other programs, or use a smaller --batch."
+            f"{gpu.name} is out of memory ({name}): close other programs, or use a smaller --batch."
         )
-    return SessionError(f"{gpu.name} failed in {name} ({words}): start again; if it stays, restart the machine.")
+    return SessionError(f"{gpu.name} failed in {name} ({words}): try again; if it persists, restart the machine.")

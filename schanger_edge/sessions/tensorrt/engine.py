@@ -46,13 +46,13 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
             most = built.card.batches.most // 2
             if not most:
                 raise
-            notes.append(f"{error} A plan for batches of at most {most} is taken instead.")
+            notes.append(f"{error} A plan for batches of at most {most} is used instead.")
             how, built = _as_built(built.card, Batches(1, min((how.batches or Batches()).best, most), most)), None
             continue
         except SessionError as error:
             if not built.cached:
                 raise
-            notes.append(f"{error} It is built anew.")
+            notes.append(f"{error} It is rebuilt.")
             how, built, rebuild = _as_built(built.card, built.card.batches), None, True
             continue
         session.notes[:0] = notes

@@ -82,11 +82,11 @@ def _loaded(name: Name) -> Flavour:
     except ModuleNotFoundError as error:
         raise SessionError(f"{FLAVOURS[name]} is not installed: {INSTALL[name]}.") from error
     except (ImportError, OSError) as error:  # a library of it is missing or of another version
-        raise SessionError(f"{FLAVOURS[name]} does not load ({error}): install it again, {INSTALL[name]}.") from error
+        raise SessionError(f"{FLAVOURS[name]} does not load ({error}): reinstall it with {INSTALL[name]}.") from error
     version = str(getattr(module, "__version__", "0"))
     if name == "tensorrt" and version_of(version) < OLDEST:
         raise SessionError(
-            f"TensorRT {version} is too old, 8.6 is the first that works: on Jetson install JetPack 6 or newer."
+            f"TensorRT {version} is too old, 8.6 or later is needed: on Jetson install JetPack 6 or newer."
         )
     return Flavour(name, module, version)
 

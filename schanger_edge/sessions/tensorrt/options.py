@@ -19,7 +19,7 @@ def parse_batches(text: str) -> Batches:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 3):
-        raise SessionError(f"--batch must be MIN,OPT,MAX, such as 1,4,8, or one number, not {text!r}.")
+        raise SessionError(f"--batch must be MIN,OPT,MAX such as 1,4,8, or one number, not {text!r}.")
     return Batches(*(numbers * 3 if len(numbers) == 1 else numbers))
 
 
@@ -41,31 +41,29 @@ class BuildOptions(Options):
 
     batches: Batches | None = option(
         None,
-        "Pairs of tiles in a batch: MIN,OPT,MAX, or one number for all three.",
+        "Tile pairs per batch: MIN,OPT,MAX, or one number for all three.",
         flag="--batch",
         parse=parse_batches,
         unset="1,4,8",
     )
     workspace: int | None = option(
-        None, "Megabytes of scratch memory.", at_least=1, unit="megabytes", unset="TensorRT's own choice"
+        None, "Scratch memory in megabytes.", at_least=1, unit="megabytes", unset="TensorRT's choice"
     )
     level: int | None = option(
         None,
-        "0 (quick to build) to 5 (tries most).",
+        "0 (fastest build) to 5 (tries the most kernels).",
         flag="--optimization-level",
         at_least=0,
         at_most=MAX_LEVEL,
-        unset="TensorRT's own choice",
+        unset="TensorRT's choice",
     )
-    timing_cache: Path | None = option(
-        None, "File that keeps TensorRT's measurements from one build to the next.", unset="none"
-    )
+    timing_cache: Path | None = option(None, "File that caches TensorRT's kernel timings between builds.", unset="none")
     flavour: Name | None = option(
-        None, "Which TensorRT.", choices=("tensorrt", "rtx"), unset="what is installed, TensorRT first"
+        None, "Which TensorRT to use.", choices=("tensorrt", "rtx"), unset="the installed one, TensorRT before RTX"
     )
     capabilities: tuple[str, ...] = option(
         (),
-        "RTX only: build for these, without a GPU. '8.6 8.9 12.0', 8.6,8.9,12.0, or repeated.",
+        "RTX only: build for these compute capabilities, without a GPU: '8.6 8.9 12.0' or 8.6,8.9,12.0; repeatable.",
         flag="--compute-capability",
     )
 

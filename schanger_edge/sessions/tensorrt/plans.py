@@ -42,7 +42,7 @@ def locked(plan: Path) -> Iterator[None]:
             lock.acquire()
     except OSError as error:
         raise SessionError(
-            f"{plan} cannot be written ({error.strerror}): choose a folder that exists and may be written."
+            f"{plan} cannot be written ({error.strerror}): choose an existing, writable folder."
         ) from error
     try:
         yield
@@ -90,11 +90,11 @@ def load_plan(plan: Path, here: Target) -> tuple[bytes, PlanCard]:
     """
     card = read_plan_card(plan)
     if reason := card.target.misfit(here):
-        raise SessionError(f"{plan.name} does not fit: {reason}; build it again with `schanger-edge build`.")
+        raise SessionError(f"{plan.name} does not fit: {reason}; rebuild it with `schanger-edge build`.")
     try:
         content = plan.read_bytes()
     except OSError as error:
-        raise SessionError(f"{plan} cannot be read ({error.strerror}): let this user read it.") from error
+        raise SessionError(f"{plan} cannot be read ({error.strerror}): give this user read access.") from error
     if hashlib.sha256(content).hexdigest() != card.plan_sha256:
-        raise SessionError(f"{plan} is not the plan its sidecar describes, it is damaged or mixed up: build it again.")
+        raise SessionError(f"{plan} is not the plan that its sidecar describes (damaged or mixed up): rebuild it.")
     return content, card

@@ -93,9 +93,7 @@ class TensorRTSession:
             self._runtime = self._trt.Runtime(self._log)
             self._engine = self._runtime.deserialize_cuda_engine(content)
             if self._engine is None:
-                raise SessionError(
-                    f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; build it again."
-                )
+                raise SessionError(f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; rebuild it.")
             self._check_tensors()
             self._contexts = self._make_contexts(flavour, graphs)
             self._streams = [cuda.stream() for _ in STAGES]
@@ -132,7 +130,7 @@ class TensorRTSession:
             return lambda: np.concatenate(parts)
         slot = next((slot for slot in self._slots if slot.ticket is None), None)
         if slot is None:
-            raise SessionError(f"all {self.slots} slots are under way: take a result before the next batch is given.")
+            raise SessionError(f"all {self.slots} slots are in use: take a result before submitting the next batch.")
         for memory, tiles in zip(slot.host, (before, after), strict=False):
             memory.bytes[: tiles.nbytes].reshape(tiles.shape)[...] = tiles
         self._cuda.enter()
@@ -189,7 +187,7 @@ class TensorRTSession:
 
     def _finish(self, slot: Slot, ticket: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
         if slot.ticket is not ticket:
-            raise SessionError("the result of this batch was taken, or the session is closed.")
+            raise SessionError("the result of this batch was already taken, or the session is closed.")
         self._cuda.enter()
         self._cuda.synchronize(slot.events[-1])
         for stage, begin, end in zip(STAGES, slot.events[::2], slot.events[1::2], strict=True):
@@ -209,7 +207,7 @@ class TensorRTSession:
         found = {name: engine.get_tensor_dtype(name) for name in names}
         if found != wanted:
             described = ", ".join(f"{name} {kind}" for name, kind in found.items())
-            raise SessionError(f"{self.model} breaks the model contract, it has {described}: build it again.")
+            raise SessionError(f"{self.model} breaks the model contract (it has {described}): rebuild it.")
 
     def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
         graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
@@ -231,7 +229,7 @@ class TensorRTSession:
             context = self._engine.create_execution_context()
         if context is None:
             raise OutOfDeviceMemoryError(
-                f"{self._cuda.gpu.name} has no room for the engine of {self.model.name} "
+                f"{self._cuda.gpu.name} has no memory for the engine of {self.model.name} "
                 f"({last_complaint(self._log)}): build it with a smaller --batch or --workspace."
             )
         return context
@@ -246,7 +244,7 @@ class TensorRTSession:
                     smaller = self.max_batch // 2
                     if smaller < self._plan_card.batches.least:
                         raise
-                    self.notes.append(f"{error} Batches of {smaller} are taken instead of {self.max_batch}.")
+                    self.notes.append(f"{error} Using batches of {smaller} instead of {self.max_batch}.")
                     self.max_batch = smaller
                     continue
                 self._resources.push(made.pop_all())

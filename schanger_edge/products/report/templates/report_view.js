@@ -143,8 +143,8 @@ function drawNotes(at) {
   const coarse = byId("coarse");
   coarse.hidden = at.k * data.step < 2.5 || data.step === 1 || data.details.some((detail) => inside(detail.box));
   coarse.textContent = data.metres
-    ? `overview: ${Number((data.metres * data.step).toPrecision(2))} m per picture pixel`
-    : `overview: one picture pixel for ${data.step} × ${data.step}`;
+    ? `overview: ${Number((data.metres * data.step).toPrecision(2))} m per screen pixel`
+    : `overview: one screen pixel per ${data.step} × ${data.step} image pixels`;
   byId("legend").hidden = shown.left !== "probability" && shown.right !== "probability";
 }
 
