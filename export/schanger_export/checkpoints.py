@@ -236,8 +236,8 @@ def _load(path: Path) -> Any:
         raise _unreadable(path, error) from error
     except torch_file.RefusedError as error:
         raise CheckpointError(
-            f"{path} contains pickled objects, which could run code and are refused ({error}): save only the weights, as "
-            '{"state_dict": network.state_dict()}.'
+            f"{path} contains pickled objects, which could run code and are refused ({error}): save only the weights, "
+            'as {"state_dict": network.state_dict()}.'
         ) from error
     except torch_file.DamagedError as error:
         raise CheckpointError(
