@@ -129,7 +129,7 @@ def test_a_smaller_batch_is_in_the_summary(machine: Machine, model: Path, pair: 
     machine.trt.full_contexts = 2
     summary = detect(*pair, tmp_path / "out", model=model, device="cuda").summary
     assert summary["engine"]["batch"] == 2
-    assert "A plan for batches of at most 2 is taken instead" in " ".join(summary["engine"]["notes"])
+    assert "A plan for batches of at most 2 is used instead" in " ".join(summary["engine"]["notes"])
 
 
 def test_weak_types_are_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Pa
         notes = " ".join(session.notes)
     assert machine.builds == 3
     assert "has no memory for the engine" in notes
-    assert "A plan for batches of at most 2 is taken instead" in notes
+    assert "A plan for batches of at most 2 is used instead" in notes
     assert not any(machine.device.live.values())
     machine.trt.full_contexts = 100
     with pytest.raises(SessionError, match="has no memory for the engine"):
