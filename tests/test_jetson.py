@@ -110,7 +110,7 @@ def test_pycuda_is_compiled_with_what_is_missing_for_it(tmp_path: Path) -> None:
         (("--cuda", "opencl"), "--cuda must be cuda-python or pycuda, not opencl."),
         (("--cuda",), "--cuda needs a value"),
         (("--venv", "here"), "--venv must be an absolute path"),
-        (("--from", "no.whl"), "no.whl is not there"),
+        (("--from", "no.whl"), "no.whl does not exist"),
         (("--fast",), "unknown option --fast"),
         (("--service", "--venv", "/srv/x"), "omit --venv with --service"),
     ],
@@ -213,7 +213,7 @@ def test_the_watch_s_unit_lets_the_gpu_s_devices_in() -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ("include-system-site-packages = false\nversion = 3.10.12\n", "made without --system-site-packages"),
+        ("include-system-site-packages = false\nversion = 3.10.12\n", "created without --system-site-packages"),
         (
             "include-system-site-packages = true\nversion = 3.8.10\n",
             "uses Python 3.8, but JetPack's is 3.10: remove it",
@@ -303,7 +303,7 @@ def test_a_sweep_measures_each_mode_and_restores_the_old_one(tmp_path: Path) -> 
         ("0-15W", 1), ("1-25W", 2), ("2-MAXN_SUPER", 3),
     ]  # fmt: skip
     assert "| 1-25W | network | cuda | m | 1 | 2 | 2 (0.5 to 9) | 5 | - |" in result.stdout
-    assert "not measured, they need a restart: 3." in result.stdout
+    assert "not measured, because they need a restart: 3." in result.stdout
     assert result.stdout.splitlines()[-1] == "restored: mode 1 25W"
     assert (board.root / "state").read_text() == "1\n"
     clocks = [call.split("/")[0].strip() for call in board.calls() if "jetson_clocks" in call]

@@ -70,7 +70,7 @@ def _automatic(model: ModelFile, options: SessionOptions) -> tuple[Session, str]
             reasons.append(str(error))
             continue
         session.notes[:0] = reasons
-        return session, "auto: {' '.join(reasons) or 'the first choice is available'}"
+        return session, f"auto: {' '.join(reasons) or 'the first choice is available'}"
     session, found = _fastest_on_cpu(model, options)
     reasons += [f"{words}." for words in found]
     session.notes.append(f"on the CPU ({session.card.precision}): {' '.join(reasons)}")

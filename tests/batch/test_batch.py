@@ -245,7 +245,7 @@ def test_workers_that_differ_do_not_share_a_scene(run: Callable[..., Batch], tmp
     def undo(workers: int, dashboard: str | None) -> None:
         default_client().run(have_cores, 1)
 
-    with pytest.raises(SchangerError, match=r"workers that compute alike, and these differ \(ONNX Runtime.*give --thr"):
+    with pytest.raises(SchangerError, match=r"workers that compute alike, and these differ \(ONNX Runtime.*set --thr"):
         run(tmp_path / "one.csv", split=True, threads=None, on_cluster=meddle)
     assert not (tmp_path / "out" / "p0").exists()
     assert statuses(run(tmp_path / "one.csv", split=True, threads=None, on_cluster=undo)) == {"p0": "done"}

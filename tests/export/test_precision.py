@@ -335,7 +335,7 @@ class TestRefused:
             (tmp_path / "root" / "train" / folder).mkdir(parents=True)
             image = rng.integers(0, 256, (side, side, 3), np.uint8) if kind == "noise" else np.full((side, side, 3), 90)
             cv2.imwrite(str(tmp_path / "root" / "train" / folder / "1.png"), image)
-        words = {"noise": "noise", "flat": "show nothing", "small": "no tile of 64 x 64"}[kind]
+        words = {"noise": "noise", "flat": "have a single colour", "small": "no tile of 64 x 64"}[kind]
         with pytest.raises(DatasetError, match=words):
             calibrate(model, [str(tmp_path / "root")], tmp_path / "x.onnx", samples=8)
         assert [path.name for path in tmp_path.iterdir()] == ["root"]
@@ -382,7 +382,7 @@ class TestParityGate:
             return converted
 
         monkeypatch.setattr(convert_module, "to_fp16", planted)
-        with pytest.raises(ModelError, match="another weight"):
+        with pytest.raises(ModelError, match="differs in the converted model"):
             convert(model, tmp_path / "x.onnx", sources=[str(tree)], samples=4)
         assert list(tmp_path.iterdir()) == []
 

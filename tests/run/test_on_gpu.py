@@ -112,7 +112,7 @@ def test_first_use_builds_and_says_so(machine: Machine, model: Path, pair: Any, 
 def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: Any, tmp_path: Path) -> None:
     used = detect(*pair, tmp_path / "out", model=model, batch_size=20, device="auto").summary["engine"]
     assert used["device"].startswith("TensorRT 10.13.3 (Simulated GPU")
-    assert used["chosen"] == "auto: the first choice is here"
+    assert used["chosen"] == "auto: the first choice is available"
     assert (used["precision"], used["typing"], used["flags"]) == ("fp32", "strong", ())
     assert used["batch"] == 8  # the plan takes no more
     assert set(used["stages"]) == {"copy_in", "infer", "copy_out"}

@@ -452,7 +452,7 @@ class TestRefusals:
         profile = {"driver": "GTiff", "width": 9, "height": 9, "count": 2, "dtype": "uint8"}
         with rasterio.open(path, "w", photometric="PALETTE", **profile) as dataset:
             dataset.write_colormap(1, {0: (1, 2, 3, 255)})
-        self.check(path, path, match="palette that cannot be used so", bands=(1, 2, 2))
+        self.check(path, path, match="palette that cannot be used directly", bands=(1, 2, 2))
         complex_path = make_tiff("c.tif", ground(9, 9).astype(np.complex64))
         self.check(complex_path, complex_path, match="pixels of type")
 

@@ -319,7 +319,7 @@ def test_a_disk_that_is_full_from_the_beginning(station: Any, pair: str, monkeyp
 def test_what_may_pass_is_tried_again(station: Any, pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, ProductError("the share is away"), RuntimeError("a bug"))
     station.until(lambda text: text.startswith("published"))
-    assert [text for text in station.reported if "again" in text] == [
+    assert [text for text in station.reported if "retried" in text] == [
         f"{pair} will be retried: the share is away",
         f"{pair} will be retried: a bug",
     ]
