@@ -25,14 +25,14 @@ def check_comparable(target: SceneImage, other: SceneImage) -> None:
                 f"{b.width} x {b.height}): crop them to the same pixels or give GeoTIFFs."
             )
         return
-    for image, has, what in (
-        (target, a.georeferenced, "georeference"),
-        (other, b.georeferenced, "georeference"),
-        (target, a.crs is not None or b.crs is None, "CRS"),
-        (other, b.crs is not None or a.crs is None, "CRS"),
+    for image, has, what, mend in (
+        (target, a.georeferenced, "georeference", "-a_srs and -a_ullr"),
+        (other, b.georeferenced, "georeference", "-a_srs and -a_ullr"),
+        (target, a.crs is not None or b.crs is None, "CRS", "-a_srs"),
+        (other, b.crs is not None or a.crs is None, "CRS", "-a_srs"),
     ):
         if not has:
-            raise SceneError(f"{image.name} has no {what} but the other image has one: set it with gdal_edit -a_srs.")
+            raise SceneError(f"{image.name} has no {what} but the other image has one: set it with gdal_edit {mend}.")
 
 
 def overlap_share(grid: Grid, other: SceneImage) -> float:

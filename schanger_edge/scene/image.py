@@ -30,8 +30,9 @@ from schanger_edge.scene.opening import (
     pick_bands,
     reason,
 )
+from schanger_edge.scene.orientation import Orientation
 from schanger_edge.scene.palette import expand, transparent_entries
-from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice
+from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice, stored_black
 from schanger_edge.scene.remote import fetching, is_plain, public_name, resolved_name
 from schanger_edge.scene.sampling import sample
 from schanger_edge.scene.valid_mask import ValidMask
@@ -59,6 +60,7 @@ class SceneImage:
         name: the same without what gives access to a URL; sentences and summaries call the image so.
         stretch: from stored values to uint8; None leaves them as they are.
         matching: what is done to uint8 values after that.
+        warnings: what the file leaves in doubt, and what was made of it, in sentences.
     """
 
     def __init__(
@@ -75,11 +77,14 @@ class SceneImage:
         self._warped: WarpedImage | None = None
         self._shift = (0, 0)
         self._samples: NDArray[Any] | None = None
+        self.warnings: list[str] = []
         self._masks: list[ValidMask] = []
         with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
             self._file = self._dataset = open_dataset(path)
         try:
-            self.grid = self._target = grid_of(self._file, self.name)
+            self._stored_grid = grid_of(self._file, self.name)
+            self._turn = Orientation.of(self._file)
+            self.grid = self._target = self._shown_grid()
             self._choose(bands, nodata)
             for name in valid_masks:
                 self._masks.append(ValidMask(name, self.grid))
@@ -87,10 +92,28 @@ class SceneImage:
             self.close()
             raise
 
+    def _shown_grid(self) -> Grid:
+        """The grid of the pixels as they are shown; that of the pixels as stored then lies turned on it."""
+        stored = self._stored_grid
+        if self._file.crs is not None and stored.crs is None:
+            self.warnings.append(
+                f"{self.name} has a CRS but no geotransform: it is read as a plain image, without place and metres."
+            )
+        if self._turn.upright:
+            return stored
+        place = self._turn.place(stored.height, stored.width)
+        self._stored_grid = dataclasses.replace(stored, transform=place)
+        self.warnings.append(f"{self.name} is stored turned or mirrored: it is read as viewers show it (EXIF).")
+        rows, cols = self._turn.shape(stored.height, stored.width)
+        return Grid(None, Affine.identity(), cols, rows)
+
     def _choose(self, bands: Sequence[int] | None, nodata: Nodata) -> None:
         """Choose which values are read, and by which rule pixels are valid."""
         self.bands = self._stated_bands = pick_bands(self._file, bands, self.name)
         self.dtype, self.scaling = dtype_of(self._file, self.bands), Scaling.of(self._file, self.bands)
+        self._black = stored_black(self._file)
+        if self._black is not None:
+            self.warnings.append(f"{self.name} stores white as 0 (MINISWHITE): its values are inverted on reading.")
         palette = palette_band(self._file, self.bands, self.name)
         self._palette_nodata: tuple[int, ...] | None = None
         if palette is None:
@@ -112,7 +135,9 @@ class SceneImage:
             self._shift = shift
             return
         with gdal_errors(self._not_placed):
-            self._warped = WarpedImage(self._dataset, self.grid, self.bands, self.rule, grid, threads=self._threads)
+            self._warped = WarpedImage(
+                self._dataset, self._stored_grid, self.bands, self.rule, grid, threads=self._threads
+            )
 
     def _not_placed(self, error: Exception) -> SceneError:
         return SceneError(f"{self.name} cannot be brought onto the other image's grid: {reason(error)}")
@@ -134,7 +159,9 @@ class SceneImage:
         if not isinstance(choice, str):
             self.stretch = Stretch.between(choice, self.scaling)
         elif self.dtype != np.uint8:
-            self.stretch = Stretch.none() if choice == "none" else self._percentiles()
+            self.stretch = Stretch.none(self._black) if choice == "none" else self._percentiles()
+        elif self._black is not None:
+            self.stretch = Stretch.none(self._black)
 
     def _percentiles(self) -> Stretch:
         samples = self.samples()
@@ -253,9 +280,9 @@ class SceneImage:
 
     @property
     def block_shape(self) -> tuple[int, int]:
-        """Rows and columns of one block of the file."""
+        """Rows and columns of one block of the file, as it is shown."""
         height, width = self._file.block_shapes[0]
-        return int(height), int(width)
+        return self._turn.shape(int(height), int(width))
 
     def close(self) -> None:
         """Close the files."""
@@ -282,7 +309,9 @@ class SceneImage:
         self, window: Window, shape: tuple[int, int] | None = None
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Raw (3, h, w) and validity (h, w), None where all is valid; `shape` decimates."""
-        view, valid = window.rasterio, None
+        stored, valid = self._stored_grid, None
+        view = self._turn.stored(window, stored.height, stored.width).rasterio
+        shape = None if shape is None else self._turn.shape(*shape)
         with gdal_errors(self._damaged):
             data = self._dataset.read(self.bands, window=view, out_shape=None if shape is None else (3, *shape))
             if self.rule.alpha:
@@ -292,7 +321,7 @@ class SceneImage:
         if self.rule.by_values:
             by_values = self.rule.of_values(data)
             valid = by_values if valid is None else valid & by_values
-        return data, valid
+        return self._turn.shown(data), None if valid is None else self._turn.shown(valid)
 
 
 def whole_pixel_shift(source: Grid, target: Grid) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
@@ -75,7 +76,7 @@ def _is_cut_png(path: str) -> bool:
 
 
 def grid_of(dataset: Any, name: str) -> Grid:
-    """The grid of a dataset.
+    """The grid of a dataset; one with a CRS but no geotransform is a plain image.
 
     Raises:
         SceneError: it has no usable georeference of the kind it claims.
@@ -83,7 +84,8 @@ def grid_of(dataset: Any, name: str) -> Grid:
     if not dataset.count:
         parts = public_text(", ".join(dataset.subdatasets)) or "none"
         raise SceneError(f"{name} is a container without bands of its own: give one of its parts ({parts}).")
-    grid = Grid(dataset.crs, dataset.transform, dataset.width, dataset.height)
+    placed = dataset.transform != Affine.identity()  # a CRS alone says nowhere where the pixels lie, nor their size
+    grid = Grid(dataset.crs if placed else None, dataset.transform, dataset.width, dataset.height)
     if not grid.georeferenced and (dataset.gcps[0] or dataset.rpcs):
         raise SceneError(f"{name} has only ground control points or RPCs: make it a map first with gdalwarp.")
     if grid.transform.is_degenerate:

@@ -39,7 +39,8 @@ class Pair:
     Attributes:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
-        notes: warnings about the pair, in sentences.
+        notes: what is worth knowing about the pair, in sentences.
+        warnings: what its files leave in doubt, and what was made of it, in sentences.
 
     Args:
         before: image of the first date, placed on the grid.
@@ -65,6 +66,7 @@ class Pair:
         self._before, self._after, self._clip, self._threads = before, after, clip, threads
         self.grid, self.overlap, self._owner = grid, overlap, owner
         self.notes: list[str] = []
+        self.warnings: list[str] = [*before.warnings, *after.warnings]
         self._motion = Affine.identity()
         self._second_reader: ThreadPoolExecutor | None = None
 
