@@ -84,8 +84,8 @@ class LabelRule:
 class Sample:
     """The images and the label of one sample; a context that holds their files open and no pixels.
 
-    Entering reads headers only. All files are read as viewers show them: turned by their EXIF orientation, and dark where
-    white is stored as 0. Grey images become three equal channels, palettes become their colours, alpha is
+    Entering reads headers only. All files are read as viewers show them: turned by their EXIF orientation, and
+    dark where white is stored as 0. Grey images become three equal channels, palettes become their colours, alpha is
     dropped. A label of several channels counts by its greatest one; that of a palette by its colours (0/255 however
     they are numbered), but by its indices where the rule lists values.
 

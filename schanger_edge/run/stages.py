@@ -103,7 +103,7 @@ class Run:
             batch_size=session.best_batch if engine.batch_size is None else engine.batch_size,
         )
         fit = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
-        self.warnings = [*pair.warnings, *fit]
+        self.warnings = [*pair.warnings, *pair.collar_warnings(), *fit]
         self.registered = register(pair, max_offset=options.alignment.max_offset, align=options.alignment.align)
         if self.registered is not None:
             self.warnings += self.registered.warnings

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.scene.cover import Cover, missing_blocks
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.opening import (
@@ -35,8 +36,9 @@ from schanger_edge.scene.palette import expand, transparent_entries
 from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice, stored_black
 from schanger_edge.scene.remote import fetching, is_plain, public_name, resolved_name
 from schanger_edge.scene.sampling import sample
+from schanger_edge.scene.undeclared import find_collar, find_sentinel
 from schanger_edge.scene.valid_mask import ValidMask
-from schanger_edge.scene.validity import Nodata, ValidityRule
+from schanger_edge.scene.validity import Nodata, ValidityRule, differs_by_band
 from schanger_edge.scene.warped import WarpedImage
 
 ALIGNED = 0.01  # pixels: grids that differ by less at every corner are the same
@@ -78,6 +80,9 @@ class SceneImage:
         self._shift = (0, 0)
         self._samples: NDArray[Any] | None = None
         self.warnings: list[str] = []
+        self._cover: Cover | None = None
+        self._frame: tuple[NDArray[Any], NDArray[np.bool_] | None] | None = None
+        self._auto = nodata == "auto"
         self._masks: list[ValidMask] = []
         with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
             self._file = self._dataset = open_dataset(path)
@@ -118,11 +123,34 @@ class SceneImage:
         self._palette_nodata: tuple[int, ...] | None = None
         if palette is None:
             self.rule = ValidityRule.of(self._file, self.bands, nodata)
+            self._cover_what_is_missing(nodata)
             return
         self._palette_nodata = transparent_entries(self._file, palette, nodata)
         self._dataset = expand(self._file, palette, self._palette_nodata, nodata)
         self.bands = (1, 2, 3)
         self.rule = ValidityRule.of(self._dataset, self.bands, "auto")
+
+    def _cover_what_is_missing(self, nodata: Nodata) -> None:
+        """Hide blocks that were never written, and what bands declare each for itself, as GDAL's masks do."""
+        missing = missing_blocks(self._file, self.bands)
+        if missing is not None and missing.all():
+            raise SceneError(f"{self.name} holds no pixels, none of its blocks was ever written: get a fresh copy.")
+        if missing is not None and self.rule.value is not None and nodata == "auto":
+            missing = None  # GDAL fills them with the declared value
+        differs = differs_by_band(self._file, self.bands, nodata)
+        if missing is not None:
+            self.warnings.append(
+                f"{missing.mean():.1%} of the blocks of {self.name} were never written: they are no data; its writer "
+                "may have been stopped, get a fresh copy."
+            )
+        if missing is None and not differs:
+            return
+        value = None if differs else self.rule.value
+        masked = differs or self.rule.mask or self.rule.alpha is not None
+        self._cover = Cover(self._file, self.bands, masked=masked, missing=missing)
+        self._dataset = self._cover.dataset
+        rule = ValidityRule.of(self._dataset, self.bands, "auto")
+        self.rule = dataclasses.replace(rule, value=value)
 
     def place_on(self, grid: Grid) -> None:
         """Read from now on in windows of this grid: bit-exact where pixels coincide, else resampled lazily."""
@@ -170,6 +198,35 @@ class SceneImage:
             raise SceneError(f"{self.name} has no valid pixel: {mend}.")
         return Stretch.from_samples(samples, self.scaling.scales, self.rule.value)
 
+    def heed_sentinel(self) -> None:
+        """Take a sentinel that the file doesn't declare for no data; to be called before the image is placed."""
+        if not self._auto or self.dtype == np.uint8 or self.rule.value is not None:
+            return
+        found = find_sentinel(self.samples())
+        if found is None:
+            return
+        value, share = found
+        self.rule = dataclasses.replace(self.rule, value=value)
+        self._samples = self.samples()[:, self.rule.of_values(self.samples()[:, None])[0]]
+        self.warnings.append(
+            f"{self.name} holds {value:g} in {share:.1%} of its pixels, far from all other values, and doesn't declare "
+            "it: taken as no data; --nodata none takes it as it is."
+        )
+
+    def collar_warnings(self) -> list[str]:
+        """What is said of a collar of one colour that the file doesn't declare."""
+        self.samples()
+        found = find_collar(*self._frame) if self._auto and self._frame is not None else None
+        if found is None:
+            return []
+        color, share = found
+        values = ", ".join(f"{value:g}" for value in color)
+        if len(set(color)) == 1:
+            mend = f"if it is a collar without image, pass --nodata {color[0]:g}"
+        else:
+            mend = "if it is a collar without image, declare it with a mask"
+        return [f"{share:.0%} of {self.name} have one colour ({values}) from the border inwards: {mend}."]
+
     def clipped_share(self) -> float:
         """Share of the sampled values that are no numbers from 0 to 255."""
         samples = self.samples()
@@ -203,6 +260,8 @@ class SceneImage:
 
     def _valid_values(self, window: Window, shape: tuple[int, int] | None = None) -> NDArray[Any]:
         data, valid = self._read_native(window, shape)
+        if shape is not None:
+            self._frame = data, valid
         if self._masks:
             grid = self.grid if shape is None else _reduced(self.grid, shape)
             usable = self._usable(grid, window if shape is None else grid.window)
@@ -286,7 +345,7 @@ class SceneImage:
 
     def close(self) -> None:
         """Close the files."""
-        for opened in (self._warped, *self._masks, self._dataset, self._file):
+        for opened in (self._warped, *self._masks, self._cover, self._dataset, self._file):
             if opened is not None:
                 opened.close()
 

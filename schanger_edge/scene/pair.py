@@ -179,6 +179,10 @@ class Pair:
                 result[name] = (samples.mean(1) / 255, samples.std(1) / 255)
         return result
 
+    def collar_warnings(self) -> list[str]:
+        """What is said of collars of one colour that the files don't declare; from the samples."""
+        return [warning for image in (self._before, self._after) for warning in image.collar_warnings()]
+
     def match(self) -> None:
         """Match the after image's histograms to the before image's, taken where both have data, from now on."""
         with self.environment(SAMPLE_COLUMNS):
@@ -262,6 +266,7 @@ def open_pair(
         overlap = overlap_share(common, other)
         area = None if clip.clip is None else _area_of_interest(clip.clip, common, clip.clip_layer)
         for image in images:
+            image.heed_sentinel()
             image.place_on(common)
             image.take_stretch(radiometry.stretch)
         pair = Pair(first, second, common, overlap, owner=reading.grid, clip=area, threads=threads)
