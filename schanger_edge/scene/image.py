@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.scene.bands import is_spectral, pick_bands
 from schanger_edge.scene.cover import Cover, missing_blocks
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
@@ -28,7 +29,6 @@ from schanger_edge.scene.opening import (
     grid_of,
     open_dataset,
     palette_band,
-    pick_bands,
     reason,
 )
 from schanger_edge.scene.orientation import Orientation
@@ -114,7 +114,9 @@ class SceneImage:
 
     def _choose(self, bands: Sequence[int] | None, nodata: Nodata) -> None:
         """Choose which values are read, and by which rule pixels are valid."""
-        self.bands = self._stated_bands = pick_bands(self._file, bands, self.name)
+        self.bands, doubt = pick_bands(self._file, bands, self.name)
+        self._stated_bands = self.bands
+        self.warnings += [] if doubt is None else [doubt]
         self.dtype, self.scaling = dtype_of(self._file, self.bands), Scaling.of(self._file, self.bands)
         self._black = stored_black(self._file)
         if self._black is not None:
@@ -123,6 +125,13 @@ class SceneImage:
         self._palette_nodata: tuple[int, ...] | None = None
         if palette is None:
             self.rule = ValidityRule.of(self._file, self.bands, nodata)
+            alpha = self.rule.alpha
+            if alpha is not None and is_spectral(self._file, alpha):
+                self.rule = dataclasses.replace(self.rule, alpha=None)
+                self.warnings.append(
+                    f"{self.name} calls its band {alpha} alpha, but it holds values of many kinds: it is taken for a "
+                    "band of the sensor, such as infrared, and hides nothing."
+                )
             self._cover_what_is_missing(nodata)
             return
         self._palette_nodata = transparent_entries(self._file, palette, nodata)

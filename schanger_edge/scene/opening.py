@@ -93,21 +93,6 @@ def grid_of(dataset: Any, name: str) -> Grid:
     return grid
 
 
-def pick_bands(dataset: Any, bands: Sequence[int] | None, name: str) -> tuple[int, ...]:
-    """Red, green, blue: as asked for, else by colour interpretation, else the first three, or one band thrice."""
-    count, colors = dataset.count, dataset.colorinterp
-    if bands is not None:
-        if len(bands) != 3 or not all(1 <= band <= count for band in bands):
-            raise SceneError(f"--bands needs three numbers between 1 and {count} for {name}, such as 1,2,3.")
-        chosen = tuple(bands)
-    elif all(color in colors for color in RGB):
-        chosen = tuple(colors.index(color) + 1 for color in RGB)
-    else:
-        chosen = (1, 2, 3) if count > 2 else (1, 1, 1)
-    check_types(dataset, chosen, name)
-    return chosen
-
-
 def check_types(dataset: Any, bands: Sequence[int], name: str) -> None:
     """Raise a SceneError where the bands differ in type, or it is not one of `vrt.GDAL_TYPES`."""
     types = {dataset.dtypes[band - 1] for band in bands}

@@ -74,10 +74,11 @@ class ValidityRule:
             return same
         limits = np.finfo(data.dtype)
         if abs(value) > limits.max / 2:  # the type's least or greatest number, with as many digits as were written
-            return same | (np.sign(value) * data > limits.max / 2)
+            same |= math.copysign(1.0, value) * data > limits.max / 2
+            return same
         with np.errstate(invalid="ignore", over="ignore"):
-            close: NDArray[np.bool_] = np.abs(data - data.dtype.type(value)) < 4 * limits.eps * abs(value)
-        return same | close
+            same |= np.abs(data - data.dtype.type(value)) < 4 * limits.eps * abs(value)
+        return same
 
 
 def differs_by_band(dataset: Any, bands: Sequence[int], nodata: Nodata) -> bool:
