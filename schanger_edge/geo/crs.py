@@ -45,6 +45,26 @@ def transformer(source: Any, target: Any) -> Any:
     return Transformer.from_crs(first, second, always_xy=True)
 
 
+def geodetic(crs: Any) -> Any:
+    """From (x, y) of a pyproj CRS to degrees east and north on its own datum and meridian; None where it has no Earth.
+
+    PROJ gives longitudes and latitudes in the CRS's own unit, which may be grads.
+
+    Raises:
+        pyproj.exceptions.ProjError: there is no way.
+    """
+    own = crs.geodetic_crs
+    if own is None or not own.is_geographic:
+        return None
+    convert, degrees = transformer(crs, own), np.degrees(own.axis_info[0].unit_conversion_factor)
+
+    def to_degrees(x: Any, y: Any) -> tuple[Any, Any]:
+        lon, lat = convert.transform(np.asarray(x, float), np.asarray(y, float))
+        return lon * degrees, lat * degrees
+
+    return to_degrees
+
+
 def lonlat(crs: CRS | None, x: Any, y: Any) -> tuple[Any, Any] | None:
     """Degrees east and north (WGS 84) of points, NaN where they lie nowhere on Earth.
 

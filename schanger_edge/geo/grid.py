@@ -16,7 +16,10 @@ from affine import Affine
 from rasterio import windows
 from rasterio.crs import CRS
 
-from schanger_edge.geo.crs import horizontal_crs, is_cylindrical, lonlat, transformer
+from schanger_edge.geo.crs import geodetic, horizontal_crs, is_cylindrical, lonlat
+
+NOMINAL = 0.01
+"""Share by which a projection may stretch lengths, as UTM does, where a pixel is still called by its stated size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,10 +122,18 @@ class Grid:
 
     @property
     def gsd(self) -> float | None:
-        """Metres per pixel on the ground at the centre (geometric mean of both sides); None where it is not known."""
+        """Metres per pixel on the ground at the centre (geometric mean of both sides); None where it is not known.
+
+        In projections that keep lengths to within `NOMINAL` it is the pixel's size as the file states it.
+        """
         if self.crs is None:
             return None
         return _ground_sample_distance(self)
+
+    @property
+    def ground_sides(self) -> tuple[float, float] | None:
+        """Metres on the ground along a pixel's row and column at the centre; None where they are not known."""
+        return None if self.crs is None else _ground_sides(self)
 
     def scaled(self, factor: float) -> Grid:
         """The same ground with pixels `factor` times as long; the size is rounded up to whole pixels."""
@@ -138,17 +149,39 @@ def _ground_sample_distance(grid: Grid) -> float | None:
 
     crs = horizontal_crs(grid.crs)
     try:
+        planar = None
         if not crs.is_geographic and not is_cylindrical(crs):
-            gsd = math.sqrt(math.prod(grid.pixel_size)) * crs.axis_info[0].unit_conversion_factor
-        else:
-            cols, rows = zip(*((grid.width / 2 + dc, grid.height / 2 + dr) for dc, dr in _SQUARE), strict=True)
-            corners = grid.xy(np.array(cols), np.array(rows))
-            lon, lat = transformer(crs, crs.geodetic_crs or crs).transform(*corners)
-            geod = crs.get_geod() or Geod(ellps="WGS84")
-            gsd = math.sqrt(abs(geod.polygon_area_perimeter(lon, lat)[0]))
+            planar = math.sqrt(math.prod(grid.pixel_size)) * crs.axis_info[0].unit_conversion_factor
+        to_degrees = geodetic(crs)
+        if to_degrees is None:
+            return planar
+        cols, rows = zip(*((grid.width / 2 + dc, grid.height / 2 + dr) for dc, dr in _SQUARE), strict=True)
+        lon, lat = to_degrees(*grid.xy(np.array(cols), np.array(rows)))
+        geod = crs.get_geod() or Geod(ellps="WGS84")
+        gsd = math.sqrt(abs(geod.polygon_area_perimeter(lon, lat)[0]))
     except (ProjError, ValueError):
         return None
+    if planar is not None and not abs(gsd - planar) > NOMINAL * planar:
+        return planar
     return gsd if math.isfinite(gsd) and gsd > 0 else None
+
+
+@functools.lru_cache(maxsize=16)
+def _ground_sides(grid: Grid) -> tuple[float, float] | None:
+    """See `Grid.ground_sides`."""
+    from pyproj.exceptions import ProjError
+
+    crs = horizontal_crs(grid.crs)
+    try:
+        to_degrees = geodetic(crs)
+        if to_degrees is None:
+            return None
+        col, row = grid.width / 2, grid.height / 2
+        lon, lat = to_degrees(*grid.xy(np.array([col, col + 1, col]), np.array([row, row, row + 1])))
+        _, _, sides = crs.get_geod().inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    except (ProjError, ValueError, AttributeError):  # of a place off the Earth, or without an ellipsoid
+        return None
+    return (float(sides[0]), float(sides[1])) if np.isfinite(sides).all() and sides.min() > 0 else None
 
 
 _SQUARE = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))

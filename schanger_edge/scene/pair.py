@@ -25,6 +25,7 @@ from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.tile import PairTile
 from schanger_edge.scene.vectors import Polygons
 
+SQUARE = 1.3  # times that a pixel may be longer than wide on the ground
 WHOLE = 0.1  # pixels: estimates of a shift are no better
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
 SMALL = 1 << 19  # pixels; less is not worth a second thread
@@ -66,7 +67,7 @@ class Pair:
         self._before, self._after, self._clip, self._threads = before, after, clip, threads
         self.grid, self.overlap, self._owner = grid, overlap, owner
         self.notes: list[str] = []
-        self.warnings: list[str] = [*before.warnings, *after.warnings]
+        self.warnings: list[str] = [*before.warnings, *after.warnings, *_shape_warnings(grid)]
         self._motion = Affine.identity()
         self._second_reader: ThreadPoolExecutor | None = None
 
@@ -278,6 +279,16 @@ def open_pair(
         for image in images:
             image.close()
         raise
+
+
+def _shape_warnings(grid: Grid) -> list[str]:
+    sides = grid.ground_sides
+    if sides is None or max(sides) <= SQUARE * min(sides):
+        return []
+    return [
+        f"the grid's pixels are not square on the ground ({sides[0]:.3g} x {sides[1]:.3g} m), as those of the model's "
+        "training images: expect misses and false alarms; reproject the images with gdalwarp, such as to UTM."
+    ]
 
 
 def _stretch_notes(image: SceneImage) -> list[str]:
