@@ -35,7 +35,7 @@ def run_area(grid: Grid) -> RunArea | None:
     if plane is None:
         return lambda row, col, length: length * pixel
     stretch = _areal_scale(grid, plane, pixel)
-    return lambda row, col, length: length * pixel * stretch(col + length / 2, row + 0.5)
+    return lambda row, col, length: length * pixel * stretch(np.asarray(col + length / 2), np.asarray(row + 0.5))
 
 
 def pixel_area(grid: Grid) -> float | None:
@@ -83,7 +83,7 @@ def _local_plane(grid: Grid, crs: Any) -> Plane | None:
     return plane
 
 
-def _areal_scale(grid: Grid, plane: Plane, pixel: float) -> Callable[[Floats, Floats], Floats]:
+def _areal_scale(grid: Grid, plane: Plane, pixel: float) -> Callable[[NDArray[Any], NDArray[Any]], Floats]:
     """Ground area over planar area at (column, row): exact at nodes `NODE_METRES` apart, bilinear between them.
 
     A map may have millions of runs, and projecting each costs a hundred times the arithmetic.
@@ -100,7 +100,7 @@ def _areal_scale(grid: Grid, plane: Plane, pixel: float) -> Callable[[Floats, Fl
         scale = np.abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)) / 2 / (pixel * (2 * half) ** 2)
     scale = np.where(np.isfinite(scale), scale, 1.0).reshape(nodes[1].size, nodes[0].size)
 
-    def at(cols: Floats, rows: Floats) -> Floats:
+    def at(cols: NDArray[Any], rows: NDArray[Any]) -> Floats:
         places = []
         for values, axis in ((cols, nodes[0]), (rows, nodes[1])):
             position = np.clip(values / axis[-1], 0, 1) * (axis.size - 1)

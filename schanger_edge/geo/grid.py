@@ -16,7 +16,7 @@ from affine import Affine
 from rasterio import windows
 from rasterio.crs import CRS
 
-from schanger_edge.geo.crs import geodetic, horizontal_crs, is_cylindrical, lonlat
+from schanger_edge.geo.crs import beyond_the_antimeridian, geodetic, horizontal_crs, is_cylindrical, lonlat
 
 NOMINAL = 0.01
 """Share by which a projection may stretch lengths, as UTM does, where a pixel is still called by its stated size."""
@@ -141,6 +141,31 @@ class Grid:
         return Grid(self.crs, self.transform @ Affine.scale(factor), max(width, 1), max(height, 1))
 
 
+def toward(source: Grid, target: Grid) -> Grid:
+    """The source's grid with longitudes as points of the target come out there: a turn more or less, or from 180.
+
+    Grids that are not in longitude and latitude stay as they are, as do those between -180 and 180 degrees.
+    """
+    if source.crs is None or target.crs is None or not source.crs.is_geographic:
+        return source
+    turn = 2 * math.pi / horizontal_crs(source.crs).axis_info[0].unit_conversion_factor
+    if source.crs == target.crs:
+        (own, _), (other, _) = (grid.xy(grid.width / 2, grid.height / 2) for grid in (source, target))
+        turns = round((other - own) / turn) if math.isfinite(other - own) else 0
+        return source if not turns else _moved(source, source.crs, turns * turn)
+    left, _, right, _ = source.bounds
+    if (-turn / 2 <= left and right <= turn / 2) or right - left > turn:
+        return source
+    crs = beyond_the_antimeridian(source.crs)
+    if crs is None:
+        return source
+    return _moved(source, crs, -turn / 2 + turn * round((turn / 2 - (left + right) / 2) / turn))
+
+
+def _moved(grid: Grid, crs: CRS, by: float) -> Grid:
+    return dataclasses.replace(grid, crs=crs, transform=Affine.translation(by, 0) @ grid.transform)
+
+
 @functools.lru_cache(maxsize=16)
 def _ground_sample_distance(grid: Grid) -> float | None:
     """See `Grid.gsd`; None also where the CRS has no known place on Earth or no metres."""
@@ -149,7 +174,7 @@ def _ground_sample_distance(grid: Grid) -> float | None:
 
     crs = horizontal_crs(grid.crs)
     try:
-        planar = None
+        planar: float | None = None
         if not crs.is_geographic and not is_cylindrical(crs):
             planar = math.sqrt(math.prod(grid.pixel_size)) * crs.axis_info[0].unit_conversion_factor
         to_degrees = geodetic(crs)

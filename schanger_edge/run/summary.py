@@ -38,6 +38,7 @@ def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: int) -> dict
             "gsd": grid.gsd,
         },
         "overlap": pair.overlap,
+        "crs_operation": None if pair.operation is None else pair.operation._asdict(),
         "model": {
             "file": session.model.name,
             "sha256": session.model_sha256,

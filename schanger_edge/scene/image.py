@@ -16,7 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
-from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window, toward
 from schanger_edge.scene.bands import is_spectral, pick_bands
 from schanger_edge.scene.cover import Cover, missing_blocks
 from schanger_edge.scene.image_info import ImageInfo
@@ -167,7 +167,7 @@ class SceneImage:
         if self._warped is not None:
             self._warped.close()
             self._warped = None
-        shift = whole_pixel_shift(self.grid, grid)
+        shift = whole_pixel_shift(toward(self.grid, grid), grid)
         if shift is not None:
             self._shift = shift
             return

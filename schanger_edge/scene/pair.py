@@ -15,8 +15,9 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
+from schanger_edge.geo.crs import Operation
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.scene.comparing import check_comparable, overlap_share
+from schanger_edge.scene.comparing import check_comparable, datum_operation, datum_warnings, overlap_share
 from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
@@ -41,6 +42,7 @@ class Pair:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
         notes: what is worth knowing about the pair, in sentences.
+        operation: from the other image's CRS to the grid's; None where they have one CRS, or none.
         warnings: what its files leave in doubt, and what was made of it, in sentences.
 
     Args:
@@ -68,6 +70,7 @@ class Pair:
         self.grid, self.overlap, self._owner = grid, overlap, owner
         self.notes: list[str] = []
         self.warnings: list[str] = [*before.warnings, *after.warnings, *_shape_warnings(grid)]
+        self.operation: Operation | None = None
         self._motion = Affine.identity()
         self._second_reader: ThreadPoolExecutor | None = None
 
@@ -271,6 +274,8 @@ def open_pair(
             image.place_on(common)
             image.take_stretch(radiometry.stretch)
         pair = Pair(first, second, common, overlap, owner=reading.grid, clip=area, threads=threads)
+        pair.operation = datum_operation(common, other.grid)
+        pair.warnings += datum_warnings(other.name, pair.operation, common.gsd)
         pair.notes += [note for image in images for note in _stretch_notes(image)]
         if radiometry.match:
             pair.match()
