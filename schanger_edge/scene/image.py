@@ -32,10 +32,11 @@ from schanger_edge.scene.opening import (
     reason,
 )
 from schanger_edge.scene.orientation import Orientation
+from schanger_edge.scene.overviews import are_stale
 from schanger_edge.scene.palette import expand, transparent_entries
 from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice, stored_black
 from schanger_edge.scene.remote import fetching, is_plain, public_name, resolved_name
-from schanger_edge.scene.sampling import sample
+from schanger_edge.scene.sampling import LATTICE, sample
 from schanger_edge.scene.undeclared import find_collar, find_sentinel
 from schanger_edge.scene.valid_mask import ValidMask
 from schanger_edge.scene.validity import Nodata, ValidityRule, differs_by_band
@@ -225,7 +226,12 @@ class SceneImage:
     def collar_warnings(self) -> list[str]:
         """What is said of a collar of one colour that the file doesn't declare."""
         self.samples()
-        found = find_collar(*self._frame) if self._auto and self._frame is not None else None
+        if not self._auto or self._frame is None:
+            return []
+        image, valid = self._frame
+        if self.rule.by_values:
+            valid = self.rule.of_values(image) if valid is None else valid & self.rule.of_values(image)
+        found = find_collar(image, valid)
         if found is None:
             return []
         color, share = found
@@ -255,16 +261,28 @@ class SceneImage:
     def _take_samples(self) -> NDArray[Any]:
         whole = self.grid.window
         small = whole.width * whole.height <= LARGE
-        if small or (self._dataset.overviews(self.bands[0]) and not self._masks):  # masks have no overviews we know of
-            factor = max(1, math.ceil(max(whole.width, whole.height) / SAMPLE_SIDE))
+        factor = max(1, math.ceil(max(whole.width, whole.height) / SAMPLE_SIDE))
+        stale = factor > 1 and are_stale(self._file, self._stated_bands, self._is_complete)
+        if stale:
+            self.warnings.append(
+                f"the overviews of {self.name} don't show its pixels: they are not used; build them anew with gdaladdo."
+            )
+        # masks have no overviews we know of
+        elif small or (self._dataset.overviews(self.bands[0]) and not self._masks):
             return self._valid_values(whole, (math.ceil(whole.height / factor), math.ceil(whole.width / factor)))
         parts: list[NDArray[Any]] = []
 
+        lattice: list[tuple[NDArray[Any], NDArray[np.bool_]]] = []
+
         def take(window: Window) -> int:
             parts.append(self._valid_values(window))
+            if len(lattice) < LATTICE**2:
+                data, valid = self._read_native(window)  # from GDAL's cache
+                lattice.append((data, np.ones(data.shape[1:], np.bool_) if valid is None else valid))
             return int(parts[-1].shape[1])
 
         sample(whole, take)
+        self._frame = _joined(lattice)
         return np.concatenate(parts, 1)
 
     def _valid_values(self, window: Window, shape: tuple[int, int] | None = None) -> NDArray[Any]:
@@ -277,6 +295,10 @@ class SceneImage:
             valid = usable if valid is None else valid & usable
         values: NDArray[Any] = data.reshape(3, -1) if valid is None else data[:, valid]
         return values
+
+    def _is_complete(self, window: Window) -> bool:
+        _, valid = self._read_native(window)
+        return valid is None or bool(valid.all())
 
     def _usable(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
         usable = np.ones((window.height, window.width), np.bool_)
@@ -390,6 +412,17 @@ class SceneImage:
             by_values = self.rule.of_values(data)
             valid = by_values if valid is None else valid & by_values
         return self._turn.shown(data), None if valid is None else self._turn.shown(valid)
+
+
+def _joined(
+    lattice: list[tuple[NDArray[Any], NDArray[np.bool_]]],
+) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    """The lattice's windows side by side, whose border is the scene's; None where it has not its usual size."""
+    if len(lattice) != LATTICE**2 or len({data.shape for data, _ in lattice}) > 1:
+        return None
+    rows = [lattice[first : first + LATTICE] for first in range(0, len(lattice), LATTICE)]
+    image = np.concatenate([np.concatenate([data for data, _ in row], 2) for row in rows], 1)
+    return image, np.concatenate([np.concatenate([valid for _, valid in row], 1) for row in rows])
 
 
 def whole_pixel_shift(source: Grid, target: Grid) -> tuple[int, int] | None:

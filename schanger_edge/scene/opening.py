@@ -26,8 +26,8 @@ RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _CONNECTION = re.compile(r"<|vrt://|[A-Za-z]\w+:(?!//)")  # XML, a VRT's URL, a driver's prefix
 
 
-def open_dataset(path: str) -> Any:
-    """A rasterio dataset, without the warning about plain images, which are allowed.
+def open_dataset(path: str, **options: Any) -> Any:
+    """A rasterio dataset, without the warning about plain images, which are allowed; `options` are rasterio's.
 
     Raises:
         SceneError: there is no such file, it cannot be fetched, or it is no image.
@@ -38,7 +38,7 @@ def open_dataset(path: str) -> Any:
         if _is_cut_png(path):
             raise SceneError(f"{name} is incomplete, its end is missing: get a fresh copy.")
         with gdal_errors(lambda error: _not_opened(path, name, error)):
-            return rasterio.open(path)
+            return rasterio.open(path, **options)
 
 
 @contextlib.contextmanager

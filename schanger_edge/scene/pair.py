@@ -43,7 +43,6 @@ class Pair:
         overlap: share of the grid that lies inside the other image, 0-1.
         notes: what is worth knowing about the pair, in sentences.
         operation: from the other image's CRS to the grid's; None where they have one CRS, or none.
-        warnings: what its files leave in doubt, and what was made of it, in sentences.
 
     Args:
         before: image of the first date, placed on the grid.
@@ -69,10 +68,15 @@ class Pair:
         self._before, self._after, self._clip, self._threads = before, after, clip, threads
         self.grid, self.overlap, self._owner = grid, overlap, owner
         self.notes: list[str] = []
-        self.warnings: list[str] = [*before.warnings, *after.warnings, *_shape_warnings(grid)]
+        self._doubts = _shape_warnings(grid)
         self.operation: Operation | None = None
         self._motion = Affine.identity()
         self._second_reader: ThreadPoolExecutor | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the files leave in doubt, and what was made of it, in sentences; sampling the pixels may add some."""
+        return [*self._before.warnings, *self._after.warnings, *self._doubts]
 
     @property
     def clip(self) -> str | None:
@@ -275,7 +279,7 @@ def open_pair(
             image.take_stretch(radiometry.stretch)
         pair = Pair(first, second, common, overlap, owner=reading.grid, clip=area, threads=threads)
         pair.operation = datum_operation(common, other.grid)
-        pair.warnings += datum_warnings(other.name, pair.operation, common.gsd)
+        pair._doubts += datum_warnings(other.name, pair.operation, common.gsd)
         pair.notes += [note for image in images for note in _stretch_notes(image)]
         if radiometry.match:
             pair.match()
