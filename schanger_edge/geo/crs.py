@@ -89,7 +89,7 @@ def operation(source: CRS, target: CRS, bounds: tuple[float, float, float, float
     from pyproj.exceptions import ProjError
     from pyproj.transformer import TransformerGroup
 
-    area = None if bounds is None else AreaOfInterest(*bounds)
+    area: Any = None if bounds is None else AreaOfInterest(*bounds)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of missing grids, which `missing` tells

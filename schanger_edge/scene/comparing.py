@@ -65,7 +65,8 @@ def datum_operation(target: Grid, source: Grid) -> Operation | None:
     found = target.lonlat(np.array(cols, float), np.array(rows, float))
     bounds = None
     if found is not None and np.isfinite(found).all() and np.ptp(found[0]) < 180:
-        bounds = tuple(float(edge) for edge in (found[0].min(), found[1].min(), found[0].max(), found[1].max()))
+        lon, lat = found
+        bounds = float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
     return operation(source.crs, target.crs, bounds)
 
 
