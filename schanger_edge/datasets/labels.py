@@ -13,6 +13,7 @@ from rasterio.warp import transform_bounds
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.opening import damaged, gdal_errors, grid_of, open_dataset, reason
+from schanger_edge.scene.orientation import Orientation
 from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.vectors import Polygons, is_vector
 
@@ -87,12 +88,12 @@ class RasterLabel:
         self._name, self.note = public_name(path), ""
         self._dataset = open_dataset(path)
         try:
-            own = grid_of(self._dataset, self._name)
+            own, turn = grid_of(self._dataset, self._name), Orientation.of(self._dataset)
             colors = enumerate(self._dataset.colorinterp, 1)
             self._bands = [band for band, color in colors if color != ColorInterp.alpha][:3] or [1]
             nodata = self._dataset.nodatavals[self._bands[0] - 1]
             self._nodata = nodata or None  # 0 is "no change" even where a file declares it as nodata
-            self._vrt = self._on(grid, _placed(self._name, own, grid))
+            self._vrt = self._on(grid, _placed(self._name, own, turn, grid))
         except BaseException:
             self._dataset.close()
             raise
@@ -131,12 +132,12 @@ class RasterLabel:
         return SceneError(f"{self._name} cannot be resampled to the grid of the images: {reason(error)}")
 
 
-def _placed(name: str, own: Grid, grid: Grid) -> Grid:
+def _placed(name: str, own: Grid, turn: Orientation, grid: Grid) -> Grid:
     """The grid of a raster; that of the pair where it has the same size and no place of its own."""
     if own.crs is not None:
         return own
-    if not own.georeferenced and (own.width, own.height) == (grid.width, grid.height):
-        return grid
+    if not own.georeferenced and turn.shape(own.height, own.width) == (grid.height, grid.width):
+        return Grid(grid.crs, grid.transform @ turn.place(own.height, own.width), own.width, own.height)
     raise SceneError(
         f"{name} has no CRS: set it with gdal_edit -a_srs, or use a label of exactly {grid.width} x {grid.height} "
         "pixels."

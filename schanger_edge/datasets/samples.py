@@ -18,6 +18,8 @@ from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.errors import DatasetError, SceneError
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene.opening import gdal_errors, open_dataset
+from schanger_edge.scene.orientation import Orientation
+from schanger_edge.scene.radiometry import stored_black
 
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
 _GDAL = {
@@ -82,7 +84,8 @@ class LabelRule:
 class Sample:
     """The images and the label of one sample; a context that holds their files open and no pixels.
 
-    Entering reads headers only. Grey images become three equal channels, palettes become their colours, alpha is
+    Entering reads headers only. All files are read as viewers show them: turned by their EXIF orientation, and
+    dark where white is stored as 0. Grey images become three equal channels, palettes become their colours, alpha is
     dropped. A label of several channels counts by its greatest one; that of a palette by its colours (0/255 however
     they are numbered), but by its indices where the rule lists values.
 
@@ -103,10 +106,11 @@ class Sample:
             for path in (*self.files.images, self.files.label):
                 self._open.append(_open(path))
             first = self._open[0]
-            self.height, self.width = first.dataset.shape
+            self.height, self.width = first.shape
             for raster in self._open[1:]:
-                if raster.dataset.shape != first.dataset.shape:
-                    own = f"{raster.dataset.width} x {raster.dataset.height} pixels"
+                height, width = raster.shape
+                if (height, width) != first.shape:
+                    own = f"{width} x {height} pixels"
                     other = f"{first.path} has {self.width} x {self.height}"
                     raise DatasetError(
                         f"{raster.path} has a different size, {own} where {other}: replace or remove it."
@@ -155,6 +159,13 @@ class _Raster:
     path: Path
     dataset: Any
     options: Mapping[str, Any]
+    turn: Orientation
+    black: float | None  # the stored value, where white is 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) as shown."""
+        return self.turn.shape(*self.dataset.shape)
 
 
 def _open(path: Path) -> _Raster:
@@ -170,7 +181,7 @@ def _open(path: Path) -> _Raster:
         dataset.close()
         kind = ", ".join(sorted(kinds)) or "no bands"
         raise DatasetError(f"{path} has pixels of type {kind}, not uint8: convert it with `gdal_translate -ot Byte`.")
-    return _Raster(path, dataset, options)
+    return _Raster(path, dataset, options, Orientation.of(dataset), stored_black(dataset))
 
 
 def _is_whole_png(path: Path) -> bool:
@@ -184,11 +195,13 @@ def _is_whole_png(path: Path) -> bool:
 
 
 def _read(raster: _Raster, bands: Sequence[int], window: Window | None) -> NDArray[np.uint8]:
-    """(bands, h, w) of an open file."""
-    part = None if window is None else window.rasterio
+    """(bands, h, w) of an open file, as shown."""
+    part = None if window is None else raster.turn.stored(window, *raster.dataset.shape).rasterio
     with rasterio.Env(**raster.options), gdal_errors(lambda _: _unreadable(raster.path)):
         pixels: NDArray[np.uint8] = raster.dataset.read(list(bands), window=part)
-    return pixels
+    if raster.black is not None:
+        np.subtract(raster.black, pixels, out=pixels, casting="unsafe")
+    return raster.turn.shown(pixels)
 
 
 def _rgb(raster: _Raster, window: Window | None) -> NDArray[np.uint8]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 from rasterio.crs import CRS
@@ -45,6 +47,66 @@ def transformer(source: Any, target: Any) -> Any:
     return Transformer.from_crs(first, second, always_xy=True)
 
 
+def geodetic(crs: Any) -> Any:
+    """From (x, y) of a pyproj CRS to degrees east and north on its own datum and meridian; None where it has no Earth.
+
+    PROJ gives longitudes and latitudes in the CRS's own unit, which may be grads.
+
+    Raises:
+        pyproj.exceptions.ProjError: there is no way.
+    """
+    own = crs.geodetic_crs
+    if own is None or not own.is_geographic:
+        return None
+    convert, degrees = transformer(crs, own), np.degrees(own.axis_info[0].unit_conversion_factor)
+
+    def to_degrees(x: Any, y: Any) -> tuple[Any, Any]:
+        lon, lat = convert.transform(np.asarray(x, float), np.asarray(y, float))
+        return lon * degrees, lat * degrees
+
+    return to_degrees
+
+
+class Operation(NamedTuple):
+    """How two CRSs are laid on each other.
+
+    Attributes:
+        name: PROJ's description.
+        accuracy: metres; None where it is not known.
+        ballpark: whether the datums were taken for one, for want of a better operation.
+        missing: files of a better operation that is not installed.
+    """
+
+    name: str
+    accuracy: float | None
+    ballpark: bool
+    missing: tuple[str, ...]
+
+
+def operation(source: CRS, target: CRS, bounds: tuple[float, float, float, float] | None) -> Operation | None:
+    """PROJ's best operation that is installed, for an area of interest (west, south, east, north); None without one."""
+    from pyproj.aoi import AreaOfInterest
+    from pyproj.exceptions import ProjError
+    from pyproj.transformer import TransformerGroup
+
+    area: Any = None if bounds is None else AreaOfInterest(*bounds)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of missing grids, which `missing` tells
+            first, second = horizontal_crs(source), horizontal_crs(target)
+            group = TransformerGroup(first, second, always_xy=True, area_of_interest=area)
+    except ProjError:
+        return None
+    if not group.transformers:
+        return None
+    best = group.transformers[0]
+    missing: list[str] = []
+    if not group.best_available:
+        missing = [grid.short_name for grid in group.unavailable_operations[0].grids if not grid.available]
+    ballpark = "ballpark" in best.description.lower()
+    return Operation(best.description, best.accuracy if best.accuracy >= 0 else None, ballpark, tuple(missing))
+
+
 def lonlat(crs: CRS | None, x: Any, y: Any) -> tuple[Any, Any] | None:
     """Degrees east and north (WGS 84) of points, NaN where they lie nowhere on Earth.
 
@@ -60,3 +122,20 @@ def lonlat(crs: CRS | None, x: Any, y: Any) -> tuple[Any, Any] | None:
         return None
     found = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90)
     return np.where(found, lon, np.nan), np.where(found, lat, np.nan)
+
+
+def beyond_the_antimeridian(crs: CRS) -> CRS | None:
+    """A geographic CRS whose longitudes count from 180 degrees; None where it doesn't count degrees from Greenwich.
+
+    PROJ gives longitudes from -180 to 180, so what lies across the antimeridian is in one piece only there.
+    """
+    text = crs.to_wkt()
+    degrees = 'UNIT["degree",0.0174532925' in text
+    if not text.startswith("GEOGCS[") or not degrees or _GREENWICH.search(text) is None:
+        return None
+    turned = _GREENWICH.sub('PRIMEM["antimeridian",180]', text)
+    return CRS.from_wkt(_LAST_CODE.sub("]", turned))
+
+
+_GREENWICH = re.compile(r'PRIMEM\["Greenwich",0(,AUTHORITY\["EPSG","8901"\])?\]')
+_LAST_CODE = re.compile(r',AUTHORITY\["[^"]*","[^"]*"\]\]$')

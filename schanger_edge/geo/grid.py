@@ -16,7 +16,10 @@ from affine import Affine
 from rasterio import windows
 from rasterio.crs import CRS
 
-from schanger_edge.geo.crs import horizontal_crs, is_cylindrical, lonlat, transformer
+from schanger_edge.geo.crs import beyond_the_antimeridian, geodetic, horizontal_crs, is_cylindrical, lonlat
+
+NOMINAL = 0.01
+"""Share by which a projection may stretch lengths, as UTM does, where a pixel is still called by its stated size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,15 +122,48 @@ class Grid:
 
     @property
     def gsd(self) -> float | None:
-        """Metres per pixel on the ground at the centre (geometric mean of both sides); None where it is not known."""
+        """Metres per pixel on the ground at the centre (geometric mean of both sides); None where it is not known.
+
+        In projections that keep lengths to within `NOMINAL` it is the pixel's size as the file states it.
+        """
         if self.crs is None:
             return None
         return _ground_sample_distance(self)
+
+    @property
+    def ground_sides(self) -> tuple[float, float] | None:
+        """Metres on the ground along a pixel's row and column at the centre; None where they are not known."""
+        return None if self.crs is None else _ground_sides(self)
 
     def scaled(self, factor: float) -> Grid:
         """The same ground with pixels `factor` times as long; the size is rounded up to whole pixels."""
         width, height = math.ceil(self.width / factor - 1e-6), math.ceil(self.height / factor - 1e-6)
         return Grid(self.crs, self.transform @ Affine.scale(factor), max(width, 1), max(height, 1))
+
+
+def toward(source: Grid, target: Grid) -> Grid:
+    """The source's grid with longitudes as points of the target come out there: a turn more or less, or from 180.
+
+    Grids that are not in longitude and latitude stay as they are, as do those between -180 and 180 degrees.
+    """
+    if source.crs is None or target.crs is None or not source.crs.is_geographic:
+        return source
+    turn = 2 * math.pi / horizontal_crs(source.crs).axis_info[0].unit_conversion_factor
+    if source.crs == target.crs:
+        (own, _), (other, _) = (grid.xy(grid.width / 2, grid.height / 2) for grid in (source, target))
+        turns = round((other - own) / turn) if math.isfinite(other - own) else 0
+        return source if not turns else _moved(source, source.crs, turns * turn)
+    left, _, right, _ = source.bounds
+    if (-turn / 2 <= left and right <= turn / 2) or right - left > turn:
+        return source
+    crs = beyond_the_antimeridian(source.crs)
+    if crs is None:
+        return source
+    return _moved(source, crs, -turn / 2 + turn * round((turn / 2 - (left + right) / 2) / turn))
+
+
+def _moved(grid: Grid, crs: CRS, by: float) -> Grid:
+    return dataclasses.replace(grid, crs=crs, transform=Affine.translation(by, 0) @ grid.transform)
 
 
 @functools.lru_cache(maxsize=16)
@@ -138,17 +174,39 @@ def _ground_sample_distance(grid: Grid) -> float | None:
 
     crs = horizontal_crs(grid.crs)
     try:
+        planar: float | None = None
         if not crs.is_geographic and not is_cylindrical(crs):
-            gsd = math.sqrt(math.prod(grid.pixel_size)) * crs.axis_info[0].unit_conversion_factor
-        else:
-            cols, rows = zip(*((grid.width / 2 + dc, grid.height / 2 + dr) for dc, dr in _SQUARE), strict=True)
-            corners = grid.xy(np.array(cols), np.array(rows))
-            lon, lat = transformer(crs, crs.geodetic_crs or crs).transform(*corners)
-            geod = crs.get_geod() or Geod(ellps="WGS84")
-            gsd = math.sqrt(abs(geod.polygon_area_perimeter(lon, lat)[0]))
+            planar = math.sqrt(math.prod(grid.pixel_size)) * crs.axis_info[0].unit_conversion_factor
+        to_degrees = geodetic(crs)
+        if to_degrees is None:
+            return planar
+        cols, rows = zip(*((grid.width / 2 + dc, grid.height / 2 + dr) for dc, dr in _SQUARE), strict=True)
+        lon, lat = to_degrees(*grid.xy(np.array(cols), np.array(rows)))
+        geod = crs.get_geod() or Geod(ellps="WGS84")
+        gsd = math.sqrt(abs(geod.polygon_area_perimeter(lon, lat)[0]))
     except (ProjError, ValueError):
         return None
+    if planar is not None and not abs(gsd - planar) > NOMINAL * planar:
+        return planar
     return gsd if math.isfinite(gsd) and gsd > 0 else None
+
+
+@functools.lru_cache(maxsize=16)
+def _ground_sides(grid: Grid) -> tuple[float, float] | None:
+    """See `Grid.ground_sides`."""
+    from pyproj.exceptions import ProjError
+
+    crs = horizontal_crs(grid.crs)
+    try:
+        to_degrees = geodetic(crs)
+        if to_degrees is None:
+            return None
+        col, row = grid.width / 2, grid.height / 2
+        lon, lat = to_degrees(*grid.xy(np.array([col, col + 1, col]), np.array([row, row, row + 1])))
+        _, _, sides = crs.get_geod().inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    except (ProjError, ValueError, AttributeError):  # of a place off the Earth, or without an ellipsoid
+        return None
+    return (float(sides[0]), float(sides[1])) if np.isfinite(sides).all() and sides.min() > 0 else None
 
 
 _SQUARE = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))

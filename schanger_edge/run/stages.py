@@ -102,7 +102,8 @@ class Run:
             threshold=session.card.threshold if change.threshold is None else change.threshold,
             batch_size=session.best_batch if engine.batch_size is None else engine.batch_size,
         )
-        self.warnings = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        fit = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        self.warnings = [*pair.warnings, *pair.collar_warnings(), *fit]
         self.registered = register(pair, max_offset=options.alignment.max_offset, align=options.alignment.align)
         if self.registered is not None:
             self.warnings += self.registered.warnings

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from schanger_edge._version import __version__
+from schanger_edge.geo.areas import pixel_area
 from schanger_edge.products.rasters import RasterCounts
 from schanger_edge.run.predict import Flow
 from schanger_edge.run.stages import Run
@@ -25,7 +26,7 @@ def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: int) -> dict
     busy = {"read_busy": flow.read_seconds, "infer_busy": flow.infer_seconds, "write_busy": flow.write_seconds}
     seconds = {**run.laps.seconds, **busy, "total": total}
     grid = pair.grid
-    square_metres = None if grid.gsd is None else grid.gsd**2
+    square_metres = pixel_area(grid)
     return {
         "schanger_edge": __version__,
         "inputs": {date: dataclasses.asdict(info) for date, info in pair.info().items()},
@@ -37,6 +38,7 @@ def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: int) -> dict
             "gsd": grid.gsd,
         },
         "overlap": pair.overlap,
+        "crs_operation": None if pair.operation is None else pair.operation._asdict(),
         "model": {
             "file": session.model.name,
             "sha256": session.model_sha256,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
@@ -25,8 +26,8 @@ RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _CONNECTION = re.compile(r"<|vrt://|[A-Za-z]\w+:(?!//)")  # XML, a VRT's URL, a driver's prefix
 
 
-def open_dataset(path: str) -> Any:
-    """A rasterio dataset, without the warning about plain images, which are allowed.
+def open_dataset(path: str, **options: Any) -> Any:
+    """A rasterio dataset, without the warning about plain images, which are allowed; `options` are rasterio's.
 
     Raises:
         SceneError: there is no such file, it cannot be fetched, or it is no image.
@@ -37,7 +38,7 @@ def open_dataset(path: str) -> Any:
         if _is_cut_png(path):
             raise SceneError(f"{name} is incomplete (its end is missing): get a fresh copy.")
         with gdal_errors(lambda error: _not_opened(path, name, error)):
-            return rasterio.open(path)
+            return rasterio.open(path, **options)
 
 
 @contextlib.contextmanager
@@ -75,7 +76,7 @@ def _is_cut_png(path: str) -> bool:
 
 
 def grid_of(dataset: Any, name: str) -> Grid:
-    """The grid of a dataset.
+    """The grid of a dataset; one with a CRS but no geotransform is a plain image.
 
     Raises:
         SceneError: it has no usable georeference of the kind it claims.
@@ -83,27 +84,13 @@ def grid_of(dataset: Any, name: str) -> Grid:
     if not dataset.count:
         parts = public_text(", ".join(dataset.subdatasets)) or "none"
         raise SceneError(f"{name} is a container without bands of its own: use one of its subdatasets ({parts}).")
-    grid = Grid(dataset.crs, dataset.transform, dataset.width, dataset.height)
+    placed = dataset.transform != Affine.identity()  # a CRS alone says nowhere where the pixels lie, nor their size
+    grid = Grid(dataset.crs if placed else None, dataset.transform, dataset.width, dataset.height)
     if not grid.georeferenced and (dataset.gcps[0] or dataset.rpcs):
         raise SceneError(f"{name} has only ground control points or RPCs: rectify it first with gdalwarp.")
     if grid.transform.is_degenerate:
         raise SceneError(f"{name} has a degenerate transform: fix its georeference with gdal_edit.")
     return grid
-
-
-def pick_bands(dataset: Any, bands: Sequence[int] | None, name: str) -> tuple[int, ...]:
-    """Red, green, blue: as asked for, else by colour interpretation, else the first three, or one band thrice."""
-    count, colors = dataset.count, dataset.colorinterp
-    if bands is not None:
-        if len(bands) != 3 or not all(1 <= band <= count for band in bands):
-            raise SceneError(f"--bands must be three numbers between 1 and {count} for {name}, such as 1,2,3.")
-        chosen = tuple(bands)
-    elif all(color in colors for color in RGB):
-        chosen = tuple(colors.index(color) + 1 for color in RGB)
-    else:
-        chosen = (1, 2, 3) if count > 2 else (1, 1, 1)
-    check_types(dataset, chosen, name)
-    return chosen
 
 
 def check_types(dataset: Any, bands: Sequence[int], name: str) -> None:

@@ -15,8 +15,9 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
+from schanger_edge.geo.crs import Operation
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.scene.comparing import check_comparable, overlap_share
+from schanger_edge.scene.comparing import check_comparable, datum_operation, datum_warnings, overlap_share
 from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
@@ -25,6 +26,7 @@ from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.tile import PairTile
 from schanger_edge.scene.vectors import Polygons
 
+SQUARE = 1.3  # times that a pixel may be longer than wide on the ground
 WHOLE = 0.1  # pixels: estimates of a shift are no better
 MAX_SIDE = 2_000_000  # pixels along one side of a grid
 SMALL = 1 << 19  # pixels; less is not worth a second thread
@@ -39,7 +41,8 @@ class Pair:
     Attributes:
         grid: the grid of all windows, and of the results.
         overlap: share of the grid that lies inside the other image, 0-1.
-        notes: warnings about the pair, in sentences.
+        notes: what is worth knowing about the pair, in sentences.
+        operation: from the other image's CRS to the grid's; None where they have one CRS, or none.
 
     Args:
         before: image of the first date, placed on the grid.
@@ -65,8 +68,15 @@ class Pair:
         self._before, self._after, self._clip, self._threads = before, after, clip, threads
         self.grid, self.overlap, self._owner = grid, overlap, owner
         self.notes: list[str] = []
+        self._doubts = _shape_warnings(grid)
+        self.operation: Operation | None = None
         self._motion = Affine.identity()
         self._second_reader: ThreadPoolExecutor | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the files leave in doubt, and what was made of it, in sentences; sampling the pixels may add some."""
+        return [*self._before.warnings, *self._after.warnings, *self._doubts]
 
     @property
     def clip(self) -> str | None:
@@ -177,6 +187,10 @@ class Pair:
                 result[name] = (samples.mean(1) / 255, samples.std(1) / 255)
         return result
 
+    def collar_warnings(self) -> list[str]:
+        """What is said of collars of one colour that the files don't declare; from the samples."""
+        return [warning for image in (self._before, self._after) for warning in image.collar_warnings()]
+
     def match(self) -> None:
         """Match the after image's histograms to the before image's, taken where both have data, from now on."""
         with self.environment(SAMPLE_COLUMNS):
@@ -260,9 +274,12 @@ def open_pair(
         overlap = overlap_share(common, other)
         area = None if clip.clip is None else _area_of_interest(clip.clip, common, clip.clip_layer)
         for image in images:
+            image.heed_sentinel()
             image.place_on(common)
             image.take_stretch(radiometry.stretch)
         pair = Pair(first, second, common, overlap, owner=reading.grid, clip=area, threads=threads)
+        pair.operation = datum_operation(common, other.grid)
+        pair._doubts += datum_warnings(other.name, pair.operation, common.gsd)
         pair.notes += [note for image in images for note in _stretch_notes(image)]
         if radiometry.match:
             pair.match()
@@ -271,6 +288,16 @@ def open_pair(
         for image in images:
             image.close()
         raise
+
+
+def _shape_warnings(grid: Grid) -> list[str]:
+    sides = grid.ground_sides
+    if sides is None or max(sides) <= SQUARE * min(sides):
+        return []
+    return [
+        f"the grid's pixels are not square on the ground ({sides[0]:.3g} x {sides[1]:.3g} m), as those of the model's "
+        "training images: expect misses and false alarms; reproject the images with gdalwarp, such as to UTM."
+    ]
 
 
 def _stretch_notes(image: SceneImage) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 
 from schanger_edge.errors import SceneError
 
@@ -18,6 +19,19 @@ SMALL_TYPES = ("int8", "uint8", "int16", "uint16", "float32")  # float32 holds t
 
 StretchChoice = Literal["percentiles", "none"] | Sequence[float]
 """`percentiles` of each date (uint8 stays as it is), `none` (values are 0 to 255), or (MIN, MAX) for both dates."""
+
+
+def stored_black(dataset: Any) -> float | None:
+    """The stored value of black, where an open dataset stores white as 0 (TIFF's MINISWHITE); else None.
+
+    A palette says what its indices mean itself.
+    """
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES" or dataset.dtypes[0] not in ("uint8", "uint16"):
+        return None
+    if ColorInterp.palette in dataset.colorinterp:
+        return None
+    bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    return float((1 << (int(bits) if bits.isdigit() else 8 * np.dtype(dataset.dtypes[0]).itemsize)) - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +43,16 @@ class Scaling:
 
     @classmethod
     def of(cls, dataset: Any, bands: Sequence[int]) -> Scaling:
-        """The tags of these bands of an open dataset; impossible values count as not declared."""
+        """The tags of these bands of an open dataset; impossible values count as not declared.
+
+        Where white is stored as 0, the physical value is what is missing to the greatest one.
+        """
         scales, offsets = ([float(values[band - 1]) for band in bands] for values in (dataset.scales, dataset.offsets))
         if not all(map(math.isfinite, (*scales, *offsets))) or 0 in scales:
-            return cls((1.0,) * len(scales), (0.0,) * len(scales))
+            scales, offsets = [1.0] * len(scales), [0.0] * len(scales)
+        white = stored_black(dataset)
+        if white is not None and set(scales) == {1.0} and set(offsets) == {0.0}:
+            scales, offsets = [-1.0] * len(scales), [white] * len(scales)
         return cls(tuple(scales), tuple(offsets))
 
 
@@ -43,7 +63,7 @@ class Stretch:
     Where a file's scale is negative, `low` is the greater number.
     """
 
-    kind: Literal["percentiles", "none", "limits"]
+    kind: Literal["percentiles", "none", "limits", "inverted"]
     low: tuple[float, ...]
     high: tuple[float, ...]
 
@@ -70,8 +90,10 @@ class Stretch:
         return cls("limits", low, high)
 
     @classmethod
-    def none(cls) -> Stretch:
-        """Values are rounded and clipped to 0-255."""
+    def none(cls, black: float | None = None) -> Stretch:
+        """Values are rounded and clipped to 0-255; `black` is the stored one of black, where white is 0."""
+        if black is not None:
+            return cls("inverted", (black,) * 3, (black - 255,) * 3)
         return cls("none", (0.0,) * 3, (255.0,) * 3)
 
     def apply(self, raw: NDArray[Any]) -> NDArray[np.uint8]:

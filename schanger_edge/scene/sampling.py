@@ -20,7 +20,7 @@ def sample(whole: Window, take: Callable[[Window], int]) -> None:
         whole: the scene.
         take: called with each window; returns how many valid pixels it holds.
     """
-    found = sum(take(window) for window in _lattice(whole))
+    found = sum(take(window) for window in lattice(whole))
     if found >= LEAST:
         return
     for window in _cover(whole):
@@ -29,7 +29,8 @@ def sample(whole: Window, take: Callable[[Window], int]) -> None:
             return
 
 
-def _lattice(whole: Window) -> Iterator[Window]:
+def lattice(whole: Window) -> Iterator[Window]:
+    """Small windows spread evenly over a scene, row by row."""
     side_x, side_y = min(LATTICE_SIDE, whole.width), min(LATTICE_SIDE, whole.height)
     for row in _spread(whole.height - side_y):
         for col in _spread(whole.width - side_x):

@@ -12,6 +12,7 @@ from rasterio.enums import Resampling
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.opening import check_types, damaged, gdal_errors, grid_of, open_dataset
+from schanger_edge.scene.orientation import Orientation
 from schanger_edge.scene.remote import fetching, public_name
 from schanger_edge.scene.validity import ValidityRule
 from schanger_edge.scene.warped import WarpedImage
@@ -39,7 +40,8 @@ class ValidMask:
         self.path, self.name = path, public_name(path)
         self._dataset = open_dataset(path)
         try:
-            self._grid = _placed(grid_of(self._dataset, self.name), image, self.name)
+            turn = Orientation.of(self._dataset)
+            self._grid = _placed(grid_of(self._dataset, self.name), turn, image, self.name)
             check_types(self._dataset, (BAND,), self.name)
             self._rule = ValidityRule.of(self._dataset, (BAND,), "auto")
         except BaseException:
@@ -77,15 +79,15 @@ class ValidMask:
             self._warped = None
 
 
-def _placed(own: Grid, image: Grid, name: str) -> Grid:
+def _placed(own: Grid, turn: Orientation, image: Grid, name: str) -> Grid:
     name = os.path.basename(name) or name
     if not own.georeferenced:
-        if (own.width, own.height) != (image.width, image.height):
+        if turn.shape(own.height, own.width) != (image.height, image.width):
             raise SceneError(
                 f"the valid mask {name} has no georeference, and its size differs from its image's ({own.width} x "
                 f"{own.height} and {image.width} x {image.height}): give it one with gdal_edit."
             )
-        return Grid(image.crs, image.transform, own.width, own.height)
+        return Grid(image.crs, image.transform @ turn.place(own.height, own.width), own.width, own.height)
     if (own.crs is None) != (image.crs is None) or not image.georeferenced:
         raise SceneError(
             f"only one of the valid mask {name} and its image has a CRS: set the other's with gdal_edit -a_srs."

@@ -41,9 +41,12 @@ class ValidityRule:
     @classmethod
     def of(cls, dataset: Any, bands: Sequence[int], nodata: Nodata) -> ValidityRule:
         """The rule for these bands of an open dataset."""
-        floating = dtype_of(dataset, bands).kind == "f"
+        dtype = dtype_of(dataset, bands)
+        floating = dtype.kind == "f"
         value = dataset.nodatavals[bands[0] - 1] if nodata == "auto" else nodata
         value = None if value is None or not math.isfinite(float(value)) else float(value)
+        if value is not None and not floating and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+            value = None  # no pixel can hold it, which GDAL's mask says too
         if nodata != "auto":
             return cls(value, floating, None, False)
         colors, flags = dataset.colorinterp, dataset.mask_flag_enums[bands[0] - 1]
@@ -60,6 +63,24 @@ class ValidityRule:
         """(bands, h, w) raw -> (h, w): False only where every band is nodata."""
         empty = ~np.isfinite(data) if self.nan else np.zeros(data.shape, np.bool_)
         if self.value is not None:
-            empty |= data == self.value
+            empty |= self._equal(data, self.value)
         valid: NDArray[np.bool_] = np.logical_not(empty.all(0))
         return valid
+
+    def _equal(self, data: NDArray[Any], value: float) -> NDArray[np.bool_]:
+        """True where GDAL's masks would find the value: tags of floating point are often rounded."""
+        same: NDArray[np.bool_] = data == value
+        if not self.nan or not value:
+            return same
+        limits = np.finfo(data.dtype)
+        if abs(value) > limits.max / 2:  # the type's least or greatest number, with as many digits as were written
+            same |= math.copysign(1.0, value) * data > limits.max / 2
+            return same
+        with np.errstate(invalid="ignore", over="ignore"):
+            same |= np.abs(data - data.dtype.type(value)) < 4 * limits.eps * abs(value)
+        return same
+
+
+def differs_by_band(dataset: Any, bands: Sequence[int], nodata: Nodata) -> bool:
+    """True where the bands declare different nodata values, which one `ValidityRule` cannot tell."""
+    return nodata == "auto" and len({repr(dataset.nodatavals[band - 1]) for band in bands}) > 1

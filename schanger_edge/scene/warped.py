@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
 from schanger_edge.geo.crs import transformer
-from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.geo.grid import Grid, Window, toward
 from schanger_edge.scene.opening import band_subset
 from schanger_edge.scene.validity import ValidityRule
 
@@ -53,7 +53,7 @@ class WarpedImage:
         resampling: Resampling = Resampling.bilinear,
         threads: int = 1,
     ) -> None:
-        self._rule = rule
+        self._rule, source = rule, toward(source, target)
         self._opened: list[Any] = []
         chosen = sorted(set(bands))
         place = {"src_crs": source.crs or PLANE, "src_transform": source.transform, **_scale(source, target)}

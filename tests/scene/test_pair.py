@@ -486,3 +486,11 @@ class TestRefusals:
         cut.write_bytes(whole.read_bytes() + b"a note after the end")
         with open_pair(whole, cut) as pair:
             assert pair.grid.width == 60
+
+
+def test_pixels_that_are_not_square_on_the_ground(make_tiff: Tiff, ground: Ground) -> None:
+    for latitude, told in ((60, 1), (10, 0)):
+        place = Affine(5e-6, 0, 10, 0, -5e-6, latitude)
+        path = make_tiff("a.tif", ground(40, 40), crs="EPSG:4326", transform=place)
+        with open_pair(path, path) as pair:
+            assert ["not square on the ground" in warning for warning in pair.warnings] == [True] * told
