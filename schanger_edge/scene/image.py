@@ -227,16 +227,21 @@ class SceneImage:
         """All that determines its pixels: its files and how they are read."""
         masks = [resolved_name(mask.path) for mask in self._masks]
         names = {"path": resolved_name(self.path), "valid_masks": masks}
-        return {"files": self.files(), **dataclasses.asdict(self.info()), **names}
+        return {"files": self.stamps(), **dataclasses.asdict(self.info()), **names}
 
-    def files(self) -> dict[str, Any]:
+    @property
+    def files(self) -> list[str]:
+        """Names of all files that it and its masks are made of."""
+        return [*self._file.files, *(name for mask in self._masks for name in mask.files)]
+
+    def stamps(self) -> dict[str, Any]:
         """What distinguishes this image from another: size in bytes and modification time (ns) of each local file.
 
         GDAL reports neither for remote files, so the SHA-256 of the sampled pixels stands for them. Files ending in
         .aux.xml are left out, since viewers leave them behind; what they declare about the image is in `info`.
         """
         stats: dict[str, Any] = {}
-        names = [*self._file.files, *(name for mask in self._masks for name in mask.files)]
+        names = self.files
         for name in names:
             if not name.endswith(".aux.xml"):
                 with contextlib.suppress(OSError):  # no file of this machine

@@ -74,6 +74,11 @@ class Pair:
         return None if self._clip is None else self._clip.name
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """All files that the images and their masks are made of, such as those that a VRT names."""
+        return (*self._before.files, *self._after.files)
+
+    @property
     def area(self) -> Window:
         """The smallest window that holds the area of interest; the whole grid where there is none."""
         inside = None if self._clip is None else self._clip.bounds().intersection(self.grid.window)
