@@ -18,8 +18,9 @@ from schanger_edge.batch.pairs import ListedPair, read_pairs
 from schanger_edge.batch.results import RESULTS, Batch, check_place, sum_up
 from schanger_edge.batch.worker import PARTS, WarmSession, Work
 from schanger_edge.errors import require
-from schanger_edge.files import PREFIX, locked, sha256_of, writing
+from schanger_edge.files import PREFIX, locked, writing
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.file import sha256_of_model
 from schanger_edge.products import SUMMARY
 from schanger_edge.products.journal import FOLDER
 from schanger_edge.run.options import RunOptions
@@ -81,7 +82,7 @@ def batch(
     engine = options.engine
     if engine.model is not None and os.path.exists(engine.model):  # workers of other machines start in other folders
         engine = dataclasses.replace(engine, model=os.path.abspath(engine.model))
-    sha256 = sha256_of(model_path(engine.model))
+    sha256 = sha256_of_model(model_path(engine.model))
     size = size_of(cluster, engine.threads, engine.device)
     if size is not None:
         engine = dataclasses.replace(engine, threads=size.threads)
