@@ -53,6 +53,7 @@ class SceneImage:
         nodata: see `validity.Nodata`.
         threads: that decode blocks of the file at the same time, and resample.
         valid_masks: files that mark where it is usable, see `ValidMask`; all must agree.
+        formats: GDAL's drivers that may open it; none: all of them.
 
     Attributes:
         path: as given.
@@ -68,6 +69,7 @@ class SceneImage:
         nodata: Nodata = "auto",
         threads: int = 1,
         valid_masks: Sequence[str] = (),
+        formats: Sequence[str] = (),
     ) -> None:
         self.path, self.name, self._threads = path, public_name(path), threads
         self.stretch: Stretch | None = None
@@ -77,7 +79,7 @@ class SceneImage:
         self._samples: NDArray[Any] | None = None
         self._masks: list[ValidMask] = []
         with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
-            self._file = self._dataset = open_dataset(path)
+            self._file = self._dataset = open_dataset(path, formats)
         try:
             self.grid = self._target = grid_of(self._file, self.name)
             self._choose(bands, nodata)

@@ -59,6 +59,8 @@ class Reading(Options):
         nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
         valid_masks_before: rasters whose first band is not zero where the first date is usable; all must say so.
         valid_masks_after: the same of the second date.
+        formats: GDAL's drivers that may open the two images, such as `GTiff`; none: all of them. A watch that is given
+            none takes those whose files hold their own pixels, see `opening.PLAIN_FORMATS`.
     """
 
     title = "Reading the images"
@@ -96,6 +98,11 @@ class Reading(Options):
     )
     valid_masks_after: tuple[str, ...] = option(
         (), "The same of the second image.", flag="--valid-mask-after", is_path=True, decides="facts"
+    )
+    formats: tuple[str, ...] = option(
+        (),
+        "GDAL driver that may open the images, such as GTiff; may be repeated. A watch opens plain formats alone.",
+        flag="--format",
     )
 
 

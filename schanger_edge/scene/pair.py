@@ -20,6 +20,7 @@ from schanger_edge.scene.comparing import check_comparable, overlap_share
 from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
+from schanger_edge.scene.opening import DESCRIPTIONS
 from schanger_edge.scene.options import GridChoice, PairOptions
 from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.tile import PairTile
@@ -257,7 +258,7 @@ def open_pair(
     images: list[SceneImage] = []
     try:
         for path, masks in ((before, reading.valid_masks_before), (after, reading.valid_masks_after)):
-            images.append(SceneImage(str(path), reading.bands, reading.nodata, threads, list(masks)))
+            images.append(SceneImage(str(path), reading.bands, reading.nodata, threads, list(masks), reading.formats))
         first, second = images
         target, other = (first, second) if reading.grid == "before" else (second, first)
         check_comparable(target, other)
@@ -269,6 +270,7 @@ def open_pair(
             image.take_stretch(radiometry.stretch)
         pair = Pair(first, second, common, overlap, owner=reading.grid, clip=area, threads=threads)
         pair.notes += [note for image in images for note in _stretch_notes(image)]
+        pair.notes += [note for image in images for note in _description_notes(image)]
         if radiometry.match:
             pair.match()
         return pair
@@ -276,6 +278,13 @@ def open_pair(
         for image in images:
             image.close()
         raise
+
+
+def _description_notes(image: SceneImage) -> list[str]:
+    driver = image.info().driver
+    if driver not in DESCRIPTIONS:
+        return []
+    return [f"{image.name} is a mere description ({driver}) of pixels that lie in other files, or on other machines."]
 
 
 def _stretch_notes(image: SceneImage) -> list[str]:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio.shutil
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
+from schanger_edge.errors import SceneError
 from schanger_edge.products import SUMMARY
+from schanger_edge.scene import open_pair
 
 Drop = Callable[..., Path]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="names and links of POSIX")
@@ -109,3 +112,52 @@ def test_leftovers_of_a_result_that_was_being_removed_go(station: Any, pair: str
     shutil.move(station.output / "results" / pair, station.output / "results" / f".schanger-edge.removed.{pair}")
     station.once()
     assert not any((station.output / "results").glob(f".schanger-edge.*/{SUMMARY}"))
+
+
+def test_files_that_lead_to_others_are_not_followed(
+    station: Any, drop: Drop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A description under an image's name, beside an image, or inside it."""
+    secret = tmp_path / "secret.tif"
+    shutil.move(drop("secret.tif"), secret)
+    rasterio.shutil.copy(secret, station.inbox / "vrt_20240501.tif", driver="VRT")
+    for name in ("ovr", "aux", "tag"):
+        path = drop(f"{name}_20240501.tif", place=5 + len(name))
+        if name == "ovr":
+            rasterio.shutil.copy(secret, f"{path}.ovr", driver="VRT")
+        elif name == "aux":
+            item = f'<MDI key="OVERVIEW_FILE">{secret}</MDI>'
+            Path(f"{path}.aux.xml").write_text(
+                f'<PAMDataset><Metadata domain="OVERVIEWS">{item}</Metadata></PAMDataset>'
+            )
+        else:
+            with rasterio.open(path, "r+") as dataset:
+                dataset.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(secret))
+    found = station.once(run={"stretch": "percentiles"})
+    assert found.counts["quarantined"] == 4
+    assert "cannot be opened as one of the formats GTiff, PNG" in station.reason("vrt_20240501.tif")
+    assert "beside it that leads to other files" in station.reason("ovr_20240501.tif")
+    shutil.move(station.output / "quarantine" / "vrt_20240501.tif", station.inbox / "vrt_20240501.tif")
+    os.utime(station.inbox / "vrt_20240501.tif")  # it is sent again
+    found = station.once(run={"formats": ("GTiff", "VRT")})
+    assert found.counts["ready"] == 1
+
+
+def test_bombs_and_pipes_are_refused_at_once(station: Any, drop: Drop, tmp_path: Path) -> None:
+    side = 60_000
+    bomb = station.inbox / "tile.tif"
+    layout = {"driver": "GTiff", "count": 3, "width": side, "height": side, "dtype": "uint8", "sparse_ok": True}
+    with rasterio.open(bomb, "w", **layout, tiled=True, blockxsize=side - side % 16, blockysize=side - side % 16):
+        pass
+    source = "<SimpleSource><SourceFilename>a.tif</SourceFilename></SimpleSource>"
+    band = f'<VRTRasterBand dataType="Byte" band="1">{source}</VRTRasterBand>'
+    wide = tmp_path / "wide.vrt"
+    wide.write_text(f'<VRTDataset rasterXSize="{2**31 - 1}" rasterYSize="{2**31 - 1}">{band}</VRTDataset>')
+    os.mkfifo(tmp_path / "pipe.tif")
+    for path, sentence in (
+        (bomb, "has blocks of 60000 x 60000 pixels, which take"),
+        (wide, "says it has 2147483647 x 2147483647 pixels"),
+        (tmp_path / "pipe.tif", "is no file but a device or a pipe"),
+    ):
+        with pytest.raises(SceneError, match=sentence):
+            open_pair(path, path)
