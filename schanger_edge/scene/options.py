@@ -59,8 +59,6 @@ class Reading(Options):
         nodata: `auto` (what the file declares: value, alpha, mask), None (ignore it all), or a value for both dates.
         valid_masks_before: rasters whose first band is not zero where the first date is usable; all must say so.
         valid_masks_after: the same of the second date.
-        formats: GDAL's drivers that may open the two images, such as `GTiff`; none: all of them. A watch that is given
-            none takes those whose files hold their own pixels, see `opening.PLAIN_FORMATS`.
     """
 
     title = "Reading the images"
@@ -99,6 +97,20 @@ class Reading(Options):
     valid_masks_after: tuple[str, ...] = option(
         (), "The same of the second image.", flag="--valid-mask-after", is_path=True, decides="facts"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Opening(Options):
+    """Which files are opened.
+
+    Attributes:
+        formats: GDAL's drivers that may open the two images, such as `GTiff`; none: all of them. A watch that is given
+            none takes those whose files hold their own pixels, see `opening.PLAIN_FORMATS`.
+    """
+
+    title = "Reading the images"
+    error = SceneError
+
     formats: tuple[str, ...] = option(
         (),
         "GDAL driver that may open the images, such as GTiff; may be repeated. A watch opens plain formats alone.",
@@ -161,6 +173,7 @@ class Area(Options):
 class PairOptions(OptionGroups):
     """How two images are put on one grid and read."""
 
+    opening: Opening = Opening()
     reading: Reading = Reading()
     radiometry: Radiometry = Radiometry()
     area: Area = Area()

@@ -258,7 +258,9 @@ def open_pair(
     images: list[SceneImage] = []
     try:
         for path, masks in ((before, reading.valid_masks_before), (after, reading.valid_masks_after)):
-            images.append(SceneImage(str(path), reading.bands, reading.nodata, threads, list(masks), reading.formats))
+            images.append(
+                SceneImage(str(path), reading.bands, reading.nodata, threads, list(masks), options.opening.formats)
+            )
         first, second = images
         target, other = (first, second) if reading.grid == "before" else (second, first)
         check_comparable(target, other)

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import warnings
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -215,7 +216,9 @@ class _Reading:
         self._warnings.__enter__()
         warnings.simplefilter("ignore")  # they show the whole address, with its keys
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         from pyogrio import errors
 
         self._warnings.__exit__(kind, error, trace)

@@ -163,14 +163,14 @@ class Settings:
     options: RunOptions = dataclasses.field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
-        if not self.options.reading.formats:  # whoever may put files there must not reach others by them
+        if not self.options.opening.formats:  # whoever may put files there must not reach others by them
             object.__setattr__(self, "options", self.options.replace(formats=PLAIN_FORMATS))
 
     @property
     def reading(self) -> dict[str, Any]:
         """The options that say how one image is read."""
         reading = self.options.reading
-        return {"bands": reading.bands, "nodata": reading.nodata, "formats": reading.formats}
+        return {"bands": reading.bands, "nodata": reading.nodata, "formats": self.options.opening.formats}
 
     def check(self) -> None:
         """Raise a SchangerError where a folder, a program or a package is missing."""
