@@ -112,7 +112,7 @@ def _not_opened(path: str, name: str, error: Exception, formats: Sequence[str] =
         return SceneError(f"{path} is a folder: give the image file in it.")
     if formats:
         return SceneError(
-            f"{name} cannot be opened as one of the formats {', '.join(formats)} ({reason(error)}): convert it to "
+            f"{name} cannot be opened as an image of the formats {', '.join(formats)} ({reason(error)}): convert it to "
             "GeoTIFF, or name its format with --format."
         )
     return SceneError(f"{name} cannot be opened as an image ({reason(error)}): give GeoTIFF, PNG, JPEG.")

@@ -135,7 +135,7 @@ def test_files_that_lead_to_others_are_not_followed(
                 dataset.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(secret))
     found = station.once(run={"stretch": "percentiles"})
     assert found.counts["quarantined"] == 4
-    assert "cannot be opened as one of the formats GTiff, PNG" in station.reason("vrt_20240501.tif")
+    assert "cannot be opened as an image of the formats GTiff, PNG" in station.reason("vrt_20240501.tif")
     assert "beside it that leads to other files" in station.reason("ovr_20240501.tif")
     shutil.move(station.output / "quarantine" / "vrt_20240501.tif", station.inbox / "vrt_20240501.tif")
     os.utime(station.inbox / "vrt_20240501.tif")  # it is sent again
