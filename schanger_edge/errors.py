@@ -49,6 +49,11 @@ class CheckpointError(SchangerError):
     """A checkpoint does not hold the weights of the network that was asked for."""
 
 
+def printable(text: str) -> str:
+    """The text on one line: what a file's name may hold besides letters, such as a line feed, is written as `\\n`."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def missing_extra(error: ImportError, extra: str) -> SchangerError:
     """What to say where a package of an extra cannot be imported."""
     return SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[{extra}]'.")

@@ -9,6 +9,8 @@ import json
 import os
 import secrets
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 PREFIX = ".schanger-edge."
 """Of all hidden names in an output folder."""
 
+_MOST_LINKS = 40  # in a row, as the system follows them
 _ADVICE = {
     errno.ENOSPC: "free some space there or choose another output folder",
     errno.EDQUOT: "free some of your quota or choose another output folder",
@@ -46,18 +49,27 @@ def replacing(path: Path, error_class: type[SchangerError], *errors: type[Except
     """A temporary name in the folder of `path`, which becomes `path` if the block succeeds and vanishes if it fails.
 
     Args:
-        path: the file, replaced where it exists.
+        path: the file, replaced where it exists. Where it is a link, what it leads to is replaced; a device, a pipe or
+            standard output is written to when the block has succeeded.
         error_class: what to raise where the file cannot be written.
         errors: kinds of exception besides the system's and GDAL's that mean so.
 
     Raises:
         SchangerError: of the class given, where the file cannot be written.
     """
-    temporary = path.parent / f".{path.stem}.{secrets.token_hex(4)}{path.suffix}"
+    target = Path(path)
+    in_place = _is_device(target)
+    if not in_place and target.is_symlink():
+        target = target.resolve()
+    folder = Path(tempfile.gettempdir()) if in_place else target.parent
+    temporary = folder / f".{target.stem}.{secrets.token_hex(4)}{target.suffix}"
     try:
         temporary.touch()  # a folder that cannot be written fails here, before the work
         yield temporary
-        os.replace(temporary, path)
+        if in_place:
+            _pour(temporary, target)
+        else:
+            os.replace(temporary, target)
     except Exception as error:
         if not (isinstance(error, (OSError, *errors)) or raised_by_gdal(error)):
             raise
@@ -68,6 +80,40 @@ def replacing(path: Path, error_class: type[SchangerError], *errors: type[Except
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _is_device(path: Path) -> bool:
+    """Whether what is written goes to a device, a pipe or an open file, as with /dev/stdout: none of them is replaced.
+
+    A link is followed, one step after the other: /dev/stdout leads to a plain file where the shell has redirected it.
+    """
+    if os.name != "posix":
+        return False
+    step = os.path.abspath(path)
+    for _ in range(_MOST_LINKS):
+        if step.startswith(("/dev/", "/proc/")) and not step.startswith("/dev/shm/"):
+            return True
+        if not os.path.islink(step):
+            break
+        step = os.path.normpath(os.path.join(os.path.dirname(step), os.readlink(step)))
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _pour(source: Path, target: Path) -> None:
+    """Write a file's bytes to what is open already, at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    opened = [number for number in (1, 2) if _is_open_as(target, number)]
+    handle = os.dup(opened[0]) if opened else os.open(target, os.O_WRONLY | os.O_APPEND)
+    with os.fdopen(handle, "wb") as stream, open(source, "rb") as file:
+        shutil.copyfileobj(file, stream)
+
+
+def _is_open_as(path: Path, number: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.stat(path), os.fstat(number))
+    return False
 
 
 @contextlib.contextmanager
@@ -102,7 +148,9 @@ def reading(path: Path) -> Iterator[None]:
 def write_durably(path: Path, text: str) -> None:
     """Put a small file under its name, whole and on the disk, into a folder that this process holds alone."""
     temporary = path.with_name(".part")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "x", encoding="utf-8") as file:  # never through a link that somebody has planted
+        file.write(text)
     flush(temporary)
     os.replace(temporary, path)
     flush_folder(path.parent)
@@ -129,9 +177,12 @@ def locked(path: Path, refusal: str) -> FileLock:
 
     Raises:
         BusyError: the refusal, where another process holds it.
+        ProductError: a link lies there, whose target some versions of filelock would empty.
     """
     from filelock import FileLock, Timeout
 
+    if path.is_symlink():
+        raise ProductError(f"{path} is a link, and no program of ours makes one there: remove it.")
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

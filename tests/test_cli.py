@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -177,4 +178,26 @@ def test_the_offset_is_printed_and_aligned(make_tiff: Tiff, model: Path, tmp_pat
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["registration"]["applied"][2:6:3] == [3, 4]
     refused = cli("run", a, b, *out, "--max-offset", "0")
     assert refused.returncode == 2
-    assert "max-offset must be a positive number of pixels" in " ".join(refused.stderr.split())
+    assert "max-offset must be greater than 0 pixels, or inf" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_console_without_letters_of_a_name(make_pair: MakePair, model: Path, tmp_path: Path, encoding: str) -> None:
+    out = tmp_path / "日本"
+    command = [sys.executable, "-m", "schanger_edge", "run", *make_pair(70, 70), "-o", out, "--model", model]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([str(part) for part in command], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"\\u65e5\\u672c" in done.stdout
+    assert (out / "summary.json").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_standard_output_without_room() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "schanger_edge", "--version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "found no room" in done.stderr

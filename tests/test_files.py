@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
+import subprocess
+import sys
 from pathlib import Path
 from types import MappingProxyType
 
@@ -134,3 +138,42 @@ def test_other_errors_keep_their_traceback(tmp_path):
         with pytest.raises(ZeroDivisionError), block:
             _ = 1 / 0
     assert not raised_by_gdal(ZeroDivisionError())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+class TestWhatIsNoPlainFileIsWrittenTo:
+    def write(self, path):
+        with replacing(path, ProductError) as temporary:
+            temporary.write_text("new")
+
+    def test_link(self, tmp_path):
+        (tmp_path / "there").mkdir()
+        (tmp_path / "there" / "a.json").write_text("old")
+        (tmp_path / "link.json").symlink_to("there/a.json")
+        self.write(tmp_path / "link.json")
+        assert (tmp_path / "link.json").is_symlink()
+        assert (tmp_path / "there" / "a.json").read_text() == "new"
+
+    def test_pipe(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        self.write(tmp_path / "pipe")
+        assert os.read(reader, 100) == b"new"
+        os.close(reader)
+        assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+    def test_null(self, tmp_path):
+        (tmp_path / "link").symlink_to(os.devnull)
+        self.write(tmp_path / "link")
+        self.write(Path(os.devnull))
+        assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+        assert os.readlink(tmp_path / "link") == os.devnull
+
+    def test_standard_output_that_is_a_file(self, tmp_path):
+        code = (
+            "import sys; from pathlib import Path; from schanger_edge.files import *; print('first', flush=True)\n"
+            "with replacing(Path('/dev/stdout'), ProductError) as path: path.write_text('new')\nprint(' last')"
+        )
+        with open(tmp_path / "log", "w") as log:
+            subprocess.run([sys.executable, "-c", code], stdout=log, check=True)
+        assert (tmp_path / "log").read_text() == "first\nnew last\n"

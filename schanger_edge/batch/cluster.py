@@ -14,11 +14,12 @@ from typing import Any
 
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
+from distributed.security import Security
 
 from schanger_edge.batch.options import Cluster
 from schanger_edge.batch.outcome import Outcome, failed
 from schanger_edge.batch.worker import PARTS, WarmSession, Work, prepare, run_pair, run_part
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SchangerError, require
 from schanger_edge.products.journal import unfinished
 from schanger_edge.sessions.gpu import count_gpus
 from schanger_edge.sessions.ort import available_cores
@@ -55,15 +56,21 @@ def opened(cluster: Cluster, size: Size | None) -> contextlib.AbstractContextMan
     Raises:
         SchangerError: no scheduler answers, or it has no worker.
     """
-    return _remote(str(cluster.scheduler)) if size is None else _local(size, cluster.retries)
+    return _remote(str(cluster.scheduler)) if size is None else _local(size, cluster)
 
 
 @contextlib.contextmanager
-def _local(size: Size, retries: int) -> Iterator[Client]:
-    """Processes of this machine, each with one thread for tasks."""
-    dashboard = _DASHBOARD if importlib.util.find_spec("bokeh") else None
+def _local(size: Size, asked: Cluster) -> Iterator[Client]:
+    """Processes of this machine, each with one thread for tasks.
+
+    A scheduler runs the code of whoever reaches it, and every account of a machine reaches its ports. So all of them
+    talk by TLS, with a key that is made here, kept in memory, and known to nobody else.
+    """
+    dashboard = _DASHBOARD if asked.dashboard and importlib.util.find_spec("bokeh") else None
     processes: dict[str, Any] = {"n_workers": size.workers, "threads_per_worker": 1, "processes": True}
-    processes |= {"memory_limit": 0, "scheduler_kwargs": {"allowed_failures": retries}}  # a run bounds its own memory
+    processes |= {"memory_limit": 0, "scheduler_kwargs": {"allowed_failures": asked.retries}}  # a run bounds its memory
+    require("cryptography", "station")
+    processes |= {"security": Security.temporary(), "protocol": "tls://"}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port 8787 is already in use")
         cluster = LocalCluster(dashboard_address=dashboard, silence_logs=logging.CRITICAL, **processes)
@@ -93,8 +100,9 @@ def _remote(address: str) -> Iterator[Client]:
 
 def dashboard_of(client: Client) -> str | None:
     """Address of the page that shows the cluster at work; None where its package (bokeh) is missing."""
-    link = client.dashboard_link if importlib.util.find_spec("bokeh") else None
-    return link or None
+    if importlib.util.find_spec("bokeh") is None or "dashboard" not in client.scheduler_info().get("services", {}):
+        return None
+    return client.dashboard_link or None
 
 
 @contextlib.contextmanager

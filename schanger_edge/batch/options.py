@@ -15,6 +15,7 @@ class Cluster(Options):
         scheduler: address of a Dask scheduler; None starts workers on this machine.
         workers: processes on this machine; None takes one for each GPU, else for each `threads` cores.
         retries: how often a pair that fails, or whose worker dies, is tried again.
+        dashboard: show the workers of this machine at work, on a page that every account of this machine can read.
         split: divide each scene over all workers by bands of sections, one scene after the other.
     """
 
@@ -25,4 +26,5 @@ class Cluster(Options):
     )
     workers: int | None = option(None, "Processes on this machine.", at_least=1, unset="one per GPU, else one per core")
     retries: int = option(2, "Retries for a pair that fails or whose worker dies.", at_least=0)
+    dashboard: bool = option(False, "Show this machine's workers at http://127.0.0.1:8787.")
     split: bool = option(False, "Divide each scene over all workers; for few, large scenes.")

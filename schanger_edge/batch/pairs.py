@@ -106,8 +106,8 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         names = pyarrow.parquet.read_schema(path).names
         known = {name: name.lower() for name in names if name.lower() in (*NEEDED, *OPTIONAL)}
-        rows = pyarrow.parquet.read_table(path, columns=list(known)).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
+        rows = _in_microseconds(pyarrow.parquet.read_table(path, columns=list(known))).to_pylist()
+    except (OSError, pyarrow.ArrowException, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise DatasetError(f"{path} cannot be read as a Parquet table ({reason}): use .parquet or .csv.") from error
     missing = [name for name in NEEDED if name not in known.values()]
@@ -115,6 +115,17 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         raise DatasetError(f"{path} lacks the column {missing[0]}: it needs before and after.")
     for number, row in enumerate(rows, 1):
         yield f"row {number}", {known[name]: _text(value) for name, value in row.items()}
+
+
+def _in_microseconds(table: Any) -> Any:
+    """The table with times as Python has them: it knows no nanoseconds, which pandas writes."""
+    import pyarrow
+
+    for number, field in enumerate(table.schema):
+        if pyarrow.types.is_timestamp(field.type):
+            kind = pyarrow.timestamp("us", field.type.tz)
+            table = table.set_column(number, field.name, table.column(number).cast(kind, safe=False))
+    return table
 
 
 def _text(value: Any) -> str:

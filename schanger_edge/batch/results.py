@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.batch.outcome import FAILED, Outcome
+from schanger_edge.batch.outcome import FAILED, RECORD, Outcome
 from schanger_edge.errors import ProductError
 from schanger_edge.files import replacing
 from schanger_edge.products import POLYGONS, STAC_ITEM
@@ -23,7 +25,9 @@ from schanger_edge.products.stac import parse_date
 from schanger_edge.products.staging import SIDECARS
 from schanger_edge.products.style import add_style
 
-TABLE, COLLECTION = "results.parquet", "collection.json"
+TABLE, COLLECTION, _CSV = "results.parquet", "collection.json", "results.csv"
+RESULTS = (TABLE, _CSV, POLYGONS, COLLECTION)
+"""Names of what a batch writes beside the folders of its pairs."""
 COMMON = "EPSG:4326"
 """CRS of the merged polygons where the pairs have several."""
 FIELD = "pair"
@@ -67,6 +71,43 @@ class Merged(NamedTuple):
     left_out: tuple[str, ...]
 
 
+def check_place(folder: Path, inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse to replace what no batch wrote, and what this batch reads.
+
+    Args:
+        folder: for the results.
+        inputs: the list of pairs, and all files it names.
+
+    Raises:
+        ProductError: a file of the user's lies under the name of a result.
+    """
+    ours = _is_ours(folder)
+    for target in (folder / name for name in RESULTS):
+        if not os.path.lexists(target):
+            continue
+        for given in inputs:
+            with contextlib.suppress(OSError, ValueError):  # no file of this machine
+                if os.path.samefile(given, target):
+                    raise ProductError(f"{target} is an input of this batch: choose another output folder.")
+        if not ours or not target.is_file() or target.is_symlink():
+            raise ProductError(
+                f"{target} is no result of an earlier batch, and one would replace it: move it or choose another "
+                "output folder."
+            )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether an earlier batch wrote into a folder: by the record of a pair, or the head of its table."""
+    if any(folder.glob(f"*/{RECORD}")):
+        return True
+    try:
+        with open(folder / _CSV, encoding="utf-8") as file:
+            head = file.readline(1000).strip().split(",")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return [name.strip('"') for name in head] == [field.name for field in dataclasses.fields(Outcome)]
+
+
 def sum_up(folder: Path, outcomes: tuple[Outcome, ...]) -> Batch:
     """Write the three summaries beside the folders of the pairs.
 
@@ -94,7 +135,7 @@ def write_table(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write one row for each pair; needs the `products` extra.
 
     Args:
-        target: .parquet file; a .csv is written beside it. Both are replaced where they exist.
+        target: .parquet file; results.csv is written beside it, see `_harmless`. Both are replaced where they exist.
         rows: of the columns of `batch.outcome.Outcome`.
 
     Raises:
@@ -111,8 +152,16 @@ def write_table(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     table = pyarrow.Table.from_pylist(plain, schema)
     with replacing(target, ProductError, pyarrow.ArrowException) as path:
         pyarrow.parquet.write_table(table, path)
-    with replacing(target.with_suffix(".csv"), ProductError, pyarrow.ArrowException) as path:
+    texts = {name: [_harmless(text) for text in table[name].to_pylist()] for name in _TEXT}
+    for name, values in texts.items():
+        table = table.set_column(schema.get_field_index(name), name, pyarrow.array(values, pyarrow.string()))
+    with replacing(target.with_name(_CSV), ProductError, pyarrow.ArrowException) as path:
         pyarrow.csv.write_csv(table, path)
+
+
+def _harmless(text: str | None) -> str | None:
+    """Text that a spreadsheet would run as a formula begins with an apostrophe, which it shows as plain text."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text
 
 
 def merge_polygons(packages: Mapping[str, Path], crs_of: Mapping[str, str | None], target: Path) -> Merged:

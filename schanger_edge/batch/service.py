@@ -15,17 +15,17 @@ from schanger_edge.batch.cluster import Queue, dashboard_of, open_first, opened,
 from schanger_edge.batch.options import Cluster
 from schanger_edge.batch.outcome import FAILED, Outcome, drop_record, identity, read_record
 from schanger_edge.batch.pairs import ListedPair, read_pairs
-from schanger_edge.batch.results import COLLECTION, TABLE, Batch, sum_up
+from schanger_edge.batch.results import RESULTS, Batch, check_place, sum_up
 from schanger_edge.batch.worker import PARTS, WarmSession, Work
 from schanger_edge.errors import require
-from schanger_edge.files import PREFIX, locked, sha256_of, writing
+from schanger_edge.files import PREFIX, locked, writing
 from schanger_edge.model.bundled import model_path
-from schanger_edge.products import POLYGONS, SUMMARY
+from schanger_edge.model.file import sha256_of_model
+from schanger_edge.products import SUMMARY
 from schanger_edge.products.journal import FOLDER
 from schanger_edge.run.options import RunOptions
 
 _LOCK = f"{PREFIX}batch.lock"
-_RESERVED = (TABLE, "results.csv", POLYGONS, COLLECTION)
 _SEEN_WITHIN = 60.0
 """Seconds after which a shared disk shows what another machine has written; NFS remembers that a folder was absent."""
 
@@ -78,17 +78,19 @@ def batch(
     cluster, listener = cluster or Cluster(), listener or Listener()
     for package in ("pyarrow", "pystac"):
         require(package, "products")
-    listed = read_pairs(Path(pairs), _RESERVED)
+    listed = read_pairs(Path(pairs), RESULTS)
     engine = options.engine
     if engine.model is not None and os.path.exists(engine.model):  # workers of other machines start in other folders
         engine = dataclasses.replace(engine, model=os.path.abspath(engine.model))
-    sha256 = sha256_of(model_path(engine.model))
+    sha256 = sha256_of_model(model_path(engine.model))
     size = size_of(cluster, engine.threads, engine.device)
     if size is not None:
         engine = dataclasses.replace(engine, threads=size.threads)
     session = WarmSession(engine, size.gpus if size else None)
     folder = Path(output).absolute()
+    named = [path for pair in listed for path in pair.files.values()]
     with _held(folder):
+        check_place(folder, [pairs, *options.paths, *named])
         if restart:
             for pair in listed:
                 _forget(folder / pair.id)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import signal
 import sys
 from typing import Annotated
@@ -11,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from schanger_edge._version import __version__
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SchangerError, printable
 
 app = typer.Typer(
     help="Change maps from two georeferenced images, on the machine in the field.",
@@ -29,10 +32,22 @@ INTERRUPTED = 128 + signal.SIGINT
 def main() -> None:
     """Entry point of `schanger-edge`."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console may have no sign for a letter of a file's name
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except SchangerError as error:
-        err.print(Text(f"error: {error}"), style="bold red")
+        err.print(Text(f"error: {printable(str(error))}"), style="bold red")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # Python would try again when it ends
+        err.print(Text(f"error: what was to be printed or written found no room ({error.strerror}): make some there."))
         sys.exit(2)
     except KeyboardInterrupt:
         err.print("interrupted")

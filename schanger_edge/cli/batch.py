@@ -56,7 +56,7 @@ def batch(
                 """What is printed while the batch runs."""
 
                 def cluster(self, workers: int, dashboard: str | None) -> None:
-                    where = dashboard or "none (pip install bokeh)"
+                    where = dashboard or "none; --dashboard shows one, with the package bokeh"
                     err.print(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {where}")
 
                 def outcome(self, outcome: Outcome, error: BaseException | None) -> None:

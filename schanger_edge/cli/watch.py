@@ -13,6 +13,7 @@ from rich.text import Text
 
 from schanger_edge.cli.app import INTERRUPTED, app, err, out
 from schanger_edge.cli.flags import flags
+from schanger_edge.errors import printable
 from schanger_edge.run.options import RunOptions
 from schanger_edge.watch.settings import Notification, Pairing, Service, Settings
 
@@ -77,7 +78,7 @@ def _print_status(found: Status) -> None:
     heard = "no sign of life yet" if found.heard is None else f"last seen {found.heard:.0f} s ago"
     out.print(f"{found.state} ({heard})")
     counts = found.counts
-    next_ones = f", next {', '.join(found.queue)}" if found.queue else ""
+    next_ones = f", next {', '.join(map(printable, found.queue))}" if found.queue else ""
     out.print(f"queue: {counts['queued']} pairs{next_ones}; {counts['waiting']} scenes without an earlier one")
     speed = found.megapixels_per_second
     rate = "" if speed is None else f", {speed:.2f} megapixels per second"
@@ -87,4 +88,4 @@ def _print_status(found: Status) -> None:
         f"{counts['duplicate']}, expired: {counts['expired']}"
     )
     for error in found.errors:
-        out.print(f"{error['when']} {error['what']}: {error['reason']}")
+        out.print(f"{error['when']} {printable(error['what'])}: {printable(error['reason'])}")

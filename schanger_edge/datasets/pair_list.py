@@ -128,7 +128,7 @@ def absolute(text: str, folder: Path) -> str:
     """A path of a table, relative to the folder of the table; what GDAL alone knows stays as it is."""
     if "://" in text or text.startswith("/vsi"):
         return text
-    return os.path.abspath(folder / Path(text).expanduser())
+    return os.path.abspath(folder / os.path.expanduser(text))  # `~nobody` stays as it is, and does not exist
 
 
 def name_of(given: str | None, before: str, taken: set[str], where: str, column: str = "name") -> str:

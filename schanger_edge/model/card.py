@@ -95,6 +95,7 @@ class ModelCard:
     license: str = ""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.tile < TILE_MULTIPLE or self.tile % TILE_MULTIPLE:
             raise ModelError(f"tile must be a positive multiple of {TILE_MULTIPLE}, not {self.tile}.")
         if not 0 <= self.halo < self.tile // 2:
@@ -102,6 +103,7 @@ class ModelCard:
         check_threshold(self.threshold, ModelError)
         if self.gsd is not None and not (self.gsd > 0 and math.isfinite(self.gsd)):
             raise ModelError(f"gsd must be a positive number of metres per pixel, not {self.gsd}.")
+        _check_values(self)
 
     def to_json(self) -> str:
         """The card as one line of JSON."""
@@ -124,6 +126,37 @@ class ModelCard:
             return cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelError(f"the model card cannot be read ({error}): export the model again.") from error
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("name", "size", "dataset", "weights_sha256", "precision", "parent_sha256", "producer"), str),
+    **dict.fromkeys(("tile", "halo"), int),
+    **dict.fromkeys(("calibration", "scores"), dict),
+    "license": str,
+    "threshold": (int, float),
+    "gsd": (int, float, type(None)),
+}
+
+
+def _check_types(card: ModelCard) -> None:
+    """Raise a ModelError where a field is of another type than it is declared."""
+    for name, kind in _KINDS.items():
+        value = getattr(card, name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ModelError(f"the model card has {name} {value!r:.60}, which is of the wrong type: export it again.")
+    for name in ("bands", "kept_fp32"):
+        if not all(isinstance(word, str) for word in getattr(card, name)):
+            raise ModelError(f"the model card has {name} that are no words: export it again.")
+    if not all(isinstance(score, dict) for score in card.scores.values()):
+        raise ModelError("the model card has scores that are no objects: export it again.")
+
+
+def _check_values(card: ModelCard) -> None:
+    """Raise a ModelError where a field holds what cannot be written to a summary."""
+    try:
+        json.dumps(dataclasses.asdict(card), allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ModelError(f"the model card holds what JSON cannot say ({error}): export it again.") from error
 
 
 def normalization_from(values: Any) -> Normalization:

@@ -1,14 +1,15 @@
 """A model file as it is read before any engine starts: its card, its hash, and whether it keeps the contract.
 
-Only the header is looked at: the metadata and what the graph says of its inputs and outputs. Nodes and weights are
-skipped by their length, so this takes milliseconds, whatever the size of the network.
+Only the header is looked at: the metadata, what the graph says of its inputs and outputs, and where its weights lie.
+Their values are skipped by their length, so this takes milliseconds, whatever the size of the network.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,13 @@ from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, Mod
 from schanger_edge.model.wire import fields, parts, text
 
 # Numbers of fields in onnx.proto: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-GRAPH, METADATA = 7, 14  # ModelProto
-INITIALIZER, INPUT, OUTPUT = 5, 11, 12  # GraphProto
+GRAPH, METADATA, FUNCTION = 7, 14, 25  # ModelProto
+NODE, INITIALIZER, INPUT, OUTPUT, SPARSE_INITIALIZER = 1, 5, 11, 12, 15  # GraphProto
+FUNCTION_NODE = 7  # FunctionProto
+ATTRIBUTE = 5  # NodeProto
+TENSORS, GRAPHS, SPARSE_TENSORS = (5, 10), (6, 11), (22, 23)  # AttributeProto
+SPARSE_PARTS = (1, 2)  # SparseTensorProto: values and indices
+EXTERNAL_DATA, DATA_LOCATION, EXTERNAL = 13, 14, 1  # TensorProto
 KEY, VALUE = 1, 2  # StringStringEntryProto
 NAME, TYPE = 1, 2  # ValueInfoProto
 TENSOR_TYPE, ELEMENT, SHAPE, DIMENSION = 1, 1, 2, 1  # TypeProto, its Tensor, TensorShapeProto
@@ -70,6 +76,7 @@ def read_model(model: str | PathLike[str] | ModelFile) -> ModelFile:
         raise ModelError(f"model {path} cannot be read ({error.strerror}): give the path of an .onnx file.") from error
     try:
         metadata, inputs, outputs = read_header(memoryview(content))
+        _check_whole(path, content)
     except ValueError as error:
         raise ModelError(
             f"{path} is no ONNX model, or is damaged ({error}): give the path of an .onnx file, or export it again."
@@ -101,6 +108,73 @@ def read_header(model: memoryview) -> tuple[dict[str, str], list[Tensor], list[T
         weights = {text(value, INITIALIZER_NAME) for value in found[INITIALIZER]}
         inputs = [tensor for tensor in inputs if tensor.name not in weights]
     return metadata, inputs, outputs
+
+
+def sha256_of_model(path: Path) -> str:
+    """Hexadecimal digest of an .onnx file, or of a plan, from which another model will differ.
+
+    Raises:
+        ModelError: it keeps weights in other files, of which the digest says nothing.
+    """
+    content = path.read_bytes()
+    with contextlib.suppress(ValueError):  # no ONNX file
+        _check_whole(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_whole(path: Path, content: bytes) -> None:
+    elsewhere = external_files(memoryview(content))
+    if elsewhere:
+        raise ModelError(
+            f"{path} keeps weights in other files ({', '.join(map(_on_one_line, elsewhere))}), which may change "
+            "without it: save it as one file, with onnx.save(onnx.load(PATH), NEW_PATH)."
+        )
+
+
+def external_files(model: memoryview) -> list[str]:
+    """Names of the files in which a serialized ModelProto keeps weights outside itself, sorted.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = {_location(tensor) for tensor in _tensors(model) if _is_external(tensor)}
+    return sorted(found)
+
+
+def _tensors(model: memoryview) -> Iterator[memoryview]:
+    """All tensors of a model, in graphs of any depth."""
+    graphs, nodes = parts(model, GRAPH), list[memoryview]()
+    for function in parts(model, FUNCTION):
+        nodes += parts(function, FUNCTION_NODE)
+    while graphs or nodes:
+        if graphs:
+            for number, value in fields(graphs.pop()):
+                if isinstance(value, memoryview) and number in (INITIALIZER, SPARSE_INITIALIZER):
+                    yield from [value] if number == INITIALIZER else _of_sparse(value)
+                elif isinstance(value, memoryview) and number == NODE:
+                    nodes.append(value)
+            continue
+        for attribute in parts(nodes.pop(), ATTRIBUTE):
+            for number, value in fields(attribute):
+                if isinstance(value, memoryview) and number in (*TENSORS, *SPARSE_TENSORS):
+                    yield from [value] if number in TENSORS else _of_sparse(value)
+                elif isinstance(value, memoryview) and number in GRAPHS:
+                    graphs.append(value)
+
+
+def _of_sparse(tensor: memoryview) -> list[memoryview]:
+    return [value for number in SPARSE_PARTS for value in parts(tensor, number)]
+
+
+def _is_external(tensor: memoryview) -> bool:
+    return any(
+        number == EXTERNAL_DATA or (number == DATA_LOCATION and value == EXTERNAL) for number, value in fields(tensor)
+    )
+
+
+def _location(tensor: memoryview) -> str:
+    entries = {text(entry, KEY): text(entry, VALUE) for entry in parts(tensor, EXTERNAL_DATA)}
+    return entries.get("location", "unnamed")
 
 
 def check_contract(model: Path, card: ModelCard, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ from types import TracebackType
 from typing import Any
 
 from schanger_edge.errors import OtherRunError, ProductError
-from schanger_edge.files import PREFIX, flush, flush_folder, reading, to_json, write_durably, writing
+from schanger_edge.files import PREFIX, flush, flush_folder, reading, sha256_of, to_json, write_durably, writing
 from schanger_edge.geo.grid import Window
 
 FOLDER = f"{PREFIX}unfinished"
-_IDENTITY, _TEMPORARY = "run.json", "new."
+_IDENTITY, _TEMPORARY, _DIGESTS = "run.json", "new.", "sha256.json"
+_SECTION = re.compile(r"\d{8,}-\d{8,}-\d{8,}-\d{8,}")
 _LISTED = 4
 """A sentence names so many differences."""
 
@@ -26,8 +28,9 @@ class Journal:
     """Sections of a run, each durable as soon as it has its name. Use it as a context manager, then `begin`.
 
     A section is a folder ROW-COLUMN-HEIGHT-WIDTH inside `.schanger-edge.unfinished` in the output folder. It is
-    written under another name, flushed to the disk and renamed, so that a section that has its name is whole. Leaving
-    the context keeps the sections, unless there are none or `discard` was called.
+    written under another name, flushed to the disk and renamed, so that a section that has its name is whole; it holds
+    the digests of its files, so that one which the disk has changed since is not taken over. Leaving the context keeps
+    the sections, unless there are none or `discard` was called.
 
     Args:
         folder: the output folder, held by a `Staging` that is open longer.
@@ -55,12 +58,15 @@ class Journal:
             )
         return self
 
-    def begin(self, identity: Mapping[str, Any], pixels: int) -> None:
+    def begin(self, identity: Mapping[str, Any], pixels: int) -> int:
         """Go on with the sections of an earlier run, or without any.
 
         Args:
             identity: all that decides about the bytes of a section: inputs, model, options. JSON.
             pixels: of the scene.
+
+        Returns:
+            How many sections were damaged: they are dropped.
 
         Raises:
             OtherRunError: the earlier run was another one than this.
@@ -68,6 +74,8 @@ class Journal:
         """
         now = json.loads(to_json({"pixels": pixels, **identity}))
         with writing(self.folder):
+            if self._root.is_symlink():
+                raise ProductError(f"{self._root} is a link, and no program of ours makes one there: remove it.")
             self._root.mkdir(exist_ok=True)
             for left in self._root.glob(f"{_TEMPORARY}*"):
                 shutil.rmtree(left)
@@ -83,13 +91,21 @@ class Journal:
                     f"the unfinished run in {self.folder} differs from this one ({different}): repeat the same "
                     "command, or discard it with --restart."
                 )
-        else:  # sections that nothing speaks for go, too
-            self._clear()
-            self._sign(now)
+            return self._drop_damaged()
+        self._clear()  # sections that nothing speaks for go, too
+        self._sign(now)
+        return 0
+
+    def _drop_damaged(self) -> int:
+        damaged = [path for path in self.sections().values() if not _is_whole(path)]
+        with writing(self.folder):
+            for path in damaged:
+                shutil.rmtree(path)
+        return len(damaged)
 
     def sections(self) -> dict[Window, Path]:
         """The folder of each finished section, in the order of rows, then columns."""
-        return {_window(path): path for path in sorted(self._root.glob("*-*-*-*"))}
+        return {_window(path): path for path in _sections(self._root)}
 
     def path(self, section: Window) -> Path:
         """The folder that a section has when it is finished."""
@@ -108,6 +124,7 @@ class Journal:
             folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self._root))
             try:
                 yield folder
+                (folder / _DIGESTS).write_text(json.dumps(_digests(folder)), encoding="utf-8")
                 for file in folder.iterdir():
                     flush(file)
                 flush_folder(folder)
@@ -156,7 +173,7 @@ def join(parts: Sequence[Path], folder: Path) -> None:
     """
     root = Path(folder) / FOLDER
     identities = {path: _identity_in(path) for path in (root, *(Path(part) / FOLDER for part in parts))}
-    if not list(root.glob("*-*-*-*")):
+    if not _sections(root):
         identities[root] = None
     known = [identity for identity in identities.values() if identity is not None]
     for other in known[1:]:
@@ -167,11 +184,11 @@ def join(parts: Sequence[Path], folder: Path) -> None:
     with writing(root):
         root.mkdir(exist_ok=True)
         if identities[root] is None:
-            for section in root.glob("*-*-*-*"):  # nothing speaks for them
+            for section in _sections(root):  # nothing speaks for them
                 shutil.rmtree(section)
             write_durably(root / _IDENTITY, json.dumps(known[0]))
         for path in list(identities)[1:]:
-            for section in path.glob("*-*-*-*"):
+            for section in _sections(path):
                 if not (root / section.name).exists():
                     os.rename(section, root / section.name)
         flush_folder(root)
@@ -181,11 +198,12 @@ def unfinished(folder: Path) -> str | None:
     """What of an unfinished run is kept in an output folder, such as `37% of it is done`; None where nothing is."""
     root = Path(folder) / FOLDER
     try:
-        pixels = json.loads((root / _IDENTITY).read_text(encoding="utf-8"))["pixels"]
-        windows = [_window(path) for path in root.glob("*-*-*-*")]
-    except (OSError, ValueError, KeyError):
+        identity, windows = _identity_in(root), [_window(path) for path in _sections(root)]
+    except (OSError, ProductError):
         return None
-    return f"{sum(w.width * w.height for w in windows) / pixels:.0%} done" if windows else None
+    if identity is None or not windows:
+        return None
+    return f"{sum(w.width * w.height for w in windows) / identity['pixels']:.0%} done"
 
 
 def differences(was: Any, now: Any) -> str:
@@ -196,13 +214,33 @@ def differences(was: Any, now: Any) -> str:
 
 
 def _identity_in(root: Path) -> Any:
-    """What decides about the bytes of its sections; None where that is not known."""
+    """What decides about the bytes of its sections; None where that is not known, as where the file is damaged."""
     path = root / _IDENTITY
     with reading(path):
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             return None
+    pixels = content.get("pixels") if isinstance(content, dict) else None
+    return content if isinstance(pixels, int) and pixels > 0 else None
+
+
+def _sections(root: Path) -> list[Path]:
+    """Folders of finished sections; copies under other names, as of a program that synchronizes folders, are none."""
+    found = root.glob("*-*-*-*")
+    return sorted(path for path in found if _SECTION.fullmatch(path.name) and path.is_dir() and not path.is_symlink())
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.name != _DIGESTS}
+
+
+def _is_whole(section: Path) -> bool:
+    try:
+        stated = json.loads((section / _DIGESTS).read_text(encoding="utf-8"))
+        return bool(stated == _digests(section))
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _window(path: Path) -> Window:

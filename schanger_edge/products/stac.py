@@ -28,11 +28,11 @@ def parse_date(text: str, *, end: bool = False) -> datetime:
     """
     try:
         date = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
-    except ValueError:
+        if end and "T" not in text and " " not in text:
+            date = datetime.combine(date, time.min) + timedelta(days=1, seconds=-1)
+        return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
+    except (ValueError, OverflowError):  # such as hours before the year 1
         raise ProductError(f"--dates must be dates such as 2021-06-03 or 2021-06-03T10:20:30, not {text!r}.") from None
-    if end and "T" not in text and " " not in text:
-        date = datetime.combine(date, time.min) + timedelta(days=1, seconds=-1)
-    return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
 
 
 def check_installed() -> None:

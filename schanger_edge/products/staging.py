@@ -7,17 +7,22 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from filelock import FileLock
 
-from schanger_edge.files import PREFIX, flush, flush_folder, locked, writing
+from schanger_edge.errors import ProductError
+from schanger_edge.files import PREFIX, flush, flush_folder, locked, write_durably, writing
 from schanger_edge.products import SUMMARY
 
 _TEMPORARY, _LOCK = f"{PREFIX}new.", f"{PREFIX}lock"
+_MOVING = "moving.json"
+"""Beside the new results while they get their names: which files they are, so that half of them can be taken back."""
 SIDECARS = (".aux.xml", ".ovr", "-wal", "-shm", "-journal")
 """Files that viewers and SQLite leave beside a product; beside a new product they would be wrong, or damage it."""
 
@@ -31,14 +36,16 @@ class Staging:
     Args:
         folder: the output folder; it is made where it is absent.
         products: every name that a run may write.
+        intended: of these, the ones that this run is going to write; None: all of them.
 
     Raises:
-        ProductError: another run holds the folder, it cannot be made or written, or a folder stands under a product's
-            name.
+        ProductError: another run holds the folder, it cannot be made or written, or something that is no product
+            stands under a product's name.
     """
 
-    def __init__(self, folder: Path, products: Iterable[str]) -> None:
+    def __init__(self, folder: Path, products: Iterable[str], intended: Iterable[str] | None = None) -> None:
         self.folder, self._products = Path(folder), tuple(products)
+        self._intended = self._products if intended is None else tuple(intended)
         self._names: list[str] = []
         self._created: list[Path] = []
         self._lock: FileLock | None = None
@@ -53,6 +60,7 @@ class Staging:
                 self._lock = _locked(self.folder)
                 _remove_stale(self.folder)
                 self._refuse_folders(self._products)
+                self._refuse_foreign(self._intended)
                 self._temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.folder))
             except BaseException:
                 self._leave()
@@ -69,11 +77,30 @@ class Staging:
             self._names.append(name)
         return self._temporary / name
 
+    def protect(self, files: Iterable[str | os.PathLike[str]]) -> None:
+        """Refuse a run one of whose own files would be replaced by a product, or removed as the sidecar of one.
+
+        Args:
+            files: what the run reads; names that are no local file are passed over.
+
+        Raises:
+            ProductError: a file lies under such a name.
+        """
+        taken = [self.folder / name for name in self._earlier([*self._products])]
+        for file in files:
+            for target in taken:
+                with contextlib.suppress(OSError, ValueError):  # absent, or no file of this machine
+                    if os.path.samefile(file, target):
+                        raise ProductError(
+                            f"{target} is an input of this run, and a product of the same name would replace it: "
+                            "choose another output folder."
+                        )
+
     def publish(self) -> None:
         """Move every product that was written to its name, `summary.json` last.
 
         A folder with a `summary.json` is therefore complete. Results of an earlier run go, also those that this run
-        did not make, unless the folder's `summary.json` is none of ours; where a move fails, they are put back.
+        did not make, as far as its `summary.json` lists them; where a move fails, they are put back.
 
         Raises:
             ProductError: a file could not be written out to the disk or moved.
@@ -85,9 +112,10 @@ class Staging:
         for name in made:
             with writing(self.folder / name):
                 flush(self._temporary / name)
-        old = self._earlier([*(self._products if _is_ours(self.folder / SUMMARY) else ()), *made])
+        old = self._earlier([*self._own(), *made])
         with writing(self.folder):
             self._refuse_folders([*old, *made])
+            self._refuse_foreign(made)
             self._swap(old, made)
             flush_folder(self.folder)
         self._created = []
@@ -110,8 +138,32 @@ class Staging:
             if target.is_dir() and not target.is_symlink():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
 
+    def _own(self) -> tuple[str, ...]:
+        """The names of products under which an earlier run's results stand, by what its summary lists."""
+        summary = _read(self.folder / SUMMARY)
+        if "schanger_edge" not in summary:
+            return ()
+        listed = summary.get("products")
+        names = self._products
+        if isinstance(listed, dict):
+            names = tuple(name for name in names if name in listed or name == SUMMARY)
+        return tuple(name for name in names if not _is_special(self.folder / name))
+
+    def _refuse_foreign(self, names: Iterable[str]) -> None:
+        """A file that no run wrote is never replaced."""
+        own = self._own()
+        for name in names:
+            target = self.folder / name
+            if name not in own and os.path.lexists(target):
+                raise ProductError(
+                    f"{target} is no result of an earlier run, and a product would replace it: move it or choose "
+                    "another output folder."
+                )
+
     def _swap(self, old: list[str], made: list[str]) -> None:
         assert self._temporary is not None
+        identities = {name: _identity(self._temporary / name) for name in made}
+        write_durably(self._temporary / _MOVING, json.dumps(identities))
         aside = Path(tempfile.mkdtemp(prefix="old.", dir=self._temporary))
         moves = [(self.folder / name, aside / name) for name in old]
         moves += [(self._temporary / name, self.folder / name) for name in made]
@@ -146,26 +198,45 @@ class Staging:
         self._created = []
 
 
-def _is_ours(summary: Path) -> bool:
-    """Whether an earlier run of this tool wrote it."""
+def _read(path: Path) -> dict[str, Any]:
+    """A file's JSON object; empty where it is none."""
     try:
-        content = json.loads(summary.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and "schanger_edge" in content
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something else than a plain file: a link, a device, a pipe."""
+    return os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode)
+
+
+def _identity(path: Path) -> list[int]:
+    """What a file keeps when it is renamed."""
+    found = path.lstat()
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
 
 
 def _put_back(temporary: Path, folder: Path) -> None:
-    """Give earlier results their names again that a run had moved aside when it was killed."""
-    if not any(path.is_file() for path in temporary.iterdir()):
+    """Undo what a run that was killed had moved: new results go, and earlier ones get their names again."""
+    if not any(path.is_file() and path.name != _MOVING for path in temporary.iterdir()):
         return  # all of the new results had been moved
-    for path in temporary.glob("old.*/*"):
-        os.replace(path, folder / path.name)
+    for name, identity in _read(temporary / _MOVING).items():
+        target = folder / Path(name).name
+        with contextlib.suppress(FileNotFoundError):
+            if not (temporary / name).exists() and _identity(target) == identity:
+                target.unlink()
+    for aside in temporary.glob("old.*"):
+        for path in () if aside.is_symlink() else aside.iterdir():
+            os.replace(path, folder / path.name)
 
 
 def _remove_stale(folder: Path) -> None:
     """Remove what killed runs left behind: while the folder is held, nobody else's can be in use."""
     for path in folder.glob(f"{_TEMPORARY}*"):
+        if path.is_symlink() or not path.is_dir():  # no run made it, and nothing may be moved out of where it leads
+            continue
         _put_back(path, folder)
         shutil.rmtree(path, ignore_errors=True)
 

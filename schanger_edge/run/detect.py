@@ -14,7 +14,7 @@ from schanger_edge.files import write_json
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products import CHANGE, PROBABILITY, REPORT, SUMMARY
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.register import PRODUCT_NAMES
+from schanger_edge.products.register import PRODUCT_NAMES, made_by
 from schanger_edge.products.staging import Staging
 from schanger_edge.run.control import Control, Progress, understood
 from schanger_edge.run.options import (
@@ -153,12 +153,14 @@ def _opened(
     """A run with all that it needs; the folder is held first, so that a refusal costs nothing."""
     check_packages(options.further)
     laps = Laps(control.progress)
-    with (
-        Staging(output, PRODUCT_NAMES) as staging,
-        Journal(output, resume=control.resume, restart=control.restart) as journal,
-        open_pair(*images, options, threads=READ_THREADS) as pair,
-        contextlib.nullcontext(session) if session else open_for(options.engine, control.progress) as ready,
-    ):
+    intended = [product.name for product in made_by(options.further.also, stac_item=options.further.stac)]
+    with contextlib.ExitStack() as stack:
+        staging = stack.enter_context(Staging(output, PRODUCT_NAMES, intended))
+        staging.protect((*images, *options.paths))
+        journal = stack.enter_context(Journal(output, resume=control.resume, restart=control.restart))
+        pair = stack.enter_context(open_pair(*images, options, threads=READ_THREADS))
+        staging.protect(pair.files)
+        ready = session or stack.enter_context(open_for(options.engine, control.progress))
         yield Run(pair, ready, staging, journal, options=options, control=control, laps=laps), staging, journal
 
 

@@ -168,6 +168,12 @@ class RunOptions(PairOptions):
     further: Further = Further()
     engine: Engine = Engine()
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files that options name."""
+        given = [value for one in self.described() if one.is_path and (value := self.values()[one.name]) is not None]
+        return tuple(path for value in given for path in (value if isinstance(value, tuple) else (value,)))
+
     def as_json(self) -> dict[str, Any]:
         """All options as plain values: without keys of URLs, and with what JSON has no number for as text."""
         values = self.values()

@@ -114,10 +114,13 @@ class Run:
             self.warnings.append(no_item)
         self.products: list[Product] = made_by(options.further.also, stac_item=options.further.stac and no_item is None)
         self._thumbnail = Thumbnail(pair.grid)
+        if damaged := journal.begin(self._identity(), pair.grid.width * pair.grid.height):
+            self.warnings.append(
+                f"{damaged} sections of the unfinished run were damaged on the disk, and are computed again: check it."
+            )
         if control.on_start:
             control.on_start(session, pair, self.warnings)
         laps("open")
-        journal.begin(self._identity(), pair.grid.width * pair.grid.height)
 
     def _identity(self) -> dict[str, object]:
         """What decides about the bytes of the maps."""

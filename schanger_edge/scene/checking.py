@@ -31,6 +31,7 @@ def probe(
     *,
     bands: Sequence[int] | None = None,
     nodata: Nodata = "auto",
+    formats: Sequence[str] = (),
     on_rows: Callable[[], None] | None = None,
 ) -> Probe:
     """Open an image as a run would, and decode every block of it.
@@ -39,12 +40,13 @@ def probe(
         path: an image file.
         bands: of red, green, blue; None takes what the file says.
         nodata: see `Nodata`.
+        formats: GDAL's drivers that may open it; none: all of them.
         on_rows: called after each row of blocks.
 
     Raises:
         SceneError: it is no image that a run can take, or it is damaged.
     """
-    image = SceneImage(path, bands, nodata)
+    image = SceneImage(path, bands, nodata, formats=formats)
     try:
         grid = image.grid
         block = image.block_shape[0]

@@ -57,6 +57,7 @@ class SceneImage:
         nodata: see `validity.Nodata`.
         threads: that decode blocks of the file at the same time, and resample.
         valid_masks: files that mark where it is usable, see `ValidMask`; all must agree.
+        formats: GDAL's drivers that may open it; none: all of them.
 
     Attributes:
         path: as given.
@@ -73,6 +74,7 @@ class SceneImage:
         nodata: Nodata = "auto",
         threads: int = 1,
         valid_masks: Sequence[str] = (),
+        formats: Sequence[str] = (),
     ) -> None:
         self.path, self.name, self._threads = path, public_name(path), threads
         self.stretch: Stretch | None = None
@@ -86,7 +88,7 @@ class SceneImage:
         self._auto = nodata == "auto"
         self._masks: list[ValidMask] = []
         with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
-            self._file = self._dataset = open_dataset(path)
+            self._file = self._dataset = open_dataset(path, formats)
         try:
             self._stored_grid = grid_of(self._file, self.name)
             self._turn = Orientation.of(self._file)
@@ -344,16 +346,21 @@ class SceneImage:
         """All that determines its pixels: its files and how they are read."""
         masks = [resolved_name(mask.path) for mask in self._masks]
         names = {"path": resolved_name(self.path), "valid_masks": masks}
-        return {"files": self.files(), **dataclasses.asdict(self.info()), **names}
+        return {"files": self.stamps(), **dataclasses.asdict(self.info()), **names}
 
-    def files(self) -> dict[str, Any]:
+    @property
+    def files(self) -> list[str]:
+        """Names of all files that it and its masks are made of."""
+        return [*self._file.files, *(name for mask in self._masks for name in mask.files)]
+
+    def stamps(self) -> dict[str, Any]:
         """What distinguishes this image from another: size in bytes and modification time (ns) of each local file.
 
         GDAL reports neither for remote files, so the SHA-256 of the sampled pixels stands for them. Files ending in
         .aux.xml are left out, since viewers leave them behind; what they declare about the image is in `info`.
         """
         stats: dict[str, Any] = {}
-        names = [*self._file.files, *(name for mask in self._masks for name in mask.files)]
+        names = self.files
         for name in names:
             if not name.endswith(".aux.xml"):
                 with contextlib.suppress(OSError):  # no file of this machine

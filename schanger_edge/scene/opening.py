@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Interleaving
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
 
 from schanger_edge.errors import SceneError, SchangerError, raised_by_gdal
 from schanger_edge.geo import vrt
@@ -22,23 +23,76 @@ from schanger_edge.geo.grid import Grid
 from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name, public_text
 
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
+PLAIN_FORMATS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "HFA", "NITF")
+"""GDAL's drivers whose files hold their own pixels."""
+DESCRIPTIONS = ("VRT", "WMS", "WMTS", "WCS", "GTI", "STACTA", "STACIT", "DERIVED", "PLMosaic", "EEDAI", "TileDB")
+"""Those whose files tell where pixels are: in other files, or on other machines."""
+MOST_SIDE, MOST_BANDS, MOST_BLOCK = 2_000_000, 10_000, 1 << 30
+"""Pixels along a side, bands, and bytes of one decoded block, beyond which a file is refused."""
+_BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".rrd")
+_HEAD = 64
+_PLAIN = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"EHFA_HEADER_TAG")
+_LEADING_AWAY = (b"OVERVIEW_FILE", b"<!ENTITY", b"&#", b"/VSI", b"<VRT")
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _CONNECTION = re.compile(r"<|vrt://|[A-Za-z]\w+:(?!//)")  # XML, a VRT's URL, a driver's prefix
 
 
-def open_dataset(path: str, **options: Any) -> Any:
+def open_dataset(path: str, formats: Sequence[str] = (), **options: Any) -> Any:
     """A rasterio dataset, without the warning about plain images, which are allowed; `options` are rasterio's.
 
+    Args:
+        path: anything GDAL opens.
+        formats: GDAL's drivers that may open it; none: all of them. With a list, files beside it and tags inside it may
+            not lead to other files either.
+
     Raises:
-        SceneError: there is no such file, it cannot be fetched, or it is no image.
+        SceneError: there is no such file, it cannot be fetched, it is no image, or of another format.
     """
     name = public_name(path)
+    if is_plain(path) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise SceneError(f"{name} is no file but a device or a pipe: give the image as a file.")
     with warnings.catch_warnings(), fetching(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         if _is_cut_png(path):
             raise SceneError(f"{name} is incomplete (its end is missing): get a fresh copy.")
-        with gdal_errors(lambda error: _not_opened(path, name, error)):
-            return rasterio.open(path, **options)
+        if formats:
+            check_beside(path)
+        with gdal_errors(lambda error: _not_opened(path, name, error, formats)):
+            # rasterio.open takes one driver only
+            dataset = (
+                DatasetReader(path, driver=list(formats), **options) if formats else rasterio.open(path, **options)
+            )
+        if formats and dataset.tags(ns="OVERVIEWS"):
+            dataset.close()
+            raise SceneError(f"{name} names another file that holds its overviews: take that tag out.")
+        return dataset
+
+
+def check_beside(path: str) -> None:
+    """Raise a SceneError where a file that GDAL would open beside an image is no plain one, or names others."""
+    folder, name = os.path.split(os.path.abspath(path))
+    stems = {name.lower(), os.path.splitext(name)[0].lower()}
+    for found in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        stem, suffix = _beside(found.lower())
+        if stem not in stems or not suffix:
+            continue
+        with contextlib.suppress(OSError), open(os.path.join(folder, found), "rb") as file:
+            head = file.read(_HEAD)
+            if suffix == ".aux.xml":
+                bad = any(word in (head + file.read()).upper() for word in _LEADING_AWAY)
+            else:
+                bad = bool(head) and not head.startswith(_PLAIN)
+            if bad:
+                raise SceneError(f"{path} has a file {found} beside it that leads to other files: remove it.")
+
+
+def _beside(name: str) -> tuple[str, str]:
+    """(name of the image, suffix) of a file that GDAL opens beside an image; an empty suffix for others."""
+    suffix = next((suffix for suffix in _BESIDE if name.endswith(suffix)), "")
+    stem = name.removesuffix(suffix)
+    while suffix and suffix != ".aux.xml" and (inner := next((s for s in _BESIDE if stem.endswith(s)), "")):
+        stem = stem.removesuffix(inner)  # a.tif.msk.ovr
+    return stem, suffix
 
 
 @contextlib.contextmanager
@@ -52,13 +106,18 @@ def gdal_errors(explain: Callable[[Exception], SchangerError]) -> Iterator[None]
         raise explain(error) from error
 
 
-def _not_opened(path: str, name: str, error: Exception) -> SceneError:
+def _not_opened(path: str, name: str, error: Exception, formats: Sequence[str] = ()) -> SceneError:
     if is_remote(path):
         return _not_fetched(name, error)
     if is_plain(path) and not os.path.exists(path):
         return SceneError(f"{path or 'an empty path'} does not exist: check the path.")
     if is_plain(path) and os.path.isdir(path):
         return SceneError(f"{path} is a folder: give an image file.")
+    if formats:
+        return SceneError(
+            f"{name} cannot be opened as an image of the formats {', '.join(formats)} ({reason(error)}): convert it to "
+            "GeoTIFF, or name its format with --format."
+        )
     return SceneError(f"{name} cannot be opened as an image ({reason(error)}): use GeoTIFF, PNG or JPEG.")
 
 
@@ -84,6 +143,7 @@ def grid_of(dataset: Any, name: str) -> Grid:
     if not dataset.count:
         parts = public_text(", ".join(dataset.subdatasets)) or "none"
         raise SceneError(f"{name} is a container without bands of its own: use one of its subdatasets ({parts}).")
+    _check_size(dataset, name)
     placed = dataset.transform != Affine.identity()  # a CRS alone says nowhere where the pixels lie, nor their size
     grid = Grid(dataset.crs if placed else None, dataset.transform, dataset.width, dataset.height)
     if not grid.georeferenced and (dataset.gcps[0] or dataset.rpcs):
@@ -91,6 +151,31 @@ def grid_of(dataset: Any, name: str) -> Grid:
     if grid.transform.is_degenerate:
         raise SceneError(f"{name} has a degenerate transform: fix its georeference with gdal_edit.")
     return grid
+
+
+def _check_size(dataset: Any, name: str) -> None:
+    """Refuse what would take any amount of memory to read, whatever the size of the file."""
+    if max(dataset.width, dataset.height) > MOST_SIDE:
+        raise SceneError(
+            f"{name} says it has {dataset.width} x {dataset.height} pixels, more than {MOST_SIDE} a side: cut it into "
+            "parts with gdal_translate -srcwin."
+        )
+    if dataset.count > MOST_BANDS:
+        raise SceneError(
+            f"{name} says it has {dataset.count} bands, more than {MOST_BANDS}: take three with gdal_translate -b."
+        )
+    height, width = dataset.block_shapes[0]
+    together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+    size = height * width * together * max(np.dtype(_numpy_name(kind)).itemsize for kind in set(dataset.dtypes))
+    if size > MOST_BLOCK:
+        raise SceneError(
+            f"{name} has blocks of {width} x {height} pixels, which take {size / 1e9:.1f} GB each: write it anew with "
+            "gdal_translate -co TILED=YES."
+        )
+
+
+def _numpy_name(kind: str) -> str:
+    return "complex64" if kind.startswith("complex_int") else kind
 
 
 def check_types(dataset: Any, bands: Sequence[int], name: str) -> None:

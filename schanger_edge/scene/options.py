@@ -102,6 +102,25 @@ class Reading(Options):
 
 
 @dataclasses.dataclass(frozen=True)
+class Opening(Options):
+    """Which files are opened.
+
+    Attributes:
+        formats: GDAL's drivers that may open the two images, such as `GTiff`; none: all of them. A watch that is given
+            none takes those whose files hold their own pixels, see `opening.PLAIN_FORMATS`.
+    """
+
+    title = "Reading the images"
+    error = SceneError
+
+    formats: tuple[str, ...] = option(
+        (),
+        "GDAL driver that may open the images, such as GTiff; may be repeated. A watch opens plain formats alone.",
+        flag="--format",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Radiometry(Options):
     """How values become 8 bits.
 
@@ -157,6 +176,7 @@ class Area(Options):
 class PairOptions(OptionGroups):
     """How two images are put on one grid and read."""
 
+    opening: Opening = Opening()
     reading: Reading = Reading()
     radiometry: Radiometry = Radiometry()
     area: Area = Area()

@@ -21,6 +21,7 @@ from schanger_edge.scene.comparing import check_comparable, datum_operation, dat
 from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
+from schanger_edge.scene.opening import DESCRIPTIONS
 from schanger_edge.scene.options import GridChoice, PairOptions
 from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.tile import PairTile
@@ -82,6 +83,11 @@ class Pair:
     def clip(self) -> str | None:
         """File of the area of interest, without keys."""
         return None if self._clip is None else self._clip.name
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that the images and their masks are made of, such as those that a VRT names."""
+        return (*self._before.files, *self._after.files)
 
     @property
     def area(self) -> Window:
@@ -266,7 +272,9 @@ def open_pair(
     images: list[SceneImage] = []
     try:
         for path, masks in ((before, reading.valid_masks_before), (after, reading.valid_masks_after)):
-            images.append(SceneImage(str(path), reading.bands, reading.nodata, threads, list(masks)))
+            images.append(
+                SceneImage(str(path), reading.bands, reading.nodata, threads, list(masks), options.opening.formats)
+            )
         first, second = images
         target, other = (first, second) if reading.grid == "before" else (second, first)
         check_comparable(target, other)
@@ -281,6 +289,7 @@ def open_pair(
         pair.operation = datum_operation(common, other.grid)
         pair._doubts += datum_warnings(other.name, pair.operation, common.gsd)
         pair.notes += [note for image in images for note in _stretch_notes(image)]
+        pair.notes += [note for image in images for note in _description_notes(image)]
         if radiometry.match:
             pair.match()
         return pair
@@ -298,6 +307,13 @@ def _shape_warnings(grid: Grid) -> list[str]:
         f"the grid's pixels are not square on the ground ({sides[0]:.3g} x {sides[1]:.3g} m), as those of the model's "
         "training images: expect misses and false alarms; reproject the images with gdalwarp, such as to UTM."
     ]
+
+
+def _description_notes(image: SceneImage) -> list[str]:
+    driver = image.info().driver
+    if driver not in DESCRIPTIONS:
+        return []
+    return [f"{image.name} is a mere description ({driver}) of pixels that lie in other files, or on other machines."]
 
 
 def _stretch_notes(image: SceneImage) -> list[str]:

@@ -22,6 +22,10 @@ SETTINGS = {
 """GDAL's options while remote files are opened and read; those set in the environment stay as they are."""
 
 _SCHEMES = re.compile(r"(?<![a-z])(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE)
+_PASSWORDS = re.compile(
+    r"((?:password|passwd|pwd|passphrase)\s*=\s*|\bOCI:[^/\s]+/)(?!\.\.\.)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\{[^}]*\}|[^\s,;&'\"@]+)",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"(\S+?)(['\"().,:;]*(?:\s|$))")
 _FILE_SYSTEMS = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?[/?]")
 
@@ -36,6 +40,11 @@ def is_plain(path: str) -> bool:
     return "://" not in path and not path.startswith(("/vsi", "<"))
 
 
+def is_connection(path: str) -> bool:
+    """True for what a driver of GDAL knows by a prefix, such as `PG:dbname=city`; a drive's letter is none."""
+    return bool(re.match(r"[A-Za-z]\w+:", path)) and not os.path.exists(path)
+
+
 def fetching(path: str) -> contextlib.AbstractContextManager[Any]:
     """Around all that opens or reads a file: GDAL's options where it is remote."""
     if not is_remote(path):
@@ -47,9 +56,10 @@ def fetching(path: str) -> contextlib.AbstractContextManager[Any]:
 
 
 def public_name(path: str) -> str:
-    """The path without what gives access to it: user, password and query of a URL."""
+    """The path without what gives access to it: user, password and query of a URL, passwords of a database."""
+    path = _PASSWORDS.sub(r"\1...", path)
     if not is_remote(path):
-        return path
+        return re.sub(r"(?<=\w)://[^/?\s]*@", "://", path)
     return re.sub(r"://[^/?]*@", "://", path).partition("?")[0]
 
 
@@ -60,4 +70,4 @@ def resolved_name(path: str) -> str:
 
 def public_text(text: str) -> str:
     """A message of GDAL's with each address replaced by its `public_name`."""
-    return _WORDS.sub(lambda word: public_name(word[1]) + word[2], text)
+    return _WORDS.sub(lambda word: public_name(word[1]) + word[2], _PASSWORDS.sub(r"\1...", text))

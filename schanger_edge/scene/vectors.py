@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import warnings
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.crs import horizontal_crs, transformer
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.scene.remote import public_name, public_text
+from schanger_edge.scene.remote import is_connection, is_plain, public_name, public_text
 
 VECTOR_SUFFIXES = {".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml", ".sqlite"}
 SEGMENT = 64  # pixels: longer edges get points between, so that they bend as the reprojection bends them
@@ -163,8 +165,8 @@ def _describe(path: str, layer: str | None) -> dict[str, Any]:
     import pyogrio
 
     name = public_name(path)
-    if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
-        raise SceneError(f"{path} does not exist: check the path.")
+    if is_plain(path) and not is_connection(path) and not os.path.exists(path):
+        raise SceneError(f"{name} does not exist: check the path.")
     with _Reading(path):
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         names = ", ".join(layers) or "none"
@@ -211,11 +213,17 @@ class _Reading:
     def __init__(self, path: str) -> None:
         self._name = public_name(path)
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")  # they show the whole address, with its keys
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         from pyogrio import errors
 
+        self._warnings.__exit__(kind, error, trace)
         kinds = (errors.DataSourceError, errors.DataLayerError, errors.FeatureError, errors.GeometryError)
         if isinstance(error, kinds):
             reason = public_text(" ".join(str(error).split()).rstrip("."))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".img", ".ntf"})
@@ -18,6 +19,11 @@ _BESIDE = frozenset(
 )
 _LATER = (".ovr", ".aux.xml")
 """Sidecars that viewers add to a scene which stays the same."""
+
+
+LATEST = 2**63 - 1
+"""Nanoseconds of the epoch, in the year 2262: what SQLite's integers hold."""
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +70,24 @@ class Arrival:
             stats = [(file.path.stat(), file) for file in self.files]
         except OSError:
             return False
-        return all((stat.st_size, stat.st_mtime_ns) == (file.size, file.mtime_ns) for stat, file in stats)
+        return all((stat.st_size, _time_of(stat)) == (file.size, file.mtime_ns) for stat, file in stats)
 
 
-def scan(inbox: Path) -> list[Arrival]:
+def scan(inbox: Path, on_refused: Callable[[str, str], None] = lambda name, reason: None) -> list[Arrival]:
     """All scenes below the inbox that are not still being copied under another name; hidden files are ignored.
+
+    Args:
+        inbox: the folder.
+        on_refused: called with the name and the reason for what the system will never let be read, such as a folder of
+            another user's, or a link that leads to itself; it is passed over.
 
     Raises:
         OSError: a folder cannot be listed, such as a network share that is away.
     """
-    return sorted(_walk(inbox, inbox), key=lambda arrival: arrival.name)
+    return sorted(_walk(inbox, inbox, on_refused), key=lambda arrival: arrival.name)
 
 
-def _walk(folder: Path, inbox: Path) -> Iterator[Arrival]:
+def _walk(folder: Path, inbox: Path, on_refused: Callable[[str, str], None]) -> Iterator[Arrival]:
     files: dict[str, File] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -84,12 +95,16 @@ def _walk(folder: Path, inbox: Path) -> Iterator[Arrival]:
                 continue
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    yield from _walk(Path(entry.path), inbox)
+                    yield from _walk(Path(entry.path), inbox, on_refused)
                 elif entry.is_file():
                     stat = entry.stat()
-                    files[entry.name] = File(Path(entry.path), stat.st_size, stat.st_mtime_ns)
+                    files[entry.name] = File(Path(entry.path), stat.st_size, _time_of(stat))
             except FileNotFoundError:  # gone since it was listed
                 continue
+            except OSError as error:
+                if error.errno not in _REFUSALS:
+                    raise
+                on_refused(_as_text(Path(entry.path).relative_to(inbox)), str(error.strerror))
     for name, file in files.items():
         if file.path.suffix.lower() in SUFFIXES and not any(name + suffix in files for suffix in UNFINISHED):
             sidecars = (files[other] for other in sorted(files) if _belongs(other, name))
@@ -102,6 +117,11 @@ def _belongs(other: str, scene: str) -> bool:
         return False
     stem, suffix = os.path.splitext(other)
     return other.startswith(f"{scene}.") or (suffix.lower() in _BESIDE and stem == os.path.splitext(scene)[0])
+
+
+def _time_of(stat: os.stat_result) -> int:
+    """The time of change, no later than the ledger can hold."""
+    return max(-LATEST, min(stat.st_mtime_ns, LATEST))
 
 
 def _as_text(path: Path) -> str:

@@ -14,7 +14,7 @@ import shapely.geometry
 from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, StoppedError
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.scene.checking import probe
-from schanger_edge.watch.inbox import Arrival
+from schanger_edge.watch.inbox import LATEST, Arrival
 from schanger_edge.watch.ledger import DUPLICATE, EXPIRED, QUARANTINED, READY, Scene
 from schanger_edge.watch.pairing import named, time_of_change
 from schanger_edge.watch.station import Station
@@ -121,20 +121,20 @@ class Intake:
         if os.fsencode(path) != str(path).encode("utf-8", "replace"):
             raise SceneError(f"{arrival.name} has a name that is not valid text: rename it.")
         found = probe(str(path), **self._settings.reading, on_rows=self._station.alive)
-        stem, changed = PurePosixPath(arrival.name).stem, time_of_change(arrival.main.mtime_ns)
+        stem = PurePosixPath(arrival.name).stem
         if self._settings.pairing.pair_by == "name":
             try:
                 place, date = named(stem, self._settings.pairing.name_pattern)
             except SchangerError as error:
                 raise SceneError(str(error)) from error
-            return {"taken": date or found.date or changed, "place": place}
+            return {"taken": date or found.date or _changed(arrival), "place": place}
         ground = footprint(found.grid)
         if ground is None:
             raise SceneError(
                 f"{path} has no location on Earth: set its CRS with gdal_edit -a_srs, or use --pair-by name."
             )
         outline = shapely.to_wkb(shapely.geometry.shape(ground.geometry))
-        return {"taken": found.date or _date_in(stem) or changed, "outline": outline}
+        return {"taken": found.date or _date_in(stem) or _changed(arrival), "outline": outline}
 
     def _digest(self, arrival: Arrival) -> str:
         """SHA-256 of the image, followed by endings and bytes of the sidecars that identify it."""
@@ -148,6 +148,16 @@ class Intake:
                     digest.update(chunk)
                     self._station.alive()
         return digest.hexdigest()
+
+
+def _changed(arrival: Arrival) -> str:
+    """When a scene was taken, where nothing but its file's time of change says so."""
+    if abs(arrival.main.mtime_ns) >= LATEST:
+        raise SceneError(
+            f"{arrival.name} has no date, and its time of change lies beyond the year 2262: put its date into its "
+            "name, or set it with touch."
+        )
+    return time_of_change(arrival.main.mtime_ns)
 
 
 def _date_in(stem: str) -> str | None:

@@ -247,12 +247,15 @@ class Ledger:
         return dict(row)
 
     def errors(self, limit: int) -> list[tuple[float, str, str]]:
-        """The last things that went wrong: (seconds of the epoch, scene or pair, reason), the latest first."""
+        """(seconds of the epoch, scene or pair, reason) of what went wrong last, the latest first.
+
+        Scenes that overlap their earlier ones too little are among them.
+        """
         rows = self._query(
-            "SELECT seen AS at, name, reason FROM scenes WHERE state IN (?, ?) AND reason IS NOT NULL UNION ALL "
-            "SELECT coalesce(ended, queued), name, coalesce(reason, hook_reason) FROM pairs "
+            "SELECT seen AS at, name, reason FROM scenes WHERE state IN (?, ?, ?) AND reason IS NOT NULL "
+            "UNION ALL SELECT coalesce(ended, queued), name, coalesce(reason, hook_reason) FROM pairs "
             "WHERE reason IS NOT NULL OR hook = ? ORDER BY at DESC LIMIT ?",
-            *(QUARANTINED, LOOKING, HOOK_FAILED, limit),
+            *(QUARANTINED, LOOKING, READY, HOOK_FAILED, limit),
         )
         return [(row[0], row[1], row[2]) for row in rows]
 

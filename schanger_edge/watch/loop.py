@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import traceback
 from collections.abc import Callable
 
 from schanger_edge.errors import DiskFullError, ProductError, SchangerError, StoppedError
@@ -14,7 +15,7 @@ from schanger_edge.watch.inbox import Arrival, Settling, scan
 from schanger_edge.watch.intake import Intake
 from schanger_edge.watch.ledger import EXPIRED, HOOK_DUE, LOOKING, QUARANTINED, QUEUED, READY, Job, Scene
 from schanger_edge.watch.output import plain_name
-from schanger_edge.watch.pairing import earlier_one, same_place, superseded
+from schanger_edge.watch.pairing import best_overlap, earlier_one, same_place, superseded
 from schanger_edge.watch.station import Station, notify
 from schanger_edge.watch.worker import Worker
 
@@ -48,6 +49,7 @@ class Loop:
         self._put_aside: set[int] = set()  # bad scenes that this process has tried to move
         self._candidates: set[int] = set()  # good scenes, when pairs were last made
         self._alone: set[int] = set()  # those of them for which there was no earlier one
+        self._best: dict[int, float] = {}  # by scene, the largest overlap with an earlier one that was too small
 
     def run(self) -> None:
         """See the class.
@@ -101,7 +103,7 @@ class Loop:
 
     def _list_inbox(self) -> bool:
         try:
-            self._listing = {arrival.name: arrival for arrival in scan(self._settings.inbox)}
+            self._listing = {arrival.name: arrival for arrival in scan(self._settings.inbox, self._refused)}
         except OSError as error:
             reason = f"{self._settings.inbox} cannot be listed ({error.strerror}): remount it."
             if self._settings.service.once:
@@ -112,6 +114,9 @@ class Loop:
             self._listed = time.monotonic()
         self._station.report_once("inbox", None)
         return True
+
+    def _refused(self, name: str, reason: str) -> None:
+        self._station.report_once(f"refused {name}", f"{name} cannot be read ({reason}): it is left alone.")
 
     def _finish_halves(self) -> None:
         """What a power cut or a full disk left half done: bad and expired scenes that are still in the inbox."""
@@ -145,9 +150,20 @@ class Loop:
         settled.sort(key=lambda arrival: (arrival.main.mtime_ns, arrival.name))  # a copy is younger
         for arrival in settled:
             self._station.note(f"checking {arrival.name}")
-            if not self._intake.take(arrival, self._listing):
+            if not self._took(arrival):
                 self._due[arrival] = time.monotonic() + RETRY
         return bool(settled)
+
+    def _took(self, arrival: Arrival) -> bool:
+        """`Intake.take`, whose own errors must not end the service: the others in the inbox come first."""
+        try:
+            return self._intake.take(arrival, self._listing)
+        except (SchangerError, MemoryError):
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            self._station.report(f"{arrival.name} will be tried again: {error or type(error).__name__}.")
+            return False
 
     def _drop_gone(self) -> None:
         """Take pairs from the queue one of whose files has gone, and forget files that went while they were read."""
@@ -174,12 +190,33 @@ class Loop:
             if before is not None:
                 self._queue(before, ready[number])
                 unpaired.discard(number)
+            else:
+                self._say_why(ready[number], among)
         self._candidates, self._alone = set(ready), unpaired
+
+    def _say_why(self, scene: Scene, among: list[Scene]) -> None:
+        """A scene that overlaps an earlier one too little to be compared with it: in the log, and by `status`."""
+        limit = self._settings.pairing.min_overlap
+        best = best_overlap(scene, among)
+        if best is None:
+            return
+        other, share = best
+        if share <= self._best.get(scene.id, 0.0):
+            return
+        self._best[scene.id] = share
+        reason = (
+            f"not compared: {other.name}, the earlier scene that overlaps it most, has {math.floor(100 * share)} % of "
+            f"the smaller one in common, and --min-overlap asks for {limit:.0%}."
+        )
+        if reason != scene.reason:
+            self._ledger.set_scene(scene, reason=reason)
+            self._station.report(f"{scene.name} is {reason}")
 
     def _queue(self, before: Scene, after: Scene) -> None:
         taken = bool(self._ledger.jobs(name=plain_name(before, after)))
         name = self._output.free_name(before, after, taken)
         self._ledger.queue(after, before, name)
+        self._ledger.set_scene(after, reason=None)
         self._station.report(f"queued {name}")
 
     def _next_job(self) -> Job | None:

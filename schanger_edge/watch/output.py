@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from schanger_edge.errors import printable
 from schanger_edge.files import PREFIX, flush, flush_folder, to_json, write_durably, writing
 from schanger_edge.products import SUMMARY
 from schanger_edge.watch.inbox import Arrival
@@ -23,7 +24,9 @@ from schanger_edge.watch.ledger import Scene
 PAIR, REASON = "pair.json", ".reason.txt"
 _LONGEST = 100
 """Bytes of a scene's name that a result's name takes."""
-_REMOVED = ".removed"
+_REMOVED = f"{PREFIX}removed."
+"""Begins the hidden name of a result that is being removed: no scene can have it, for hidden files are none."""
+_LONGEST_NAME = 255  # bytes
 
 
 class Output:
@@ -39,7 +42,7 @@ class Output:
         for path in (self.results, self._work, self._quarantine):
             with writing(path):
                 path.mkdir(exist_ok=True)
-        for path in (*self.results.glob(f"*{_REMOVED}"), *self._work.glob(f"*{_REMOVED}")):
+        for path in (*self.results.glob(f"{_REMOVED}*"), *self._work.glob(f"{_REMOVED}*")):
             with writing(path):
                 shutil.rmtree(path)
 
@@ -97,7 +100,7 @@ class Output:
         """Remove a result, published or not; for its readers it is gone at once."""
         for folder in (self.results / name, self._work / name):
             if folder.exists():
-                aside = folder.with_name(folder.name + _REMOVED)
+                aside = folder.with_name(_REMOVED + folder.name)
                 with writing(folder):
                     os.rename(folder, aside)
                     shutil.rmtree(aside)
@@ -105,7 +108,8 @@ class Output:
     def quarantine_name(self, arrival: Arrival) -> str:
         """A name for a bad file that no other has in quarantine: its own, or with a number."""
         path = PurePosixPath(arrival.name)
-        names = [path.name, *(f"{path.stem}-{number}{path.suffix}" for number in range(2, 10_000))]
+        endings = [path.suffix, *(f"-{number}{path.suffix}" for number in range(2, 10_000))]
+        names = (_cut(path.stem, _LONGEST_NAME - len((ending + REASON).encode())) + ending for ending in endings)
         return next(name for name in names if not self._reason(name).exists())
 
     def put_aside(self, arrival: Arrival, name: str, reason: str) -> None:
@@ -122,7 +126,7 @@ class Output:
         """Write to NAME.reason.txt why a scene or a pair is bad, in one sentence."""
         path = self._reason(name)
         with writing(path):
-            write_durably(path, reason + "\n")
+            write_durably(path, printable(reason) + "\n")
 
     def remove_reason(self, name: str) -> None:
         """What failed has succeeded since."""
@@ -139,9 +143,16 @@ def is_made(folder: Path) -> bool:
 
 
 def plain_name(before: Scene, after: Scene) -> str:
-    """AFTER__BEFORE, by the scenes' files without folders and suffixes."""
+    """AFTER__BEFORE, by the scenes' files without folders and suffixes; it is one line, and no option of a program."""
     stems = (PurePosixPath(scene.name).stem for scene in (after, before))
-    return "__".join(stem.encode()[:_LONGEST].decode(errors="ignore") for stem in stems)
+    name = "__".join(_cut(stem, _LONGEST) for stem in stems)
+    name = "".join(letter if letter.isprintable() else "_" for letter in name)
+    return f"_{name[1:]}" if name.startswith("-") else name
+
+
+def _cut(text: str, size: int) -> str:
+    """The beginning of a text that has no more bytes than that."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def _read_pair(folder: Path) -> dict[str, Any]:

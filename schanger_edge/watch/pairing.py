@@ -69,9 +69,21 @@ def same_place(one: Scene, other: Scene, share: float) -> bool:
     """Whether both names give one place, or footprints overlap by that share of the smaller one."""
     if one.polygon is None or other.polygon is None:
         return one.polygon is other.polygon and one.place == other.place
-    smaller = min(one.polygon.area, other.polygon.area)
-    common: float = one.polygon.intersection(other.polygon).area
-    return common > 0 and common >= share * smaller
+    common = _overlap(one, other)
+    return common > 0 and common >= share
+
+
+def _overlap(one: Scene, other: Scene) -> float:
+    """Share of the smaller footprint that both have in common, 0-1."""
+    smaller: float = min(one.polygon.area, other.polygon.area)
+    return float(one.polygon.intersection(other.polygon).area) / smaller if smaller else 0.0
+
+
+def best_overlap(scene: Scene, others: Iterable[Scene]) -> tuple[Scene, float] | None:
+    """The earlier scene whose footprint overlaps most, and by what share; None where none does, or places are names."""
+    older = [o for o in others if o.polygon is not None and scene.polygon is not None and _age(o)[0] < _age(scene)[0]]
+    found = max(((other, _overlap(scene, other)) for other in older), key=lambda one: one[1], default=None)
+    return found if found is not None and found[1] > 0 else None
 
 
 def earlier_one(scene: Scene, others: Iterable[Scene], share: float) -> Scene | None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from schanger_edge.errors import SchangerError, require
 from schanger_edge.options import Options, option
 from schanger_edge.run.options import RunOptions, check_packages
+from schanger_edge.scene.opening import PLAIN_FORMATS
 from schanger_edge.watch.pairing import check_pattern
 
 
@@ -163,10 +164,15 @@ class Settings:
     notification: Notification = dataclasses.field(default_factory=Notification)
     options: RunOptions = dataclasses.field(default_factory=RunOptions)
 
+    def __post_init__(self) -> None:
+        if not self.options.opening.formats:  # whoever may put files there must not reach others by them
+            object.__setattr__(self, "options", self.options.replace(formats=PLAIN_FORMATS))
+
     @property
     def reading(self) -> dict[str, Any]:
         """The options that say how one image is read."""
-        return {"bands": self.options.reading.bands, "nodata": self.options.reading.nodata}
+        reading = self.options.reading
+        return {"bands": reading.bands, "nodata": reading.nodata, "formats": self.options.opening.formats}
 
     def check(self) -> None:
         """Raise a SchangerError where a folder, a program or a package is missing."""

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from schanger_edge.errors import DiskFullError, ProductError, StoppedError
+from schanger_edge.errors import DiskFullError, ProductError, StoppedError, printable
 from schanger_edge.watch.ledger import Ledger
 from schanger_edge.watch.output import Output
 from schanger_edge.watch.settings import Settings
@@ -39,11 +39,15 @@ class Station:
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, wakeup: Wakeup, report: Callable[[str], None]) -> None:
-        self.settings, self.ledger, self.wakeup, self.report = settings, ledger, wakeup, report
+        self.settings, self.ledger, self.wakeup, self._listener = settings, ledger, wakeup, report
         self.output = Output(settings.output)
         self.running, self.paused = "", False
         self._reported: dict[str, str] = {}
         self._beaten = self._noted = self._measured = -math.inf
+
+    def report(self, text: str) -> None:
+        """Something has happened: one line, whatever the names in it hold."""
+        self._listener(printable(text))
 
     def alive(self) -> None:
         """The watch makes progress.
@@ -72,7 +76,7 @@ class Station:
         if self._reported.get("state") != state or time.monotonic() - self._noted > BEAT:
             self._reported["state"], self._noted = state, time.monotonic()
             self.ledger.note(state)
-            notify(f"STATUS={state}")
+            notify(f"STATUS={printable(state)}")
 
     def report_once(self, topic: str, text: str | None) -> None:
         """Report unless the last report on this topic was the same; None ends the topic."""

@@ -22,14 +22,16 @@ import pystac
 import pytest
 import rasterio
 from affine import Affine
-from distributed import LocalCluster, default_client
+from distributed import Client, LocalCluster, default_client
 from distributed.core import error_message
+from distributed.security import Security
 from helpers import ROOT, load_benchmark
 from rasterio._err import CPLE_OpenFailedError
 from typer.testing import CliRunner
 
 from schanger_edge import detect
 from schanger_edge.batch import Batch, Cluster, batch
+from schanger_edge.batch.cluster import Size, dashboard_of, opened
 from schanger_edge.batch.service import Listener
 from schanger_edge.batch.worker import WarmSession, _portable
 from schanger_edge.cli import app
@@ -330,6 +332,18 @@ def test_the_command_starts_its_own_workers(pairs: Path, model: Path, tmp_path: 
     assert isinstance(again.exception, SchangerError)
     assert "no Dask scheduler answers at tcp://127.0.0.1:1x" in str(again.exception)
     assert (tmp_path / "out" / "results.csv").exists()
+
+
+def test_workers_of_this_machine_listen_to_nobody_else() -> None:
+    """A scheduler runs the code of whoever can talk to it."""
+    with opened(Cluster(workers=1), Size(1, 1, 0)) as client:
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert client.submit(sum, (1, 2)).result() == 3
+        assert dashboard_of(client) is None
+        for other, security in ((address.replace("tls", "tcp"), None), (address, Security.temporary())):
+            with pytest.raises((OSError, TimeoutError)):
+                Client(other, timeout=2, security=security)
 
 
 def test_bad_options_begin_nothing(run: Callable[..., Batch], pairs: Path, model: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import datetime
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from schanger_edge.batch.outcome import failed
 from schanger_edge.batch.pairs import ListedPair, read_pairs
-from schanger_edge.errors import DatasetError
+from schanger_edge.batch.results import check_place, write_table
+from schanger_edge.errors import DatasetError, ProductError
 
 
 @pytest.fixture
@@ -100,3 +104,35 @@ def test_tables_that_are_none(folder: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"before": ["a.tif"]}), folder / "y.parquet")
     with pytest.raises(DatasetError, match="lacks the column after"):
         read_pairs(folder / "y.parquet")
+
+
+def test_times_of_any_precision(folder: Path) -> None:
+    when = pyarrow.array([1622715630_123456789], pyarrow.timestamp("ns", "UTC"))
+    day = pyarrow.array([1577836800], pyarrow.timestamp("s"))
+    columns = {"before": ["a.tif"], "after": ["b.tif"], "before_date": day, "after_date": when}
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "pairs.parquet")
+    (one,) = read_pairs(folder / "pairs.parquet")
+    assert one.options["dates"] == ("2020-01-01T00:00:00", "2021-06-03T10:20:30.123456+00:00")
+
+
+def test_users_and_years_that_do_not_exist(folder: Path) -> None:
+    with pytest.raises(DatasetError, match=r"line 2: before .*~nosuchuser/a\.tif does not exist"):
+        listed(folder, "before,after\n~nosuchuser/a.tif,b.tif\n")
+    with pytest.raises(DatasetError, match="line 2 has the date '0001-01-01T00:00:00\\+14:00'"):
+        listed(folder, "before,after,before_date,after_date\na.tif,b.tif,0001-01-01T00:00:00+14:00,2021-01-01\n")
+
+
+def test_a_batch_replaces_its_own_results_alone(folder: Path) -> None:
+    out = folder / "out"
+    out.mkdir()
+    (out / "results.csv").write_text("before,after\na.tif,b.tif\n")
+    with pytest.raises(ProductError, match=r"results\.csv is an input of this batch"):
+        check_place(out, [out / "results.csv"])
+    with pytest.raises(ProductError, match=r"results\.csv is no result of an earlier batch"):
+        check_place(out, [folder / "pairs.csv"])
+    (out / "results.csv").unlink()
+    write_table(out / "results.parquet", [dataclasses.asdict(failed(ListedPair("=1+1", "a", "b"), "why"))])
+    check_place(out, [folder / "pairs.csv"])
+    (row,) = csv.DictReader((out / "results.csv").read_text().splitlines())
+    assert row["id"] == "'=1+1"
+    assert pyarrow.parquet.read_table(out / "results.parquet")["id"].to_pylist() == ["=1+1"]

@@ -59,6 +59,30 @@ def test_nonsense(field: str, value: float, sentence: str) -> None:
         dataclasses.replace(CARD, **{field: value})
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("scores", "x"),
+        ("scores", {"levir": 1}),
+        ("scores", {"levir": {"f1": float("inf")}}),
+        ("calibration", []),
+        ("dataset", 1),
+        ("license", 0.5),
+        ("halo", -0.0),
+        ("tile", True),
+        ("size", float("inf")),
+        ("threshold", "0.5"),
+        ("gsd", []),
+        ("bands", ["red", 1, "blue"]),
+        ("name", "\ud800"),
+    ],
+)
+def test_types_and_what_a_summary_cannot_hold(field: str, value: object) -> None:
+    """They would end a run after all its work."""
+    with pytest.raises(ModelError, match="the model card"):
+        ModelCard.from_json(json.dumps({**json.loads(CARD.to_json()), field: value}))
+
+
 def test_statistics() -> None:
     assert STATISTICS.mean_color == (115, 112, 97)
     with pytest.raises(ModelError, match="scaled to 0-1"):

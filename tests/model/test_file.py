@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -16,7 +18,8 @@ from schanger_edge.errors import ModelError
 from schanger_edge.files import sha256_of
 from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.card import METADATA_KEY, ModelCard
-from schanger_edge.model.file import ModelFile, read_header, read_model
+from schanger_edge.model.file import ModelFile, read_header, read_model, sha256_of_model
+from schanger_edge.model.triton import add_to_repository
 
 
 @pytest.fixture
@@ -130,3 +133,29 @@ def test_cards_that_ask_for_too_much(model: Path) -> None:
         onnx.save(graph, str(model))
         with pytest.raises(ModelError):
             read_model(model)
+
+
+def in_a_branch(graph: onnx.ModelProto) -> onnx.TensorProto:
+    """A constant in a graph within a node."""
+    tensor = onnx.numpy_helper.from_array(np.zeros(300, np.float32), "inner")
+    constant = onnx.helper.make_node("Constant", [], ["inner"], value=tensor)
+    branch = onnx.helper.make_graph([constant], "branch", [], [])
+    graph.graph.node.append(onnx.helper.make_node("If", ["c"], ["y"], then_branch=branch))
+    return graph.graph.node[-1].attribute[0].g.node[0].attribute[0].t
+
+
+@pytest.mark.parametrize("find", [lambda graph: graph.graph.initializer[0], in_a_branch])
+def test_weights_in_other_files_are_refused(
+    model: Path, tmp_path: Path, find: Callable[[onnx.ModelProto], onnx.TensorProto]
+) -> None:
+    """They are no part of the model's hash: two models would share one."""
+    graph = onnx.load(str(model))
+    tensor = find(graph)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="m.data")
+    tensor.ClearField("raw_data")
+    (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
+    for use in (read_model, sha256_of_model, lambda path: add_to_repository(path, tmp_path / "repository")):
+        with pytest.raises(ModelError, match=r"x\.onnx keeps weights in other files \(m\.data\), .*: save it as one"):
+            use(tmp_path / "x.onnx")
+    assert not (tmp_path / "repository").exists()

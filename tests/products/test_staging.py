@@ -123,23 +123,83 @@ def test_publish_that_fails_half_way_puts_earlier_results_back(tmp_path, monkeyp
 
 def test_files_that_no_run_of_ours_wrote_stay(tmp_path):
     (tmp_path / PREVIEW).write_text("mine")
-    run(tmp_path, "new", (CHANGE, SUMMARY))
-    assert content(tmp_path) == {PREVIEW: "mine", CHANGE: "new", SUMMARY: "new"}
-    run(tmp_path, "newer", (CHANGE, SUMMARY))
-    assert PREVIEW not in content(tmp_path)  # now the folder is one of results
+    for _ in range(2):
+        with pytest.raises(ProductError, match=r"preview\.png is no result of an earlier run"):
+            run(tmp_path, "new")
+        assert content(tmp_path) == {PREVIEW: "mine"}
+    for text in ("new", "newer"):  # by runs that don't write it
+        with Staging(tmp_path, PRODUCTS, (CHANGE, SUMMARY)) as staging:
+            staging.path(CHANGE).write_text(text)
+            staging.path(SUMMARY).write_text(json.dumps({"schanger_edge": text, "products": {CHANGE: "", SUMMARY: ""}}))
+            staging.publish()
+        assert content(tmp_path) == {PREVIEW: "mine", CHANGE: text, SUMMARY: text}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_links_and_files_that_come_during_a_run_stay(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / CHANGE).symlink_to("mine")
+    with pytest.raises(ProductError, match=r"change\.tif is no result"):
+        run(tmp_path, "new")
+    (tmp_path / CHANGE).unlink()
+    with pytest.raises(ProductError, match=r"preview\.png is no result"), Staging(tmp_path, PRODUCTS) as staging:
+        staging.path(PREVIEW).write_text("new")
+        (tmp_path / PREVIEW).write_text("mine")
+        staging.publish()
+    assert content(tmp_path) == {PREVIEW: "mine", "mine": "mine"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_planted_links_move_and_remove_nothing(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "old.x").mkdir(parents=True)
+    (elsewhere / "old.x" / CHANGE).write_text("theirs")
+    (elsewhere / SUMMARY).write_text("theirs")
+    out = tmp_path / "out"
+    (out / ".schanger-edge.new.b").mkdir(parents=True)
+    (out / ".schanger-edge.new.a").symlink_to(elsewhere)
+    (out / ".schanger-edge.new.b" / "old.x").symlink_to(elsewhere / "old.x")
+    (out / ".schanger-edge.new.b" / SUMMARY).write_text("new")
+    with Staging(out, PRODUCTS):
+        assert not (out / CHANGE).exists()
+    assert (elsewhere / "old.x" / CHANGE).read_text() == "theirs"
+    (out / ".schanger-edge.lock").symlink_to(elsewhere / SUMMARY)
+    with pytest.raises(ProductError, match="is a link"), Staging(out, PRODUCTS):
+        pass
+    assert (elsewhere / SUMMARY).read_text() == "theirs"
 
 
 @pytest.mark.parametrize("complete", [False, True])
 def test_results_that_a_killed_run_had_moved_aside_come_back(tmp_path, complete):
     dead = tmp_path / ".schanger-edge.new.abc"
     (dead / "old.x").mkdir(parents=True)
-    (dead / "old.x" / CHANGE).write_text("old")
+    for name, text in ((CHANGE, "old"), (SUMMARY, summary("old"))):
+        (dead / "old.x" / name).write_text(text)
     (tmp_path / CHANGE).write_text("new")
-    if not complete:
-        (dead / SUMMARY).write_text(summary("new"))
+    ((tmp_path if complete else dead) / SUMMARY).write_text(summary("new"))
     with Staging(tmp_path, PRODUCTS):
         assert (tmp_path / CHANGE).read_text() == ("new" if complete else "old")
         assert not dead.exists()
+
+
+def test_results_that_a_killed_first_run_had_moved_go(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def die(source, target):
+        if Path(target) == tmp_path / SUMMARY:
+            raise SystemExit
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", die)
+    monkeypatch.setattr(Staging, "_leave", lambda self: self._lock.release())
+    with monkeypatch.context() as patch:
+        patch.setattr("schanger_edge.products.staging.reversed", lambda done: [], raising=False)  # nothing is undone
+        with pytest.raises(SystemExit):
+            run(tmp_path, "new", (CHANGE, PREVIEW, SUMMARY))
+    assert {CHANGE, PREVIEW} <= {path.name for path in tmp_path.iterdir()}
+    monkeypatch.undo()
+    run(tmp_path, "newer", (CHANGE, SUMMARY))
+    assert content(tmp_path) == {CHANGE: "newer", SUMMARY: "newer"}
 
 
 HELD = """

@@ -82,6 +82,39 @@ def test_a_resumed_run_gives_the_same_bytes(stopped: Path, pair: Any, model: Pat
     assert resumed.summary["pixels"] == whole.summary["pixels"]
 
 
+@pytest.mark.parametrize("name", ["probability", "counts"])
+def test_a_damaged_section_is_computed_again(stopped: Path, pair: Any, model: Path, tmp_path: Path, name: str) -> None:
+    section = sorted((stopped / FOLDER).glob("0*"))[0]
+    names = [path.name for path in section.iterdir()]
+    file = section / next(found for found in names if found.startswith(name))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+    copy = section.with_name(f"{section.name} (conflicted copy)")
+    copy.mkdir()
+    resumed = detect(*pair, stopped, model=model, resume=True)
+    assert [warning for warning in resumed.warnings if "damaged" in warning] == [
+        "1 sections of the unfinished run were damaged on the disk, and are computed again: check it."
+    ]
+    whole = detect(*pair, tmp_path / "whole", model=model)
+    for product in ("probability.tif", "change.tif"):
+        assert (stopped / product).read_bytes() == (whole.folder / product).read_bytes()
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"pixels": 0}', '{"pixels": "x"}', "[" * 100_000, "{"])
+def test_a_damaged_account_of_an_unfinished_run(pair: Any, model: Path, tmp_path: Path, content: str) -> None:
+    """It says nothing about the sections, so the run begins anew, whatever is asked for."""
+    for keywords in ({}, {"resume": True}, {"restart": True}):
+        out = tmp_path / "-".join(["out", *keywords])
+        section = out / FOLDER / "00000000-00000000-00000256-00000256"
+        section.mkdir(parents=True)
+        (out / FOLDER / "run.json").write_text(content)
+        assert unfinished(out) is None
+        with Journal(out, **keywords) as journal:
+            assert journal.begin({"version": "1"}, 100) == 0
+            assert journal.sections() == {}
+
+
 def test_a_run_that_is_asked_to_stop_ends_after_a_section(pair: Any, model: Path, tmp_path: Path) -> None:
     storm = load_benchmark("kill_resume")
     whole = detect(*pair, tmp_path / "whole", model=model)

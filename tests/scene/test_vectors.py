@@ -143,3 +143,20 @@ def test_agrees_with_one_burn_of_the_whole(tmp_path: Path) -> None:
         for col in range(0, 200, 40):
             window = Window(col, row, 40, 32)
             assert (polygons.burn(window) == whole[window.slices_in(GRID.window)]).all()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "http://127.0.0.1:1/c.geojson?X-Amz-Signature=SECRET",
+        "/vsicurl/http://user:SECRET@127.0.0.1:1/c.gpkg",
+        "PG:host=127.0.0.1 port=1 user=me password=SECRET dbname=city",
+        "PG:host=127.0.0.1 port=1 password='SECRET word' dbname=city",
+        "postgresql://me:SECRET@127.0.0.1:1/city",
+    ],
+)
+def test_keys_and_passwords_are_shown_nowhere(path: str, recwarn: pytest.WarningsRecorder) -> None:
+    with pytest.raises(SceneError) as told:
+        Polygons(path, Grid(CRS.from_epsg(32631), Affine(1, 0, 0, 0, -1, 0), 10, 10))
+    assert "SECRET" not in str(told.value)
+    assert not any("SECRET" in str(warning.message) for warning in recwarn)
