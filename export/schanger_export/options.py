@@ -42,6 +42,8 @@ class Options:
         side_losses: also train the five side maps.
         focus: share of crops laid around a labelled pixel.
         jitter: 0 to 1, how far light and colour of each date are drawn apart from the other's.
+        cast: 0 to 1, how far light and colour of both dates are drawn together.
+        negatives: share of pairs that show one date twice.
         augment: turn, warp and recolour the crops.
         freeze_batchnorm: keep BatchNorm's statistics.
         seed: what every draw follows from.
@@ -73,6 +75,8 @@ class Options:
     side_losses: bool = True
     focus: float = 0.0
     jitter: float = 0.0
+    cast: float = 0.0
+    negatives: float = 0.0
     augment: bool = True
     freeze_batchnorm: bool = False
     seed: int = 36
@@ -83,7 +87,7 @@ class Options:
 
     def __post_init__(self) -> None:
         whole = (self.epochs, self.eval_interval, self.accumulate, self.ema_every, self.batch)
-        shares = (self.swap, self.focus, self.jitter)
+        shares = (self.swap, self.focus, self.jitter, self.cast, self.negatives)
         tile, epochs, warmup = self.tile, self.epochs, self.warmup_epochs
         checks = (
             (self.size in ("", "small", "base"), f"--size must be small or base, not {self.size}"),
@@ -95,7 +99,7 @@ class Options:
             (self.rate > 0, f"--rate must be above 0, not {self.rate}"),
             (min(self.weight_decay, self.clip) >= 0, "--weight-decay and --clip must not be negative"),
             (0 <= self.drop < 1 and 0 <= self.ema < 1, "--drop and --ema must be from 0 to below 1"),
-            (0 <= min(shares) <= max(shares) <= 1, "--swap, --focus and --jitter must lie between 0 and 1"),
+            (0 <= min(shares) <= max(shares) <= 1, "--swap, --focus, --jitter, --cast and --negatives must lie between 0 and 1"),
             (self.amp in ("auto", "none", "fp16", "bf16"), f"--amp must be auto, none, fp16 or bf16, not {self.amp}"),
         )
         for fine, sentence in checks:

@@ -168,7 +168,8 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
     # Data: an endless numbered stream of crops, of which this process takes its part of every step.
     crops = Crops(
         [Source.parse(text) for text in options.sources], dates=options.dates, tile=options.tile, seed=options.seed,
-        swap=options.swap, focus=options.focus, jitter=options.jitter, augment=options.augment,
+        swap=options.swap, focus=options.focus, jitter=options.jitter, cast=options.cast,
+        negatives=options.negatives, augment=options.augment,
     )  # fmt: skip
     validation = [Source.parse(text, split="val") for text in options.validation]
     for source in validation:

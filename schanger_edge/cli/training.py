@@ -99,6 +99,10 @@ def train(
     jitter: Annotated[
         float | None, typer.Option(help="0 to 1: how far each date's light and colour are drawn apart (0).")
     ] = None,
+    cast: Annotated[
+        float | None, typer.Option(help="0 to 1: how far both dates' light and colour are drawn together (0).")
+    ] = None,
+    negatives: Annotated[float | None, typer.Option(help="Share of pairs that show one date twice (0).")] = None,
     no_augmentation: NoAugmentation = False,
     freeze_batchnorm: Freeze = False,
     seed: Seed = None,
@@ -121,7 +125,7 @@ def train(
         "epochs": epochs, "warmup_epochs": warmup_epochs, "eval_interval": eval_interval, "batch": batch,
         "accumulate": accumulate, "tile": tile, "rate": rate, "weight_decay": weight_decay, "drop": drop, "ema": ema,
         "ema_every": ema_every, "clip": clip, "swap": swap, "side_losses": False if no_side_losses else None,
-        "focus": focus, "jitter": jitter, "freeze_batchnorm": freeze_batchnorm or None, "seed": seed,
+        "focus": focus, "jitter": jitter, "cast": cast, "negatives": negatives, "freeze_batchnorm": freeze_batchnorm or None, "seed": seed,
         "augment": False if no_augmentation else None, "amp": amp and amp.value,
         "normalization": _read(normalization), "gsd": gsd, "license": license_text,
     }  # fmt: skip
