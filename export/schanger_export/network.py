@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from schanger_export import fused
+
 Size = Literal["small", "base"]
 WIDTHS: dict[str, tuple[int, ...]] = {"small": (8, 16, 32, 40, 48, 48), "base": (24, 32, 48, 64, 104, 120)}
 STAGES = 5
@@ -92,8 +94,16 @@ class LFEM(nn.Module):
         self.drop_path = DropPath(DROP)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.project_conv(self.se(self.dwconv(self.expand_conv(x))))  # (2N, cout, H, W)
+        y = self.project_conv(self._middle(x))  # (2N, cout, H, W)
         return x + self.drop_path(y) if self.residual else y
+
+    def _middle(self, x: Tensor) -> Tensor:
+        if self.training and self.expand_conv.bn.training:
+            wide = self.expand_conv.conv(x)  # (2N, 6 cin, H, W)
+            if fused.usable(self, wide):
+                return fused.middle(self, wide)
+            return self.se(self.dwconv(F.silu(self.expand_conv.bn(wide))))  # type: ignore[no-any-return]
+        return self.se(self.dwconv(self.expand_conv(x)))  # type: ignore[no-any-return]
 
 
 class ChannelLayerNorm(nn.Module):
