@@ -59,16 +59,28 @@ def library() -> ctypes.CDLL | None:
 
 def usable(module: LFEM, x: Tensor) -> bool:
     """Whether the middle of this LFEM can be computed here: x is the output of its first convolution."""
-    live = module.training and module.expand_conv.bn.training and torch.is_grad_enabled()
+    live = module.training and module.expand_conv.bn.training
+    return live and x.shape[1] % VECTOR == 0 and _takes(x)
+
+
+def _takes(x: Tensor) -> bool:
     return (
-        live
+        torch.is_grad_enabled()
         and x.device.type == "cpu"
         and x.dtype in _NAMES
-        and x.shape[1] % VECTOR == 0
         and torch.get_num_threads() == 1
         and x.is_contiguous(memory_format=torch.channels_last)
         and library() is not None
     )
+
+
+def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor | None:
+    """A depthwise convolution with bias of 3, 5 or 7 pixels while training; None where it cannot be had here."""
+    if torch.is_autocast_enabled("cpu"):
+        x = x.to(torch.get_autocast_dtype("cpu"))
+    if not _takes(x):
+        return None
+    return _Depthwise.apply(x, conv.weight, conv.bias, conv.dilation[0])  # type: ignore[no-any-return, no-untyped-call]
 
 
 def middle(module: LFEM, x: Tensor) -> Tensor:
@@ -128,6 +140,30 @@ class _Middle(torch.autograd.Function):
         _call("first_norm", x, gx, *line1, n * h * w, c)
         g_kernel = kernel.t().float().reshape(ctx.kernel_shape)
         return (gx, None, None, g_w1, g_b1, g_kernel, g_w2, g_b2, *g_parameters)
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:  # type: ignore[override]
+        n, c, h, w = x.shape
+        side = weight.shape[2]
+        taps = weight.detach().float().reshape(c, -1).t().contiguous()
+        y = torch.empty_like(x)
+        _call("depthwise", x, taps, bias.detach().float(), n, h, w, c, side, dilation, y)
+        ctx.save_for_backward(x, taps)
+        ctx.settings = (side, dilation, weight.shape)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, taps = ctx.saved_tensors
+        side, dilation, shape = ctx.settings
+        n, c, h, w = x.shape
+        g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        gx, weight = torch.empty_like(x), torch.empty(side**2, c, dtype=torch.float64)
+        bias = torch.empty(c, dtype=torch.float64)
+        _call("depthwise_back", x, g, taps, n, h, w, c, side, dilation, gx, weight, bias)
+        return gx, weight.t().float().reshape(shape), bias.float(), None
 
 
 class _Norm:

@@ -1,10 +1,12 @@
-// The wide middle of an LFEM while training: BatchNorm, SiLU, depthwise 3x3, BatchNorm, SiLU, squeeze-excite gate.
-// One thread, AVX-512. Tensors are channels_last (N, H, W, C) of float or bfloat16, C a multiple of 16; what is cheap
+// Training on a CPU: the wide middle of an LFEM (BatchNorm, SiLU, depthwise 3x3, BatchNorm, SiLU, squeeze-excite gate)
+// as one operation, and depthwise convolutions of any size and dilation. One thread, AVX-512. Tensors are channels_last (N, H, W, C) of float or bfloat16, C a multiple of 16; what is cheap
 // is computed again in the backward pass, so that the activations are read and written as seldom as can be.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 using V = __m512;
@@ -269,6 +271,132 @@ static void first_norm(const T* x, T* gx, const float* u, const float* v, const 
         }
 }
 
+// Depthwise convolutions: sixteen channels of one image at a time, with a border of zeros around them.
+
+static inline V load(const float* p, __mmask16 m) { return _mm512_maskz_loadu_ps(m, p); }
+static inline void store(float* p, V v, __mmask16 m) { _mm512_mask_storeu_ps(p, m, v); }
+static inline V load(const bf16* p, __mmask16 m) {
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+static inline void store(bf16* p, V v, __mmask16 m) {
+    bf16 all[16];
+    store(all, v);
+    _mm256_mask_storeu_epi16(p, m, _mm256_loadu_si256((const __m256i*)all));
+}
+
+struct Block {
+    int H, W, border, wide;
+    std::vector<float> values;
+    Block(int H, int W, int border)
+        : H(H), W(W), border(border), wide(W + 2 * border), values((long)(H + 2 * border) * wide * 16, 0.f) {}
+    const float* at(int row, int col) const { return values.data() + ((long)(row + border) * wide + col + border) * 16; }
+    template <class T>
+    void take(const T* from, int C, __mmask16 m) {
+        for (int r = 0; r < H; r++)
+            for (int c = 0; c < W; c++) store(const_cast<float*>(at(r, c)), load(from + ((long)r * W + c) * C, m));
+    }
+};
+
+template <int P>
+static inline void filter(const Block& block, int row, int col, const float* k, int K, int step, V start, V* sums) {
+    for (int p = 0; p < P; p++) sums[p] = start;
+    const int half = K / 2;
+    for (int y = 0; y < K; y++)
+        for (int x = 0; x < K; x++) {
+            const float* from = block.at(row + (y - half) * step, col + (x - half) * step);
+            const V weight = load(k + (y * K + x) * 16);
+            for (int p = 0; p < P; p++) sums[p] = _mm512_fmadd_ps(load(from + p * 16), weight, sums[p]);
+        }
+}
+
+template <class T>
+static void filtered(const Block& block, const float* k, int K, int step, V start, T* to, int C, __mmask16 m) {
+    for (int r = 0; r < block.H; r++) {
+        int c = 0;
+        for (; c + 8 <= block.W; c += 8) {
+            V sums[8];
+            filter<8>(block, r, c, k, K, step, start, sums);
+            for (int p = 0; p < 8; p++) store(to + ((long)r * block.W + c + p) * C, sums[p], m);
+        }
+        for (; c < block.W; c++) {
+            V sum[1];
+            filter<1>(block, r, c, k, K, step, start, sum);
+            store(to + ((long)r * block.W + c) * C, sum[0], m);
+        }
+    }
+}
+
+// y = depthwise(x) + bias; w is (K K, C), bias (C)
+template <class T>
+static void depthwise(const T* x, const float* w, const float* bias, int N, int H, int W, int C, int K, int step, T* y) {
+    Block block(H, W, K / 2 * step);
+    std::vector<float> k(K * K * 16);
+    for (int c = 0; c < C; c += 16) {
+        const __mmask16 m = C - c >= 16 ? 0xffff : (1 << (C - c)) - 1;
+        for (int i = 0; i < K * K; i++) store(k.data() + i * 16, load(w + i * C + c, m));
+        for (int n = 0; n < N; n++) {
+            const long image = (long)n * H * W * C + c;
+            block.take(x + image, C, m);
+            filtered(block, k.data(), K, step, load(bias + c, m), y + image, C, m);
+        }
+    }
+}
+
+// gradients: gx, weights (K K, C), bias (C)
+template <class T>
+static void depthwise_back(const T* x, const T* g, const float* w, int N, int H, int W, int C, int K, int step, T* gx,
+                           double* weights, double* bias) {
+    const int half = K / 2;
+    Block in(H, W, half * step), out(H, W, half * step);
+    std::vector<float> k(K * K * 16);
+    std::vector<double> sums((K * K + 1) * 16);
+    for (int c = 0; c < C; c += 16) {
+        const int part = C - c >= 16 ? 16 : C - c;
+        const __mmask16 m = part == 16 ? 0xffff : (1 << part) - 1;
+        for (int i = 0; i < K * K; i++) store(k.data() + i * 16, load(w + (K * K - 1 - i) * C + c, m));
+        std::fill(sums.begin(), sums.end(), 0.);
+        float lane[16];
+        auto add = [&](int i, V v) {
+            store(lane, v);
+            for (int j = 0; j < 16; j++) sums[i * 16 + j] += lane[j];
+        };
+        for (int n = 0; n < N; n++) {
+            const long image = (long)n * H * W * C + c;
+            in.take(x + image, C, m), out.take(g + image, C, m);
+            filtered(out, k.data(), K, step, _mm512_setzero_ps(), gx + image, C, m);
+            for (int r = 0; r < H; r++) {
+                V total = _mm512_setzero_ps();
+                for (int p = 0; p < W; p++) total = _mm512_add_ps(total, load(out.at(r, p)));
+                add(K * K, total);
+                for (int y = 0; y < K; y++) {
+                    V s[7];
+                    for (int i = 0; i < K; i++) s[i] = _mm512_setzero_ps();
+                    const float *from = in.at(r + (y - half) * step, -half * step), *slope = out.at(r, 0);
+                    auto row = [&](auto taps) {
+                        V t[decltype(taps)::value];
+                        for (auto& v : t) v = _mm512_setzero_ps();
+                        for (int p = 0; p < W; p++) {
+                            const V gv = load(slope + p * 16);
+                            for (int i = 0; i < decltype(taps)::value; i++)
+                                t[i] = _mm512_fmadd_ps(gv, load(from + (p + i * step) * 16), t[i]);
+                        }
+                        for (int i = 0; i < decltype(taps)::value; i++) s[i] = t[i];
+                    };
+                    if (K == 3) row(std::integral_constant<int, 3>());
+                    else if (K == 5) row(std::integral_constant<int, 5>());
+                    else row(std::integral_constant<int, 7>());
+                    for (int i = 0; i < K; i++) add(y * K + i, s[i]);
+                }
+            }
+        }
+        for (int j = 0; j < part; j++) {
+            for (int i = 0; i < K * K; i++) weights[i * C + c + j] = sums[i * 16 + j];
+            bias[c + j] = sums[K * K * 16 + j];
+        }
+    }
+}
+
 #define BOTH(T, S)                                                                                                      \
     extern "C" void moments_##S(const T* x, long p, int C, double* o) { moments(x, p, C, o); }                          \
     extern "C" void forward_##S(const T* x, T* d, const float* a, const float* b, const float* w, int N, int H, int W,  \
@@ -288,7 +416,12 @@ static void first_norm(const T* x, T* gx, const float* u, const float* v, const 
                                  double* k, double* o) {                                                                \
         backward(x, d, g, gx, a1, b1, w, a2, b2, gate, m, u, v, t, N, H, W, C, k, o); }                                 \
     extern "C" void first_norm_##S(const T* x, T* gx, const float* u, const float* v, const float* t, long p, int C) {  \
-        first_norm(x, gx, u, v, t, p, C); }
+        first_norm(x, gx, u, v, t, p, C); }                                                                             \
+    extern "C" void depthwise_##S(const T* x, const float* w, const float* b, int N, int H, int W, int C, int K,        \
+                                  int step, T* y) { depthwise(x, w, b, N, H, W, C, K, step, y); }                       \
+    extern "C" void depthwise_back_##S(const T* x, const T* g, const float* w, int N, int H, int W, int C, int K,       \
+                                       int step, T* gx, double* k, double* b) {                                         \
+        depthwise_back(x, g, w, N, H, W, C, K, step, gx, k, b); }
 
 BOTH(float, float)
 BOTH(bf16, bf16)
