@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from schanger_edge.model_card import normalization_from
 from schanger_export.checkpoints import load_network, read_card, save_checkpoint
 from schanger_export.crops import Crops, Source
 from schanger_export.train import Preparation
 from schanger_export.weights import find
-from schanger_edge.model_card import normalization_from
 
 BATCHES, BATCH, TILE = 24, 8, 128
 
@@ -51,7 +51,8 @@ def revive(network: nn.Module, batches: list[list[Tensor]]) -> None:
 
     def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].double()
-        sums[norm] += torch.stack((x.sum((0, 2, 3)), x.square().sum((0, 2, 3)), torch.full((x.shape[1],), x[:, 0].numel())))  # type: ignore[index]  # fmt: skip
+        count = torch.full((x.shape[1],), x[:, 0].numel())
+        sums[norm] += torch.stack((x.sum((0, 2, 3)), x.square().sum((0, 2, 3)), count))  # type: ignore[index]
 
     hooks = [norm.register_forward_pre_hook(note) for norm in norms]
     for images in batches:

@@ -59,8 +59,8 @@ class Augmentation:
             offsets[int(rng.integers(2))] = rng.uniform(-2, 2, 2) * rng.uniform(0, 1.5)
         turned = []
         for image in (*dates, mask):
-            image = np.rot90(image, quarters)
-            turned.append(np.ascontiguousarray(image[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]))
+            quarter = np.rot90(image, quarters)
+            turned.append(np.ascontiguousarray(quarter[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]))
         for number, offset in enumerate(offsets):
             if matrix is not None or offset.any():
                 whole = np.eye(3)[:2] if matrix is None else matrix.copy()
@@ -83,13 +83,11 @@ class Augmentation:
             light = _Light.drawn(self.cast, rng)
             dates = [light(image) for image in dates]
         if self.jitter:
-            seen: list[Image] = []
-            for image in dates:
-                if rng.random() < APART:
-                    image = _optics(_Light.drawn(0.7 * self.jitter, rng)(image), self.jitter, rng)
-                seen.append(image)
-            dates = seen
+            dates = [self._apart(image, rng) if rng.random() < APART else image for image in dates]
         return dates
+
+    def _apart(self, image: Image, rng: np.random.Generator) -> Image:
+        return _optics(_Light.drawn(0.7 * self.jitter, rng)(image), self.jitter, rng)
 
 
 class _Light:

@@ -99,7 +99,10 @@ class Options:
             (self.rate > 0, f"--rate must be above 0, not {self.rate}"),
             (min(self.weight_decay, self.clip) >= 0, "--weight-decay and --clip must not be negative"),
             (0 <= self.drop < 1 and 0 <= self.ema < 1, "--drop and --ema must be from 0 to below 1"),
-            (0 <= min(shares) <= max(shares) <= 1, "--swap, --focus, --jitter, --cast and --negatives must lie between 0 and 1"),
+            (
+                0 <= min(shares) <= max(shares) <= 1,
+                "--swap, --focus, --jitter, --cast and --negatives must lie between 0 and 1",
+            ),
             (self.amp in ("auto", "none", "fp16", "bf16"), f"--amp must be auto, none, fp16 or bf16, not {self.amp}"),
         )
         for fine, sentence in checks:
