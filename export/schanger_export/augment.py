@@ -136,7 +136,7 @@ def _optics(image: Image, strength: float, rng: np.random.Generator) -> Image:
         pixels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
         done, packed = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))))
         if done:
-            image = cv2.imdecode(packed, cv2.IMREAD_COLOR).astype(np.float32) / 255  # type: ignore[union-attr]
+            image = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.float32) / np.float32(255)
     return image
 
 
@@ -156,16 +156,17 @@ def _published(dates: list[Image], rng: np.random.Generator) -> list[Image]:
         return [_power(image, gamma) for image in dates]
     if kind == 4:
         strength, alpha = rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.5)
-        kernel = (1 - alpha) * _unit() + alpha * (_unit() + strength * EMBOSS)
+        kernel = _unit() + np.float32(alpha * strength) * EMBOSS
     else:
         kernel = _streak(int(rng.integers(3, 8)), rng.uniform(0, math.pi))
-    return [cv2.filter2D(image, -1, kernel.astype(np.float32)).clip(0, 1) for image in dates]
+    return [np.asarray(cv2.filter2D(image, -1, kernel), np.float32).clip(0, 1) for image in dates]
 
 
 def _published_jitter(image: Image, rng: np.random.Generator) -> Image:
     """The colour jitter of pre-training."""
     image = _recoloured(image.clip(0, 1), rng.uniform(-18, 18), rng.uniform(0.8, 1.2))
-    return (image - image.mean()) * np.float32(rng.uniform(0.8, 1.2)) + image.mean() * np.float32(rng.uniform(0.8, 1.2))
+    contrast, brightness = np.float32(rng.uniform(0.8, 1.2)), np.float32(rng.uniform(0.8, 1.2))
+    return np.asarray((image - image.mean()) * contrast + image.mean() * brightness, np.float32)
 
 
 def _recoloured(image: Image, hue: float, saturation: float) -> Image:
@@ -185,10 +186,10 @@ def _warp(side: int, rng: np.random.Generator) -> NDArray[np.float64] | None:
     draws, middle = rng.random(2) < 0.3, ((side - 1) / 2, (side - 1) / 2)
     turn = cv2.getRotationMatrix2D(middle, rng.uniform(-45, 45), 1.0)
     shift = cv2.getRotationMatrix2D(middle, rng.uniform(-45, 45), rng.uniform(0.9, 1.1))
-    shift[:, 2] += rng.uniform(-0.06, 0.06, 2) * side
+    shift = shift + np.array([[0, 0, 1]]) * rng.uniform(-0.06, 0.06, (2, 1)) * side
     if not draws.any():
         return None
-    whole = np.eye(3)
+    whole: NDArray[np.float64] = np.eye(3)
     for drawn, matrix in zip(draws, (turn, shift), strict=True):
         if drawn:
             whole = np.vstack((matrix, (0, 0, 1))) @ whole
@@ -212,5 +213,5 @@ def _streak(length: int, angle: float) -> NDArray[np.float32]:
     middle, reach = (length | 1) // 2, length / 2
     across, down = math.cos(angle) * reach, math.sin(angle) * reach
     ends = [(round(middle + s * across), round(middle + s * down)) for s in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 1.0)  # type: ignore[call-overload]
-    return kernel / kernel.sum()
+    cv2.line(kernel, ends[0], ends[1], 1.0)
+    return np.asarray(kernel / kernel.sum(), np.float32)

@@ -95,9 +95,7 @@ def middle(module: LFEM, x: Tensor) -> Tensor:
 
 class _Middle(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, first: nn.BatchNorm2d, second: nn.BatchNorm2d, *parameters: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, first: nn.BatchNorm2d, second: nn.BatchNorm2d, *parameters: Tensor) -> Tensor:
         w1, b1, kernel, w2, b2, *gate_parameters = parameters
         n, c, h, w = x.shape
         sums = torch.empty(2, c, dtype=torch.float64)
@@ -117,7 +115,7 @@ class _Middle(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, d, pooled, gate, taps, *gate_parameters = ctx.saved_tensors
         norm1, norm2 = ctx.norms
         n, c, h, w = x.shape
@@ -144,7 +142,7 @@ class _Middle(torch.autograd.Function):
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
         n, c, h, w = x.shape
         side = weight.shape[2]
         taps = weight.detach().float().reshape(c, -1).t().contiguous()
@@ -155,7 +153,7 @@ class _Depthwise(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, taps = ctx.saved_tensors
         side, dilation, shape = ctx.settings
         n, c, h, w = x.shape

@@ -94,7 +94,7 @@ class LFEM(nn.Module):
         self.drop_path = DropPath(DROP)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.project_conv(self._middle(x))  # (2N, cout, H, W)
+        y: Tensor = self.project_conv(self._middle(x))  # (2N, cout, H, W)
         return x + self.drop_path(y) if self.residual else y
 
     def _middle(self, x: Tensor) -> Tensor:
