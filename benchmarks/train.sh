@@ -41,16 +41,16 @@ TABLE
 
 train() {
   "$python" -m schanger_edge train "$@" --val none --amp "${AMP:-bf16}" --device "${DEVICE:-cpu}" --threads 1 --drop 0 \
-    --ema-every 1 --clip 5 --cast 1 --negatives 0.12 --gsd 0.5
+    --ema-every 1 --clip 5 --jitter 0.7 --cast 1 --gsd 0.5
 }
 # Tiles of 128, then of 256, the size the model is used with; the last run looks at LEVIR-CD for more than half the time.
 train levir,repeat=150,scale=0.7:1.4 extra,repeat=20,scale=0.8:1.3 scenes,repeat=2,scale=0.7:1.4 pairs,scale=1.0:1.7 \
   -o run1 --init start.pth --epochs "$((4 * longer))" --warmup-epochs 0.15 --batch 8 --tile 128 --rate 4e-4 --ema 0.995 \
-  --focus 0.2 --jitter 0.7
+  --focus 0.2 --negatives 0.12
 train levir,repeat=40,scale=0.75:1.3 extra,repeat=5 scenes,scale=0.75:1.3 mosaics,scale=1.0:2.0 \
   -o run2 --init run1/last.pth --epochs "$((3 * longer))" --warmup-epochs 0.1 --batch 4 --tile 256 --rate 2.5e-4 \
-  --ema 0.99 --focus 0.15 --jitter 0.7
+  --ema 0.99 --focus 0.15 --negatives 0.12
 train levir,repeat=45,scale=0.75:1.3 extra,repeat=3 "scenes,scale=0.8:1.3,glob=20*" more,scale=0.8:1.3 \
   "mosaics,scale=1.0:2.0,glob=*[05].png" \
   -o run3 --init run2/last.pth --epochs "$longer" --warmup-epochs 0.06 --batch 4 --tile 256 --rate 1.5e-4 \
-  --ema 0.98 --jitter 0.6
+  --ema 0.98 --negatives 0.15
