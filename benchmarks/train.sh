@@ -50,7 +50,7 @@ train levir,repeat=150,scale=0.7:1.4 extra,repeat=20,scale=0.8:1.3 scenes,repeat
 train levir,repeat=40,scale=0.75:1.3 extra,repeat=5 scenes,scale=0.75:1.3 mosaics,scale=1.0:2.0 \
   -o run2 --init run1/last.pth --epochs "$((3 * longer))" --warmup-epochs 0.1 --batch 4 --tile 256 --rate 2.5e-4 \
   --ema 0.99 --focus 0.15 --negatives 0.12
-train levir,repeat=45,scale=0.75:1.3 extra,repeat=3 "scenes,scale=0.8:1.3,glob=20*" more,scale=0.8:1.3 \
+train levir,repeat=45,scale=0.75:1.3 extra,repeat=3 "scenes,scale=0.8:1.3,glob=20[01]*" more,scale=0.8:1.3 \
   "mosaics,scale=1.0:2.0,glob=*[05].png" \
   -o run3 --init run2/last.pth --epochs "$longer" --warmup-epochs 0.06 --batch 4 --tile 256 --rate 1.5e-4 \
   --ema 0.98 --negatives 0.15
