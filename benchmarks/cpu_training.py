@@ -41,7 +41,7 @@ def measure(settings: dict[str, bool], threads: int) -> float:
     if not settings.get("sum", True):
         module._spatial_mean = lambda x: x.mean((2, 3), keepdim=True)
     if not settings.get("interleaved", True):
-        module._dilated = lambda conv, x, training: conv(x)
+        module._depthwise = lambda conv, x, training: conv(x)
     layout = torch.channels_last if settings.get("channels_last", True) else torch.contiguous_format
     network = module.SChanger("small").to(memory_format=layout)  # type: ignore[call-overload]
     dates = [torch.randn(2, 3, 128, 128).contiguous(memory_format=layout) for _ in range(2)]

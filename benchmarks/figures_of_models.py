@@ -204,10 +204,48 @@ def cpu_training() -> str:
         {fixed(variants["all remedies"]["seconds_per_pair"], 2)} s."""
     finite = "every gradient is finite" if all(part["finite"] for part in parts.values()) else "gradients are infinite"
     after = f"""Frozen BatchNorm, which becomes part of its convolution, makes it
-        {fixed(variants["all remedies, BatchNorm frozen"]["ratio"], 2)}. bfloat16 does not pay: {finite}, but plain
-        convolutions are {fixed(min(slower))} to {fixed(max(slower))} times slower than in float32 on a CPU without
-        instructions for it (`benchmarks/bf16.py`)."""
+        {fixed(variants["all remedies, BatchNorm frozen"]["ratio"], 2)}. bfloat16 does not pay there: {finite}, but
+        plain convolutions are {fixed(min(slower))} to {fixed(max(slower))} times slower than in float32 on a CPU
+        without instructions for it (`benchmarks/bf16.py`)."""
     return "\n\n".join((paragraph(intro), table(["without", "ratio"], rows), paragraph(after)))
+
+
+def accuracy() -> str:
+    """Models on ground they never saw, under other light, and where nothing was built."""
+    found = result("accuracy")
+    models = found["models"]
+    names = {"before": "before", "schanger-small": "now", "schanger-small-int8": "now, INT8"}
+    shown = [names.get(name, name) for name in models]
+    rows = [
+        [f"`levir/val`, {row}", *(percent(model["levir/val"][row]["f1"]) for model in models.values())]
+        for row in next(iter(models.values()))["levir/val"]
+    ]
+    others = {"rendered": "rendered scenes", "egy_bcd": "EGY-BCD", "sztaki": "SZTAKI AirChange, 1.5 m"}
+    rows += [[words, *(percent(model[name]["f1"]) for model in models.values())] for name, words in others.items()]
+    unbuilt = "called change where nothing was built"
+    pairs = next(iter(models.values()))[unbuilt]
+    calls = [[f"`{pair}`", *(f"{percent(model[unbuilt][pair])} %" for model in models.values())] for pair in pairs]
+    intro = """F1 on ground that no training saw, as it is and with both dates changed: a cast in values of a byte,
+        compression with its quality; the shift moves one date right and down (`benchmarks/accuracy.py`):"""
+    after = """The share of pixels called change on pairs in which next to nothing was built, two of grey-bluish cities
+        and two of flights over woodland, at the scale the model knows:"""
+    head = table(["F1", *shown], rows)
+    return "\n\n".join((paragraph(intro), head, paragraph(after), table(["called change", *shown], calls)))
+
+
+def fused_training() -> str:
+    """What operations of our own and bfloat16 bring."""
+    found = result("fused_training")
+    rows = found["variants"]
+    instructions = "with" if "avx512_bf16" in found["instructions"] else "without"
+    return paragraph(
+        f"""On one thread the wide middle of each inverted residual is one operation, and depthwise convolutions are our
+        own (`export/schanger_export/fused.py`, compiled on first use where there is AVX-512 and a compiler; gradients
+        equal those of double precision to rounding). A step then takes {fixed(rows["own"]["ratio"], 2)} of its time;
+        with bfloat16 as well, on a processor {instructions} instructions for it, {fixed(rows["both"]["ratio"], 2)}
+        ({fixed(rows["both"]["seconds_per_pair"], 2)} s of CPU for a pair instead of
+        {fixed(rows["neither"]["seconds_per_pair"], 2)} s; `benchmarks/fused_training.py`)."""
+    )
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -217,4 +255,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tiling": tiling,
     "ablation": ablation,
     "cpu-training": cpu_training,
+    "accuracy": accuracy,
+    "fused-training": fused_training,
 }

@@ -23,8 +23,32 @@ from schanger_edge.geo.grid import Window
 from schanger_export.augment import Augmentation
 from schanger_export.options import Sampling
 
+KEPT_BYTES = 2 << 30  # decoded samples that are kept; with workers each keeps its own
 Item = tuple[Tensor, Tensor, Tensor]
 """images (dates, 3, T, T) in 0-1, label (1, T, T) of 0 and 1, whether the dates are exchanged (bool)."""
+
+
+class KeptSample:
+    """A sample in memory, read like `Sample`."""
+
+    def __init__(self, images: tuple[NDArray[np.uint8], ...], label: NDArray[np.bool_]) -> None:
+        self._images, self._label = images, label
+        self.height, self.width = label.shape
+
+    def __enter__(self) -> KeptSample:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def images(self, window: Window) -> tuple[NDArray[np.uint8], ...]:
+        """uint8 RGB (3, h, w) of each date in a window."""
+        rows, cols = window.slices_in(_whole(self))
+        return tuple(image[:, rows, cols] for image in self._images)
+
+    def label(self, window: Window | None = None) -> NDArray[np.bool_]:
+        """The label (h, w) in a window, or the whole."""
+        return self._label[window.slices_in(_whole(self))] if window else self._label
 
 
 class Crops(Dataset[Item]):
@@ -39,13 +63,17 @@ class Crops(Dataset[Item]):
     def __init__(self, sources: Sequence[Source], dates: int, sampling: Sampling) -> None:
         self.dates, self.tile, self.seed = dates, sampling.tile, sampling.seed
         self.swap, self.focus = sampling.swap, sampling.focus
-        self.augmentation = Augmentation(dates, sampling.jitter) if sampling.augment else None
+        self.augmentation = (
+            Augmentation(dates, sampling.jitter, sampling.cast, sampling.negatives) if sampling.augment else None
+        )
         self.entries: list[tuple[LabelledFiles, LabelRule, Source]] = []
         for source in sources:
             files = source.files(dates)
             rule = LabelRule.for_files(files, source.label or "auto")
             self.entries += [(entry, rule, source) for entry in files for _ in range(source.repeat)]
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
+        self._kept: dict[LabelledFiles, KeptSample] = {}
+        self._kept_bytes = 0
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -61,20 +89,33 @@ class Crops(Dataset[Item]):
         return turned, mask, torch.tensor(rng.random() < self.swap)
 
     def __getstate__(self) -> dict[str, object]:
-        return {key: value for key, value in self.__dict__.items() if key != "_order"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_order", "_kept", "_kept_bytes")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
+        self._kept, self._kept_bytes = {}, 0
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng((self.seed, 1 << 32, epoch)).permutation(len(self))
+
+    def _sample(self, files: LabelledFiles, rule: LabelRule) -> Sample | KeptSample:
+        """The files, decoded once for all where they fit: that takes longer than a crop's augmentation."""
+        if files in self._kept:
+            return self._kept[files]
+        with Sample(files, rule) as sample:
+            size = sample.height * sample.width * (3 * self.dates + 1)
+            if self._kept_bytes + size > KEPT_BYTES:
+                return Sample(files, rule)
+            kept = KeptSample(sample.images(), sample.label())
+        self._kept[files], self._kept_bytes = kept, self._kept_bytes + size
+        return kept
 
     def _crop(
         self, files: LabelledFiles, rule: LabelRule, source: Source, rng: np.random.Generator
     ) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
         """Images (3, T, T) and label (T, T): a window of the files, resized to one tile where a scale is drawn."""
-        with Sample(files, rule) as sample:
+        with self._sample(files, rule) as sample:
             scale = float(np.exp(rng.uniform(*np.log(source.scale))))
             side = min(max(round(self.tile * scale), 1), sample.height, sample.width)
             whole = sample.label() if self.focus and rng.random() < self.focus else None
@@ -94,7 +135,7 @@ class Crops(Dataset[Item]):
         return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
 
 
-def _whole(sample: Sample) -> Window:
+def _whole(sample: Sample | KeptSample) -> Window:
     return Window(0, 0, sample.width, sample.height)
 
 

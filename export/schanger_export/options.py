@@ -113,6 +113,10 @@ class Sampling(Options):
     swap: float = option(0.5, "Share of pairs whose dates are swapped.", at_least=0, at_most=1)
     focus: float = option(0.0, "Share of crops placed around a labelled pixel.", at_least=0, at_most=1)
     jitter: float = option(0.0, "Strength of the colour jitter applied to each date separately.", at_least=0, at_most=1)
+    cast: float = option(0.0, "Strength of the colour jitter applied to both dates together.", at_least=0, at_most=1)
+    negatives: float = option(
+        0.0, "Share of pairs that show one date twice, so that nothing changed.", at_least=0, at_most=1
+    )
     augment: bool = option(True, "Train on unaugmented crops.", flag="--no-augmentation")
     seed: int = option(36, "Seed of all random numbers.", at_least=0)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("kornia")
 
-from schanger_export.augment import Augmentation  # noqa: E402
+from schanger_export.augment import Augmentation, _published  # noqa: E402
 
 SEEDS = range(24)
+EMBOSS = 4  # its number among the published changes
 
 
 def sample(dates: int):  # type: ignore[no-untyped-def]
@@ -65,3 +66,31 @@ def test_single_dates() -> None:
     results = [augment(images, label, seed)[0] for seed in SEEDS]
     assert all(r.shape == (1, 3, 64, 64) for r in results)
     assert len({round(float(r.mean()), 4) for r in results}) > len(SEEDS) / 3
+
+
+def test_a_cast_falls_on_both_dates_alike() -> None:
+    images, label = sample(2)
+    augment = Augmentation(2, cast=1.0)
+    turned = [augment(images, label, seed)[0] for seed in SEEDS]
+    assert all((dates[0] - dates[1]).abs().mean() < 0.05 for dates in turned)
+    casts = [dates.mean((0, 2, 3)) for dates in turned]
+    assert sum(float(cast.max() - cast.min()) > 0.05 for cast in casts) > len(SEEDS) / 3
+
+
+def test_one_date_twice_has_no_change() -> None:
+    images, label = sample(2)
+    turned = [Augmentation(2, jitter=1.0, negatives=1.0)(images, label, seed) for seed in SEEDS]
+    assert not any(mask.any() for _, mask in turned)
+    assert not all(torch.equal(*dates) for dates, _ in turned)
+
+
+def test_emboss_raises_the_contrast_of_edges() -> None:
+    grain = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 0.2 + 0.4
+    image = np.ascontiguousarray(grain[0].numpy().transpose(1, 2, 0))
+    embossed = [
+        float(np.diff(_published([image], np.random.default_rng(seed))[0], axis=1).std())
+        for seed in range(200)
+        if np.random.default_rng(seed).integers(6) == EMBOSS
+    ]
+    assert len(embossed) > 10
+    assert min(embossed) > float(np.diff(image, axis=1).std())
