@@ -51,7 +51,7 @@ def summary_of(grid: Grid, **changes: Any) -> dict[str, Any]:
         "schanger_edge": "1", "inputs": {"before": image, "after": image | {"path": "b.tif"}},
         "grid": {"crs": "EPSG:32631", "width": grid.width, "height": grid.height, "gsd": grid.gsd},
         "overlap": 1.0, "model": {"file": "m.onnx", "sha256": "0" * 64, "card": card}, "device": "CPU",
-        "options": {"threshold": 0.5, "batch": 1, "grid": "before", "gsd": None, "min_area": 0.0, "clip": None,
+        "options": {"threshold": 0.5, "batch_size": 1, "grid": "before", "gsd": None, "min_area": 0.0, "clip": None,
                     "simplify": 0.0, "fill_holes": 0.0},
         "registration": None, "tiles": {"run": 1, "skipped": 0, "taken_over": 0},
         "pixels": {"total": 100, "valid": 96, "changed": 12},
