@@ -16,14 +16,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from schanger_export.network import LFEM
 
 SOURCE = Path(__file__).with_name("fused_lfem.cpp")
 VECTOR = 16
@@ -57,7 +55,7 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-def usable(module: LFEM, x: Tensor) -> bool:
+def usable(module: Any, x: Tensor) -> bool:
     """Whether the middle of this LFEM can be computed here: x is the output of its first convolution."""
     live = module.training and module.expand_conv.bn.training
     return live and x.shape[1] % VECTOR == 0 and _takes(x)
@@ -83,7 +81,7 @@ def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor | None:
     return _Depthwise.apply(x, conv.weight, conv.bias, conv.dilation[0])  # type: ignore[no-any-return, no-untyped-call]
 
 
-def middle(module: LFEM, x: Tensor) -> Tensor:
+def middle(module: Any, x: Tensor) -> Tensor:
     """From the output of the first convolution (N, C, H, W) to the input of the last one, the same shape."""
     first, second, gate = module.expand_conv.bn, module.dwconv.bn, module.se
     parameters = (
