@@ -58,7 +58,8 @@ def means(logs: list[str], epoch: int) -> list[tuple[int, float, float]]:
             last, before = began, 0.0
         if step - last >= PART or step == max(said) or step == began + epoch:
             total = loss * (step - began)
-            parts.append((step, (total - before) / (step - last), rate))
+            if step - last >= PART / 2:
+                parts.append((step, (total - before) / (step - last), rate))
             last, before = step, 0.0 if step == began + epoch else total
     return parts
 

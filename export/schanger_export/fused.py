@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 SOURCE = Path(__file__).with_name("fused_lfem.cpp")
 VECTOR = 16
 _NAMES = {torch.float32: "float", torch.bfloat16: "bf16"}
