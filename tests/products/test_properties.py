@@ -188,7 +188,8 @@ class KilledRuns(RuleBasedStateMachine):
         assert list(sections) == sorted(self.kept, key=lambda window: (window.row_off, window.col_off))
         for section, path in sections.items():
             assert path == Journal(self.folder).path(section)
-            assert {file.name: file.read_text() for file in path.iterdir()} == {"data": self.kept[section]}
+            assert (path / "data").read_text() == self.kept[section]
+            assert {file.name for file in path.iterdir()} == {"data", "sha256.json"}
         known = self.kept and self.identity is not None
         assert unfinished(self.folder) == (f"{self.done()} done" if known else None)
 

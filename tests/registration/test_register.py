@@ -81,7 +81,7 @@ def test_relief_is_a_warning_that_says_where(make_tiff: Tiff) -> None:
     found = registered(make_tiff("a.tif", before), make_tiff("b.tif", after), align=True)
     (warning,) = found.warnings
     assert "10 of 25 comparable places are more than 2 pixels from the common offset, the worst 6.0" in warning
-    assert "no shift mends" in warning
+    assert "no shift can correct" in warning
     assert " 3.00" in warning  # longitude of the origin
     summary = found.summary()
     assert summary["astray_share"] == pytest.approx(0.4)
@@ -114,7 +114,7 @@ def test_a_rough_offset_is_taken_away_only_where_it_is_large(make_tiff: Tiff) ->
         assert summary["offset"] == pytest.approx([offset, 0], abs=2)
         assert summary["aligned"] == moves
         assert "agree roughly" in found.note
-        assert any("no shift mends" in warning for warning in found.warnings)
+        assert any("no shift can correct" in warning for warning in found.warnings)
 
 
 def test_an_alignment_that_is_no_better_is_taken_back(make_tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:
