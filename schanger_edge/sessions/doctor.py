@@ -24,7 +24,7 @@ EXTRAS = {
     "products": Extra(("rio_cogeo", "pystac", "pyarrow")),
     "station": Extra(("watchdog", "distributed", "prometheus_client")),
     "quantize": Extra(("onnx", "onnxconverter_common", "matplotlib")),
-    "export": Extra(("torch", "huggingface_hub", "kornia")),
+    "export": Extra(("torch", "huggingface_hub")),
     "bench": Extra(("matplotlib", "pynvml")),
 }
 """Optional dependencies beside those of engines."""

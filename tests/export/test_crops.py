@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("kornia")
 
 from schanger_edge.datasets.sources import Source  # noqa: E402
 from schanger_export.crops import Batches, Crops  # noqa: E402

@@ -226,7 +226,7 @@ def test_what_is_missing_comes_with_the_way_to_get_it(monkeypatch: pytest.Monkey
     )
     assert "python3-libnvinfer from apt" in missing["extra tensorrt"]
     assert missing["extra rtx"] == "tensorrt_rtx: pip install 'schanger-edge[rtx]'"
-    assert missing["extra export"] == "torch, huggingface_hub, kornia: pip install 'schanger-edge[export]'"
+    assert missing["extra export"] == "torch, huggingface_hub: pip install 'schanger-edge[export]'"
     assert {f"extra {name}" for name in extras()} <= set(missing)
     assert "TensorRT" not in missing  # its extra says it
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
