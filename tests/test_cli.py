@@ -39,8 +39,8 @@ def test_run_ends_with_three_lines(make_pair: MakePair, model: Path, tmp_path: P
 
 
 def test_pixels_of_unknown_size(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
-    """Degrees without a transform: latitudes up to 400."""
-    path = make_tiff("a.tif", ground(400, 400), crs="EPSG:4326", transform=Affine.identity())
+    """Degrees with latitudes up to 400, where no metre is defined."""
+    path = make_tiff("a.tif", ground(400, 400), crs="EPSG:4326", transform=Affine(1, 0, 0, 0, -1, 400))
     done = cli("run", path, path, "-o", tmp_path / "out", "--model", model)
     assert done.returncode == 0, done.stderr
     assert "EPSG:4326, pixels of unknown size" in done.stderr
@@ -67,7 +67,7 @@ def failures(make_tiff: Tiff, ground: Ground, model: Path, folder: Path) -> dict
         "missing": ([folder / "none.tif", good, *out], "does not exist"),
         "text": ([text, good, *out], "cannot be opened"),
         "far": ([good, far, *out], "do not overlap"),
-        "model": ([good, good, "-o", folder / "out", "--model", text], "not an ONNX model"),
+        "model": ([good, good, "-o", folder / "out", "--model", text], "is no ONNX model, or is damaged"),
         "bands": ([good, good, *out, "--bands", "red"], "--bands"),
         "nodata": ([good, good, *out, "--nodata", "black"], "--nodata"),
         "folder": ([good, good, "-o", taken, "--model", model], "taken"),

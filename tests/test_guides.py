@@ -21,6 +21,7 @@ from schanger_edge.synthetic import SyntheticPair, write_pair
 
 GUIDES = ("drone-crews", "ground-stations", "ml-engineers", "contributing", "fine-tuning")
 OTHER_KINDS = {"csv"}
+EXCERPTS = {"contributing": {"python"}}  # of files to be written, which cannot run alone
 SHORTER = {  # all that is not run as it is written: it would take too long
     "ml-engineers": {
         "-o prior --epochs 400": "-o prior --epochs 1 --tile 64 --batch 4",
@@ -67,7 +68,11 @@ def test_every_block_is_run_or_says_what_it_needs(guide: str) -> None:
     found = read_blocks(page(guide))
     assert text.count("```") == 2 * len(found)
     assert commands(page(guide))
-    assert {block.kind for block in found} <= {"sh"} | OTHER_KINDS
+    assert {block.kind for block in found} <= {"sh"} | OTHER_KINDS | EXCERPTS.get(guide, set())
+    for block in found:
+        if block.kind == "python":
+            compile(block.text, guide, "exec")
+            assert block.text.startswith("# schanger_edge/")  # the file it belongs to
     marked = [block.needs for block in found if block.needs is not None]
     assert len(marked) == text.count("<!-- needs:")
     assert set(marked) <= set(NEEDS)

@@ -91,6 +91,8 @@ def _parameter(one: Option, panel: str) -> inspect.Parameter:
         settings["metavar"] = one.unit.upper().replace(" ", "_")
     kind: Any = _ANNOTATED[str if one.parse else one.kind]
     default = one.default
+    if one.parse and isinstance(default, tuple):  # as a user writes it
+        default = ",".join(str(item) for item in default)
     if one.choices:
         kind = _enum(one)
         default = None if one.many or default is None else kind(default)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from schanger_edge.errors import ProductError
 from schanger_edge.options import OptionGroups, Options, option
 from schanger_edge.sessions.gpu import Binding
 
@@ -82,6 +83,7 @@ class ComparisonOptions(Options):
     """
 
     title = "Comparison"
+    error = ProductError
 
     count: int = option(32, "Number of tiles.", flag="--tiles", at_least=1)
     device: str = option("cpu", "Where .onnx files run: cpu, cpu:openvino, cuda, cuda:onnxruntime, auto.")

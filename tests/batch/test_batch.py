@@ -349,7 +349,8 @@ def test_workers_of_this_machine_listen_to_nobody_else() -> None:
 def test_bad_options_begin_nothing(run: Callable[..., Batch], pairs: Path, model: Path, tmp_path: Path) -> None:
     for options, match in (
         ({"retries": -1}, "--retries must be"), ({"scheduler": None, "workers": 0}, "--workers must be at least 1"),
-        ({"options": {"threshold": 2}}, "threshold must be"), ({"model": "none.onnx"}, "model none.onnx does not"),
+        ({"threshold": 2}, "threshold must be at least 0 and less than 1, not 2"),
+        ({"model": "none.onnx"}, "model none.onnx does not"),
     ):  # fmt: skip
         with pytest.raises(SchangerError, match=match):
             run(**options)
@@ -358,7 +359,7 @@ def test_bad_options_begin_nothing(run: Callable[..., Batch], pairs: Path, model
 
 def test_a_model_that_does_not_open_is_told_once(run: Callable[..., Batch], tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_text("no model")
-    with pytest.raises(ModelError, match=r"broken\.onnx is not an ONNX model"):
+    with pytest.raises(ModelError, match=r"broken\.onnx is no ONNX model, or is damaged"):
         run(model=tmp_path / "broken.onnx")
     assert not (tmp_path / "out").exists()
 

@@ -83,8 +83,8 @@ def test_all_defects_in_one_sentence(folder: Path) -> None:
         )
     text = str(told.value)
     for part in (
-        f"line 2: after {folder / 'no.tif'} does not exist", "line 3 has no before", "line 4 has the id 'X'",
-        "line 5 has the id 'changes.gpkg'", "line 6 has only one of the two dates", "; and 1 more.",
+        f"line 2: after {folder / 'no.tif'} does not exist", "line 3 has no before", "line 4 repeats the id 'X'",
+        "line 5 repeats the id 'changes.gpkg'", "line 6 has only one of the two dates", "; and 1 more.",
     ):  # fmt: skip
         assert part in text
 

@@ -64,7 +64,7 @@ def test_a_quiet_machine_raises_no_doubt() -> None:
 
 def test_throttling_that_is_counted() -> None:
     (doubt,) = doubts([sitting(counts=(3, 8))], QUIET, [], 2)
-    assert doubt == "Throttling: CPU heat rose by 5 during the benchmark."
+    assert doubt == "Throttling: CPU heat increased by 5 during the benchmark."
 
 
 def test_a_counter_that_began_again_is_no_throttling() -> None:
@@ -85,7 +85,7 @@ def test_a_clock_that_moves() -> None:
 def test_a_machine_that_gets_slower_without_a_sensor() -> None:
     blocks = [[block(ms * case) for ms in (10, 10, 11, 11, 12)] for case in (1, 2, 5)]
     (doubt,) = doubts([sitting()], blocks, [], 2)
-    assert doubt == "The last round was 20% slower: throttling, or other programs."
+    assert doubt == "The last round was 20% slower: throttling, or other programs running."
     (doubt,) = doubts([sitting()], [rounds[::-1] for rounds in blocks], [], 2)
     assert doubt == "The last round was 17% faster: other programs were running at first."
 

@@ -147,9 +147,9 @@ def test_other_machines_stand_beside_by_name(tmp_path: Path) -> None:
 def test_what_is_no_bench_json(tmp_path: Path) -> None:
     for text in ("{", "[]", '{"format": 0}'):
         (tmp_path / "b.json").write_text(text)
-        with pytest.raises(ProductError, match=r"is no bench\.json of this version"):
+        with pytest.raises(ProductError, match=r"is not a bench\.json of this version"):
             read_document(tmp_path / "b.json")
-    with pytest.raises(ProductError, match=r"is no bench\.json"):
+    with pytest.raises(ProductError, match=r"is not a bench\.json"):
         read_document(tmp_path / "none.json")
 
 

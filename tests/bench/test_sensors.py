@@ -154,7 +154,7 @@ def test_conditions_of_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = conditions(tmp_path)
     assert (found["cpu_mhz"], found["gpu_mhz"], found["governor"]) == (1510.4, 306, "schedutil")
     assert found["celsius"] == {"cpu-thermal": 51.25}
-    assert found["throttle_counts"] == {"CPU heat": 9, "over-current": 1, "cooling by cpufreq-cpu0": 2}
+    assert found["throttle_counts"] == {"CPU thermal limit": 9, "over-current": 1, "cooling by cpufreq-cpu0": 2}
     with_gpu = conditions(tmp_path, Nvml.open())
     assert (with_gpu["gpu_mhz"], with_gpu["celsius"]["GPU"]) == (1500, 61)
     assert with_gpu["gpu_held_down_by"] == ["thermal slowdown"]

@@ -32,7 +32,7 @@ NO_FIGURES = {
     "`--max-offset` (2 pixels)": "the option's default",
     "2019-05-01,2021-06-03": "an example",
     "JetPack 6.0 to 7.2": "what jetson/install.sh knows",
-    "equals torch's to 1e-4": "the limit that export holds models to",
+    "equals the network's to 1e-4": "the limit that export holds models to",
     "JSTARS 18, 10186-10203 (2025), doi 10.1109/JSTARS.2025.3555849": "a citation",
 }
 """Numbers in the README's prose that were not measured, each with its reason."""

@@ -117,9 +117,9 @@ class TestRefused:
             ("{root},split=test", "test split"),
             ("{root},split=val", "does not exist"),
             ("{root},colour=red", "colour"),
-            ("nothing.tif", "not two images"),
-            ("a.tif,b.tif,c.tif", "not two images"),
-            ("a.tif,b.tif,gsd=fine", "gsd 'fine'"),
+            ("nothing.tif", "is neither a folder nor a list nor two images"),
+            ("a.tif,b.tif,c.tif", "is neither a folder nor a list nor two images"),
+            ("a.tif,b.tif,gsd=fine", "has gsd=fine: it must be metres per pixel"),
         ],
     )
     def test_sources_that_cannot_be_read(self, text: str, words: str, tree: Path) -> None:

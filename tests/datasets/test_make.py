@@ -257,7 +257,10 @@ def failures(pair: tuple[Path, Path, Path], make_tiff: Tiff, ground: Ground, fol
         "area": ([a, b, label, far], "line 3: .*far.gpkg has no polygon within the images"),
         "split": ([a, b, label, "", "dev"], "line 3 has the split 'dev'"),
         "name": ([a, b, label, "", "", "x/y"], "line 3 has the name"),
-        "twice": ([a, b, label, "", "", "first"], "line 3 has the name 'first' of an earlier line"),
+        "twice": (
+            [a, b, label, "", "", "first"],
+            "line 3 repeats the name 'first' of an earlier line: each pair needs its own",
+        ),
     }
 
 

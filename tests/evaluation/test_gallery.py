@@ -104,7 +104,7 @@ def test_page_is_whole_in_one_file_and_escaped(tmp_path: Path) -> None:
     assert "m on &lt;data&gt;" in text
     assert "tile &lt;2&gt; &amp; more" in text
     assert "<2>" not in text
-    assert "The 2 images with most wrong pixels of 3" in text
+    assert "The 2 images, of 3, with the most wrong pixels" in text
     assert re.findall(r"<script|<link|https?://|@import|url\(", text) == []
     sources = re.findall(r'src="([^"]{30})', text)
     assert len(sources) == 2 * len(PANELS)

@@ -60,7 +60,8 @@ def run(hub: Hub, home: Path, *command: Any, **more: str) -> subprocess.Complete
 def environment(hub: Hub, home: Path, **more: str) -> dict[str, str]:
     """Nothing of the user's; what would leave loopback goes to the test's own server, which notes it."""
     return {
-        "PATH": os.environ["PATH"], "HOME": str(home), "HF_HOME": str(home), "HF_ENDPOINT": hub.url,
+        "PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "HOME": str(home),
+        "HF_HOME": str(home), "HF_ENDPOINT": hub.url,
         "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1",
         "HTTP_PROXY": hub.url, "HTTPS_PROXY": hub.url, "NO_PROXY": "127.0.0.1,localhost", **more,
     }  # fmt: skip

@@ -21,6 +21,7 @@ from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import METADATA_KEY, ModelCard
 from schanger_edge.model.file import read_model
 from schanger_edge.model.triton import add_to_repository, config
+from schanger_export.model_options import ExportOptions
 
 ORT_TYPES = {2: "tensor(uint8)", 11: "tensor(float)"}  # by Triton's DataType: TYPE_UINT8, TYPE_FP32
 
@@ -128,7 +129,7 @@ def test_an_edited_config_stays(standin_model: Callable[..., Path], tmp_path: Pa
     path.write_text(edited)
     result = export("--model", standin_model(seed=1), "--name", "town", "--triton", tmp_path)
     assert result.exit_code == 0
-    assert "was edited and stays" in result.stderr
+    assert "was edited and is kept" in result.stderr
     assert path.read_text() == edited
     assert (tmp_path / "town" / "2" / "model.onnx").is_file()
 
@@ -139,7 +140,7 @@ def test_another_kind_of_model_is_left_alone(standin_model: Callable[..., Path],
     (repository / "other" / "1").mkdir(parents=True)
     (repository / "other" / "1" / "model.plan").write_bytes(b"plan")
     before = files(repository)
-    with pytest.raises(ModelError, match=r"takes tiles of 64 pixels.* takes 128, another --name"):
+    with pytest.raises(ModelError, match=r"takes tiles of 64 pixels.* takes 128, so use another --name"):
         add_to_repository(standin_model(tile=128), repository, "town")
     with pytest.raises(ModelError, match=r"other holds another kind of model .*another --name"):
         add_to_repository(standin_model(), repository, "other")
@@ -170,7 +171,7 @@ def test_nothing_is_left_where_it_fails(
     ("arguments", "sentence"),
     [
         (["--model", "schanger-small"], "with --triton REPO"),
-        (["--model", "schanger-small", "--triton", "r", "-o", "m.onnx", "--tile", "64"], "leave out --output, --tile"),
+        (["--model", "schanger-small", "--triton", "r", "-o", "m.onnx", "--tile", "64"], "omit --output, --tile"),
         (["--model", "schanger-small", "--checkpoint", "c.pth", "--triton", "r"], "--model FILE"),
         (["--checkpoint", "c.pth"], "-o FILE, --triton REPO, or both"),
         (["--model", "no.onnx", "--triton", "r"], "no.onnx does not exist"),
@@ -191,8 +192,8 @@ def test_what_cannot_be_meant(
 def test_weights_go_to_the_repository(keeps_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And to a file, where one is asked for."""
 
-    def write(checkpoint: Path, size: str, target: Path, **options: Any) -> Any:
-        shutil.copyfile(model_path(options["name"]), target)
+    def write(checkpoint: Path, size: str, target: Path, options: ExportOptions, **_: Any) -> Any:
+        shutil.copyfile(model_path(str(options.name)), target)
         return SimpleNamespace(bytes=1, opset=17, sha256="0", largest_difference=0.0, tiles=4)
 
     tool = pytest.importorskip("schanger_export.to_onnx", reason="export needs the export extra")

@@ -251,7 +251,7 @@ def test_detail_pictures_appear_where_a_place_is(tmp_path: Path, monkeypatch: py
         assert page.value("document.getElementById('coarse').hidden")
         page.value("setView(100, 100, view.scale)")
         page.settle()
-        assert page.value("document.getElementById('coarse').textContent") == "overview: 6.5 m per picture pixel"
+        assert page.value("document.getElementById('coarse').textContent") == "overview: 6.5 m per screen pixel"
         assert not page.value("document.getElementById('coarse').hidden")
     assert page.problems == []
 

@@ -109,7 +109,7 @@ def test_why_there_is_no_item() -> None:
     assert why_no_item(UTM, DATES) is None
     assert "the date of the after image is unknown" in str(why_no_item(UTM, DATES | {"after": None}))
     both = str(why_no_item(UTM, dict.fromkeys(DATES)))
-    assert "when the before image and the after image was" in both
+    assert "the date of the before image and the after image is unknown" in both
     assert "no CRS" in str(why_no_item(Grid(None, Affine.identity(), 3, 3), DATES))
     assert "without a location on Earth" in str(
         why_no_item(Grid(CRS.from_epsg(4326), Affine.identity(), 400, 400), DATES)

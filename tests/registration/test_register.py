@@ -136,7 +136,7 @@ def test_an_alignment_that_is_no_better_is_taken_back(make_tiff: Tiff, monkeypat
 
 @pytest.mark.parametrize("value", [0, -1.0, math.nan])
 def test_max_offset_must_be_a_number_of_pixels(make_tiff: Tiff, model: Path, tmp_path: Path, value: float) -> None:
-    with pytest.raises(SchangerError, match="max-offset must be a positive number of pixels"):
+    with pytest.raises(SchangerError, match="--max-offset must be greater than 0 pixels, or inf, not"):
         detect(*dates(make_tiff, (0, 0)), tmp_path / "out", model=model, max_offset=value)
     assert not (tmp_path / "out").exists()
 

@@ -176,7 +176,7 @@ class TestFailures:
             if weight.name in limits:
                 weight.CopyFrom(onnx.numpy_helper.from_array(limits[weight.name], weight.name))
         onnx.save(graph, str(model))
-        self.check(SessionError, "no probabilities", *pair, out, model=model)
+        self.check(SessionError, "are not probabilities", *pair, out, model=model)
 
     def test_truncated_input(self, pair: Any, model: Path, out: Path, make_tiff: Tiff, ground: Ground) -> None:
         whole = make_tiff("w.tif", ground(150, 190), tiled=True, blockxsize=64, blockysize=64, compress="deflate")

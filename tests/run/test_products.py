@@ -109,7 +109,7 @@ def test_images_without_a_place_have_no_item(make_tiff: Tiff, ground: Ground, mo
     ("options", "sentence"),
     [
         ({"also": ["shapefile"]}, "--also must be geoparquet or flatgeobuf, not .shapefile."),
-        ({"stac": True, "dates": ["2019-05-01"]}, "needs two dates"),
+        ({"stac": True, "dates": ["2019-05-01"]}, "--dates must be two dates"),
         ({"stac": True, "dates": ["2019-05-01", "June"]}, "not 'June'"),
     ],
 )

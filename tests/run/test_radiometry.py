@@ -56,11 +56,11 @@ def test_all_of_one_command(pair: Any, cloud: Path, model: Path, tmp_path: Path)
     assert summary["pixels"]["valid"] == 150 * 190 - 50 * 60
     facts = fact_groups(summary)["After"]
     assert facts["contrast"] == "stretched to 8 bits from -20 to 3000"
-    assert facts["usable"] == "where cloud.tif says so"
+    assert facts["usable"] == "where cloud.tif allows it"
     assert facts["histograms"] == "matched to those of the before image"
     assert not {"histograms", "contrast", "usable"} & fact_groups(_plain(summary))["Before"].keys()
     page = (out / "report.html").read_text()
-    assert "where cloud.tif says so" in page
+    assert "where cloud.tif allows it" in page
 
 
 def _plain(summary: dict[str, Any]) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def test_resume_refuses_another_reading(
 ) -> None:
     out = tmp_path / "out"
 
-    def stopped(*_: Any) -> Any:
+    def stopped(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(importlib.import_module("schanger_edge.run.detect"), "make_polygons", stopped)
+        patch.setattr(importlib.import_module("schanger_edge.run.stages"), "write_polygons", stopped)
         detect(*pair, out, model=model)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"stretch": (0, 4000)}, "before, stretch"),

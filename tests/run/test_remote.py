@@ -39,7 +39,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 def save(path: Path, data: np.ndarray, transform: Affine = ORIGIN, **options: Any) -> Path:
     """A COG of small blocks, unless the options say something else."""
-    return write_tiff(path, data, transform=transform, **(options or {"driver": "COG", "blocksize": 128}))
+    return write_tiff(path, data, transform=transform, **{"driver": "COG", **(options or {"blocksize": 128})})
 
 
 @pytest.fixture

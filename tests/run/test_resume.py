@@ -137,7 +137,7 @@ def test_a_run_that_is_asked_to_stop_ends_after_a_section(pair: Any, model: Path
 def test_nothing_is_lost_without_a_word(stopped: Path, pair: Any, model: Path) -> None:
     with pytest.raises(ProductError, match=r"holds an unfinished run \(\d\d% done\): continue it with"):
         detect(*pair, stopped, model=model)
-    with pytest.raises(ProductError, match="exclude each other"):
+    with pytest.raises(ProductError, match="are mutually exclusive"):
         detect(*pair, stopped, model=model, resume=True, restart=True)
     assert detect(*pair, stopped, model=model, restart=True).summary["tiles"]["taken_over"] == 0
 
@@ -215,7 +215,7 @@ def test_a_run_that_is_refused_opens_nothing(
         monkeypatch.setattr(sys.modules["schanger_edge.run.detect"], name, opened)
     with pytest.raises(ProductError, match="holds an unfinished run"):
         detect(*pair, stopped, model=model)
-    with pytest.raises(ProductError, match="exclude each other"):
+    with pytest.raises(ProductError, match="are mutually exclusive"):
         detect(*pair, stopped, model=model, resume=True, restart=True)
     with Staging(stopped, ()), pytest.raises(ProductError, match="another run is writing"):
         detect(*pair, stopped, model=model, resume=True)

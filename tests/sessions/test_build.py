@@ -113,14 +113,14 @@ def test_one_plan_for_three_capabilities(precision: str, models: dict[str, Path]
     assert built.plan.stat().st_mtime_ns == written
 
 
-def test_the_command(model: Path, rtx: Flavour, cache: Path, tmp_path: Path) -> None:
+def test_the_command(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_path: Path) -> None:
     plan = tmp_path / "m.plan"
-    command = ["build", str(model), "-o", str(plan), "--batch", "1", "--compute-capability", "8.6"]
+    command = ["build", str(models["fp32"]), "-o", str(plan), "--batch", "1", "--compute-capability", "8.6"]
     command += ["--optimization-level", "0", "--workspace", "512"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     assert "fp32, for any GPU of compute capability 8.6; built" in result.output
-    assert "takes the types from m.onnx (fp32)" in result.output
+    assert "takes the types from small.onnx (fp32)" in result.output
     assert "this may take minutes" in result.output
     card = read_plan_card(plan)
     assert (card.batches, card.workspace, card.level) == (Batches(1, 1, 1), 512 << 20, 0)
@@ -166,7 +166,7 @@ def test_what_cannot_be_built_is_said(
         build(fp32, None, BuildOptions(capabilities=["8.7"], flavour="rtx"))
     with pytest.raises(SessionError, match=r"must be a number such as 8\.6, not 'ampere'"):
         build(fp32, None, BuildOptions(capabilities=["ampere"], flavour="rtx"))
-    with pytest.raises(SessionError, match="--optimization-level must lie between 0 and 5, not 6"):
+    with pytest.raises(SessionError, match="--optimization-level must be at least 0 and at most 5, not 6"):
         build(fp32, None, BuildOptions(level=6))
     with pytest.raises(SessionError, match="--workspace must be at least 1 megabyte"):
         build(fp32, None, BuildOptions(workspace=0))
@@ -176,7 +176,7 @@ def test_what_cannot_be_built_is_said(
         build(fp32, tmp_path / "x.onnx")
     with pytest.raises(SessionError, match="cannot be written"):
         build(fp32, tmp_path / "none" / "x.plan", BuildOptions(capabilities=HERE_86, flavour="rtx", level=0))
-    with pytest.raises(ModelError, match="not an ONNX model"):
+    with pytest.raises(ModelError, match="is no ONNX model, or is damaged"):
         broken = tmp_path / "broken.onnx"
         broken.write_bytes(b"nothing")
         build(broken, None, BuildOptions(capabilities=HERE_86))

@@ -47,7 +47,7 @@ def test_what_is_no_probability_is_refused(value: float) -> None:
     array = np.full((1, 1, 4, 4), 0.5, np.float32)
     check_probability(array, (1, 1, 4, 4))
     array[0, 0, 2, 2] = value
-    with pytest.raises(SessionError, match="no probabilities"):
+    with pytest.raises(SessionError, match="which are not probabilities"):
         check_probability(array, (1, 1, 4, 4))
     with pytest.raises(SessionError, match="shape"):
         check_probability(array, (1, 1, 4, 5))
@@ -63,7 +63,7 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
         open_session(tmp_path / "none.onnx")
     text = tmp_path / "text.onnx"
     text.write_text("hello")
-    with pytest.raises(ModelError, match="not an ONNX model"):
+    with pytest.raises(ModelError, match="is no ONNX model, or is damaged"):
         open_session(text)
 
 

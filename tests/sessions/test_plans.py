@@ -176,6 +176,8 @@ def test_one_at_a_time_builds_a_plan(tmp_path: Path) -> None:
 
 
 def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
-    with pytest.raises(SessionError, match=r"x\.plan cannot be written \(No such file .*choose a folder that exists"):
+    with pytest.raises(
+        SessionError, match=r"x\.plan cannot be written \(No such file .*choose an existing, writable folder"
+    ):
         locked(tmp_path / "none" / "x.plan").__enter__()
     assert list(tmp_path.iterdir()) == []

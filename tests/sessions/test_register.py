@@ -58,11 +58,11 @@ def test_its_device_opens(toy: Engine, model: Path) -> None:
     with open_session(model, "toy", threads=3) as session:
         assert session.run(*tiles(2)).shape == (2, 1, TILE, TILE)
         assert session.submit(*tiles(1))().max() == 0.5
-        assert (session.device, session.chosen) == ("Toy (3 threads)", "device toy, as asked")
+        assert (session.device, session.chosen) == ("Toy (3 threads)", "device toy, as requested")
         assert session.identity() == {"model": session.model_sha256, "device": "Toy (3 threads)", "plan": None}
     report = engine_report(session, batch=4).as_dict()
     assert report == {
-        "device": "Toy (3 threads)", "chosen": "device toy, as asked", "precision": "fp32", "typing": None,
+        "device": "Toy (3 threads)", "chosen": "device toy, as requested", "precision": "fp32", "typing": None,
         "flags": (), "wound up": True, "batch": 4, "stages": {}, "notes": ("closed",),
     }  # fmt: skip
 
@@ -88,8 +88,8 @@ def test_files_that_it_alone_opens(toy: Engine, model: Path, tmp_path: Path) -> 
     own.write_bytes(model.read_bytes())
     for device in ("toy", "auto"):
         with open_session(own, device) as session:
-            assert session.chosen == "a toy runs with Toy alone"
-    with pytest.raises(SessionError, match=r"m\.toy is a box of toys and runs with --device toy only"):
+            assert session.chosen == "a toy only runs with Toy"
+    with pytest.raises(SessionError, match=r"m\.toy is a box of toys, which only runs with --device toy"):
         open_session(own, "cpu")
 
 

@@ -66,7 +66,7 @@ def test_a_read_error_is_tried_again_and_then_reported(
     failing(monkeypatch, OSError(5, "Input/output error"))
     station.until(lambda text: text.startswith("quarantined"))
     assert sum("will be retried" in text for text in station.reported) == 2
-    assert "Input/output error), tried 3 times). Get a fresh copy" in station.reason("a_20240501.tif")
+    assert "Input/output error), tried 3 times: get a fresh copy." in station.reason("a_20240501.tif")
 
 
 def test_a_file_that_crashes_the_process_is_given_up(station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:

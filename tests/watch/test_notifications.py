@@ -118,7 +118,7 @@ def test_status_on_the_command_line(station: Any, pair: str, cli: Callable[..., 
     text = cli("status", station.output)
     assert text.exit_code == 0, text.output
     lines = text.stdout.splitlines()
-    assert lines[0].startswith("stopped, 0 queued (said ")
+    assert lines[0].startswith("stopped, 0 queued (last seen ")
     assert lines[1] == "queue: 0 pairs; 1 scenes without an earlier one"
     assert re.fullmatch(r"results: 1, 1 in the last 24 hours, \d+\.\d\d megapixels per second", lines[2])
     assert lines[3] == "failed pairs: 0; scenes in quarantine: 1, duplicates: 0, expired: 0"
