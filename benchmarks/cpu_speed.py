@@ -1,13 +1,13 @@
 """What one 256 x 256 pair costs on a CPU: PyTorch, ONNX Runtime, OpenVINO and our own engine, forms of the graph.
 
 `python benchmarks/cpu_speed.py [--sizes small base] [--threads 1 2] [--rounds 15]`; `--only exported` takes the
-variants that have one of these words in their name, `--clock cpu` CPU time in place of wall time. Every variant lives in
-a process of its own (the allocator is set once per process), warmed by two runs, and waits asleep for its turn; a round
-runs each once, in an order turned by one each round, so that whatever else the machine does falls on all alike. Time is
-that of one inference, uint8 tiles in, probability out. Ratios are those of one round, so they compare neighbours in time;
-medians, quartiles and extremes are over rounds. `small` has the bundled weights, `base` random ones. `difference` is the
-largest absolute difference in probability to the first ONNX Runtime variant, `flipped` the pixels that cross one half.
-Needs the `export` and `openvino` extras.
+variants that have one of these words in their name, `--clock cpu` CPU time in place of wall time. Every variant lives
+in a process of its own (the allocator is set once per process), warmed by two runs, and waits asleep for its turn; a
+round runs each once, in an order turned by one each round, so that whatever else the machine does falls on all alike.
+Time is that of one inference, uint8 tiles in, probability out. Ratios are those of one round, so they compare
+neighbours in time; medians, quartiles and extremes are over rounds. `small` has the bundled weights, `base` random
+ones. `difference` is the largest absolute difference in probability to the first ONNX Runtime variant, `flipped` the
+pixels that cross one half. Needs the `export` and `openvino` extras.
 """
 
 from __future__ import annotations
