@@ -156,7 +156,8 @@ void lay_out_network(Network& n, Layout& l, const int32_t* widths, int tile, int
         level[k] = map_of(0, tile >> k, tile >> k);
         // A level's widest map besides its skip: what comes from the level above or below it, and goes there.
         const int wide = most(widths[k + 1], k ? widths[k] : widths[1]);
-        largest = most((int)largest, (int)((size_t)DATES * wide * level[k].plane));
+        const size_t floats = (size_t)DATES * wide * level[k].plane;
+        largest = floats > largest ? floats : largest;
     }
     const auto of = [&](int k, int channels, float* data) {
         Map m = level[k];

@@ -63,9 +63,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 def build_driver(native: Any, compiler: Any, folder: Path, flags: list[str]) -> Path:
     """The driver, linked with the library's objects."""
     objects = [*native.compile_objects(compiler, folder, flags), str(folder / "driver.o")]
-    c = compiler.link if compiler.link != compiler.compile else (*compiler.compile, "-x", "c")
-    driver = str(ROOT / "tests/native_driver.c")
-    subprocess.run([*c, "-O1", *flags, "-c", "-o", objects[-1], driver], check=True)
+    source = ["-x", "c", str(ROOT / "tests/native_driver.c")]
+    subprocess.run([*compiler.compile, "-O1", *flags, "-c", "-o", objects[-1], *source], check=True)
     native.link(compiler, folder / "driver", objects, flags)
     return folder / "driver"
 
@@ -85,20 +84,16 @@ def test_sanitizers_are_silent(native: Any, task: Task, tmp_path: Path, sanitize
     compiler = native.system_compiler()
     if compiler is None:
         pytest.skip("no C++ compiler")
-    driver = build_driver(native, compiler, tmp_path, [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"])
+    driver = build_driver(native, compiler, tmp_path, ["-O1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"])
     for kind in kernels():
         assert worst([str(driver)], kind, task, 3) < (2e-5 if kind.precision == "fp32" else 0.05)
 
 
 def test_neon_under_emulation(native: Any, task: Task, tmp_path: Path) -> None:
-    pytest.importorskip("ziglang")
-    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-    if emulator is None:
-        pytest.skip("no emulator: apt install qemu-user-static")
-    arm = native.TARGETS["aarch64-linux"]._replace(zig="aarch64-linux-musl")
-    native.TARGETS["static"] = arm
-    compiler = native.zig("static")._replace(processor="aarch64")
-    driver = build_driver(native, compiler, tmp_path, ["-static"])
+    emulator, cross = shutil.which("qemu-aarch64-static"), shutil.which("aarch64-linux-gnu-g++")
+    if emulator is None or cross is None:
+        pytest.skip("no emulator or compiler: apt install qemu-user-static g++-aarch64-linux-gnu")
+    driver = build_driver(native, native.Compiler((cross,), (cross,), "aarch64"), tmp_path, ["-static"])
     for kind in (Kernels("neon", "fp32"), Kernels("plain", "fp32")):
         assert worst([emulator, str(driver)], kind, task, 2) < 2e-5
 
