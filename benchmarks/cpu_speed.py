@@ -86,8 +86,8 @@ def _has_bf16() -> bool:
     return has_bf16(load_openvino().Core())
 
 
-def write_models(size: Any, folder: Path) -> None:
-    """The model files of all forms, and weights for torch."""
+def write_models(size: Any, folder: Path, forms: set[str]) -> None:
+    """The model files of these forms, and weights for torch."""
     import onnx
     import torch
     from cpu_variants import padded_network, write
@@ -113,8 +113,11 @@ def write_models(size: Any, folder: Path) -> None:
     for folded in (False, True):
         for apart in (False, True):
             form = f"{'folded' if folded else 'plain'}-{'apart' if apart else 'stacked'}"
-            write(network, folder / f"{form}.onnx", card, folded=folded, apart=apart)
+            if form in forms:
+                write(network, folder / f"{form}.onnx", card, folded=folded, apart=apart)
     for multiple in (8, 16):
+        if f"padded{multiple}" not in forms:
+            continue
         padded = padded_network(size, multiple)
         write(padded, folder / f"padded{multiple}.onnx", card, folded=True, apart=False)
 
@@ -239,7 +242,7 @@ def measure(size: str, threads: int, rounds: int, only: list[str], clock: str) -
     chosen = {name: one for name, one in variants(threads).items() if not only or any(word in name for word in only)}
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        write_models(size, folder)
+        write_models(size, folder, {one["form"] for one in chosen.values() if "form" in one})
         workers = {}
         for number, (label, variant) in enumerate(chosen.items()):
             workers[label] = Worker(folder, number, variant, threads, clock)

@@ -40,9 +40,16 @@ def score(model: Path, root: Path, split: str) -> dict[str, dict[str, Any]]:
         for (entry, wanted), *others in zip(*runs, strict=True):
             for agreement, (_, got) in zip(found.values(), others, strict=True):
                 agreement.add(wanted, got, entry.label)
+    return {" ".join(kind): _row(one) for kind, one in found.items()}
+
+
+def _row(one: Agreement) -> dict[str, Any]:
+    flipped = one.own_map.false_positive + one.own_map.false_negative
     return {
-        " ".join(kind): {**one.as_dict(), "pixels": one.pixels, "flipped": round((1 - one.agreement) * one.pixels)}
-        for kind, one in found.items()
+        **one.as_dict(),
+        "largest_difference": float(f"{one.largest:.2g}"),
+        "pixels": one.pixels,
+        "flipped": flipped,
     }
 
 

@@ -34,14 +34,14 @@ bool sound(const int32_t* widths, int32_t tile, int32_t threads) {
     return tile >= 16 && tile <= LARGEST && tile % 16 == 0 && threads >= 1 && threads <= MOST_THREADS;
 }
 
-void* zeroed(size_t bytes) {
-    bytes = (bytes + PAGE - 1) / PAGE * PAGE;
-    void* memory = nullptr;
-    if (posix_memalign(&memory, PAGE, bytes)) return nullptr;
+// Zeros, so that what a map's columns beside its pixels hold is finite from the start. The system gives pages when they
+// are first touched.
+void* zeroed(size_t bytes, void** aligned) {
+    void* memory = calloc(bytes + PAGE, 1);
+    *aligned = (void*)(((uintptr_t)memory + PAGE - 1) / PAGE * PAGE);
 #if defined(__linux__)
-    madvise(memory, bytes, MADV_HUGEPAGE);  // fewer misses of the page table; where it is off, nothing is lost
+    if (memory) madvise(*aligned, bytes / PAGE * PAGE, MADV_HUGEPAGE);  // where it is off, nothing is lost
 #endif
-    memset(memory, 0, bytes);  // what a map's columns beside its pixels hold is finite from the start
     return memory;
 }
 
@@ -74,7 +74,8 @@ schanger_network* schanger_open(const char* isa, const char* precision, const in
     if (!bytes) return nullptr;
     *status = SCHANGER_NO_MEMORY;
     auto* made = (schanger_network*)calloc(1, sizeof(schanger_network));
-    void* memory = made ? zeroed(bytes) : nullptr;
+    void* aligned = nullptr;
+    void* memory = made ? zeroed(bytes, &aligned) : nullptr;
     if (!memory || !team_start(&made->team, threads)) {
         if (memory) *status = SCHANGER_NO_THREAD;
         free(memory);
@@ -82,7 +83,7 @@ schanger_network* schanger_open(const char* isa, const char* precision, const in
         return nullptr;
     }
     made->kernels = kernels, made->pixels = (size_t)tile * tile, made->bytes = bytes, made->memory = memory;
-    made->network = kernels->lay_out(widths, tile, threads, weights, count, memory);
+    made->network = kernels->lay_out(widths, tile, threads, weights, count, aligned);
     pthread_mutex_init(&made->running, nullptr);
     *status = SCHANGER_OK;
     return made;

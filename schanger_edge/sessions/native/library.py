@@ -51,9 +51,8 @@ def load() -> ctypes.CDLL:
         raise SessionError(f"the native engine is of another version of schanger-edge: {REINSTALL}.")
     pointer, number = ctypes.c_void_p, ctypes.c_int32
     library.schanger_kernels.argtypes = [number, *[ctypes.POINTER(ctypes.c_char_p)] * 2]
-    library.schanger_open.argtypes = [
-        ctypes.c_char_p, ctypes.c_char_p, pointer, number, number, pointer, ctypes.c_size_t, ctypes.POINTER(number),
-    ]  # fmt: skip
+    names, weights = (ctypes.c_char_p, ctypes.c_char_p), (pointer, ctypes.c_size_t)
+    library.schanger_open.argtypes = [*names, pointer, number, number, *weights, ctypes.POINTER(number)]
     library.schanger_open.restype = pointer
     library.schanger_run.argtypes = [pointer, pointer, pointer, number, pointer]
     library.schanger_memory.argtypes, library.schanger_memory.restype = [pointer], ctypes.c_size_t
@@ -94,10 +93,9 @@ class Network:
         self, kind: Kernels, widths: Sequence[int], tile: int, threads: int, weights: NDArray[np.float32]
     ) -> None:
         self._library, self._tile, status = load(), tile, ctypes.c_int32()
-        made = self._library.schanger_open(
-            kind.isa.encode(), kind.precision.encode(), (ctypes.c_int32 * len(widths))(*widths), tile, threads,
-            weights.ctypes.data, weights.size, ctypes.byref(status),
-        )  # fmt: skip
+        names, sizes = [name.encode() for name in kind], (ctypes.c_int32 * len(widths))(*widths)
+        given = (sizes, tile, threads, weights.ctypes.data, weights.size)
+        made = self._library.schanger_open(*names, *given, ctypes.byref(status))
         if made is None:
             why = "there is not enough memory" if status.value == _NO_MEMORY else f"error {status.value} of its library"
             raise SessionError(f"the native engine does not start for tiles of {tile} pixels: {why}.")
