@@ -47,6 +47,12 @@ def _draw_f1_lines(axes: Any) -> None:
         precision = [f1 * r / (2 * r - f1) for r in recall]
         axes.plot(recall, precision, color="#cccccc", linewidth=0.8, linestyle="--", zorder=1)
         axes.annotate(
-            f"F1 {f1:.1f}", (1.01, precision[-1]), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
-            color="#888888", annotation_clip=False,
-        )  # fmt: skip
+            f"F1 {f1:.1f}",
+            (1.01, precision[-1]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color="#888888",
+            annotation_clip=False,
+        )

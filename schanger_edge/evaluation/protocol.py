@@ -73,10 +73,14 @@ def labelled_tiles(sample: Sample, tile: int = 256, halo: int = 0) -> Iterator[L
         for part in strip:
             rows, cols = part.window.slices_in(wanted)
             yield LabelledTile(
-                sample.files, scene, part.owned, part.window, tuple(image[:, rows, cols] for image in images),
+                sample.files,
+                scene,
+                part.owned,
+                part.window,
+                tuple(image[:, rows, cols] for image in images),
                 label[part.owned.slices_in(wanted)],
                 last=(part.owned.col_end, part.owned.row_end) == (scene.width, scene.height),
-            )  # fmt: skip
+            )
 
 
 def predicted_tiles(

@@ -27,7 +27,14 @@ def to_cog(source: Path, target: Path, *, block: int, level: int, predictor: boo
     """
     target.unlink(missing_ok=True)
     rasterio.shutil.copy(
-        source, target, driver="COG", blocksize=block, compress="DEFLATE", level=level,
-        predictor="STANDARD" if predictor else "NO", overviews="FORCE_USE_EXISTING", bigtiff="IF_SAFER",
+        source,
+        target,
+        driver="COG",
+        blocksize=block,
+        compress="DEFLATE",
+        level=level,
+        predictor="STANDARD" if predictor else "NO",
+        overviews="FORCE_USE_EXISTING",
+        bigtiff="IF_SAFER",
         num_threads=threads,
-    )  # fmt: skip
+    )

@@ -32,9 +32,14 @@ def write_flatgeobuf(package: Path, layer: str, grid: Grid, target: Path) -> Non
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         target.unlink(missing_ok=True)
         pyogrio.raw.write_arrow(
-            stream, target, layer=layer, driver="FlatGeobuf", geometry_name=info["geometry_name"],
-            geometry_type="Polygon", crs=None if grid.crs is None else grid.crs.to_wkt(),
-        )  # fmt: skip
+            stream,
+            target,
+            layer=layer,
+            driver="FlatGeobuf",
+            geometry_name=info["geometry_name"],
+            geometry_type="Polygon",
+            crs=None if grid.crs is None else grid.crs.to_wkt(),
+        )
         written = pyogrio.read_info(target, force_feature_count=True)["features"]
         if written != pyogrio.read_info(package, layer=layer, force_feature_count=True)["features"]:
             raise OSError("parts of the file are missing")

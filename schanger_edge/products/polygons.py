@@ -21,7 +21,7 @@ from schanger_edge.products import POLYGONS
 from schanger_edge.products.components import Components, Measures, find_components, strips
 from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import SCALE, quiet, small_cache
-from schanger_edge.products.shaping import Shapes, shaper
+from schanger_edge.products.shaping import Shapes, Shaping, shaper
 from schanger_edge.products.style import add_style
 
 PRODUCT = Product(POLYGONS, "Changed areas as polygons", "polygons", "application/geopackage+sqlite3")
@@ -46,10 +46,7 @@ def write_polygons(
     probability: Path,
     grid: Grid,
     target: Path,
-    *,
-    min_area: float = 0.0,
-    simplify: float = 0.0,
-    fill_holes: float = 0.0,
+    shaping: Shaping = Shaping(),
 ) -> PolygonCount:
     """Write each 4-connected area of change.tif == 1 as one polygon, largest first.
 
@@ -64,9 +61,7 @@ def write_polygons(
         probability: probability.tif of the same run.
         grid: the grid of both.
         target: GeoPackage to write; replaced where it exists.
-        min_area: smaller polygons are left out; m2, or pixels where the grid has no CRS.
-        simplify: see `shaping.shaper`.
-        fill_holes: see `shaping.shaper`.
+        shaping: which areas become polygons, and how their outlines are shaped.
 
     Raises:
         ProductError: a raster could not be read or the GeoPackage not be written.
@@ -76,7 +71,7 @@ def write_polygons(
             if not labels.shape == values.shape == (grid.height, grid.width):
                 raise ValueError(f"{change.name} and {probability.name} do not lie on the scene's grid.")
             found = find_components(labels, values, run_area(grid))
-        measures, keep, source = found.measures, found.measures.area >= min_area, change
+        measures, keep, source = found.measures, shaping.kept(found.measures.area), change
         order = np.lexsort((measures.first, -measures.area))
         order = order[keep[order]]
         left_out = max(order.size - MOST, 0)
@@ -88,7 +83,7 @@ def write_polygons(
                 source = target.with_name(f".{target.name}.kept.tif")
                 with writing(source):
                     _write_kept(change, source, found, keep)
-            shape = shaper(grid, simplify, fill_holes)
+            shape = shaper(grid, shaping)
             geometry, outlines = _outline(source, grid, measures, shape)
         finally:
             if source != change:

@@ -83,9 +83,14 @@ def write_item(
     start, end = _span(dates)
     stems = [PurePath(inputs[name]).stem for name in ("before", "after")]
     item = pystac.Item(
-        "-".join(["change", *stems]), place.geometry, place.bbox, None, {**_gsd(grid), **properties},
-        start_datetime=start, end_datetime=end,
-    )  # fmt: skip
+        "-".join(["change", *stems]),
+        place.geometry,
+        place.bbox,
+        None,
+        {**_gsd(grid), **properties},
+        start_datetime=start,
+        end_datetime=end,
+    )
     item.common_metadata.title = f"Change between {stems[0]} and {stems[1]}"
     item.common_metadata.created = datetime.now(timezone.utc).replace(microsecond=0)
     for product in products:

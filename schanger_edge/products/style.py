@@ -19,11 +19,19 @@ _FILL_ALPHA = 80
 _UPDATE_TIME = "2000-01-01T00:00:00.000Z"
 """One for all files: the style is the program's, not the run's."""
 _COLUMNS = {
-    "f_table_catalog": "TEXT(256)", "f_table_schema": "TEXT(256)", "f_table_name": "TEXT(256)",
-    "f_geometry_column": "TEXT(256)", "styleName": "TEXT(30)", "styleQML": "TEXT", "styleSLD": "TEXT",
-    "useAsDefault": "BOOLEAN", "description": "TEXT", "owner": "TEXT(30)", "ui": "TEXT(30)",
+    "f_table_catalog": "TEXT(256)",
+    "f_table_schema": "TEXT(256)",
+    "f_table_name": "TEXT(256)",
+    "f_geometry_column": "TEXT(256)",
+    "styleName": "TEXT(30)",
+    "styleQML": "TEXT",
+    "styleSLD": "TEXT",
+    "useAsDefault": "BOOLEAN",
+    "description": "TEXT",
+    "owner": "TEXT(30)",
+    "ui": "TEXT(30)",
     "update_time": "DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))",
-}  # fmt: skip
+}
 
 
 def add_style(path: Path, layer: str, geometry: str = "geom") -> None:
@@ -69,9 +77,14 @@ def qml() -> str:
 
 def _symbol(index: int, color: str) -> str:
     properties = {
-        "color": f"{color},{_FILL_ALPHA}", "style": "solid", "outline_color": f"{color},255",
-        "outline_style": "solid", "outline_width": "0.5", "outline_width_unit": "MM", "joinstyle": "miter",
-    }  # fmt: skip
+        "color": f"{color},{_FILL_ALPHA}",
+        "style": "solid",
+        "outline_color": f"{color},255",
+        "outline_style": "solid",
+        "outline_width": "0.5",
+        "outline_width_unit": "MM",
+        "joinstyle": "miter",
+    }
     props = "".join(f'<prop k="{key}" v="{value}"/>' for key, value in properties.items())
     layer = f'<layer class="SimpleFill" enabled="1" locked="0" pass="0">{props}</layer>'
     return f'<symbol type="fill" name="{index}" alpha="1" clip_to_extent="1" force_rhr="0">{layer}</symbol>'

@@ -182,8 +182,8 @@ class Run:
 
     def outline(self) -> int:
         """The areas of change as polygons, in all formats that are wanted; their number."""
-        path, grid, change = self._staging.path, self.pair.grid, self.options.change
-        polygons = write_polygons(path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), **change.shaping)
+        path, grid = self._staging.path, self.pair.grid
+        polygons = write_polygons(path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), self.options.shaping)
         for name in self.options.further.also:
             FORMATS[name].write(path(POLYGONS), LAYER, grid, path(FORMATS[name].product.name))
         if polygons.left_out:

@@ -15,9 +15,15 @@ from schanger_edge.synthetic.streets import Streets
 from schanger_edge.synthetic.style import AFTER, BEFORE, Colour, SceneStyle, jittered
 
 _CAR_COLOURS: list[Colour] = [
-    (228, 228, 228), (205, 206, 208), (150, 152, 156), (52, 54, 58), (36, 38, 42),
-    (122, 32, 34), (44, 66, 112), (190, 182, 164),
-]  # fmt: skip
+    (228, 228, 228),
+    (205, 206, 208),
+    (150, 152, 156),
+    (52, 54, 58),
+    (36, 38, 42),
+    (122, 32, 34),
+    (44, 66, 112),
+    (190, 182, 164),
+]
 
 
 class Content:

@@ -28,9 +28,13 @@ from schanger_edge.synthetic.shapes import (
 from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour, SceneStyle, jittered, mixed
 
 _CROPS: list[tuple[Colour, Colour]] = [
-    ((96, 120, 58), (66, 98, 48)), ((192, 168, 112), (176, 148, 100)), ((140, 112, 84), (158, 130, 102)),
-    ((128, 138, 72), (112, 124, 68)), ((164, 150, 104), (120, 118, 74)), ((110, 92, 74), (126, 104, 82)),
-]  # fmt: skip
+    ((96, 120, 58), (66, 98, 48)),
+    ((192, 168, 112), (176, 148, 100)),
+    ((140, 112, 84), (158, 130, 102)),
+    ((128, 138, 72), (112, 124, 68)),
+    ((164, 150, 104), (120, 118, 74)),
+    ((110, 92, 74), (126, 104, 82)),
+]
 
 
 def column_street(style: SceneStyle, column: int) -> tuple[float, bool, bool]:
