@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 from collections.abc import Callable
@@ -86,14 +87,11 @@ class Item:
     y: float
     radius: float
     make: Callable[[], Content]
-    made: Content | None = None
 
-    @property
+    @functools.cached_property
     def content(self) -> Content:
         """The part itself."""
-        if self.made is None:
-            self.made = self.make()
-        return self.made
+        return self.make()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +145,10 @@ class Block:
         low, high = np.stack([u[::-1], np.full(m, v0)], axis=1), np.stack([u, np.full(m, v1)], axis=1)
         return self.streets.ground(np.concatenate([left, high, right, low]))
 
+    def inner(self, margin: float) -> Doubles:
+        """Ground outline of the block without a margin, in metres from the street middles."""
+        return self.quad(self.u0 + margin, self.v0 + margin, self.u1 - margin, self.v1 - margin)
+
     def line(self, u0: float, v0: float, u1: float, v1: float) -> Doubles:
         """Ground positions of a straight line in street coordinates, about every 7 m."""
         n = max(3, math.ceil(math.hypot(u1 - u0, v1 - v0) / 7) + 1) if self.streets.reach else 3
@@ -155,7 +157,7 @@ class Block:
 
     def whole(self, content: Content, pad: float = 15.0) -> None:
         """Add content that spans the whole block."""
-        ground = self.quad(self.u0, self.v0, self.u1, self.v1)
+        ground = self.inner(0)
         centre = (ground.min(axis=0) + ground.max(axis=0)) / 2
         radius = float(np.hypot(*(ground - centre).T).max()) + pad
-        self.items.append(Item(float(centre[0]), float(centre[1]), radius, lambda: content, content))
+        self.items.append(Item(float(centre[0]), float(centre[1]), radius, lambda: content))

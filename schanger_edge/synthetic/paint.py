@@ -59,14 +59,8 @@ class Stage:
 def building_mask(contents: list[Content], chunk: Canvas, chosen: tuple[int, ...]) -> Bytes:
     """1 where a building stands whose dates are among `chosen`, sampled at the pixels' middles."""
     image = np.zeros((chunk.height * 3, chunk.width * 3), np.uint8)
-    outline = [
-        part
-        for content in contents
-        for building in content.buildings
-        if building.when in chosen
-        for part in building.outline
-    ]
-    chunk.draw(image, outline, _one, 3)
+    standing = [building for content in contents for building in content.buildings if building.when in chosen]
+    chunk.draw(image, [part for building in standing for part in building.outline], _one, 3)
     return np.ascontiguousarray(image[1::3, 1::3])
 
 
@@ -80,14 +74,13 @@ def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
     image = _over(image, _grained(_fine_layer(stage, stage.hard), style.seed, stage.canvas, 0.04))
 
     blocked_canvas = stage.wide.grown(*[math.ceil(REACH / stage.canvas.gsd)] * 4)
-    plants = plant(layout, stage.wide, _blocked(stage, blocked_canvas), blocked_canvas, when)
-    height = plants[0]
+    height, tone, fray = plant(layout, stage.wide, _blocked(stage, blocked_canvas), blocked_canvas, when)
     structures = np.zeros_like(height)
     solids = [solid for building in stage.buildings for solid in building.solids]
     stage.wide.draw(structures, [solid[0] for solid in solids], lambda index: (solids[index][1],))
 
     image = _over(image, _grained(_fine_layer(stage, stage.roofs), style.seed, stage.canvas, 0.045))
-    seen = (stage.inner(plants[0]), stage.inner(plants[1]), stage.inner(plants[2]))
+    seen = stage.inner(height), stage.inner(tone), stage.inner(fray)
     image, crowns = ground.with_trees(style, stage.date, stage.canvas, image, seen, stage.inner(structures))
     shadow = _shadow(stage, np.maximum(structures, height * np.float32(0.9)), crowns)
     if shadow.any():

@@ -16,6 +16,7 @@ from schanger_edge.synthetic.paint import building_mask, chunk_image
 from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, scene_style
 
 Date = Literal["before", "after"]
+Painter = Callable[[Canvas], Bytes]
 
 # Everything is painted in whole chunks at fixed places, so that a pixel never depends on the window it is seen in.
 CHUNK = 256
@@ -63,11 +64,7 @@ class SyntheticScene:
                 (col + offset[0], row + offset[1]); the ground is painted there, not resampled.
         """
         when = _when(date)
-
-        def paint(canvas: Canvas) -> Bytes:
-            return chunk_image(self._layout, when, canvas)
-
-        image = self._assembled(window, (3,), paint, offset)
+        image = self._assembled(window, (3,), lambda canvas: chunk_image(self._layout, when, canvas), offset)
         return np.ascontiguousarray(image.transpose(2, 0, 1))
 
     def truth(self, window: Window | None = None) -> Bytes:
@@ -79,17 +76,11 @@ class SyntheticScene:
         return self._masks(window, (_when(date), BOTH))
 
     def _masks(self, window: Window | None, chosen: tuple[int, ...]) -> Bytes:
-        def paint(canvas: Canvas) -> Bytes:
-            return building_mask(self._layout.contents(canvas.bounds), canvas, chosen)
-
-        return self._assembled(window, (), paint, (0.0, 0.0))
+        contents = self._layout.contents
+        return self._assembled(window, (), lambda canvas: building_mask(contents(canvas.bounds), canvas, chosen))
 
     def _assembled(
-        self,
-        window: Window | None,
-        bands: tuple[int, ...],
-        paint: Callable[[Canvas], Bytes],
-        offset: tuple[float, float],
+        self, window: Window | None, bands: tuple[int, ...], paint: Painter, offset: tuple[float, float] = (0.0, 0.0)
     ) -> Bytes:
         window = window or self.window
         if window.width < 1 or window.height < 1:
