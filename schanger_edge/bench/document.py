@@ -9,11 +9,10 @@ from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.bench.findings import Row, advice, doubts
-from schanger_edge.bench.measure import SITTINGS
+from schanger_edge.bench.measure import SITTINGS, State, part
 from schanger_edge.bench.method import METHOD, PERCENTILES, ROUNDS, percentile, spread
 from schanger_edge.bench.plan import Case, Model, Place, Plan
 from schanger_edge.bench.report import FORMAT
-from schanger_edge.bench.state import State, part
 from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.sessions.ort import available_cores
 
@@ -29,7 +28,7 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
         state: its finished parts.
         energy_of: what the energy is of, by device; empty where nothing is measured.
     """
-    cases, sittings = plan.cases, state.get(SITTINGS)
+    cases, sittings = plan.cases, state[SITTINGS]
     blocks = {case.key: _finished(state, [part(f"round {k}", case.key) for k in range(ROUNDS)]) for case in cases}
     unsettled = [case.key for case in cases if (warm := _warm_up(state, case)) and not warm["settled"]]
     asked = plan.request
@@ -42,7 +41,7 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
         "machine": dict(plan.machine),
         "options": options,
         "models": [_model(model) for model in plan.models],
-        "engines": [_engine(place) for place in plan.places],
+        "engines": [{**_who(place), "engine": place.engine, "notes": list(place.notes)} for place in plan.places],
         "accuracy": _accuracy(plan, state),
         "published": _published(),
         "speed": [_speed(plan, case, state, blocks[case.key]) for case in cases],
@@ -69,18 +68,16 @@ def _model(model: Model) -> dict[str, Any]:
     return own | {key: model.facts[key] for key in FACTS}
 
 
-def _engine(place: Place) -> dict[str, Any]:
-    own = {"device": place.device, "model": place.model.name}
-    return own | {"engine": place.engine.words, "notes": list(place.engine.notes)}
+def _who(place: Place) -> dict[str, Any]:
+    return {"device": place.device, "model": place.model.name}
 
 
 def _accuracy(plan: Plan, state: State) -> list[dict[str, Any]]:
-    rows = []
-    for entry in plan.datasets:
-        for place in plan.places:
-            row = {"device": place.device, "model": place.model.name, "dataset": entry.name, "split": entry.split}
-            rows.append(row | state.get(part("accuracy", place.key, entry.label)))
-    return rows
+    return [
+        {**_who(place), "dataset": entry.name, "split": entry.split, **state[part("accuracy", place.key, entry.label)]}
+        for entry in plan.datasets
+        for place in plan.places
+    ]
 
 
 def _published() -> list[dict[str, Any]]:
@@ -94,8 +91,8 @@ def _published() -> list[dict[str, Any]]:
 
 
 def _speed(plan: Plan, case: Case, state: State, rounds: Sequence[Row]) -> dict[str, Any]:
-    memory, place = state.get(part("memory", case.key)), case.place
-    row = {"device": place.device, "model": place.model.name, "batch": case.batch_size, "failed": memory.get("failed")}
+    memory, place = state[part("memory", case.key)], case.place
+    row = {**_who(place), "batch": case.batch_size, "failed": memory.get("failed")}
     row |= {"warm_up": _warm_up(state, case), "latency_ms": _latency(rounds)}
     row |= _throughput(rounds, plan.request.gsd or place.model.facts["gsd"])
     row |= {"host_bytes": memory.get("host_bytes"), "device_bytes": memory.get("device_bytes"), "memory_n": 1}
@@ -112,9 +109,8 @@ def _latency(rounds: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _end_to_end(plan: Plan, place: Place, state: State) -> dict[str, Any]:
-    runs = [state.get(part(f"pair {number}", place.key)) for number in range(plan.request.pair_runs)]
-    row: dict[str, Any] = {"device": place.device, "model": place.model.name}
-    row |= {"batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"]}
+    runs = [state[part(f"pair {number}", place.key)] for number in range(plan.request.pair_runs)]
+    row = {**_who(place), "batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"]}
     row |= {"seconds": spread([run["seconds"] for run in runs])}
     row |= _throughput(runs, runs[0]["gsd"] or plan.request.gsd or place.model.facts["gsd"])
     return row | {stage: spread([run[stage] for run in runs]) for stage in ("read_busy", "infer_busy", "write_busy")}

@@ -11,13 +11,14 @@ import typer
 from rich.text import Text
 
 from schanger_edge.batch.options import Cluster
-from schanger_edge.cli.app import INTERRUPTED, app, err, note, out, progress_bars, warn
+from schanger_edge.cli.app import INTERRUPTED, app, err, out
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.printing import print_notes, print_warnings, progress_bars
 from schanger_edge.errors import SchangerError, require
 from schanger_edge.run.options import RunOptions
 
 if TYPE_CHECKING:
-    from schanger_edge.batch import Outcome
+    from schanger_edge.batch.outcome import Outcome
 
 FAILED = 1
 """Exit code: some pairs failed."""
@@ -46,8 +47,8 @@ def batch(
     Repeat the command to continue after a stop. Exit code 1 means that some pairs failed.
     """
     require("distributed", "station")
-    from schanger_edge.batch import batch as batch_tool
     from schanger_edge.batch.service import Listener
+    from schanger_edge.batch.service import batch as batch_tool
 
     done = 0
     try:
@@ -64,9 +65,9 @@ def batch(
                     if outcome.status == "failed":
                         err.print(Text(f"{outcome.id} failed: {outcome.reason}"), style="bold red")
                         if error is not None and not isinstance(error, SchangerError):
-                            note("".join(traceback.format_exception(error)))
+                            print_notes("".join(traceback.format_exception(error)))
                     elif outcome.reason:
-                        note(f"{outcome.id}: {outcome.reason}")
+                        print_notes(f"{outcome.id}: {outcome.reason}")
 
                 def progress(self, count: int, total: int) -> None:
                     nonlocal done
@@ -80,7 +81,7 @@ def batch(
             "continue."
         )
         sys.exit(INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else stopped.code)
-    warn(*result.notes)
+    print_warnings(result.notes)
     counts = {status: sum(one.status == status for one in result.outcomes) for status in ("done", "kept", "failed")}
     out.print(f"pairs: {counts['done']} done, {counts['kept']} already done, {counts['failed']} failed")
     changed = sum(outcome.changed_m2 or 0 for outcome in result.outcomes)

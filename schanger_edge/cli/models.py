@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +24,8 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or th
     out.print_json(json.dumps(info_tool(model_path(model))))
 
 
+@app.command()
+@flags
 def export(
     options: ExportOptions,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .onnx file to write.")] = None,
@@ -50,13 +50,11 @@ def export(
     elif output is None and triton is None:
         raise SchangerError("say where to write the model: -o FILE, --triton REPO, or both.")
     else:
-        with _model_file(output) as target:
+        with tempfile.TemporaryDirectory() as folder:
+            target = output or Path(folder) / "model.onnx"
             _export(weights or checkpoint, target, options, shown=output)
             if triton is not None:
                 _serve(target, triton, options.name)
-
-
-app.command()(flags(export))
 
 
 def _export(weights: str | Path | None, target: Path, options: ExportOptions, *, shown: Path | None) -> None:
@@ -96,13 +94,3 @@ def _serve(model: Path, repository: Path, name: str | None) -> None:
     out.print(f"{served.model}: version {served.version} of {served.folder.name}")
     if served.kept_config:
         err.print(f"{served.folder / CONFIG} was edited and is kept: it still holds the model card of another version.")
-
-
-@contextlib.contextmanager
-def _model_file(output: Path | None) -> Iterator[Path]:
-    """Where to write the model file; a place that is gone afterwards where none was asked for."""
-    if output is not None:
-        yield output
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder) / "model.onnx"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import app, out
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
+from schanger_edge.cli.printing import print_notes, print_warnings, print_written, progress_bars
 from schanger_edge.datasets.sources import TILES, usage
 from schanger_edge.errors import missing_extra
 from schanger_edge.evaluation.options import ComparisonOptions
@@ -53,7 +53,7 @@ def convert(
     except ImportError as error:
         raise missing_extra(error, "quantize") from error
     if not pairs:
-        err.print("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
+        print_notes("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
     with progress_bars() as progress:
         result = convert_tool(model_path(model), output, sources=pairs or (), samples=samples, progress=progress)
     size, before = result.bytes
@@ -64,6 +64,8 @@ def convert(
     out.print(f"report: {result.report}")
 
 
+@app.command()
+@flags
 def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: Pairs = None) -> None:
     """Convert an FP32 model to INT8 and measure the loss (needs the quantize extra)."""
     from schanger_edge.model.bundled import model_path
@@ -75,10 +77,12 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
     with progress_bars() as progress:
         result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
     if result.tiles[0] < FEW_TILES:
-        err.print(f"warning: only {result.tiles[0]} tiles; use {FEW_TILES} or more.", style="yellow")
+        print_warnings([f"only {result.tiles[0]} tiles; use {FEW_TILES} or more."])
     _print_calibration(result)
 
 
+@app.command()
+@flags
 def compare(
     first: Annotated[str, typer.Argument(help="An .onnx file, the name of a bundled model, or a TensorRT plan.")],
     second: Annotated[str, typer.Argument(help="The second model, likewise.")],
@@ -90,22 +94,14 @@ def compare(
 
     with progress_bars() as progress:
         result = compare_tool(first, second, pairs or (), options, progress=progress)
-    for name, used in zip(result.models, result.engines, strict=True):
-        for note in used.notes:
-            err.print(f"{Path(name).name}: {note}")
-    for name, engine, precision, latency in zip(
-        result.models, result.devices, result.precisions, result.latency_ms, strict=True
-    ):
-        out.print(f"{Path(name).name}: {precision}, {engine}, {latency:.1f} ms per pair of tiles (median)")
+    names = [Path(model).name for model in result.models]
+    for name, used in zip(names, result.engines, strict=True):
+        print_notes(*(f"{name}: {text}" for text in used.notes))
+    for row in zip(names, result.precisions, result.devices, result.latency_ms, strict=True):
+        out.print("{}: {}, {}, {:.1f} ms per pair of tiles (median)".format(*row))
     out.print(f"the second takes {result.latency_ratio:.2f} times as long as the first")
     out.print(_sentence(result.agreement))
-    for path in (options.worst, options.json_file):
-        if path is not None:
-            out.print(f"written: {path}")
-
-
-app.command()(flags(calibrate))
-app.command()(flags(compare))
+    print_written((options.worst, options.json_file))
 
 
 def _sentence(found: Agreement) -> str:
@@ -125,21 +121,12 @@ def _print_calibration(result: Calibration) -> None:
         "in INT8", "F1 lost", "against original's map", "agreement", "mean difference", title=f"method {result.method}"
     )
 
-    def row(name: str, found: Agreement) -> None:
-        table.add_row(
-            name,
-            f"{found.f1_loss:.2f}",
-            f"{100 * (1 - found.f1_against_reference):.2f}",
-            f"{100 * found.agreement:.2f} %",
-            f"{found.mean_difference:.5f}",
-        )
-
-    for name, found in result.tries.items():
-        row(f"all, by {name}", found)
-    for name, found in result.parts.items():
-        row(f"{name} alone", found)
-    for step in result.steps[1:]:
-        row(f"all but {', '.join(step.kept)}", step.agreement)
+    rows = [(f"all, by {name}", found) for name, found in result.tries.items()]
+    rows += [(f"{name} alone", found) for name, found in result.parts.items()]
+    rows += [(f"all but {', '.join(step.kept)}", step.agreement) for step in result.steps[1:]]
+    for name, found in rows:
+        figures = f"{found.f1_loss:.2f}", f"{100 * (1 - found.f1_against_reference):.2f}"
+        table.add_row(name, *figures, f"{100 * found.agreement:.2f} %", f"{found.mean_difference:.5f}")
     out.print(table)
     last = result.steps[-1]
     kept = f"; kept in higher precision: {', '.join(last.kept)}" if last.kept else ""

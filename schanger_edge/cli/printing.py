@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,24 @@ def print_result(result: Detection) -> None:
         f"{summary['tiles']['skipped']} skipped; {summary['seconds']['total']:.1f} s"
     )
     out.print(f"results: {result.folder}; open {result.report} in a browser")
+
+
+def print_notes(*texts: str) -> None:
+    """What the user should know of."""
+    for text in texts:
+        err.print(Text(text))
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """What makes a result doubtful, in sentences."""
+    for warning in warnings:
+        err.print(Text(f"warning: {warning}"), style="yellow")
+
+
+def print_written(paths: Iterable[str | None]) -> None:
+    """Files that a command wrote because it was asked for them."""
+    for path in filter(None, paths):
+        out.print(f"written: {path}")
 
 
 def percent(scores: Any, *names: str) -> str:

@@ -92,7 +92,7 @@ def _points(line: Doubles, at: Doubles, positions: Doubles) -> Doubles:
 
 def _ragged(rng: random.Random, line: Doubles, width: float) -> Doubles:
     n = max(len(line), 9)
-    fine = _points(line, np.linspace(0, len(line) - 1, n), np.arange(len(line)))
+    fine = _points(line, np.linspace(0, len(line) - 1, n), np.arange(len(line), dtype=np.float64))
     halves = [np.array([rng.uniform(0.38, 0.62) for _ in range(n)]) * width for _ in range(2)]
     side = across(fine)
     return np.concatenate([fine + side * halves[0][:, None], (fine - side * halves[1][:, None])[::-1]])

@@ -19,7 +19,7 @@ from schanger_edge.errors import printable
 from schanger_edge.files import PREFIX, flush, flush_folder, to_json, write_durably, writing
 from schanger_edge.products import SUMMARY
 from schanger_edge.watch.inbox import Arrival
-from schanger_edge.watch.ledger import Scene
+from schanger_edge.watch.ledger import Job, Scene
 
 PAIR, REASON = "pair.json", ".reason.txt"
 _LONGEST = 100
@@ -59,11 +59,15 @@ class Output:
             taken: whether the ledger has another pair of that name.
         """
         name = plain_name(before, after)
-        if not taken and (not (self.results / name).exists() or self.is_published(name, before, after)):
+        if not taken and (not (self.results / name).exists() or self._is_made_of(name, before, after)):
             return name
         return f"{name}__{hashlib.sha256(f'{before.sha256}{after.sha256}'.encode()).hexdigest()[:8]}"
 
-    def is_published(self, name: str, before: Scene, after: Scene) -> bool:
+    def is_published(self, job: Job) -> bool:
+        """Whether the result of a pair is there, such as where the watch was killed before its ledger knew."""
+        return self._is_made_of(job.name, job.before, job.after)
+
+    def _is_made_of(self, name: str, before: Scene, after: Scene) -> bool:
         """Whether the published result of that name is that of two scenes of this content."""
         made_of = _read_pair(self.results / name)
         found = [made_of.get(date, {}).get("sha256") for date in ("before", "after")]
