@@ -17,7 +17,7 @@ from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.datasets.sources import IMAGES, LIST, TILES, parse_source
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
-from schanger_edge.scene.pair import Pair, open_pair
+from schanger_edge.scene import Pair, open_pair
 
 SPLITS = ("train", "val")
 MOST_OPEN = 8  # pairs; opening one again may mean sampling it again

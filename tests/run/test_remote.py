@@ -157,7 +157,7 @@ def test_an_image_that_names_an_address_with_keys(store: Store, pair: Any, tmp_p
 def test_a_clipped_run_fetches_what_it_needs(
     store: Store, ground: Ground, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("schanger_edge.scene.image.SAMPLE_SIDE", 256)  # as 1024 for a scene of 8192
+    monkeypatch.setattr("schanger_edge.scene.values.SAMPLE_SIDE", 256)  # as 1024 for a scene of 8192
     side = 2048
     image = np.tile(ground(512, 512)[:1], (4, 4))
     paths = [
