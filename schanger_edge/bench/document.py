@@ -32,6 +32,7 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
     cases, sittings = plan.cases, state.get(SITTINGS)
     blocks = {case.key: _finished(state, [part(f"round {k}", case.key) for k in range(ROUNDS)]) for case in cases}
     unsettled = [case.key for case in cases if (warm := _warm_up(state, case)) and not warm["settled"]]
+    of_machine = doubts(sittings, [rounds for rounds in blocks.values() if rounds], unsettled, available_cores())
     asked = plan.request
     options = {"devices": plan.devices, "batches": list(asked.batch_sizes), "rounds": ROUNDS}
     options |= {"repetitions": asked.repetitions, "pair_runs": asked.pair_runs, "gsd": asked.gsd}
@@ -48,7 +49,7 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
         "speed": [_speed(plan, case, state, blocks[case.key]) for case in cases],
         "end_to_end": [_end_to_end(plan, place, state) for place in plan.places] if plan.pair else [],
         "conditions": sittings,
-        "doubts": doubts(sittings, [rounds for rounds in blocks.values() if rounds], unsettled, available_cores()),
+        "doubts": [*_of_images(plan, state), *of_machine],
         "method": list(METHOD),
     }
     for row in (*result["speed"], *result["end_to_end"]):
@@ -81,6 +82,14 @@ def _accuracy(plan: Plan, state: State) -> list[dict[str, Any]]:
             row = {"device": place.device, "model": place.model.name, "dataset": entry.name, "split": entry.split}
             rows.append(row | state.get(part("accuracy", place.key, entry.label)))
     return rows
+
+
+def _of_images(plan: Plan, state: State) -> list[str]:
+    """What the images leave in doubt, each sentence once; parts of earlier versions don't say."""
+    found = [state.get(part("accuracy", place.key, entry.label)) for entry in plan.datasets for place in plan.places]
+    if plan.pair is not None:
+        found += [state.get(part("pair 0", place.key)) for place in plan.places]
+    return list(dict.fromkeys(warning for one in found for warning in one.get("warnings", ())))
 
 
 def _published() -> list[dict[str, Any]]:

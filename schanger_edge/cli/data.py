@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import app, out
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
+from schanger_edge.cli.printing import print_warnings, progress_bars
 from schanger_edge.datasets.options import MakeOptions
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ def make(
 
     with progress_bars() as progress:
         made = make_dataset(pairs, output, options, progress=lambda done, total: progress("tiles", done, total))
-    for note in made.notes:
-        err.print(Text(f"warning: {note}"), style="yellow")
+    print_warnings(made.notes)
     _print_made(made)
 
 

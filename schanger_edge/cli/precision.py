@@ -11,7 +11,7 @@ from rich.table import Table
 
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
+from schanger_edge.cli.printing import print_warnings, progress_bars
 from schanger_edge.datasets.sources import TILES, usage
 from schanger_edge.errors import missing_extra
 from schanger_edge.evaluation.options import ComparisonOptions
@@ -56,6 +56,7 @@ def convert(
         err.print("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
     with progress_bars() as progress:
         result = convert_tool(model_path(model), output, sources=pairs or (), samples=samples, progress=progress)
+    print_warnings(result.warnings)
     size, before = result.bytes
     out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
     out.print(_sentence(result.agreement))
@@ -74,6 +75,7 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
         raise missing_extra(error, "quantize") from error
     with progress_bars() as progress:
         result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
+    print_warnings(result.warnings)
     if result.tiles[0] < FEW_TILES:
         err.print(f"warning: only {result.tiles[0]} tiles; use {FEW_TILES} or more.", style="yellow")
     _print_calibration(result)
@@ -93,6 +95,7 @@ def compare(
     for name, used in zip(result.models, result.engines, strict=True):
         for note in used.notes:
             err.print(f"{Path(name).name}: {note}")
+    print_warnings(result.warnings)
     for name, engine, precision, latency in zip(
         result.models, result.devices, result.precisions, result.latency_ms, strict=True
     ):

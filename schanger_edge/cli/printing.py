@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,12 @@ def print_result(result: Detection) -> None:
         f"{summary['tiles']['skipped']} skipped; {summary['seconds']['total']:.1f} s"
     )
     out.print(f"results: {result.folder}; open {result.report} in a browser")
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """What makes a result doubtful, in sentences."""
+    for warning in warnings:
+        err.print(Text(f"warning: {warning}"), style="yellow")
 
 
 def percent(scores: Any, *names: str) -> str:

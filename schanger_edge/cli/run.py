@@ -12,7 +12,7 @@ from rich.text import Text
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.interrupt import interruptible
-from schanger_edge.cli.printing import percent, print_result, progress_bars
+from schanger_edge.cli.printing import percent, print_result, print_warnings, progress_bars
 from schanger_edge.run.control import AfterStop, Control
 from schanger_edge.run.options import RunOptions
 from schanger_edge.scene import Pair
@@ -75,8 +75,7 @@ def _print_start(session: Session, pair: Pair, warnings: Sequence[str]) -> None:
     err.print(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap")
     for note in pair.notes:
         err.print(Text(note))
-    for warning in warnings:
-        err.print(Text(f"warning: {warning}"), style="yellow")
+    print_warnings(warnings)
 
 
 def _crs_name(pair: Pair) -> str:

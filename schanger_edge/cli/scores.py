@@ -9,7 +9,7 @@ import typer
 
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import percent, progress_bars
+from schanger_edge.cli.printing import percent, print_warnings, progress_bars
 from schanger_edge.evaluation.options import EvaluationOptions
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def evaluate(
         result = evaluate_tool(root, options, progress=progress)
     for note in result.engine.notes:
         err.print(note)
+    print_warnings(result.warnings)
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
     out.print(percent(result, "f1", "precision", "recall", "iou", "accuracy"))
     official = "" if result.official_tiles is None else f" (official split: {result.official_tiles})"

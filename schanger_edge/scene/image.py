@@ -18,7 +18,7 @@ from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.opening import date_of, gdal_errors, reason
 from schanger_edge.scene.radiometry import Stretch, StretchChoice
-from schanger_edge.scene.remote import fetching, is_plain, resolved_name
+from schanger_edge.scene.remote import is_plain, reading, resolved_name
 from schanger_edge.scene.stored_image import StoredImage
 from schanger_edge.scene.undeclared import find_sentinel
 from schanger_edge.scene.validity import Nodata
@@ -145,7 +145,7 @@ class SceneImage(StoredImage):
 
     def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """A window of the target grid: uint8 RGB (3, h, w) and validity (h, w). Outside the image is not valid."""
-        with fetching(self.path), gdal_errors(self._damaged):
+        with reading(self.path), gdal_errors(self._damaged):
             raw, valid = self._read_shifted(window) if self._warped is None else self._warped.read(window)
         if self._masks:
             valid &= self.usable(self._target, window)

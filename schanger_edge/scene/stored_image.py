@@ -20,7 +20,7 @@ from schanger_edge.scene.orientation import Orientation
 from schanger_edge.scene.overviews import are_stale
 from schanger_edge.scene.palette import expand, transparent_entries
 from schanger_edge.scene.radiometry import Scaling, stored_black
-from schanger_edge.scene.remote import public_name
+from schanger_edge.scene.remote import public_name, reading
 from schanger_edge.scene.valid_mask import ValidMask
 from schanger_edge.scene.validity import Nodata, ValidityRule, differs_by_band
 
@@ -70,7 +70,8 @@ class StoredImage:
             self._stored_grid = grid_of(self._file, self.name)
             self._turn = Orientation.of(self._file)
             self.grid = self._shown_grid()
-            self._choose(bands, nodata)
+            with reading(path), gdal_errors(self._damaged):
+                self._choose(bands, nodata)
             for name in valid_masks:
                 self._masks.append(ValidMask(name, self.grid))
         except BaseException:
@@ -168,6 +169,11 @@ class StoredImage:
         for mask in self._masks:
             usable &= mask.read(grid, window)
         return usable
+
+    @property
+    def may_hide(self) -> bool:
+        """False where all pixels have data for sure."""
+        return bool(self.rule.by_values or self.rule.alpha or self.rule.mask or self._masks)
 
     @property
     def masked(self) -> bool:

@@ -11,7 +11,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.scene.remote import fetching
+from schanger_edge.scene.remote import reading
 from schanger_edge.scene.sampling import LATTICE, sample
 from schanger_edge.scene.stored_image import StoredImage
 from schanger_edge.scene.undeclared import find_collar
@@ -36,7 +36,7 @@ class SpreadValues:
         self._image = image
         self.warnings: list[str] = []
         self._frame: _Frame | None = None
-        with rasterio.Env(GDAL_CACHEMAX=SAMPLE_CACHE), fetching(image.path):
+        with rasterio.Env(GDAL_CACHEMAX=SAMPLE_CACHE), reading(image.path):
             self.values = self._take()
 
     def collar(self) -> tuple[tuple[float, ...], float] | None:
