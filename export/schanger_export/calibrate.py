@@ -48,6 +48,7 @@ class Calibration:
         agreement: of the finished file with its parent.
         tiles: (calibration, held aside).
         reports: JSON and picture.
+        warnings: what the files of the tiles leave in doubt, in sentences.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Calibration:
     agreement: Agreement
     tiles: tuple[int, int]
     reports: tuple[Path, Path]
+    warnings: tuple[str, ...]
 
 
 def calibrate(
@@ -139,12 +141,14 @@ def calibrate(
                 {"kept": step.kept, "int8_share_of_macs": round(step.macs_share, 4), **step.agreement.as_dict()}
                 for step in steps
             ],
+            "warnings": drawn.warnings,
             "thresholds": {name: float(f"{value:.5g}") for name, value in thresholds.items()},
             "tile_names": {"calibration": drawn.names(), "held_aside": held.names()},
         }
         json_file.write_text(json.dumps(values, indent=1) + "\n")
         draw_report(picture, f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
-    return Calibration(target, chosen, tries, parts, steps, found, (len(drawn), len(held)), reports)
+    counts = len(drawn), len(held)
+    return Calibration(target, chosen, tries, parts, steps, found, counts, reports, drawn.warnings)
 
 
 def _drawn(

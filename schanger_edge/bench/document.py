@@ -59,7 +59,10 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
         ],
         "end_to_end": [_end_to_end(plan, place, state) for place in plan.places] if plan.pair else [],
         "conditions": sittings,
-        "doubts": doubts(sittings, list(filter(None, rounds.values())), unsettled, available_cores()),
+        "doubts": [
+            *_of_images(plan, state),
+            *doubts(sittings, list(filter(None, rounds.values())), unsettled, available_cores()),
+        ],
         "method": list(METHOD),
     }
     for row in (*result["speed"], *result["end_to_end"]):
@@ -78,6 +81,14 @@ def _who(place: Place) -> dict[str, Any]:
 def _model(model: Model) -> dict[str, Any]:
     own = {"name": model.name, "file": model.path.name, "bytes": model.path.stat().st_size}
     return own | {key: model.facts[key] for key in FACTS}
+
+
+def _of_images(plan: Plan, state: State) -> list[str]:
+    """What the images leave in doubt, each sentence once; parts of earlier versions don't say."""
+    names = [part("accuracy", place.key, entry.label) for entry in plan.datasets for place in plan.places]
+    names += [part("pair 0", place.key) for place in plan.places]
+    found = _finished(state, *names)
+    return list(dict.fromkeys(warning for one in found for warning in one.get("warnings", ())))
 
 
 def _published() -> list[dict[str, Any]]:

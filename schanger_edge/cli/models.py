@@ -95,6 +95,7 @@ def convert(
         note("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
     with progress_bars() as progress:
         result = convert_tool(model_path(model), output, sources=pairs or (), samples=samples, progress=progress)
+    warn(*result.warnings)
     size, before = result.bytes
     out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
     out.print(agreement(result.agreement))
@@ -113,6 +114,7 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
         from schanger_export.calibrate import calibrate as calibrate_tool
     with progress_bars() as progress:
         result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
+    warn(*result.warnings)
     if result.tiles[0] < FEW_TILES:
         warn(f"only {result.tiles[0]} tiles; use {FEW_TILES} or more.")
     _print_calibration(result)

@@ -28,6 +28,7 @@ def evaluate(
     with progress_bars() as progress:
         result = evaluate_tool(root, options, progress=progress)
     note(*result.engine.notes)
+    warn(*result.warnings)
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
     out.print(percent(result, "f1", "precision", "recall", "iou", "accuracy"))
     official = "" if result.official_tiles is None else f" (official split: {result.official_tiles})"
@@ -58,6 +59,7 @@ def compare(
     names = [Path(model).name for model in result.models]
     for name, used in zip(names, result.engines, strict=True):
         note(*(f"{name}: {text}" for text in used.notes))
+    warn(*result.warnings)
     for row in zip(names, result.precisions, result.devices, result.latency_ms, strict=True):
         out.print("{}: {}, {}, {:.1f} ms per pair of tiles (median)".format(*row))
     out.print(f"the second takes {result.latency_ratio:.2f} times as long as the first")
