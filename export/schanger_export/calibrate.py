@@ -48,6 +48,7 @@ class Calibration:
         agreement: of the finished file with its parent.
         tiles: (calibration, held aside).
         reports: JSON and picture.
+        notes: warnings, a sentence each.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Calibration:
     agreement: Agreement
     tiles: tuple[int, int]
     reports: tuple[Path, Path]
+    notes: tuple[str, ...] = ()
 
 
 def calibrate(
@@ -90,11 +92,7 @@ def calibrate(
     require("matplotlib", "quantize")
     parent, card, sha256 = read_model(model)
     reports = report_path(target), report_path(target, ".png")
-    with (
-        replacing(target, ModelError) as temporary,
-        replacing(reports[0], ModelError) as json_file,
-        replacing(reports[1], ModelError) as picture,
-    ):
+    with replacing(target, ModelError) as temporary, replacing(reports[0], ModelError) as json_file:
         with Reference(model) as reference:
             drawn, held = _drawn(sources, card.tile, options, reference, notify)
             reference.look_at(held, lambda done: notify("reference", done, len(held)))
@@ -143,8 +141,10 @@ def calibrate(
             "tile_names": {"calibration": drawn.names(), "held_aside": held.names()},
         }
         json_file.write_text(json.dumps(values, indent=1) + "\n")
-        draw_report(picture, f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
-    return Calibration(target, chosen, tries, parts, steps, found, (len(drawn), len(held)), reports)
+    note = draw_report(reports[1], f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
+    return Calibration(
+        target, chosen, tries, parts, steps, found, (len(drawn), len(held)), reports, (note,) if note else ()
+    )
 
 
 def _drawn(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.flags import flags
@@ -74,6 +75,8 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
         raise missing_extra(error, "quantize") from error
     with progress_bars() as progress:
         result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
+    for note in result.notes:
+        err.print(Text(f"warning: {note}"), style="yellow")
     if result.tiles[0] < FEW_TILES:
         err.print(f"warning: only {result.tiles[0]} tiles; use {FEW_TILES} or more.", style="yellow")
     _print_calibration(result)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.flags import flags
@@ -27,6 +28,8 @@ def evaluate(
         result = evaluate_tool(root, options, progress=progress)
     for note in result.engine.notes:
         err.print(note)
+    for note in result.notes:
+        err.print(Text(f"warning: {note}"), style="yellow")
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
     out.print(percent(result, "f1", "precision", "recall", "iou", "accuracy"))
     official = "" if result.official_tiles is None else f" (official split: {result.official_tiles})"

@@ -116,7 +116,10 @@ def _print_trained(trained: Trained, then: str) -> None:
         else "no validation, using the last weights"
     )
     out.print(f"{trained.step:,} steps, {best}: {trained.checkpoint}")
-    out.print(f"curves: {trained.folder / 'training.png'}")
+    if trained.note:
+        err.print(Text(f"warning: {trained.note}"), style="yellow")
+    else:
+        out.print(f"curves: {trained.folder / 'training.png'}")
     out.print(f"next: {then.format(trained.checkpoint)}")
 
 

@@ -47,6 +47,7 @@ class Evaluation:
     """Scores of one model on one split; scores lie in 0-1, published F1 in percent as in the article.
 
     `halo` is None by the official protocol, whose tiles don't overlap; a number where images were stitched as by `run`.
+    `notes` are warnings, a sentence each.
     """
 
     dataset: str | None
@@ -71,6 +72,7 @@ class Evaluation:
     engine: EngineReport
     halo: int | None = None
     sweep: Sweep | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def tiling(self) -> str:
@@ -156,8 +158,8 @@ def evaluate(
         title = f"{session.card.name} on {scoring.dataset or Path(root).resolve().name} {scoring.split}".rstrip(". ")
         if page is not None and gallery is not None:
             page.write(gallery, title, _facts(session, result, Path(root)), counts, len(files))
-    if sweep is not None:
-        _write_sweep(sweep, result, title)
+    if sweep is not None and (note := _write_sweep(sweep, result, title)):
+        result = dataclasses.replace(result, notes=(*result.notes, note))
     if json_file is not None:
         with replacing(json_file, ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
@@ -246,8 +248,8 @@ def _facts(session: Session, result: Evaluation, root: Path) -> dict[str, str]:
     }
 
 
-def _write_sweep(path: Path, result: Evaluation, title: str) -> None:
-    """The JSON and, beside it, the curve."""
+def _write_sweep(path: Path, result: Evaluation, title: str) -> str:
+    """The JSON and, beside it, the curve; returns as `drawing.draw`."""
     sweep = result.sweep
     assert sweep is not None
     own = sweep.at_model_threshold
@@ -255,12 +257,12 @@ def _write_sweep(path: Path, result: Evaluation, title: str) -> None:
     drawn = [point for point in sweep.points if point.precision or point.recall]
     head = {key: getattr(result, key) for key in ("dataset", "split", "model", "model_sha256", "label_rule", "images")}
     text = json.dumps({**head, **sweep.as_dict()}, indent=2) + "\n"
-    curve = path.with_suffix(".png")
-    with replacing(path, ProductError) as temporary, replacing(curve, ProductError) as picture:
-        recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
-        marks = [*marks, _mark("model's own", own)]
-        draw_curve(picture, recall, precision, marks, f"{title}: average precision {sweep.average_precision:.3f}")
+    with replacing(path, ProductError) as temporary:
         temporary.write_text(text)
+    recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
+    marks = [*marks, _mark("model's own", own)]
+    heading = f"{title}: average precision {sweep.average_precision:.3f}"
+    return draw_curve(path.with_suffix(".png"), recall, precision, marks, heading)
 
 
 def _mark(text: str, point: SweepPoint) -> tuple[str, float, float]:
