@@ -223,7 +223,7 @@ class _Stages:
         dataset = entry.name if entry.name in DATASETS else None
         run = partial(evaluate, entry.root, dataset=dataset, split=entry.split)
         result = run(model=place.model.path, device=place.device, progress=progress)
-        return {key: getattr(result, key) for key in KEPT}
+        return {**{key: getattr(result, key) for key in KEPT}, "warnings": list(result.warnings)}
 
 
 def run_pair(pair: ImagePair, place: Place, scratch: Path, meters: Meters) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def run_pair(pair: ImagePair, place: Place, scratch: Path, meters: Meters) -> di
         joules = spent()
     seconds = summary["seconds"]
     found = {"seconds": seconds["total"], "batch": summary["engine"]["batch"], "gsd": summary["grid"]["gsd"]}
-    found |= {"megapixels": summary["pixels"]["total"] / 1e6, "joules": joules}
+    found |= {"megapixels": summary["pixels"]["total"] / 1e6, "joules": joules, "warnings": summary["warnings"]}
     return found | {stage: seconds[stage] for stage in ("read_busy", "infer_busy", "write_busy")}
 
 

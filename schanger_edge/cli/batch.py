@@ -11,9 +11,8 @@ import typer
 from rich.text import Text
 
 from schanger_edge.batch.options import Cluster
-from schanger_edge.cli.app import INTERRUPTED, app, err, out
+from schanger_edge.cli.app import INTERRUPTED, app, err, note, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import print_notes, print_warnings, progress_bars
 from schanger_edge.errors import SchangerError, require
 from schanger_edge.run.options import RunOptions
 
@@ -65,9 +64,9 @@ def batch(
                     if outcome.status == "failed":
                         err.print(Text(f"{outcome.id} failed: {outcome.reason}"), style="bold red")
                         if error is not None and not isinstance(error, SchangerError):
-                            print_notes("".join(traceback.format_exception(error)))
+                            note("".join(traceback.format_exception(error)))
                     elif outcome.reason:
-                        print_notes(f"{outcome.id}: {outcome.reason}")
+                        note(f"{outcome.id}: {outcome.reason}")
 
                 def progress(self, count: int, total: int) -> None:
                     nonlocal done
@@ -81,7 +80,7 @@ def batch(
             "continue."
         )
         sys.exit(INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else stopped.code)
-    print_warnings(result.notes)
+    warn(*result.notes)
     counts = {status: sum(one.status == status for one in result.outcomes) for status in ("done", "kept", "failed")}
     out.print(f"pairs: {counts['done']} done, {counts['kept']} already done, {counts['failed']} failed")
     changed = sum(outcome.changed_m2 or 0 for outcome in result.outcomes)

@@ -10,9 +10,8 @@ import typer
 from rich.text import Text
 
 from schanger_edge.bench.plan import Plan, Request
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import app, err, note, out, progress_bars
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import print_notes, progress_bars
 
 if TYPE_CHECKING:
     from schanger_edge.bench.tables import Table
@@ -54,7 +53,7 @@ def bench(
             )
     except (KeyboardInterrupt, SystemExit):
         if (output / UNFINISHED).exists():
-            print_notes(f"finished parts are kept in {output}; repeat the command to continue.")
+            note(f"finished parts are kept in {output}; repeat the command to continue.")
         raise
     if not out.is_terminal:
         out.width = FILE_WIDTH
@@ -68,12 +67,12 @@ def bench(
 
 
 def _print_plan(plan: Plan, finished: int) -> None:
-    print_notes(*dict.fromkeys(text for place in plan.places for text in place.notes))
+    note(*dict.fromkeys(text for place in plan.places for text in place.notes))
     seconds = plan.seconds()
     time = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
-    print_notes(f"measuring {plan.words}: about {time}")
+    note(f"measuring {plan.words}: about {time}")
     if finished:
-        print_notes(f"continuing an interrupted benchmark, {finished} parts are done")
+        note(f"continuing an interrupted benchmark, {finished} parts are done")
 
 
 def _print_table(table: Table) -> None:

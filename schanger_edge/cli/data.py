@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from schanger_edge.cli.app import app, out
+from schanger_edge.cli.app import app, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import print_warnings, progress_bars
 from schanger_edge.datasets.options import MakeOptions
 
 dataset = typer.Typer(help="Make labelled datasets.", no_args_is_help=True)
@@ -35,7 +34,7 @@ def make(
 
     with progress_bars() as bars:
         made = make_dataset(pairs, output, options, progress=functools.partial(bars, "tiles"))
-    print_warnings(made.notes)
+    warn(*made.notes)
     out.print(f"{'split':<6}{'tiles':>8}{'change':>10}")
     for name, counts in made.splits.items():
         out.print(f"{name:<6}{counts.tiles:>8}{counts.change:>10.2%}")

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from schanger_edge.cli.app import app, out
+from schanger_edge.cli.app import app, note, out, progress_bars
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import print_notes, progress_bars
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 
@@ -40,7 +39,7 @@ def build(
     binding: Any = cuda.value if cuda else None
     with progress_bars() as progress:
         result = build_tool(model_path(model), output, options, binding=binding, rebuild=rebuild, progress=progress)
-    print_notes(result.explanation)
+    note(result.explanation)
     card = result.card
     target = f"{card.target.gpu or 'any GPU'} of compute capability {' or '.join(card.target.capabilities)}"
     state = "found in the cache" if result.cached and output is None else "found" if result.cached else "built"

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from schanger_edge.cli.app import app, out
+from schanger_edge.cli.app import app, note, out, percent, print_result, progress_bars, warn
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.interrupt import interruptible
-from schanger_edge.cli.printing import percent, print_notes, print_result, print_warnings, progress_bars
 from schanger_edge.run.control import AfterStop, Control
 from schanger_edge.run.options import RunOptions
 from schanger_edge.scene import Pair
@@ -67,11 +66,11 @@ def demo(
 
 def _print_start(session: Session, pair: Pair, warnings: Sequence[str]) -> None:
     card = session.card
-    print_notes(*session.notes)
-    print_notes(f"{session.device}, model {card.name} ({card.precision}, tile {card.tile}, halo {card.halo})")
+    note(*session.notes)
+    note(f"{session.device}, model {card.name} ({card.precision}, tile {card.tile}, halo {card.halo})")
     size = f"{pair.grid.width} x {pair.grid.height} pixels"
-    print_notes(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap", *pair.notes)
-    print_warnings(warnings)
+    note(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap", *pair.notes)
+    warn(*warnings)
 
 
 def _crs_name(pair: Pair) -> str:

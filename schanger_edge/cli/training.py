@@ -17,7 +17,7 @@ from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.flags import flags
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.sources import SINGLE_DATES, TRAINING, parse_source, usage
-from schanger_edge.errors import SchangerError, missing_extra
+from schanger_edge.errors import SchangerError, extra
 from schanger_export.options import Machine, Pretraining, Training
 
 if TYPE_CHECKING:
@@ -70,17 +70,15 @@ def pretrain(
     resume: Resume = False,
 ) -> None:
     """Train the semantic prior on single images with masks of buildings or land cover."""
-    extra = (f",masks={masks}" if masks else "") + (f",label={label.replace(',', '+')}" if label else "")
-    given |= {"sources": tuple(source + extra for source in sources)} if sources else {}
+    keys = (f",masks={masks}" if masks else "") + (f",label={label.replace(',', '+')}" if label else "")
+    given |= {"sources": tuple(source + keys for source in sources)} if sources else {}
     trained = _train(Pretraining, given, output, machine, resume=resume)
     _print_trained(trained, "schanger-edge train ROOT --init {} -o RUN")
 
 
 def _train(kind: type[Training], given: dict[str, Any], output: Path, machine: Machine, *, resume: bool) -> Trained:
-    try:
+    with extra("export"):
         from schanger_export.train import train as train_tool
-    except ImportError as error:
-        raise missing_extra(error, "export") from error
 
     options = None
     if given or not resume:
@@ -116,7 +114,10 @@ def _print_trained(trained: Trained, then: str) -> None:
     if trained.best_f1 is not None:
         best = f"best F1 {100 * trained.best_f1:.2f}"
     out.print(f"{trained.step:,} steps, {best}: {trained.checkpoint}")
-    out.print(f"curves: {trained.folder / 'training.png'}")
+    if trained.note:
+        err.print(Text(f"warning: {trained.note}"), style="yellow")
+    else:
+        out.print(f"curves: {trained.folder / 'training.png'}")
     out.print(f"next: {then.format(trained.checkpoint)}")
 
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schanger_edge.cli.app import INTERRUPTED, app, out
+from schanger_edge.cli.app import INTERRUPTED, app, note, out
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import print_notes
 from schanger_edge.errors import printable
 from schanger_edge.run.options import RunOptions
 from schanger_edge.watch.settings import Notification, Pairing, Service, Settings
@@ -38,7 +37,7 @@ def watch(
     wakeup = Wakeup()
     received = _stop_on_signals(wakeup)
     settings = Settings(inbox, output, pairing, service, notification, options)
-    watch_tool(settings, wakeup=wakeup, report=print_notes)
+    watch_tool(settings, wakeup=wakeup, report=note)
     if signal.SIGINT in received:
         sys.exit(INTERRUPTED)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from schanger_edge.geo.areas import run_area
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import POLYGONS
 from schanger_edge.products.components import Components, Measures, find_components, strips
+from schanger_edge.products.exchange import errors
 from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import SCALE, quiet, small_cache
 from schanger_edge.products.shaping import Shapes, Shaping, shaper
@@ -27,6 +27,8 @@ from schanger_edge.products.style import add_style
 PRODUCT = Product(POLYGONS, "Changed areas as polygons", "polygons", "application/geopackage+sqlite3")
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
+_VERSION = "1.2"
+"""Of GeoPackage: GDAL before 3.7 warns about 1.4, and QGIS with it; nothing here needs more."""
 _CHUNK = 20_000
 _POINTS = 100_000
 MOST = 3_000_000
@@ -183,11 +185,9 @@ def _encode(
 
 
 def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np.int64], geometry: _Geometry) -> None:
-    import pyogrio.errors
     import pyogrio.raw
 
-    errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
-    with writing(target, sqlite3.Error, *errors), warnings.catch_warnings():
+    with writing(target, *errors()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         target.unlink(missing_ok=True)
         for start in range(0, max(order.size, 1), _CHUNK):
@@ -204,6 +204,7 @@ def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np
                 layer=LAYER,
                 driver="GPKG",
                 geometry_type="Polygon",
+                VERSION=_VERSION,
                 crs=None if grid.crs is None else grid.crs.to_wkt(),
                 append=start > 0,
             )

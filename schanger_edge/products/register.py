@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from schanger_edge.products import SUMMARY, flatgeobuf, geoparquet, polygons, preview, rasters, stac
+from schanger_edge.geo.footprint import footprint
+from schanger_edge.geo.grid import Grid
+from schanger_edge.products import SUMMARY, geoparquet, points, polygons, preview, rasters, stac, vector_files
 from schanger_edge.products.product import PolygonFormat, Product
 from schanger_edge.products.report import page
 
 FORMATS: dict[str, PolygonFormat] = {
     "geoparquet": geoparquet.FORMAT,
-    "flatgeobuf": flatgeobuf.FORMAT,
+    "flatgeobuf": vector_files.FLATGEOBUF,
+    "geojson": vector_files.GEOJSON,
+    "kml": vector_files.KML,
+    "shapefile": vector_files.SHAPEFILE,
+    "csv": points.CSV,
+    "gpx": points.GPX,
 }
 """Further formats of the polygons, by what `--also` calls them."""
 
@@ -35,3 +42,13 @@ def made_by(formats: Collection[str], *, stac_item: bool) -> list[Product]:
     """Products of a run with these further formats, in the order of `PRODUCTS`."""
     made = {*STANDARD_NAMES, *(FORMATS[form].product.name for form in formats)}
     return [product for product in PRODUCTS if product.name in made or (stac_item and product is stac.PRODUCT)]
+
+
+def formats_of(grid: Grid, formats: Collection[str]) -> tuple[list[str], list[str]]:
+    """Of the formats asked for those that a scene's polygons can take; a sentence about each of the others."""
+    unplaced = [form for form in formats if FORMATS[form].on_earth] if footprint(grid) is None else []
+    sentences = [
+        f"{FORMATS[form].product.name} was not written: the images have no CRS, or one without a location on Earth."
+        for form in unplaced
+    ]
+    return [form for form in formats if form not in unplaced], sentences

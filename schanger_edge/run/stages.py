@@ -17,7 +17,7 @@ from schanger_edge.products.preview import SIDE as PREVIEW_SIDE
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import RasterCounts, RasterSink
-from schanger_edge.products.register import FORMATS, made_by
+from schanger_edge.products.register import FORMATS, formats_of, made_by
 from schanger_edge.products.report.page import Report
 from schanger_edge.products.stac import why_no_item, write_item
 from schanger_edge.products.staging import Staging
@@ -112,7 +112,9 @@ class Run:
         no_item = why_no_item(pair.grid, self._dates) if options.further.stac else None
         if no_item:
             self.warnings.append(no_item)
-        self.products: list[Product] = made_by(options.further.also, stac_item=options.further.stac and no_item is None)
+        self._formats, no_formats = formats_of(pair.grid, options.further.also)
+        self.warnings += no_formats
+        self.products: list[Product] = made_by(self._formats, stac_item=options.further.stac and no_item is None)
         self._thumbnail = Thumbnail(pair.grid)
         if damaged := journal.begin(self._identity(), pair.grid.width * pair.grid.height):
             self.warnings.append(
@@ -184,7 +186,7 @@ class Run:
         """The areas of change as polygons, in all formats that are wanted; their number."""
         path, grid = self._staging.path, self.pair.grid
         polygons = write_polygons(path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), self.options.shaping)
-        for name in self.options.further.also:
+        for name in self._formats:
             FORMATS[name].write(path(POLYGONS), LAYER, grid, path(FORMATS[name].product.name))
         if polygons.left_out:
             self.warnings.append(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schanger_edge.errors import SchangerError, missing_extra
+from schanger_edge.errors import SchangerError, extra
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
@@ -48,11 +48,9 @@ def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
     Raises:
         SchangerError: watchdog is not installed.
     """
-    try:
+    with extra("station"):
         from watchdog.events import FileSystemEventHandler
         from watchdog.observers import Observer
-    except ImportError as error:
-        raise missing_extra(error, "station") from error
 
     class Handler(FileSystemEventHandler):  # type: ignore[misc, unused-ignore]
         def on_any_event(self, event: FileSystemEvent) -> None:

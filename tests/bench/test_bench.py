@@ -73,7 +73,7 @@ def pair(make_pair: MakePair) -> tuple[str, str]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up peak instead of a process, and no plot, where these are not what is tested."""
     monkeypatch.setattr(measure, "peak_memory", lambda *_: {"host_bytes": 1_000_000, "device_bytes": None})
-    monkeypatch.setattr(bench_report, "draw_pareto", lambda path, _: bool(path.write_bytes(b"plot")))
+    monkeypatch.setattr(bench_report, "draw_pareto", lambda path, _: "" if path.write_bytes(b"plot") else "empty")
 
 
 def run(output: Path, model: Path, root: Path, **options: Any) -> dict[str, Any]:
