@@ -12,7 +12,7 @@ from typing import Any
 from schanger_edge._version import __version__
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.errors import ProductError
-from schanger_edge.files import PREFIX, replacing, sha256_of
+from schanger_edge.files import PREFIX, read_json, replacing, sha256_of
 from schanger_edge.products import SUMMARY
 from schanger_edge.products.register import STANDARD_NAMES
 from schanger_edge.run.options import Engine, RunOptions
@@ -111,10 +111,10 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
     Returns:
         (its outcome where all products are there and nothing has changed since, otherwise in words what has changed).
     """
+    content = read_json(folder / RECORD)
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         was, outcome, summary = content["identity"], Outcome(**content["outcome"]), content["summary"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None, None
     lost = [name for name in STANDARD_NAMES if not (folder / name).is_file()]
     if lost:
