@@ -46,12 +46,6 @@ class Content:
         before, after = (self.style.date(date).ground(green, soil, gain) for date in (BEFORE, AFTER))
         self.shapes.append(Shape(layer, points, before if when & BEFORE else None, after if when & AFTER else None))
 
-    def crop(
-        self, layer: int, points: Doubles, colours: tuple[Colour, Colour], rows: tuple[float, float, float, float]
-    ) -> None:
-        """Paint a field with crop rows."""
-        self.shapes.append(Shape(layer, points, colours[0], colours[1], rows=rows))
-
     def car(self, frame: Frame, when: int) -> None:
         """A car (sometimes a van) along the frame's x axis, with its own shadow on that date."""
         rng = self.rng
@@ -70,13 +64,6 @@ class Content:
         self.fill(CAR, placed[:4], jittered(rng, rng.choice(_CAR_COLOURS), 0.12, 0.03), when)
         self.fill(CAR, placed[4:8], glass, when)
         self.fill(CAR, placed[8:], glass, when)
-
-    def cars(self, frame: Frame, share: float) -> None:
-        """A parking place: on each date it may hold some car."""
-        for when in (BEFORE, AFTER):
-            if self.rng.random() < share:
-                turn = math.pi if self.rng.random() < 0.5 else 0.0
-                self.car(frame.moved(self.rng.uniform(-0.4, 0.4), self.rng.uniform(-0.2, 0.2), turn), when)
 
 
 @dataclasses.dataclass(eq=False)

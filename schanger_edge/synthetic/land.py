@@ -21,6 +21,7 @@ from schanger_edge.synthetic.shapes import (
     ROAD,
     TRACK,
     Frame,
+    Shape,
     across,
     box,
     ribbon,
@@ -183,7 +184,8 @@ def add_field(block: Block) -> None:
         k = math.tau / rng.choice([1.6, 2.2, 3.0, 4.5, 7.0])
         axis = frame.ex if along else frame.ey
         strength = [rng.choice([0.0, 0.03, 0.06, 0.1, 0.16]) for _ in range(2)]
-        content.crop(PARCEL, points, colours, (k * axis[0], k * axis[1], strength[0], strength[1]))
+        rows = (k * axis[0], k * axis[1], strength[0], strength[1])
+        content.shapes.append(Shape(PARCEL, points, *colours, rows=rows))
     block.whole(content)
 
 

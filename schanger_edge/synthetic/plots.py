@@ -137,7 +137,7 @@ def _lot_ground(content: Content, frame: Frame, width: float, deep: float, fate:
 def _backyard(content: Content, frame: Frame, width: float, deep: float, back: float, fate: Fate, when: int) -> None:
     rng = content.rng
     room = deep - back
-    if fate.roofs and rng.random() < 0.75:
+    if rng.random() < 0.75:
         tone = jittered(rng, rng.choice([(96, 84, 72), (124, 110, 94), (70, 66, 60)]), 0.15)
         for a, b in (((-width / 2, back - 4), (-width / 2, deep)), ((-width / 2, deep), (width / 2, deep))):
             middle = ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)

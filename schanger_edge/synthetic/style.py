@@ -112,7 +112,6 @@ class SceneStyle:
     """One scene: climate, settlement, streets and its two dates."""
 
     seed: int
-    settlement: str
     roofs: dict[str, tuple[Colour, ...]]
     built: dict[str, float]
     nature: dict[str, float]
@@ -191,7 +190,6 @@ def scene_style(seed: int) -> SceneStyle:
     small = settlement in ("village", "town")
     return SceneStyle(
         seed=seed,
-        settlement=settlement,
         roofs=_roof_pools(rng),
         built=_reweighted(rng, _BUILT[settlement]),
         nature=_reweighted(rng, _NATURE[settlement]),
