@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from schanger_edge.synthetic.noise import Doubles
+from schanger_edge.synthetic.noise import Doubles, stream
 from schanger_edge.synthetic.shapes import CAR, CAR_SHADOW, Building, Frame, Shape, box, shape
 from schanger_edge.synthetic.streets import Streets
 from schanger_edge.synthetic.style import AFTER, BEFORE, Colour, SceneStyle, jittered
@@ -95,21 +95,14 @@ class Kind:
     stage: int
 
 
-@dataclasses.dataclass(eq=False)
 class Block:
     """One block: where it lies in street coordinates, what it is, and its parts."""
 
-    column: int
-    row: int
-    u0: float
-    v0: float
-    u1: float
-    v1: float
-    kind: Kind
-    streets: Streets
-    style: SceneStyle
-    rng: random.Random
-    items: list[Item] = dataclasses.field(default_factory=list)
+    def __init__(self, column: int, row: int, kind: Kind, streets: Streets, style: SceneStyle) -> None:
+        self.column, self.row, self.kind, self.streets, self.style = column, row, kind, streets, style
+        self.u0, self.v0, self.u1, self.v1 = streets.extent(column, row)
+        self.rng = stream(style.seed, "block", column, row)
+        self.items: list[Item] = []
 
     @property
     def width(self) -> float:

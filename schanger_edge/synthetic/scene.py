@@ -13,7 +13,7 @@ from schanger_edge.synthetic.canvas import Canvas
 from schanger_edge.synthetic.layout import Layout
 from schanger_edge.synthetic.noise import Bytes
 from schanger_edge.synthetic.paint import building_mask, chunk_image
-from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, scene_style
+from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, SceneStyle
 
 Date = Literal["before", "after"]
 Painter = Callable[[Canvas], Bytes]
@@ -44,7 +44,7 @@ class SyntheticScene:
         if not 0.05 <= gsd <= 2.5:
             raise SceneError(f"A scene cannot be rendered at {gsd} metres per pixel: use 0.05 to 2.5.")
         self.seed, self.width, self.height, self.gsd = int(seed), int(width), int(height), float(gsd)
-        self._layout = Layout(scene_style(self.seed))
+        self._layout = Layout(SceneStyle(self.seed))
 
     def __reduce__(self) -> tuple[type[SyntheticScene], tuple[int, int, int, float]]:
         return SyntheticScene, (self.seed, self.width, self.height, self.gsd)
