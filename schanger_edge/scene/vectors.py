@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.crs import horizontal_crs, transformer
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.scene.remote import is_connection, is_plain, public_name, public_text
+from schanger_edge.scene.refusing import check_path
+from schanger_edge.scene.remote import (
+    is_connection,
+    is_plain,
+    is_remote,
+    public_name,
+    public_text,
+    remote_settings,
+)
 
 VECTOR_SUFFIXES = {".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml", ".sqlite"}
 SEGMENT = 64  # pixels: longer edges get points between, so that they bend as the reprojection bends them
@@ -165,8 +173,11 @@ def _describe(path: str, layer: str | None) -> dict[str, Any]:
     import pyogrio
 
     name = public_name(path)
+    check_path(path, "vector file")
     if is_plain(path) and not is_connection(path) and not os.path.exists(path):
         raise SceneError(f"{name} does not exist: check the path.")
+    if is_remote(path):
+        pyogrio.set_gdal_config_options(remote_settings())
     with _Reading(path):
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         names = ", ".join(layers) or "none"
