@@ -93,7 +93,8 @@ class SceneImage:
             self._stored_grid = grid_of(self._file, self.name)
             self._turn = Orientation.of(self._file)
             self.grid = self._target = self._shown_grid()
-            self._choose(bands, nodata)
+            with gdal_errors(self._damaged):
+                self._choose(bands, nodata)
             for name in valid_masks:
                 self._masks.append(ValidMask(name, self.grid))
         except BaseException:
@@ -252,7 +253,7 @@ class SceneImage:
     def samples(self) -> NDArray[Any]:
         """Stored values of valid pixels all over the scene, (3, n); n is about a million at most, and may be 0."""
         if self._samples is None:
-            with rasterio.Env(GDAL_CACHEMAX=SAMPLE_CACHE), fetching(self.path):
+            with rasterio.Env(GDAL_CACHEMAX=SAMPLE_CACHE), fetching(self.path), gdal_errors(self._damaged):
                 self._samples = self._take_samples()
         return self._samples
 
