@@ -14,6 +14,7 @@ from schanger_edge.watch.ledger import DONE, FAILED, HOOK_FAILED, LEDGER, QUEUED
 
 _LATELY = 24 * 3600.0
 _LISTED = 5
+_LAST = datetime.max.replace(tzinfo=timezone.utc).timestamp() - 1
 _PREFIX = "schanger_edge_watch"
 
 
@@ -118,4 +119,5 @@ def write_metrics(path: Path, ledger: Ledger, *, paused: bool, free: int) -> Non
 
 
 def _as_text(seconds: float) -> str:
+    seconds = min(max(seconds, 0.0), _LAST)
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
