@@ -55,7 +55,7 @@ def find(name: str | os.PathLike[str], size: str | None = None, progress: bool =
     Args:
         name: an existing file; `DATASET:SIZE` or `pretrain:SIZE` of the published ones; or a bundled model's name.
         size: `small` or `base`, where a published name does not say it.
-        progress: show the client's bar on standard error while fetching, if that is a terminal.
+        progress: show the client's bar on standard error while reading, if that is a terminal.
 
     Raises:
         CheckpointError: there are no such weights, or they are neither in the cache nor can they be fetched.

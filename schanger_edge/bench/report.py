@@ -41,8 +41,8 @@ def read_document(path: Path) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "others"}
 
 
-def write_results(folder: Path, document: Mapping[str, Any]) -> list[Path]:
-    """Write the four files; a plot only where F1 was measured.
+def write_results(folder: Path, document: dict[str, Any]) -> list[Path]:
+    """Write the four files; a plot only where F1 was measured. A plot that fails is one of the doubts.
 
     Returns:
         Their paths.
@@ -51,13 +51,12 @@ def write_results(folder: Path, document: Mapping[str, Any]) -> list[Path]:
         ProductError: one cannot be written.
     """
     found = [folder / BENCH, folder / MARKDOWN, folder / PAGE]
-    picture = None
-    with replacing(folder / PARETO, ProductError) as temporary:
-        if draw_pareto(temporary, document):
-            picture = temporary.read_bytes()
-            found.append(folder / PARETO)
-    if picture is None:
-        (folder / PARETO).unlink(missing_ok=True)
+    picture, note = None, draw_pareto(folder / PARETO, document)
+    if note:
+        document["doubts"].append(note)
+    elif (folder / PARETO).exists():
+        picture = (folder / PARETO).read_bytes()
+        found.append(folder / PARETO)
     page, text = html(document, picture), markdown(document, picture is not None)
     for path, content in zip(
         (folder / PAGE, folder / MARKDOWN, folder / BENCH), (page, text, to_json(document) + "\n"), strict=True

@@ -12,9 +12,11 @@ from rasterio.warp import transform_bounds
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.scene.cover import check_written
 from schanger_edge.scene.opening import damaged, gdal_errors, grid_of, open_dataset, reason
 from schanger_edge.scene.orientation import Orientation
-from schanger_edge.scene.remote import public_name
+from schanger_edge.scene.radiometry import stored_black
+from schanger_edge.scene.remote import public_name, reading
 from schanger_edge.scene.vectors import Polygons, is_vector
 
 _BOUND_POINTS = 64
@@ -79,7 +81,7 @@ class PolygonLabel:
 
 
 class RasterLabel:
-    """Change is any value but 0, taken from the nearest pixel. See `Label`.
+    """Change is any value but that of black, 0 as a rule, taken from the nearest pixel. See `Label`.
 
     A raster without georeference belongs to an image of just its size.
     """
@@ -91,6 +93,8 @@ class RasterLabel:
             own, turn = grid_of(self._dataset, self._name), Orientation.of(self._dataset)
             colors = enumerate(self._dataset.colorinterp, 1)
             self._bands = [band for band, color in colors if color != ColorInterp.alpha][:3] or [1]
+            check_written(self._dataset, self._bands, self._name)
+            self._none = stored_black(self._dataset) or 0  # what is shown black
             nodata = self._dataset.nodatavals[self._bands[0] - 1]
             self._nodata = nodata or None  # 0 is "no change" even where a file declares it as nodata
             self._vrt = self._on(grid, _placed(self._name, own, turn, grid))
@@ -104,14 +108,14 @@ class RasterLabel:
         Raises:
             SceneError: the file is damaged.
         """
-        with gdal_errors(lambda error: damaged(self._name, error)):
+        with reading(self._dataset.name), gdal_errors(lambda error: damaged(self._name, error)):
             values = self._vrt.read([*self._bands, self._vrt.count], window=window.rasterio)
         known: NDArray[np.bool_] = values[-1] > 0
         unknown = np.isnan(values[:-1])
         if self._nodata is not None and not np.isnan(self._nodata):
             unknown |= values[:-1] == self._nodata
         known &= ~unknown.all(0)
-        return (values[:-1] != 0).any(0) & known, known
+        return (values[:-1] != self._none).any(0) & known, known
 
     def close(self) -> None:
         """Close the file."""

@@ -152,6 +152,8 @@ class _Cut:
         for row in rows:
             with open_labelled(table, row, options) as scene:
                 self.sources.append(source_of(row, scene))
+                warnings = [*scene.pair.warnings, *scene.pair.collar_warnings()]
+                self.notes += [f"line {row.line}: {warning}" for warning in warnings]
                 self._cut(row, scene)
 
     def _cut(self, row: PairRow, scene: LabelledScene) -> None:

@@ -124,8 +124,10 @@ def color_statistics(
     dates = [MeanMoments() for _ in files[0].images]
     rule = LabelRule.for_files(files)
     for index, entry in enumerate(files, 1):
-        for date, counts in zip(dates, _counts(entry, rule), strict=True):
-            date.add(moments(counts))
+        counts = _counts(entry, rule)
+        if counts.any():  # not without data all over
+            for date, own in zip(dates, counts, strict=True):
+                date.add(moments(own))
         if progress:
             progress(index, len(files))
     result = normalization_of(dates)
@@ -141,5 +143,7 @@ def _counts(entry: LabelledFiles, rule: LabelRule) -> NDArray[np.int64]:
     with Sample(entry, rule) as sample:
         for row in range(0, sample.height, STRIP):
             window = Window(0, row, sample.width, min(STRIP, sample.height - row))
-            counts += np.stack([color_counts(image) for image in sample.images(window)])
+            images, valid = sample.read(window)
+            seen = images if valid is None else [image[:, valid] for image in images]
+            counts += np.stack([color_counts(image) for image in seen])
     return counts

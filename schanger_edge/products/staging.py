@@ -57,7 +57,8 @@ class Staging:
                 str(self.folder.absolute()).encode()  # GDAL takes no other names
                 self._created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = _locked(self.folder)
+                refusal = f"another run is writing to {self.folder}: wait for it, or choose another folder."
+                self._lock = locked(self.folder / _LOCK, refusal)
                 _remove_stale(self.folder)
                 self._refuse_folders(self._products)
                 self._refuse_foreign(self._intended)
@@ -239,12 +240,3 @@ def _remove_stale(folder: Path) -> None:
             continue
         _put_back(path, folder)
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _locked(folder: Path) -> FileLock:
-    """A lock on the output folder."""
-    while True:
-        lock = locked(folder / _LOCK, f"another run is writing to {folder}: wait for it, or choose another folder.")
-        if (folder / _LOCK).exists():
-            return lock
-        lock.release()  # the run that held it has just ended and removed the file

@@ -20,7 +20,7 @@ from rasterio.io import DatasetReader
 from schanger_edge.errors import SceneError, SchangerError, raised_by_gdal
 from schanger_edge.geo import vrt
 from schanger_edge.geo.grid import Grid
-from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name, public_text
+from schanger_edge.scene.remote import is_plain, is_remote, public_name, public_text, reading
 
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
 PLAIN_FORMATS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "HFA", "NITF")
@@ -51,7 +51,7 @@ def open_dataset(path: str, formats: Sequence[str] = (), **options: Any) -> Any:
     name = public_name(path)
     if is_plain(path) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SceneError(f"{name} is no file but a device or a pipe: give the image as a file.")
-    with warnings.catch_warnings(), fetching(path):
+    with warnings.catch_warnings(), reading(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         if _is_cut_png(path):
             raise SceneError(f"{name} is incomplete (its end is missing): get a fresh copy.")

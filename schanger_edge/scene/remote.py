@@ -21,6 +21,9 @@ SETTINGS = {
 }
 """GDAL's options while remote files are opened and read; those set in the environment stay as they are."""
 
+ALWAYS = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES"}
+"""The same of all files: a JPEG that was cut short is else grey below the cut, without an error."""
+
 _SCHEMES = re.compile(r"(?<![a-z])(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE)
 _PASSWORDS = re.compile(
     r"((?:password|passwd|pwd|passphrase)\s*=\s*|\bOCI:[^/\s]+/)(?!\.\.\.)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\{[^}]*\}|[^\s,;&'\"@]+)",
@@ -45,12 +48,11 @@ def is_connection(path: str) -> bool:
     return bool(re.match(r"[A-Za-z]\w+:", path)) and not os.path.exists(path)
 
 
-def fetching(path: str) -> contextlib.AbstractContextManager[Any]:
-    """Around all that opens or reads a file: GDAL's options where it is remote."""
-    if not is_remote(path):
-        return contextlib.nullcontext()
+def reading(path: str) -> contextlib.AbstractContextManager[Any]:
+    """Around all that opens or reads a file: GDAL's options, with those for remote ones where it is one."""
+    settings = {**ALWAYS, **(SETTINGS if is_remote(path) else {})}
     env: contextlib.AbstractContextManager[Any] = rasterio.Env(
-        **{name: value for name, value in SETTINGS.items() if name not in os.environ}
+        **{name: value for name, value in settings.items() if name not in os.environ}
     )
     return env
 

@@ -273,10 +273,10 @@ def add_park(block: Block, when: int) -> None:
 
 def _pitch(content: Content, frame: Frame, half_x: float, half_y: float, when: int) -> None:
     rng = content.rng
-    content.ground(PARCEL, frame.place(box(-half_x, -half_y, half_x, half_y)), 1.0, 0.0, 0.95, when)
+    content.ground(PARCEL, frame.box(-half_x, -half_y, half_x, half_y), 1.0, 0.0, 0.95, when)
     for i in range(-4, 4, 2):
         x = i * half_x / 4
-        content.ground(PATCH, frame.place(box(x, -half_y, x + half_x / 4, half_y)), 1.0, 0.0, 1.04, when)
+        content.ground(PATCH, frame.box(x, -half_y, x + half_x / 4, half_y), 1.0, 0.0, 1.04, when)
     white: Colour = (214, 218, 206)
     edge = frame.place([*box(-half_x, -half_y, half_x, half_y), (-half_x, -half_y)])
     for a, b in itertools.pairwise(edge):
@@ -291,9 +291,9 @@ def _court(content: Content, frame: Frame, when: int) -> None:
     rng = content.rng
     surfaces: list[Colour] = [(86, 122, 92), (150, 92, 74), (84, 108, 140), (150, 150, 148)]
     colour = jittered(rng, rng.choice(surfaces))
-    content.fill(PAVED, frame.place(box(-18, -9, 18, 9)), mixed(colour, (120, 120, 110), 0.4), when)
-    content.fill(FEATURE, frame.place(box(-12, -5.5, 12, 5.5)), colour, when)
+    content.fill(PAVED, frame.box(-18, -9, 18, 9), mixed(colour, (120, 120, 110), 0.4), when)
+    content.fill(FEATURE, frame.box(-12, -5.5, 12, 5.5), colour, when)
     for x in (-12.0, 0.0, 12.0):
-        content.fill(FEATURE, frame.place(box(x - 0.12, -5.5, x + 0.12, 5.5)), (220, 222, 218), when)
+        content.fill(FEATURE, frame.box(x - 0.12, -5.5, x + 0.12, 5.5), (220, 222, 218), when)
     for y in (-5.5, 5.5):
-        content.fill(FEATURE, frame.place(box(-12, y - 0.12, 12, y + 0.12)), (220, 222, 218), when)
+        content.fill(FEATURE, frame.box(-12, y - 0.12, 12, y + 0.12), (220, 222, 218), when)

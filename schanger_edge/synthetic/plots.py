@@ -13,7 +13,7 @@ from schanger_edge.synthetic.fate import Fate, stand
 from schanger_edge.synthetic.houses import Plan, flat, house, shed
 from schanger_edge.synthetic.land import blob, column_street, paint_street, row_street
 from schanger_edge.synthetic.noise import key, stream
-from schanger_edge.synthetic.shapes import FEATURE, KERB, PARCEL, PATCH, PAVED, ROAD, Frame, box, ribbon
+from schanger_edge.synthetic.shapes import FEATURE, KERB, PARCEL, PATCH, PAVED, ROAD, Frame, ribbon
 from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour, jittered
 
 Maker = Callable[[Content, Frame, float, float, Fate], None]
@@ -113,9 +113,7 @@ def _house_lot(content: Content, frame: Frame, width: float, deep: float, fate: 
     drive, side = rng.uniform(2.8, 5.8), rng.choice([-1, 1])
     x = side * (wide / 2 - drive / 2 - rng.uniform(0, 1))
     paving: Colour = rng.choice([(206, 200, 188), (190, 184, 172), (150, 148, 144), (176, 160, 142)])
-    content.fill(
-        PAVED, place.place(box(x - drive / 2, -setback - 2.5, x + drive / 2, 2.5)), jittered(rng, paving), when
-    )
+    content.fill(PAVED, place.box(x - drive / 2, -setback - 2.5, x + drive / 2, 2.5), jittered(rng, paving), when)
     for lane in (-0.25, 0.25) if drive > 4.6 else (0.0,):
         spot = place.moved(x + lane * drive, -rng.uniform(1.5, 4.0), math.pi / 2)
         for date in (BEFORE, AFTER):
@@ -127,7 +125,7 @@ def _house_lot(content: Content, frame: Frame, width: float, deep: float, fate: 
 def _lot_ground(content: Content, frame: Frame, width: float, deep: float, fate: Fate, when: int) -> None:
     """Lawn where somebody lives; before that natural ground, or a cleared lot."""
     rng = content.rng
-    lot = frame.place(box(-width / 2, -1.5, width / 2, deep))
+    lot = frame.box(-width / 2, -1.5, width / 2, deep)
     green = rng.gauss(0.75, 0.22)
     fresh = rng.random() < (0.25 if when == AFTER else 0.03)
     content.ground(
@@ -151,7 +149,7 @@ def _backyard(content: Content, frame: Frame, width: float, deep: float, back: f
         x = rng.uniform(-0.3, 0.3) * width
         content.fill(
             PAVED,
-            frame.place(box(x - 2.5, back - 1, x + 2.5, back + rng.uniform(2, 4))),
+            frame.box(x - 2.5, back - 1, x + 2.5, back + rng.uniform(2, 4)),
             jittered(rng, (188, 180, 168)),
             when,
         )
@@ -223,7 +221,7 @@ def _town_lot(content: Content, frame: Frame, width: float, deep: float, fate: F
     rng = content.rng
     if rng.random() < 0.12 or deep < 5:
         content.ground(
-            PATCH, frame.place(box(-width / 2, 0, width / 2, deep)), rng.uniform(0.2, 1.0), rng.uniform(0, 0.8), 0.95
+            PATCH, frame.box(-width / 2, 0, width / 2, deep), rng.uniform(0.2, 1.0), rng.uniform(0, 0.8), 0.95
         )
         return
     when = fate.roll(rng)

@@ -6,9 +6,7 @@ import dataclasses
 import math
 import random
 
-import numpy as np
-
-from schanger_edge.synthetic.noise import Floats, stream
+from schanger_edge.synthetic.noise import stream
 
 Colour = tuple[float, float, float]
 
@@ -22,36 +20,19 @@ _CLIMATES: dict[str, tuple[Colour, Colour, Colour, Colour]] = {
     "sandy": ((124, 122, 88), (184, 164, 130), (212, 190, 156), (76, 86, 58)),
     "grey": ((98, 102, 78), (134, 124, 110), (164, 152, 138), (60, 68, 52)),
 }
-_ROOFS: dict[str, list[Colour]] = {
-    "shingle": [
-        (118, 112, 108),
-        (98, 92, 88),
-        (136, 124, 112),
-        (88, 84, 86),
-        (122, 98, 84),
-        (150, 142, 134),
-        (104, 110, 118),
-    ],
-    "tile": [(172, 98, 72), (152, 84, 64), (128, 76, 62), (186, 120, 92), (108, 104, 108), (140, 100, 84)],
-    "metal": [
-        (196, 200, 204),
-        (168, 172, 176),
-        (148, 108, 84),
-        (158, 66, 56),
-        (82, 126, 178),
-        (92, 128, 100),
-        (120, 92, 78),
-    ],
-    "concrete": [(172, 166, 156), (146, 140, 132), (188, 182, 172), (124, 118, 112), (164, 138, 120), (70, 120, 190)],
-    "hall": [
-        (222, 222, 218),
-        (190, 192, 194),
-        (140, 142, 146),
-        (94, 96, 100),
-        (120, 140, 168),
-        (168, 150, 130),
-        (206, 200, 186),
-    ],
+
+
+def _colours(text: str) -> list[Colour]:
+    """Of words such as `76706c`: red, green and blue."""
+    return [(r, g, b) for r, g, b in map(bytes.fromhex, text.split())]
+
+
+_ROOFS = {
+    "shingle": _colours("76706c 625c58 887c70 585456 7a6254 968e86 686e76"),
+    "tile": _colours("ac6248 985440 804c3e ba785c 6c686c 8c6454"),
+    "metal": _colours("c4c8cc a8acb0 946c54 9e4238 527eb2 5c8064 785c4e"),
+    "concrete": _colours("aca69c 928c84 bcb6ac 7c7670 a48a78 4678be"),
+    "hall": _colours("dededa bec0c2 8c8e92 5e6064 788ca8 a89682 cec8ba"),
 }
 # Shares of built kinds and of natural kinds per kind of settlement.
 _BUILT: dict[str, dict[str, float]] = {
@@ -70,22 +51,15 @@ _NATURE: dict[str, dict[str, float]] = {
 
 def mixed(a: Colour, b: Colour, share: float, gain: float = 1.0) -> Colour:
     """Colour between `a` and `b`, times `gain`."""
-    rest = 1 - share
-    return (
-        (a[0] * rest + b[0] * share) * gain,
-        (a[1] * rest + b[1] * share) * gain,
-        (a[2] * rest + b[2] * share) * gain,
-    )
+    red, green, blue = ((one * (1 - share) + other * share) * gain for one, other in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def jittered(rng: random.Random, colour: Colour, bright: float = 0.12, hue: float = 0.04) -> Colour:
     """The colour made lighter or darker by up to `bright` and tinted by up to `hue`."""
     gain = 1 + rng.uniform(-bright, bright)
-    return (
-        min(250.0, colour[0] * gain * (1 + rng.uniform(-hue, hue))),
-        min(250.0, colour[1] * gain * (1 + rng.uniform(-hue, hue))),
-        min(250.0, colour[2] * gain * (1 + rng.uniform(-hue, hue))),
-    )
+    red, green, blue = (min(250.0, one * gain * (1 + rng.uniform(-hue, hue))) for one in colour)
+    return red, green, blue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,11 +105,6 @@ class DateStyle:
         flat = sun_z / self.tan_sun
         direct = (normal[0] * self.sun[0] + normal[1] * self.sun[1]) * flat + normal[2] * sun_z
         return 0.42 + 0.58 * max(0.0, direct) / sun_z
-
-    @property
-    def balance_array(self) -> Floats:
-        """White balance as an array of 3."""
-        return np.array(self.balance, np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

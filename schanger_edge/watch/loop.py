@@ -209,14 +209,14 @@ class Loop:
             f"the smaller one in common, and --min-overlap asks for {limit:.0%}."
         )
         if reason != scene.reason:
-            self._ledger.set_scene(scene, reason=reason)
+            self._ledger.set(scene, reason=reason)
             self._station.report(f"{scene.name} is {reason}")
 
     def _queue(self, before: Scene, after: Scene) -> None:
         taken = bool(self._ledger.jobs(name=plain_name(before, after)))
         name = self._output.free_name(before, after, taken)
         self._ledger.queue(after, before, name)
-        self._ledger.set_scene(after, reason=None)
+        self._ledger.set(after, reason=None)
         self._station.report(f"queued {name}")
 
     def _next_job(self) -> Job | None:
@@ -239,7 +239,7 @@ class Loop:
         needed = {scene.id for job in waiting for scene in (job.before, job.after)}
         for old in superseded(near, keep, share):
             if old.id not in needed:
-                self._ledger.set_scene(old, state=EXPIRED)
+                self._ledger.set(old, state=EXPIRED)
 
     def _is_due(self, what: object) -> bool:
         return self._due.get(what, -math.inf) <= time.monotonic() and not (

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import select
-import socket
+import queue
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schanger_edge.errors import SchangerError, missing_extra
+from schanger_edge.errors import SchangerError, extra
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
 
 
 class Wakeup:
-    """A bell for threads and signal handlers; unlike threading.Event it takes no lock.
+    """A bell for threads and signal handlers: unlike an Event's lock, the queue may be used in both at once.
 
     Attributes:
         stopping: whether the watch was asked to stop.
     """
 
     def __init__(self) -> None:
-        self._hears, self._rings = socket.socketpair()
-        self._hears.setblocking(False)
-        self._rings.setblocking(False)
+        self._rung: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.stopping = False
 
     def ring(self) -> None:
         """End the waiting, now or when it begins."""
-        with contextlib.suppress(BlockingIOError):  # it has been rung often enough
-            self._rings.send(b"\0")
+        if self._rung.empty():
+            self._rung.put(None)
 
     def stop(self) -> None:
         """Ask the watch to stop."""
@@ -40,10 +37,8 @@ class Wakeup:
 
     def wait(self, seconds: float) -> None:
         """Wait until it is rung, at most so long."""
-        if select.select([self._hears], [], [], max(seconds, 0))[0]:
-            with contextlib.suppress(BlockingIOError):
-                while self._hears.recv(4096):
-                    pass
+        with contextlib.suppress(queue.Empty):
+            self._rung.get(timeout=max(seconds, 0))
 
 
 @contextlib.contextmanager
@@ -53,11 +48,9 @@ def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
     Raises:
         SchangerError: watchdog is not installed.
     """
-    try:
+    with extra("station"):
         from watchdog.events import FileSystemEventHandler
         from watchdog.observers import Observer
-    except ImportError as error:
-        raise missing_extra(error, "station") from error
 
     class Handler(FileSystemEventHandler):  # type: ignore[misc, unused-ignore]
         def on_any_event(self, event: FileSystemEvent) -> None:

@@ -75,7 +75,7 @@ class Worker:
             return self._fail(job, f"the process died {STARTS} times while running this pair: see the system log.")
         try:
             if not self._output.is_published(job.name, job.before, job.after):
-                self._ledger.set_job(job, starts=job.starts + 1)
+                self._ledger.set(job, starts=job.starts + 1)
                 self._detect(job, listing)
                 self._output.publish(job.name)
             self._finish(job)
@@ -106,7 +106,7 @@ class Worker:
                 reason = run_hook(
                     settings.notification.command, job, path, settings.inbox, settings.notification.hook_timeout
                 )
-            self._ledger.set_job(job, hook=HOOK_FAILED if reason else HOOK_RAN, hook_reason=reason)
+            self._ledger.set(job, hook=HOOK_FAILED if reason else HOOK_RAN, hook_reason=reason)
             if reason:
                 self._station.report(f"{job.name}: {reason}")
 
@@ -129,7 +129,7 @@ class Worker:
         summary = json.loads((self._output.results / job.name / SUMMARY).read_text(encoding="utf-8"))
         figures = {"pixels": summary["pixels"]["total"], "seconds": summary["seconds"]["total"]}
         hook = HOOK_DUE if self._settings.notification.command else NO_HOOK
-        self._ledger.set_job(job, state=DONE, ended=time.time(), reason=None, hook=hook, **figures)
+        self._ledger.set(job, state=DONE, ended=time.time(), reason=None, hook=hook, **figures)
         self._output.remove_reason(job.name)
         size = f"{figures['pixels'] / 1e6:.2f} megapixels"
         self._station.report(f"published {job.name} ({size}, {figures['seconds']:.1f} s)")
@@ -151,22 +151,20 @@ class Worker:
 
     def _try_again(self, job: Job, error: Exception) -> bool:
         reason = str(error) or type(error).__name__
-        if job.attempts + 1 >= ATTEMPTS:
-            return self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
-        self._ledger.set_job(job, attempts=job.attempts + 1, starts=0, reason=reason)
-        self._station.report(f"{job.name} will be retried: {reason}")
-        return False
+        if job.attempts + 1 < ATTEMPTS:
+            return self._station.try_again(job, reason)
+        return self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
 
     def _fail(self, job: Job, reason: str) -> bool:
         self._output.write_reason(job.name, reason)
-        self._ledger.set_job(job, state=FAILED, ended=time.time(), reason=reason)
+        self._ledger.set(job, state=FAILED, ended=time.time(), reason=reason)
         self._output.remove(job.name)
         self._station.report(f"failed {job.name}: {reason}")
         return True
 
     def _was_no_crash(self, job: Job) -> None:
         with contextlib.suppress(DiskFullError):
-            self._ledger.set_job(job, starts=job.starts)
+            self._ledger.set(job, starts=job.starts)
 
 
 def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeout: float) -> str | None:

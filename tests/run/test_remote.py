@@ -19,11 +19,13 @@ import shapely
 from affine import Affine
 from helpers import Ground, write_tiff
 from range_server import Store, serving
+from rasterio.windows import Window as Part
 
 from schanger_edge import detect
 from schanger_edge.errors import SceneError
+from schanger_edge.geo.grid import Window
 from schanger_edge.scene import open_pair
-from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_name, public_text, resolved_name
+from schanger_edge.scene.remote import SETTINGS, is_remote, public_name, public_text, reading, resolved_name
 
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 HALF = ORIGIN @ Affine.translation(3.5, 2.5)
@@ -157,7 +159,7 @@ def test_an_image_that_names_an_address_with_keys(store: Store, pair: Any, tmp_p
 def test_a_clipped_run_fetches_what_it_needs(
     store: Store, ground: Ground, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("schanger_edge.scene.image.SAMPLE_SIDE", 256)  # as 1024 for a scene of 8192
+    monkeypatch.setattr("schanger_edge.scene.values.SAMPLE_SIDE", 256)  # as 1024 for a scene of 8192
     side = 2048
     image = np.tile(ground(512, 512)[:1], (4, 4))
     paths = [
@@ -171,6 +173,26 @@ def test_a_clipped_run_fetches_what_it_needs(
     assert maps(remote.folder) == maps(local.folder)
     for path in paths:
         assert 0 < store.sent(path.name) < 0.12 * path.stat().st_size
+
+
+def test_unwritten_blocks_and_stale_overviews_are_found_behind_an_address(store: Store, ground: Ground) -> None:
+    tiled: Any = {"driver": "GTiff", "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
+    image = ground(1200, 1200).astype(np.uint16) * 9
+    save(store.folder / "whole.tif", image, ORIGIN, **tiled)
+    with (
+        rasterio.open(store.folder / "whole.tif") as file,
+        rasterio.open(store.folder / "part.tif", "w", **file.profile, sparse_ok=True) as part,
+    ):
+        part.write(image[:, :512], window=Part(0, 0, 1200, 512))
+    stale = save(store.folder / "stale.tif", np.full_like(image, 60_000), ORIGIN, **tiled)
+    with rasterio.open(stale, "r+") as file:
+        file.build_overviews([2, 4])
+        file.write(image)
+    with open_pair(store.url("whole.tif"), store.url("part.tif")) as pair:
+        assert not pair.read(Window(0, 1000, 50, 50)).valid.any()
+        assert [warning for warning in pair.warnings if warning.startswith("60.0% of the blocks of http")]
+    with open_pair(store.url("whole.tif"), store.url("stale.tif")) as pair:
+        assert [warning for warning in pair.warnings if warning.startswith("the overviews of http")]
 
 
 def test_what_is_not_there(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
@@ -270,7 +292,7 @@ def test_what_cannot_be_fetched_is_told_without_keys() -> None:
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "9")
-    with fetching("https://x.org/a.tif"):
+    with reading("https://x.org/a.tif"):
         options = rasterio.env.getenv()
     assert "GDAL_HTTP_MAX_RETRY" not in options
     assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == SETTINGS["GDAL_DISABLE_READDIR_ON_OPEN"]

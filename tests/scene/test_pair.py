@@ -273,7 +273,7 @@ def test_hidden_values_are_not_blended_where_nodata_is_declared_too(
 
 
 def test_a_large_scene_with_little_data_is_found(make_tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schanger_edge.scene.image.LARGE", 1000)
+    monkeypatch.setattr("schanger_edge.scene.values.LARGE", 1000)
     raw = np.zeros((3, 900, 900), np.uint16)
     raw[:, 150:190, 152:192] = 700
     path = make_tiff("a.tif", raw, nodata=0)
@@ -392,7 +392,7 @@ def test_statistics_describe_what_the_network_sees(make_tiff: Tiff, ground: Grou
 
 
 def test_large_scenes_are_sampled_without_reading_all(make_tiff: Tiff, ground: Ground, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("schanger_edge.scene.image.LARGE", 1000)
+    monkeypatch.setattr("schanger_edge.scene.values.LARGE", 1000)
     image = ground(900, 1000)
     path = make_tiff("a.tif", image)
     with open_pair(path, path) as pair:

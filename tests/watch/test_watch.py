@@ -427,7 +427,7 @@ def test_a_damaged_ledger_is_reported(station: Any, drop: Drop) -> None:
         ({"keep": 0}, "--keep must be at least 1"),
         ({"min_overlap": 1.5}, "--min-overlap must be"),
         ({"name_pattern": "(?P<place>x)"}, "needs --pair-by name"),
-        ({"settle": 0.0}, "--settle must be a positive duration"),
+        ({"settle": 0.0}, "--settle must be greater than 0 seconds, not 0.0"),
         ({"hook": ("no-such-program",)}, "program no-such-program not found"),
         ({"run": {"threshold": 2.0}}, "threshold must be"),
     ],
