@@ -9,7 +9,18 @@ from collections.abc import Collection
 
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.geo.grid import Grid
-from schanger_edge.products import SUMMARY, geoparquet, points, polygons, preview, rasters, stac, vector_files
+from schanger_edge.products import (
+    SUMMARY,
+    geoparquet,
+    points,
+    polygons,
+    preview,
+    project,
+    rasters,
+    stac,
+    style,
+    vector_files,
+)
 from schanger_edge.products.product import PolygonFormat, Product
 from schanger_edge.products.report import page
 
@@ -27,11 +38,12 @@ FORMATS: dict[str, PolygonFormat] = {
 _MAPS: tuple[Product, ...] = (rasters.CHANGE_MAP, rasters.PROBABILITY_MAP, polygons.PRODUCT)
 _SUMMARY = Product(SUMMARY, "Summary of the run", "summary", "application/json", "metadata")
 _PAGES: tuple[Product, ...] = (page.PRODUCT, preview.PRODUCT, _SUMMARY)
+_FOR_QGIS = (project.PRODUCT, style.CHANGE_STYLE, style.PROBABILITY_STYLE)
 
-STANDARD = (*_MAPS, *_PAGES)
+STANDARD = (*_MAPS, *_PAGES, *_FOR_QGIS)
 """What every run writes."""
 
-PRODUCTS = (*_MAPS, *(form.product for form in FORMATS.values()), *_PAGES, stac.PRODUCT)
+PRODUCTS = (*_MAPS, *(form.product for form in FORMATS.values()), *_PAGES, *_FOR_QGIS, stac.PRODUCT)
 """All that a run may write, so that a folder can be cleared of an earlier run's results; in the order of lists."""
 
 STANDARD_NAMES = tuple(product.name for product in STANDARD)

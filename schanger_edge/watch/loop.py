@@ -17,10 +17,9 @@ from schanger_edge.watch.ledger import EXPIRED, HOOK_DUE, LOOKING, QUARANTINED, 
 from schanger_edge.watch.output import plain_name
 from schanger_edge.watch.pairing import best_overlap, earlier_one, same_place, superseded
 from schanger_edge.watch.station import Station, notify
+from schanger_edge.watch.wakeup import RESCAN
 from schanger_edge.watch.worker import Worker
 
-RESCAN = 30.0
-"""Seconds after which the inbox is listed even if no event came, where `poll` does not say otherwise."""
 LULL = 1.0
 """Seconds between two listings, at least: a file that is copied causes many events."""
 RETRY = 30.0
