@@ -88,7 +88,7 @@ class Scene:
     def is_sound(self) -> bool:
         """Whether all values are such as a watch writes; a page that the disk has changed may hold any."""
         polygon, dated = self.outline is None or self.polygon is not None, self.state != READY or self.taken is not None
-        return _typed(self) and polygon and dated and (self.put_at is None or _is_plain(self.put_at))
+        return _typed(self) and polygon and dated and (self.put_at is None or _is_name(self.put_at))
 
     def is_in(self, listing: Mapping[str, Arrival]) -> bool:
         """Whether the file that was examined is still there."""
@@ -116,7 +116,7 @@ class Job:
 
     def is_sound(self) -> bool:
         """See `Scene.is_sound`; the name becomes that of a folder, which may be removed."""
-        return _typed(self) and _is_plain(self.name)
+        return _typed(self) and self.name.isprintable() and _is_name(self.name)
 
 
 _Row = TypeVar("_Row", Scene, Job)
@@ -131,8 +131,9 @@ def _is(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and (not isinstance(value, float) or math.isfinite(value))
 
 
-def _is_plain(name: str) -> bool:
-    return name != "" and name.isprintable() and name == PurePath(name).name and not name.startswith(".")
+def _is_name(text: str) -> bool:
+    """Whether it names a file or folder right below another, and no other place."""
+    return text == PurePath(text).name and text not in ("", "..")
 
 
 def _sound(row: _Row) -> _Row:
