@@ -13,12 +13,12 @@ from typing import Any
 from schanger_edge._version import __version__
 from schanger_edge.bench.memory import RUNS
 from schanger_edge.bench.method import BLOCK_SECONDS, PAIR_RUNS, REPETITIONS, ROUNDS, WINDOW, tiles_for
-from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.errors import DatasetError, ModelError, ProductError, SessionError
 from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.info import info
+from schanger_edge.model.published import DATASETS
 from schanger_edge.options import Options, option
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
@@ -50,7 +50,7 @@ class Request(Options):
     """What to measure.
 
     Attributes:
-        models: .onnx files, plans, names of bundled models; all bundled ones where none is given.
+        models: .onnx files, plans, names that `schanger-edge models` lists; all bundled ones where none is given.
         datasets: `NAME=ROOT` or `NAME=ROOT,split=val`; for NAMEs of the benchmark datasets published scores are known.
         pair: two images for whole runs.
         devices: see `sessions.open_session`.
@@ -63,7 +63,7 @@ class Request(Options):
     title = "What is measured"
     error = ProductError
 
-    models: tuple[str, ...] = option((), "Model files, plans or names of bundled models.", is_path=True)
+    models: tuple[str, ...] = option((), "Model files, plans, or names that `models` lists.", is_path=True)
     datasets: tuple[str, ...] = option(
         (),
         "Labelled data for F1: NAME=ROOT[,split=test]; repeatable, see docs/sources.md.",
@@ -246,13 +246,13 @@ class Plan:
         return total
 
 
-def find_models(given: Sequence[str]) -> list[Model]:
+def find_models(given: Sequence[str], progress: Progress | None = None) -> list[Model]:
     """The models by name or file; all bundled ones where none is given.
 
     Raises:
         SchangerError: one is unknown, damaged, or given twice.
     """
-    paths = [model_path(name) for name in given or names()]
+    paths = [model_path(name, progress) for name in given or names()]
     if len({path.resolve() for path in paths}) < len(paths):
         raise ModelError("a model is given twice: name each once.")
     stems = [path.stem for path in paths]

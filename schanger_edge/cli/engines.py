@@ -23,7 +23,7 @@ class BindingOption(str, Enum):
 
 
 def build(
-    model: Annotated[str, typer.Argument(help="An .onnx file or the name of a bundled model.")],
+    model: Annotated[str, typer.Argument(help="An .onnx file, or a name that `models` lists, such as levir-cd:base.")],
     options: BuildOptions,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Plan file to write.", show_default="in the engine cache")
@@ -37,7 +37,9 @@ def build(
 
     binding: Any = cuda.value if cuda else None
     with progress_bars() as progress:
-        result = build_tool(model_path(model), output, options, binding=binding, rebuild=rebuild, progress=progress)
+        result = build_tool(
+            model_path(model, progress), output, options, binding=binding, rebuild=rebuild, progress=progress
+        )
     err.print(result.explanation)
     card = result.card
     target = f"{card.target.gpu or 'any GPU'} of compute capability {' or '.join(card.target.capabilities)}"

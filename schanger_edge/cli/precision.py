@@ -27,7 +27,7 @@ Pairs = Annotated[
     list[str] | None,
     typer.Option("--pairs", help=f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."),
 ]
-Model = Annotated[str, typer.Argument(help="An FP32 .onnx file or the name of a bundled model.")]
+Model = Annotated[str, typer.Argument(help="An FP32 .onnx file, or a name that `models` lists.")]
 Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report is written beside it.")]
 
 
@@ -55,7 +55,9 @@ def convert(
     if not pairs:
         err.print("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
     with progress_bars() as progress:
-        result = convert_tool(model_path(model), output, sources=pairs or (), samples=samples, progress=progress)
+        result = convert_tool(
+            model_path(model, progress), output, sources=pairs or (), samples=samples, progress=progress
+        )
     size, before = result.bytes
     out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
     out.print(_sentence(result.agreement))
@@ -73,14 +75,14 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
     except ImportError as error:
         raise missing_extra(error, "quantize") from error
     with progress_bars() as progress:
-        result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
+        result = calibrate_tool(model_path(model, progress), pairs or (), output, options, progress=progress)
     if result.tiles[0] < FEW_TILES:
         err.print(f"warning: only {result.tiles[0]} tiles; use {FEW_TILES} or more.", style="yellow")
     _print_calibration(result)
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="An .onnx file, the name of a bundled model, or a TensorRT plan.")],
+    first: Annotated[str, typer.Argument(help="An .onnx file, a name that `models` lists, or a TensorRT plan.")],
     second: Annotated[str, typer.Argument(help="The second model, likewise.")],
     options: ComparisonOptions,
     pairs: Pairs = None,

@@ -15,9 +15,9 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from schanger_edge.datasets.benchmarks import dataset  # noqa: E402
 from schanger_edge.errors import CheckpointError, DatasetError, ModelError, SchangerError  # noqa: E402
 from schanger_edge.model.card import METADATA_KEY, ModelCard  # noqa: E402
+from schanger_edge.model.published import dataset  # noqa: E402
 from schanger_edge.sessions import open_session  # noqa: E402
 from schanger_export import to_onnx  # noqa: E402
 from schanger_export.checkpoints import load_network, load_weights, save_checkpoint  # noqa: E402
