@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -176,6 +180,39 @@ def test_the_reference_normalizes_as_the_graph_does(weights: Any) -> None:
         None, {"before": dates[0], "after": dates[1]}
     )[0]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
+
+
+RUN_ALL = """
+import pathlib, sys, numpy, onnxruntime
+assert onnxruntime.__version__.startswith("1.16.")
+for path in pathlib.Path(sys.argv[1]).glob("*.onnx"):
+    runner = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    kept = numpy.load(path.with_suffix(".npz"))
+    feed = {one.name: kept[one.name] for one in runner.get_inputs()}
+    found = runner.run(["probability"], feed)[0]
+    assert numpy.abs(found - kept["probability"]).max() <= float(sys.argv[2]), path
+    print(path.stem)
+"""
+
+
+@pytest.mark.slow
+def test_the_oldest_onnxruntime_gives_the_same(weights: Callable[..., Any], tmp_path: Path) -> None:
+    if sys.version_info >= (3, 12):
+        pytest.skip("ONNX Runtime 1.16 has no wheel for this Python")
+    place, made = tmp_path / "environment", []
+    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    install = [place / "bin" / "python", "-m", "pip", "install", "-q", "onnxruntime==1.16.*", "numpy<2"]
+    subprocess.run(install, check=True, env={**os.environ, "PYTHONPATH": ""})
+    for size, siamese in itertools.product(("small", "base"), (True, False)):
+        model, dates = build(arrays(weights(size, siamese)), NORMALIZATION, 96, 160), tiles(3, 96, 160)
+        feed = dict(zip((one.name for one in model.graph.input), dates, strict=False))
+        made.append(f"{size}-{siamese}")
+        onnx.save_model(model, str(tmp_path / f"{made[-1]}.onnx"))
+        wanted = session(model.SerializeToString()).run(["probability"], feed)[0]
+        np.savez(tmp_path / f"{made[-1]}.npz", probability=wanted, **feed)
+    command = [place / "bin" / "python", "-c", RUN_ALL, tmp_path, str(TOLERANCE)]
+    told = subprocess.check_output(command, text=True, env={**os.environ, "PYTHONPATH": ""})
+    assert sorted(told.split()) == sorted(made)
 
 
 def test_openvino_gives_the_same(weights: Callable[..., Any], tmp_path: Path) -> None:
