@@ -1,6 +1,7 @@
 """Change maps from two georeferenced images: `from schanger_edge import detect`."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from schanger_edge._version import __version__
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from schanger_edge.run.control import Control
     from schanger_edge.run.detect import Detection, detect
     from schanger_edge.run.options import RunOptions
+
+# ONNX Runtime 1.32 tells its maker of every session, whatever disable_telemetry_events() says. Nothing leaves here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Control",

@@ -132,5 +132,7 @@ def test_fetch_interrupted_resumed_run_offline_watch_and_batch(
     with (home / "pairs.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["id", "before", "after"], ["town", *images]])
     gone("batch", home / "pairs.csv", "-o", home / "batched", "--model", "levir-cd:small", "--workers", "1")
+    strangers = [path for _, path, _ in hub.requests if not path.startswith((f"/{REPOSITORY}/", "/storage/"))]
+    assert not strangers, "what would have left this machine"
     batched = json.loads((home / "batched" / "town" / "summary.json").read_text())
     assert batched["model"]["name"] == "schanger-small-levir-cd"
