@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schanger_edge.errors import CheckpointError, missing_extra
+from schanger_edge.errors import CheckpointError, extra
 from schanger_edge.model.published import DATASETS, LICENSE, PAGE, REPOSITORY
 
 if TYPE_CHECKING:
@@ -102,11 +102,9 @@ def _fetch(file: str, name: str, progress: Progress | None) -> Path:
 
     One short question goes before the first download: left alone, the client asks a silent network for minutes.
     """
-    try:
+    with extra("models"):
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
         from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of whichever library carries it
-    except ImportError as error:
-        raise missing_extra(error, "models") from error
 
     with _quiet_client():
         try:

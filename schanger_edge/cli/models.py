@@ -1,30 +1,39 @@
-"""`schanger-edge info`, `models`, `fetch` and `export`."""
+"""Model files: `schanger-edge info`, `export`, `convert` and `calibrate` (they need the models or quantize extra)."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json as json_format
-import shutil
+import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
+from rich.table import Table
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import agreement, app, note, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
-from schanger_edge.errors import SchangerError, missing_extra
-from schanger_export.model_options import ExportOptions
+from schanger_edge.datasets.sources import TILES, usage
+from schanger_edge.errors import SchangerError, extra
+from schanger_export.model_options import CalibrationOptions, ExportOptions
 
 if TYPE_CHECKING:
-    from schanger_edge.model.listing import Listed
+    from schanger_export.calibrate import Calibration
 
-FILE_WIDTH = 200
-"""Width of a table when the output is not a terminal."""
+FEW_TILES = 128
+
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option("--pairs", help=f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."),
+]
+Model = Annotated[str, typer.Argument(help="An FP32 .onnx file, or a name that `models` lists.")]
+Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report is written beside it.")]
+
+
+class PrecisionOption(str, Enum):
+    """What `convert` can make."""
+
+    fp16 = "fp16"
 
 
 @app.command()
@@ -33,50 +42,11 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a 
     from schanger_edge.model.bundled import model_path
     from schanger_edge.model.info import info as info_tool
 
-    out.print_json(json_format.dumps(info_tool(model_path(model))))
+    out.print_json(json.dumps(info_tool(model_path(model))))
 
 
 @app.command()
-def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the models that can be named: bundled, fetched, and published; and which one is for which imagery."""
-    from schanger_edge.files import to_json
-    from schanger_edge.model.listing import listing
-
-    found = listing()
-    if json:
-        out.print(to_json({"models": [dataclasses.asdict(one) for one in found]}))
-    else:
-        _print_models(found)
-
-
-@app.command()
-def fetch(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Published models, such as levir-cd:base.")
-    ] = None,
-    all_published: Annotated[bool, typer.Option("--all", help="Fetch all twelve.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="An .onnx file to write the model to.")] = None,
-) -> None:
-    """Fetch published models before leaving for a place without a network (needs the models extra)."""
-    from schanger_edge.errors import ModelError
-    from schanger_edge.files import replacing
-    from schanger_edge.model.bundled import model_path
-    from schanger_edge.model.published import MODELS
-
-    wanted = [*MODELS] if all_published else names or []
-    if not wanted or (all_published and names):
-        raise SchangerError("name the models to fetch, such as levir-cd:base, or give --all; `models` lists them.")
-    if output is not None and len(wanted) > 1:
-        raise SchangerError("-o takes one model: name one, or omit -o to keep them all in the cache.")
-    for name in wanted:
-        with progress_bars() as progress:
-            path = model_path(name, progress)
-        if output is not None:
-            with replacing(output, ModelError) as temporary:
-                shutil.copyfile(path, temporary)
-        out.print(f"{name}: {output or path}")
-
-
+@flags
 def export(
     options: ExportOptions,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .onnx file to write.")] = None,
@@ -101,23 +71,62 @@ def export(
     elif output is None and triton is None:
         raise SchangerError("say where to write the model: -o FILE, --triton REPO, or both.")
     else:
-        with _model_file(output) as target:
+        with tempfile.TemporaryDirectory() as folder:
+            target = output or Path(folder) / "model.onnx"
             _export(weights or checkpoint, target, options, shown=output)
             if triton is not None:
                 _serve(target, triton, options.name)
 
 
-app.command()(flags(export))
+@app.command()
+def convert(
+    model: Model,
+    output: Target,
+    precision: Annotated[PrecisionOption, typer.Option(help="fp16; see `calibrate` for INT8.")] = PrecisionOption.fp16,
+    pairs: Pairs = None,
+    samples: Annotated[int, typer.Option(help="Tiles to measure ranges on.")] = 32,
+) -> None:
+    """Convert an FP32 model to FP16 and measure it against the original (needs the quantize extra)."""
+    from schanger_edge.model.bundled import model_path
+
+    with extra("quantize"):
+        from schanger_export.convert import convert as convert_tool
+    if not pairs:
+        note("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
+    with progress_bars() as progress:
+        path = model_path(model, progress)
+        result = convert_tool(path, output, sources=pairs or (), samples=samples, progress=progress)
+    warn(*result.warnings)
+    size, before = result.bytes
+    out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
+    out.print(agreement(result.agreement))
+    resize = "FP16" if result.resize_fp16 else "FP32"
+    out.print(f"kept in FP32 for their range: {len(result.kept_by_range)} nodes; resize in {resize}")
+    out.print(f"report: {result.report}")
+
+
+@app.command()
+@flags
+def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: Pairs = None) -> None:
+    """Convert an FP32 model to INT8 and measure the loss (needs the quantize extra)."""
+    from schanger_edge.model.bundled import model_path
+
+    with extra("quantize"):
+        from schanger_export.calibrate import calibrate as calibrate_tool
+    with progress_bars() as progress:
+        result = calibrate_tool(model_path(model, progress), pairs or (), output, options, progress=progress)
+    warn(*result.warnings)
+    if result.tiles[0] < FEW_TILES:
+        warn(f"only {result.tiles[0]} tiles; use {FEW_TILES} or more.")
+    _print_calibration(result)
 
 
 def _export(weights: str | Path | None, target: Path, options: ExportOptions, *, shown: Path | None) -> None:
-    try:
+    with extra("models"):
         from schanger_export.weights import Weights, find
 
         found = Weights(weights) if isinstance(weights, Path) else find(str(weights), options.size)
         from schanger_export.to_onnx import export as export_tool
-    except ImportError as error:
-        raise missing_extra(error, "models") from error
 
     size = options.size or found.card.get("size")
     report = export_tool(found.path, size, target, options, known=found.card)
@@ -146,43 +155,23 @@ def _serve(model: Path, repository: Path, name: str | None) -> None:
     served = add_to_repository(model, repository, name)
     out.print(f"{served.model}: version {served.version} of {served.folder.name}")
     if served.kept_config:
-        err.print(f"{served.folder / CONFIG} was edited and is kept: it still holds the model card of another version.")
+        note(f"{served.folder / CONFIG} was edited and is kept: it still holds the model card of another version.")
 
 
-@contextlib.contextmanager
-def _model_file(output: Path | None) -> Iterator[Path]:
-    """Where to write the model file; a place that is gone afterwards where none was asked for."""
-    if output is not None:
-        yield output
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder) / "model.onnx"
-
-
-def _print_models(found: Sequence[Listed]) -> None:
-    from rich.table import Table
-
-    from schanger_edge.model.published import LICENSE
-
-    table = Table(box=None, pad_edge=False)
-    for head in ("model", "where", "MB", "F1", "GSD, m", "sensor", "view", "change"):
-        table.add_column(head, no_wrap=head in ("model", "where"), overflow="fold")
-    for one in found:
-        bundled = one.sensor is None
-        scores = "" if bundled else ", ".join(f"{f1:.1f}" for f1 in one.f1.values())
-        scale = "" if one.gsd is None else " to ".join(f"{value:g}" for value in dict.fromkeys(one.gsd))
-        view = "" if bundled else "off-nadir" if one.off_nadir else "near-nadir"
-        cells = (one.name, one.where, f"{one.bytes / 1e6:.1f}", scores, scale, one.sensor, view, one.change)
-        table.add_row(*(Text(cell or "") for cell in cells))
-    if not out.is_terminal:
-        out.width = FILE_WIDTH
-    out.print(table)
-    out.print(
-        "F1 in percent, as the authors of the published models measured it on the test split of what each was trained "
-        f"on; licence of these: {LICENSE}"
+def _print_calibration(result: Calibration) -> None:
+    table = Table(
+        "in INT8", "F1 lost", "against original's map", "agreement", "mean difference", title=f"method {result.method}"
     )
-    out.print("Choose the one whose GSD, sensor, view and kind of change are most like yours; --model takes its name.")
-    for one in found:
-        if one.sensor is None:
-            scores = ", ".join(f"{f1:.1f} on {data}" for data, f1 in one.f1.items())
-            out.print(Text(f"{one.name}: F1 {scores}; trained on {one.trained_on}; licence: {one.license}"))
+
+    rows = [(f"all, by {name}", found) for name, found in result.tries.items()]
+    rows += [(f"{name} alone", found) for name, found in result.parts.items()]
+    rows += [(f"all but {', '.join(step.kept)}", step.agreement) for step in result.steps[1:]]
+    for name, found in rows:
+        figures = f"{found.f1_loss:.2f}", f"{100 * (1 - found.f1_against_reference):.2f}"
+        table.add_row(name, *figures, f"{100 * found.agreement:.2f} %", f"{found.mean_difference:.5f}")
+    out.print(table)
+    last = result.steps[-1]
+    kept = f"; kept in higher precision: {', '.join(last.kept)}" if last.kept else ""
+    out.print(f"{result.path}: {100 * last.macs_share:.1f} % of the multiply-adds in INT8{kept}")
+    out.print(agreement(result.agreement))
+    out.print(f"reports: {result.reports[0]}, {result.reports[1]}")

@@ -45,6 +45,7 @@ class Comparison:
         latency_ratio: median over tiles of the second's time divided by the first's.
         tiles: file and offset of each tile.
         engines: how both ran.
+        warnings: what the files of the tiles leave in doubt, in sentences.
     """
 
     models: tuple[str, str]
@@ -55,6 +56,7 @@ class Comparison:
     latency_ratio: float
     tiles: list[str]
     engines: tuple[EngineReport, EngineReport]
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -118,6 +120,7 @@ def compare(
             latency_ratio=round(statistics.median(theirs / mine for mine, theirs in timed), 3),
             tiles=tiles.names(),
             engines=(engine_report(one), engine_report(other)),
+            warnings=tiles.warnings,
         )
     if options.worst is not None:
         with replacing(Path(options.worst), ProductError) as temporary:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from schanger_edge.errors import ModelError, missing_extra
+from schanger_edge.errors import ModelError, extra
 from schanger_edge.files import OTHER_CACHE, cache_folder
 from schanger_edge.model.file import read_model
 from schanger_edge.model.published import MODELS, PAGE
@@ -60,11 +60,9 @@ def _place(name: str) -> Path:
 
 
 def _made(name: str, target: Path, progress: Progress | None) -> Path:
-    try:
+    with extra("models"):
         from schanger_export.to_onnx import export
         from schanger_export.weights import find
-    except ImportError as error:
-        raise missing_extra(error, "models") from error
 
     notify = progress or (lambda *_: None)
     weights = find(name, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,19 +11,42 @@ from numpy.typing import NDArray
 
 from schanger_edge.geo.areas import Plane, ground_plane
 from schanger_edge.geo.grid import Grid
+from schanger_edge.options import Options, option
 
 Shapes = NDArray[np.object_]
 
 
-def shaper(grid: Grid, simplify: float, fill_holes: float) -> Callable[[Shapes], Shapes]:
-    """What to do with polygons in (column, row), (n,) shapely; as many valid polygons come back, in the same order.
+@dataclasses.dataclass(frozen=True)
+class Shaping(Options):
+    """Which areas of change become polygons, and how their outlines are shaped.
 
-    Args:
-        grid: where they lie.
+    Attributes:
+        min_area: smaller areas are left out; m2 on the ground, or pixels where the grid has no CRS.
         simplify: an outline may leave its place by this many metres at the scene's centre (pixels where the grid has
             no metres); 0 keeps every corner.
         fill_holes: holes smaller than this are filled; m2 on the ground, or pixels where the grid has no CRS.
     """
+
+    title = "What counts as change"
+
+    min_area: float = option(
+        0.0, "Drop polygons smaller than this, in square metres.", unit="square metres", at_least=0
+    )
+    simplify: float = option(
+        0.0, "Simplify polygons: how far an outline may move, in metres.", unit="metres", at_least=0
+    )
+    fill_holes: float = option(
+        0.0, "Fill holes in polygons smaller than this, in square metres.", unit="square metres", at_least=0
+    )
+
+    def kept(self, area: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether areas of this size, (n,), become polygons."""
+        return area >= self.min_area
+
+
+def shaper(grid: Grid, shaping: Shaping) -> Callable[[Shapes], Shapes]:
+    """What to do with polygons in (column, row), (n,) shapely; as many valid polygons come back, in the same order."""
+    simplify, fill_holes = shaping.simplify, shaping.fill_holes
     plane = ground_plane(grid) if fill_holes else None
 
     def shape(polygons: Shapes) -> Shapes:

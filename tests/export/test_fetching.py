@@ -170,7 +170,7 @@ def test_fetch_writes_a_file_of_ones_own(hub: Hub, tmp_path: Path) -> None:
     ],
 )
 def test_fetch_refuses(arguments: list[str], words: str) -> None:
-    from schanger_edge.cli.models import fetch
+    from schanger_edge.cli.published import fetch
 
     with pytest.raises(SchangerError, match=words):
         fetch(
@@ -180,7 +180,7 @@ def test_fetch_refuses(arguments: list[str], words: str) -> None:
 
 
 def test_models_are_listed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from schanger_edge.cli.models import models
+    from schanger_edge.cli.published import models
 
     def listed() -> dict[str, Any]:
         models(json=True)

@@ -22,6 +22,7 @@ from schanger_edge.geo.grid import Grid
 from schanger_edge.products import components
 from schanger_edge.products import polygons as polygons_module
 from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products.shaping import Shaping
 
 FIELDS = ["id", "area_m2", "pixels", "probability_mean", "probability_max"]
 UTM = CRS.from_epsg(32633)
@@ -40,7 +41,7 @@ def vectorise(folder: Path, change, *, crs=UTM, transform=HALF_METRE, valid=None
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
     write_maps(folder, grid, probability, valid)
     target = folder / "changes.gpkg"
-    count = write_polygons(paths["change"], paths["probability"], grid, target, min_area=min_area)
+    count = write_polygons(paths["change"], paths["probability"], grid, target, Shaping(min_area=min_area))
     meta, _, wkb, data = pyogrio.raw.read(target, layer="changes")
     assert list(meta["fields"]) == FIELDS
     assert {path.name for path in folder.iterdir()} == {"probability.tif", "change.tif", "changes.gpkg"}
@@ -277,7 +278,7 @@ def test_full_disk(small_disk, tmp_path):
     target, grid = small_disk / "changes.gpkg", Grid(UTM, HALF_METRE, 200, 200)
     for min_area in (0.0, 0.25):
         with pytest.raises(ProductError, match=r"changes\.gpkg could not be written"):
-            write_polygons(maps / "change.tif", maps / "probability.tif", grid, target, min_area=min_area)
+            write_polygons(maps / "change.tif", maps / "probability.tif", grid, target, Shaping(min_area=min_area))
 
 
 def test_areas_keep_their_size_near_the_pole(tmp_path):

@@ -19,6 +19,7 @@ from schanger_edge.geo.areas import pixel_area
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products import polygons as polygons_module
 from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products.shaping import Shaping
 
 UTM = CRS.from_epsg(32633)
 HALF_METRE = Affine(0.5, 0, 400_000, 0, -0.5, 5_500_000)
@@ -35,7 +36,7 @@ def vectorise(
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
     write_maps(folder, grid, np.where(change, 0.9, 0.1), np.ones_like(change) if valid is None else valid)
     maps = [path.read_bytes() for path in paths.values()]
-    write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg", **options)
+    write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg", Shaping(**options))
     assert [path.read_bytes() for path in paths.values()] == maps
     meta, _, wkb, data = pyogrio.raw.read(folder / "changes.gpkg", layer="changes")
     return dict(zip(meta["fields"], data, strict=True)), shapely.from_wkb(wkb)
