@@ -6,10 +6,14 @@ in it must be on that test's list, with its reason.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from figure_text import fixed, paragraph, percent, result, significant, table
+
+PUBLISHED = Path(__file__).parent.parent / "schanger_edge" / "model" / "published.json"
 
 
 def scores() -> str:
@@ -248,7 +252,38 @@ def fused_training() -> str:
     )
 
 
+def weights() -> str:
+    """The published models, and what each is for."""
+    found = json.loads(PUBLISHED.read_text(encoding="utf-8"))["datasets"]
+    rows = [
+        [
+            f"`{name}`",
+            *(fixed(one["checkpoint_f1"][size], 1) for size in ("small", "base")),
+            " to ".join(f"{value:g}" for value in dict.fromkeys(one["gsd_range"])),
+            one["sensor"],
+            "off-nadir" if one["off_nadir"] else "near-nadir",
+            one["change"],
+        ]
+        for name, one in found.items()
+    ]
+    return table(["trained on", "F1 `:small`", "F1 `:base`", "GSD, m", "sensor", "view", "change"], rows)
+
+
+def install() -> str:
+    """Why `models` is an extra."""
+    found = result("install")
+    default, added = fixed(found["installations"]["default"]["bytes"] / 1e6), fixed(found["models_add_bytes"] / 1e6)
+    return paragraph(
+        f"""Fetching needs `pip install 'schanger-edge[models]'`, which brings onnx and huggingface_hub, no torch. It
+        adds {added} MB to the {default} MB of a default installation (`benchmarks/install.py`), so it is an extra. A
+        model that was made needs neither."""
+    )
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "published": weights,
+    "weights": weights,
+    "install": install,
     "scores": scores,
     "int8": int8,
     "precision": precision,

@@ -73,6 +73,8 @@ def _layout_of(folder: Path) -> list[int]:
 
 
 _leave_foreign_data()
+# ONNX Runtime 1.32 tells its maker of every session, whatever disable_telemetry_events() says. Nothing leaves here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from schanger_edge.errors import BusyError, DiskFullError, ProductError, SchangerError, raised_by_gdal
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 PREFIX = ".schanger-edge."
 """Of all hidden names in an output folder."""
+
+CACHE_VARIABLE = "SCHANGER_EDGE_CACHE"
+OTHER_CACHE = f"set {CACHE_VARIABLE} to a writable folder."
 
 _MOST_LINKS = 40  # in a row, as the system follows them
 _ADVICE = {
@@ -42,6 +46,25 @@ _ADVICE = {
 def sha256_of(path: Path) -> str:
     """Hexadecimal digest of a file that fits into memory."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def cache_folder(kind: str, error_class: type[SchangerError]) -> Path:
+    """The user's own folder for engines or models: in SCHANGER_EDGE_CACHE, else where the system keeps caches.
+
+    Args:
+        kind: `engine` or `model`.
+        error_class: what to raise where this user has no home folder.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    if own:
+        return Path(own) / f"{kind}s"
+    try:
+        folder = user_cache_path("schanger-edge", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")  # as older versions leave it
+    if folder.parts[0] == "~":
+        raise error_class(f"there is no home folder for the {kind} cache: {OTHER_CACHE}")
+    return folder / f"{kind}s"
 
 
 @contextlib.contextmanager

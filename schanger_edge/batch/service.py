@@ -63,8 +63,9 @@ def batch(
         output: folder for a folder of each pair, named by its id; with a scheduler, one that all workers see.
         cluster: who does the work; None takes the processes of this machine.
         restart: forget what earlier calls have done.
-        options: of each run; a pair's row stands above them. The model must be a file that all workers see; threads are
-            those of each worker's engine, None shares the cores of this machine evenly. A STAC item is always made.
+        options: of each run; a pair's row stands above them. The model must be a file that all workers see, or a name:
+            each machine fetches a published one for itself; threads are those of each worker's engine, None shares the
+            cores of this machine evenly. A STAC item is always made.
         listener: who hears of it.
         keywords: any option of `RunOptions` by name.
 

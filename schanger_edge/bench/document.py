@@ -13,7 +13,7 @@ from schanger_edge.bench.measure import SITTINGS, State, part
 from schanger_edge.bench.method import METHOD, PERCENTILES, ROUNDS, percentile, spread
 from schanger_edge.bench.plan import Case, Model, Place, Plan
 from schanger_edge.bench.report import FORMAT
-from schanger_edge.datasets.benchmarks import DATASETS
+from schanger_edge.model.published import DATASETS
 from schanger_edge.sessions.ort import available_cores
 
 FACTS = ("sha256", "size", "dataset", "precision", "tile", "halo", "gsd")

@@ -17,13 +17,13 @@ from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.memory import peak_memory
 from schanger_edge.bench.method import ROUNDS, block, order, tiles_for, warm_up
 from schanger_edge.bench.plan import ImagePair, Labelled, Place, Plan, Progress
-from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.errors import ProductError, SessionError
 from schanger_edge.evaluation.evaluate import evaluate
 from schanger_edge.files import read_json, replacing
 from schanger_edge.host import board
 from schanger_edge.host.conditions import conditions
 from schanger_edge.host.nvml import Nvml
+from schanger_edge.model.published import DATASETS
 from schanger_edge.products.journal import differences
 from schanger_edge.run.detect import detect
 from schanger_edge.sessions import open_session

@@ -13,12 +13,12 @@ from typing import Any
 from schanger_edge._version import __version__
 from schanger_edge.bench.memory import RUNS
 from schanger_edge.bench.method import BLOCK_SECONDS, PAIR_RUNS, REPETITIONS, ROUNDS, WINDOW, tiles_for
-from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.datasets.sources import SCORED, parse_source
 from schanger_edge.errors import DatasetError, ModelError, ProductError, SessionError
 from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.info import info
+from schanger_edge.model.published import DATASETS
 from schanger_edge.options import Options, option
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
@@ -241,13 +241,13 @@ def counted(things: Sequence[Any], one: str, many: str = "") -> str:
     return f"{len(things)} {one if len(things) == 1 else many or one + 's'}"
 
 
-def find_models(given: Sequence[str]) -> list[Model]:
+def find_models(given: Sequence[str], progress: Progress | None = None) -> list[Model]:
     """The models by name or file; all bundled ones where none is given.
 
     Raises:
         SchangerError: one is unknown, damaged, or given twice.
     """
-    paths = [model_path(name) for name in given or names()]
+    paths = [model_path(name, progress) for name in given or names()]
     if len({path.resolve() for path in paths}) < len(paths):
         raise ModelError("a model is given twice: name each once.")
     stems = [path.stem for path in paths]

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from schanger_edge.datasets.benchmarks import DATASETS
+from schanger_edge.model.published import DATASETS
 
 NOT_MEASURED, NOT_HERE, NONE = "not measured", "not measured here", "-"
 

@@ -55,7 +55,8 @@ def bench(
     require("matplotlib", "bench")
     folder, others = Path(output), [read_document(Path(path)) for path in beside]
     check_folder(folder)
-    models, datasets, pair = find_models(request.models), find_datasets(request.datasets), find_pair(request.pair)
+    datasets, pair = find_datasets(request.datasets), find_pair(request.pair)
+    models = find_models(request.models, progress)
     devices = list(dict.fromkeys(request.devices))
     places = [open_once(device, model, request.batch_sizes, progress) for device in devices for model in models]
     plan = Plan(request, models, datasets, pair, places, _machine(devices))

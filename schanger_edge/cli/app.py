@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import signal
 import sys
@@ -44,6 +45,7 @@ def main() -> None:
     """Entry point of `schanger-edge`."""
     signal.signal(signal.SIGTERM, _terminated)
     sys.unraisablehook = _unraisable
+    _show_log()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may have no sign for a letter of a file's name
             stream.reconfigure(errors="backslashreplace")
@@ -64,6 +66,18 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(INTERRUPTED)
+
+
+def _show_log() -> None:
+    """What the package tells by the way, on standard error."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            note(record.getMessage())
+
+    log = logging.getLogger("schanger_edge")
+    log.setLevel(logging.INFO)
+    log.handlers = [Lines()]
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -48,6 +48,7 @@ def batch(
     require("distributed", "station")
     from schanger_edge.batch.service import Listener
     from schanger_edge.batch.service import batch as batch_tool
+    from schanger_edge.model.bundled import model_path
 
     done = 0
     try:
@@ -73,6 +74,7 @@ def batch(
                     done = count
                     bars("pairs", count, total)
 
+            model_path(options.engine.model, bars)  # a published one is fetched here, where that is seen
             result = batch_tool(pairs, output, cluster=cluster, restart=restart, options=options, listener=Screen())
     except (KeyboardInterrupt, SystemExit) as stopped:
         err.print(

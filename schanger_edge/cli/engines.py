@@ -24,7 +24,7 @@ class BindingOption(str, Enum):
 @app.command()
 @flags
 def build(
-    model: Annotated[str, typer.Argument(help="An .onnx file or the name of a bundled model.")],
+    model: Annotated[str, typer.Argument(help="An .onnx file, or a name that `models` lists, such as levir-cd:base.")],
     options: BuildOptions,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Plan file to write.", show_default="in the engine cache")
@@ -38,7 +38,8 @@ def build(
 
     binding: Any = cuda.value if cuda else None
     with progress_bars() as progress:
-        result = build_tool(model_path(model), output, options, binding=binding, rebuild=rebuild, progress=progress)
+        path = model_path(model, progress)
+        result = build_tool(path, output, options, binding=binding, rebuild=rebuild, progress=progress)
     note(result.explanation)
     card = result.card
     target = f"{card.target.gpu or 'any GPU'} of compute capability {' or '.join(card.target.capabilities)}"

@@ -1,4 +1,4 @@
-"""Model files: `schanger-edge info`, `export`, `convert` and `calibrate` (they need the export or quantize extra)."""
+"""Model files: `schanger-edge info`, `export`, `convert` and `calibrate` (they need the models or quantize extra)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Pairs = Annotated[
     list[str] | None,
     typer.Option("--pairs", help=f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."),
 ]
-Model = Annotated[str, typer.Argument(help="An FP32 .onnx file or the name of a bundled model.")]
+Model = Annotated[str, typer.Argument(help="An FP32 .onnx file, or a name that `models` lists.")]
 Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report is written beside it.")]
 
 
@@ -37,7 +37,7 @@ class PrecisionOption(str, Enum):
 
 
 @app.command()
-def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or the name of a bundled model.")]) -> None:
+def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a name that `models` lists.")]) -> None:
     """Print a model's card and, for a plan, what it was built for."""
     from schanger_edge.model.bundled import model_path
     from schanger_edge.model.info import info as info_tool
@@ -60,10 +60,10 @@ def export(
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Or a .pth file with a state_dict.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="With --triton: an existing .onnx file or the name of a bundled model.")
+        str | None, typer.Option(help="With --triton: an existing .onnx file, or a name that `models` lists.")
     ] = None,
 ) -> None:
-    """Turn weights into a model file (needs the export extra), or add one to a Triton repository."""
+    """Turn weights into a model file (needs the models extra), or add one to a Triton repository."""
     if [weights, checkpoint, model].count(None) != 2:
         raise SchangerError("give exactly one of --weights NAME, --checkpoint FILE or, with --triton, --model FILE.")
     if model is not None:
@@ -94,7 +94,8 @@ def convert(
     if not pairs:
         note("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
     with progress_bars() as progress:
-        result = convert_tool(model_path(model), output, sources=pairs or (), samples=samples, progress=progress)
+        path = model_path(model, progress)
+        result = convert_tool(path, output, sources=pairs or (), samples=samples, progress=progress)
     warn(*result.warnings)
     size, before = result.bytes
     out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
@@ -113,7 +114,7 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
     with extra("quantize"):
         from schanger_export.calibrate import calibrate as calibrate_tool
     with progress_bars() as progress:
-        result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
+        result = calibrate_tool(model_path(model, progress), pairs or (), output, options, progress=progress)
     warn(*result.warnings)
     if result.tiles[0] < FEW_TILES:
         warn(f"only {result.tiles[0]} tiles; use {FEW_TILES} or more.")
@@ -121,7 +122,7 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
 
 
 def _export(weights: str | Path | None, target: Path, options: ExportOptions, *, shown: Path | None) -> None:
-    with extra("export"):
+    with extra("models"):
         from schanger_export.weights import Weights, find
 
         found = Weights(weights) if isinstance(weights, Path) else find(str(weights), options.size)

@@ -16,6 +16,11 @@ from schanger_edge.run.options import RunOptions
 from schanger_edge.scene import Pair
 from schanger_edge.sessions import Session
 
+BETTER = (
+    "the bundled model has seen little: a better one for your imagery is one command away, see `schanger-edge models`"
+)
+"""What a run without --model says."""
+
 
 @app.command()
 @flags
@@ -34,8 +39,13 @@ def run(
     """Find what changed between two images of one place."""
     from schanger_edge.run.detect import detect
 
+    def start(session: Session, pair: Pair, warnings: Sequence[str]) -> None:
+        _print_start(session, pair, warnings)
+        if options.engine.model is None:
+            note(BETTER)
+
     with interruptible(output), progress_bars() as progress:
-        control = Control(after_stop.resume, after_stop.restart, on_start=_print_start, progress=progress)
+        control = Control(after_stop.resume, after_stop.restart, on_start=start, progress=progress)
         result = detect(before, after, output, options, control=control)
     print_result(result)
 

@@ -76,7 +76,7 @@ def compare(
     """Run two models on the same tiles, by turns.
 
     Args:
-        first: an .onnx file, the name of a bundled model, or a TensorRT plan.
+        first: an .onnx file, a name that `schanger-edge models` lists, or a TensorRT plan.
         second: the same.
         sources: pairs to draw tiles from, see `sources.TILES`; rendered scenes where there are none.
         options: see `ComparisonOptions`.
@@ -134,7 +134,7 @@ def compare(
 def _opened(
     model: str | PathLike[str], options: ComparisonOptions, progress: Callable[[str, int, int], None] | None
 ) -> Session:
-    path = model_path(model)
+    path = model_path(model, progress)
     device = "cuda" if path.suffix == SUFFIX else options.device
     return open_session(path, device, binding=options.cuda, progress=progress)
 

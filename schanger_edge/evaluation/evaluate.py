@@ -18,8 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.datasets.benchmarks import BenchmarkDataset
-from schanger_edge.datasets.benchmarks import dataset as benchmark_dataset
 from schanger_edge.datasets.doubts import Doubts
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule
@@ -35,6 +33,8 @@ from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import ModelCard
 from schanger_edge.model.decision import is_change
+from schanger_edge.model.published import BenchmarkDataset
+from schanger_edge.model.published import dataset as benchmark_dataset
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.engine_report import EngineReport, engine_report
 
@@ -119,7 +119,8 @@ def evaluate(
     files = pair_files(Path(root), scoring.split)
     rule = LabelRule.for_files(files, scoring.label_rule)
     page = Gallery(results.gallery_count) if gallery is not None else None
-    with open_session(model_path(engine.model), engine.device, binding=engine.cuda, progress=progress) as session:
+    path = model_path(engine.model, progress)
+    with open_session(path, engine.device, binding=engine.cuda, progress=progress) as session:
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
         halo = _halo(scoring.halo, session.card) if scoring.stitched else None
         doubts, fill = Doubts(), session.card.normalization.mean_colors

@@ -167,5 +167,5 @@ def _opened(
 
 def open_for(engine: Engine, progress: Progress | None = None) -> Session:
     """The session that a run with these options opens; raises as `open_session`."""
-    model = model_path(engine.model)
+    model = model_path(engine.model, progress)
     return open_session(model, engine.device, engine.threads, binding=engine.cuda, progress=progress)

@@ -112,7 +112,8 @@ class Engine(Options):
     """What computes.
 
     Attributes:
-        model: an .onnx file, a TensorRT plan, or the name of a bundled model; None takes `schanger-small`.
+        model: an .onnx file, a TensorRT plan, or a name that `schanger-edge models` lists, such as `levir-cd:base`,
+            which is fetched once; None takes `schanger-small`.
         device: see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`; None takes the installed one.
         threads: CPU threads of the engine; None takes all.
@@ -122,7 +123,11 @@ class Engine(Options):
     title = "Engine"
 
     model: str | None = option(
-        None, "An .onnx file or the name of a bundled model.", unset="schanger-small", is_path=True, decides="facts"
+        None,
+        "An .onnx file, or a name that `models` lists, such as levir-cd:base.",
+        unset="schanger-small",
+        is_path=True,
+        decides="facts",
     )
     device: str = option(
         "auto",

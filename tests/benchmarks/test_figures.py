@@ -111,7 +111,8 @@ def test_a_figure_altered_by_hand_is_seen_and_written_again(figures: ModuleType)
 def test_a_new_result_reaches_the_page(figures: ModuleType, tmp_path: Path) -> None:
     """The command itself, on a copy whose JSON says something else."""
     scripts = (*ROOT.glob("benchmarks/figure*.py"), ROOT / "benchmarks/peers/tables.py")
-    for source in (*scripts, *ROOT.glob("benchmarks/results/**/*.json"), *pages(figures)):
+    published = ROOT / "schanger_edge/model/published.json"
+    for source in (*scripts, published, *ROOT.glob("benchmarks/results/**/*.json"), *pages(figures)):
         target = tmp_path / source.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
