@@ -218,6 +218,15 @@ def held(folder: Path, lock: str, refusal: str) -> Iterator[None]:
             folder.rmdir()
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none, or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write values as indented UTF-8 JSON, see `to_json`.
 

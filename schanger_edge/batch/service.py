@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.batch.cluster import Queue, dashboard_of, open_first, opened, size_of, warm
+from schanger_edge.batch.cluster import dashboard_of, open_first, opened, run_all, size_of, warm
 from schanger_edge.batch.options import Cluster
 from schanger_edge.batch.outcome import FAILED, RECORD, Outcome, identity, read_record
 from schanger_edge.batch.pairs import ListedPair, read_pairs
@@ -99,7 +99,7 @@ def batch(
             with opened(cluster, size) as client, warm(client, session):
                 listener.cluster(len(client.nthreads()), dashboard_of(client))
                 open_first(client, session.name, alike=cluster.split)
-                for outcome, error in Queue(client, cluster).run(works):
+                for outcome, error in run_all(client, cluster, works):
                     found = outcome if size else _visible(outcome, folder)
                     outcomes[found.id] = found
                     listener.outcome(found, error)

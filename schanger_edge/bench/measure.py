@@ -20,7 +20,7 @@ from schanger_edge.bench.plan import ImagePair, Labelled, Place, Plan, Progress
 from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.errors import ProductError, SessionError
 from schanger_edge.evaluation.evaluate import evaluate
-from schanger_edge.files import replacing
+from schanger_edge.files import read_json, replacing
 from schanger_edge.host import board
 from schanger_edge.host.conditions import conditions
 from schanger_edge.host.nvml import Nvml
@@ -84,11 +84,10 @@ class State(dict[str, Any]):
 
     def _left(self) -> dict[str, Any]:
         """What an interrupted benchmark has finished."""
-        try:
-            left = json.loads(self._path.read_text(encoding="utf-8"))
-            was, parts = left["identity"], dict(left["parts"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ProductError(f"{self._path} is damaged: start over with --restart.") from error
+        left = read_json(self._path)
+        was, parts = left.get("identity"), left.get("parts")
+        if was is None or not isinstance(parts, dict):
+            raise ProductError(f"{self._path} is damaged: start over with --restart.")
         different = differences(was, self._identity) if parts else ""
         if different:
             raise ProductError(

@@ -14,8 +14,8 @@ from schanger_edge._version import __version__
 from schanger_edge.bench.memory import RUNS
 from schanger_edge.bench.method import BLOCK_SECONDS, PAIR_RUNS, REPETITIONS, ROUNDS, WINDOW, tiles_for
 from schanger_edge.datasets.benchmarks import DATASETS
-from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.datasets.sources import SCORED, parse_source
 from schanger_edge.errors import DatasetError, ModelError, ProductError, SessionError
 from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.info import info
@@ -256,7 +256,7 @@ def find_models(given: Sequence[str]) -> list[Model]:
 
 
 def find_datasets(given: Sequence[str]) -> list[Labelled]:
-    """Datasets as `NAME=ROOT` or `NAME=ROOT,split=SPLIT` (test).
+    """Datasets as `sources.SCORED` says.
 
     Raises:
         DatasetError: the text is no such thing, the split is incomplete or without labels, or given twice.
@@ -283,18 +283,15 @@ def find_pair(given: Sequence[str] | None) -> ImagePair | None:
 
 
 def _labelled(text: str) -> Labelled:
-    name, _, place = text.partition("=")
-    root, _, split = place.partition(",split=")
-    if not name or not root or (",split=" in place and not split):
-        raise DatasetError(f"--dataset must be NAME=ROOT or NAME=ROOT,split=val, not {text!r}.")
-    files = pair_files(Path(root), split or "test")
+    source = parse_source(text, SCORED, named=True, split="test")
+    files = source.files()
     with Sample(files[0], LabelRule.for_files(files)) as sample:
         pixels = len(files) * sample.width * sample.height
-    name = name.lower() if name.lower() in DATASETS else name
+    name = source.name.lower() if source.name.lower() in DATASETS else source.name
     stats = ((path.name, path.stat()) for entry in files for path in (*entry.images, entry.label))
-    lines = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+    lines = "\n".join(f"{file} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats)
     digest = hashlib.sha256(lines.encode()).hexdigest()[:16]
-    return Labelled(name, Path(root).absolute(), split or "test", len(files), pixels, digest)
+    return Labelled(name, source.root.absolute(), source.split or ".", len(files), pixels, digest)
 
 
 def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: Progress | None) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from schanger_edge.bench.pareto import draw_pareto
 from schanger_edge.bench.tables import Table, tables
 from schanger_edge.errors import ProductError
-from schanger_edge.files import replacing, to_json
+from schanger_edge.files import read_json, replacing, to_json
 
 BENCH, MARKDOWN, PAGE, PARETO = "bench.json", "bench.md", "bench.html", "pareto.png"
 FORMAT = 1
@@ -31,12 +30,8 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         ProductError: the file is none.
     """
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = document["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        known = False
-    if not known:
+    document = read_json(path)
+    if document.get("format") != FORMAT:
         raise ProductError(f"{path} is not a bench.json of this version: use one that `schanger-edge bench` wrote.")
     return {key: value for key, value in document.items() if key != "others"}
 

@@ -43,6 +43,7 @@ BUILD_TAKES = (
 def main() -> None:
     """Entry point of `schanger-edge`."""
     signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _unraisable
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may have no sign for a letter of a file's name
             stream.reconfigure(errors="backslashreplace")
@@ -68,6 +69,16 @@ def main() -> None:
 def _terminated(number: int, frame: object) -> None:
     """End as an interruption does, so that half-written files are removed."""
     sys.exit(128 + number)
+
+
+def _unraisable(problem: Any) -> None:
+    """What Python cannot raise: one line of each of GDAL's errors whose letters rasterio cannot read."""
+    if "rasterio" not in str(problem.object) or not isinstance(problem.exc_value, UnicodeDecodeError):
+        sys.__unraisablehook__(problem)
+    elif "log_error" not in str(problem.object):
+        err.print(
+            "warning: GDAL found an error in an input, and says it in letters that cannot be read: check the input."
+        )
 
 
 def _print_version(wanted: bool) -> None:

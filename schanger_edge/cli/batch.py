@@ -17,7 +17,7 @@ from schanger_edge.errors import SchangerError, require
 from schanger_edge.run.options import RunOptions
 
 if TYPE_CHECKING:
-    from schanger_edge.batch import Outcome
+    from schanger_edge.batch.outcome import Outcome
 
 FAILED = 1
 """Exit code: some pairs failed."""
@@ -46,8 +46,8 @@ def batch(
     Repeat the command to continue after a stop. Exit code 1 means that some pairs failed.
     """
     require("distributed", "station")
-    from schanger_edge.batch import batch as batch_tool
     from schanger_edge.batch.service import Listener
+    from schanger_edge.batch.service import batch as batch_tool
 
     done = 0
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import urllib.parse
 from typing import Any
 
 import rasterio
@@ -16,8 +17,11 @@ SETTINGS = {
     "GDAL_HTTP_MAX_RETRY": "3",  # of answers such as 503 and of connections that break
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_LOW_SPEED_TIME": "30",  # seconds of silence after which a server is given up; GDAL would wait for ever
-    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    # Seconds at so few bytes per second after which a server is given up, and seconds of one answer at most, which is a
+    # few blocks; GDAL would wait for ever, and hold all that comes.
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+    "GDAL_HTTP_TIMEOUT": "60",
 }
 """GDAL's options while remote files are opened and read; those set in the environment stay as they are."""
 
@@ -30,6 +34,7 @@ _PASSWORDS = re.compile(
     re.IGNORECASE,
 )
 _WORDS = re.compile(r"(\S+?)(['\"().,:;]*(?:\s|$))")
+_WITH_OPTIONS = re.compile(r"(/vsi\w+)\?(?:[^/]*&)?url=([^&]*)")
 _FILE_SYSTEMS = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?[/?]")
 
 
@@ -50,16 +55,22 @@ def is_connection(path: str) -> bool:
 
 def reading(path: str) -> contextlib.AbstractContextManager[Any]:
     """Around all that opens or reads a file: GDAL's options, with those for remote ones where it is one."""
-    settings = {**ALWAYS, **(SETTINGS if is_remote(path) else {})}
     env: contextlib.AbstractContextManager[Any] = rasterio.Env(
-        **{name: value for name, value in settings.items() if name not in os.environ}
+        **ALWAYS, **(remote_settings() if is_remote(path) else {})
     )
     return env
+
+
+def remote_settings() -> dict[str, str]:
+    """`SETTINGS` but for those that the environment sets."""
+    return {name: value for name, value in SETTINGS.items() if name not in os.environ}
 
 
 def public_name(path: str) -> str:
     """The path without what gives access to it: user, password and query of a URL, passwords of a database."""
     path = _PASSWORDS.sub(r"\1...", path)
+    if inner := _WITH_OPTIONS.match(path):
+        return f"{inner[1]}?url={public_name(urllib.parse.unquote(inner[2]))}"
     if not is_remote(path):
         return re.sub(r"(?<=\w)://[^/?\s]*@", "://", path)
     return re.sub(r"://[^/?]*@", "://", path).partition("?")[0]

@@ -77,9 +77,7 @@ class Layout:
 
     def _block(self, column: int, row: int) -> Block:
         kind = self.kind(column, row)
-        extent = self.streets.extent(column, row)
-        rng = stream(self.style.seed, "block", column, row)
-        block = Block(column, row, *extent, kind, self.streets, self.style, rng)
+        block = Block(column, row, kind, self.streets, self.style)
         if kind.after in BUILT:
             growing = kind.before not in BUILT
             when = AFTER if growing else BOTH

@@ -54,6 +54,11 @@ class Building:
     when: int
     bounds: tuple[float, float, float, float]
 
+    def is_in(self, area: tuple[float, float, float, float]) -> bool:
+        """Whether its bounds meet those of an area."""
+        left, top, right, bottom = self.bounds
+        return left < area[2] and right > area[0] and top < area[3] and bottom > area[1]
+
 
 @dataclasses.dataclass(frozen=True)
 class Frame:

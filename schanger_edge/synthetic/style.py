@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
+from collections.abc import Sequence
 
 from schanger_edge.synthetic.noise import stream
 
@@ -62,7 +62,6 @@ def jittered(rng: random.Random, colour: Colour, bright: float = 0.12, hue: floa
     return red, green, blue
 
 
-@dataclasses.dataclass(frozen=True)
 class DateStyle:
     """One date: season, sun, air and sensor.
 
@@ -74,25 +73,26 @@ class DateStyle:
         leafless: share of trees without leaves.
     """
 
-    grass: Colour
-    dry: Colour
-    soil: Colour
-    leaves: Colour
-    green: float
-    leafless: float
-    sun: tuple[float, float]
-    tan_sun: float
-    ambient: Colour
-    haze: float
-    haze_colour: Colour
-    balance: Colour
-    gamma: float
-    contrast: float
-    saturation: float
-    blur: float
-    sharpen: float
-    noise: float
-    jpeg: int
+    def __init__(self, rng: random.Random, climate: Sequence[Colour], south: bool) -> None:
+        self.grass, self.dry, self.soil, leaves = (jittered(rng, colour, 0.08, 0.05) for colour in climate)
+        elevation = math.radians(rng.uniform(36, 72))
+        azimuth = math.radians(rng.gauss(165, 38) + (180 if south else 0))
+        shade = rng.uniform(0.24, 0.5)
+        self.haze = rng.random() ** 3 * 0.26
+        level, warm = rng.uniform(0.6, 1.02), rng.gauss(0, 0.045)
+        self.leaves = jittered(rng, leaves, 0.16, 0.05)
+        self.green = rng.uniform(0.05, 1.0)
+        self.leafless = rng.choice([0.0, 0.0, 0.0, 0.15, 0.5])
+        self.sun, self.tan_sun = (math.sin(azimuth), -math.cos(azimuth)), math.tan(elevation)
+        self.ambient = (shade * 0.9, shade * 0.97, shade * rng.uniform(1.05, 1.25))
+        self.haze_colour = jittered(rng, (168, 176, 190), 0.1, 0.04)
+        self.balance = (level * (1 + warm), level * (1 + rng.gauss(0, 0.015)), level * (1 - warm))
+        self.gamma, self.contrast = rng.uniform(0.86, 1.18), rng.uniform(0.9, 1.35)
+        self.saturation = rng.uniform(0.45, 1.08)
+        self.blur = rng.choice([0.0, rng.uniform(0.3, 0.8)])
+        self.sharpen = rng.choice([0.0, 0.0, rng.uniform(0.2, 0.9)])
+        self.noise = rng.uniform(0.6, 3.2)
+        self.jpeg = rng.choice([0, 0, 95, 90, 85, 78, 70])
 
     def ground(self, green: float, soil: float, gain: float = 1.0) -> Colour:
         """Ground colour: `green` moves from dry to lush grass around this date's season, `soil` towards bare earth."""
@@ -107,66 +107,34 @@ class DateStyle:
         return 0.42 + 0.58 * max(0.0, direct) / sun_z
 
 
-@dataclasses.dataclass(frozen=True)
 class SceneStyle:
-    """One scene: climate, settlement, streets and its two dates."""
+    """Everything that the seed decides for a whole scene: climate, settlement, streets and its two dates."""
 
-    seed: int
-    settlement: str
-    roofs: dict[str, tuple[Colour, ...]]
-    built: dict[str, float]
-    nature: dict[str, float]
-    urbanity: float
-    growth: float
-    activity: float
-    angle: float
-    block: tuple[float, float]
-    bend: float
-    lot_width: float
-    tree_size: float
-    tree_tones: float
-    relief: float
-    terraces: float
-    paved: bool
-    pitch: float
-    hipped: float
-    asphalt: Colour
-    dates: tuple[DateStyle, DateStyle]
+    def __init__(self, seed: int) -> None:
+        rng = stream(seed, "style")
+        self.seed = seed
+        settlement = rng.choices(["suburb", "village", "town", "mixed"], [0.42, 0.18, 0.16, 0.24])[0]
+        climate = _CLIMATES[rng.choice(list(_CLIMATES))]
+        south = rng.random() < 0.2
+        self.roofs = _roof_pools(rng)
+        self.built, self.nature = _reweighted(rng, _BUILT[settlement]), _reweighted(rng, _NATURE[settlement])
+        self.urbanity, self.growth = rng.uniform(0.0, 0.95), rng.uniform(0.15, 0.6)
+        self.activity, self.angle = rng.uniform(0.3, 1.2), rng.uniform(0, math.pi)
+        self.block = (rng.uniform(62, 135), rng.uniform(90, 190))
+        self.bend = rng.choice([0.0, 0.05, 0.2, 0.3, 0.36])
+        self.lot_width = rng.uniform(7.5, 12) if settlement in ("village", "town") else rng.uniform(14.5, 24)
+        self.tree_size, self.tree_tones = rng.uniform(0.75, 1.25), rng.uniform(0.08, 0.3)
+        self.relief = rng.uniform(0.0, 1.0)
+        self.terraces = rng.choice([0.0, 0.0, 0.05, 0.1])
+        self.paved = settlement in ("suburb", "mixed") or (settlement == "town" and rng.random() < 0.7)
+        self.pitch = math.radians(rng.uniform(18, 42))
+        self.hipped = rng.choice([0.1, 0.5, 0.85])
+        self.asphalt = jittered(rng, (138, 138, 138), 0.24, 0.02)
+        self.dates = (DateStyle(rng, climate, south), DateStyle(rng, climate, south))
 
     def date(self, when: int) -> DateStyle:
         """Style of BEFORE or AFTER."""
         return self.dates[0 if when == BEFORE else 1]
-
-
-def _date_style(rng: random.Random, climate: tuple[Colour, Colour, Colour, Colour], south: bool) -> DateStyle:
-    grass, dry, soil, leaves = (jittered(rng, colour, 0.08, 0.05) for colour in climate)
-    elevation = math.radians(rng.uniform(36, 72))
-    azimuth = math.radians(rng.gauss(165, 38) + (180 if south else 0))
-    shade = rng.uniform(0.24, 0.5)
-    haze = rng.random() ** 3 * 0.26
-    level = rng.uniform(0.6, 1.02)
-    warm = rng.gauss(0, 0.045)
-    return DateStyle(
-        grass=grass,
-        dry=dry,
-        soil=soil,
-        leaves=jittered(rng, leaves, 0.16, 0.05),
-        green=rng.uniform(0.05, 1.0),
-        leafless=rng.choice([0.0, 0.0, 0.0, 0.15, 0.5]),
-        sun=(math.sin(azimuth), -math.cos(azimuth)),
-        tan_sun=math.tan(elevation),
-        ambient=(shade * 0.9, shade * 0.97, shade * rng.uniform(1.05, 1.25)),
-        haze=haze,
-        haze_colour=jittered(rng, (168, 176, 190), 0.1, 0.04),
-        balance=(level * (1 + warm), level * (1 + rng.gauss(0, 0.015)), level * (1 - warm)),
-        gamma=rng.uniform(0.86, 1.18),
-        contrast=rng.uniform(0.9, 1.35),
-        saturation=rng.uniform(0.45, 1.08),
-        blur=rng.choice([0.0, rng.uniform(0.3, 0.8)]),
-        sharpen=rng.choice([0.0, 0.0, rng.uniform(0.2, 0.9)]),
-        noise=rng.uniform(0.6, 3.2),
-        jpeg=rng.choice([0, 0, 95, 90, 85, 78, 70]),
-    )
 
 
 def _reweighted(rng: random.Random, shares: dict[str, float]) -> dict[str, float]:
@@ -180,35 +148,3 @@ def _roof_pools(rng: random.Random) -> dict[str, tuple[Colour, ...]]:
         kind: tuple(jittered(rng, colour, 0.15, 0.035) for colour in rng.sample(pool, rng.randint(3, len(pool))))
         for kind, pool in _ROOFS.items()
     }
-
-
-def scene_style(seed: int) -> SceneStyle:
-    """Everything that the seed decides for the whole scene."""
-    rng = stream(seed, "style")
-    settlement = rng.choices(["suburb", "village", "town", "mixed"], [0.42, 0.18, 0.16, 0.24])[0]
-    climate = _CLIMATES[rng.choice(list(_CLIMATES))]
-    south = rng.random() < 0.2
-    small = settlement in ("village", "town")
-    return SceneStyle(
-        seed=seed,
-        settlement=settlement,
-        roofs=_roof_pools(rng),
-        built=_reweighted(rng, _BUILT[settlement]),
-        nature=_reweighted(rng, _NATURE[settlement]),
-        urbanity=rng.uniform(0.0, 0.95),
-        growth=rng.uniform(0.15, 0.6),
-        activity=rng.uniform(0.3, 1.2),
-        angle=rng.uniform(0, math.pi),
-        block=(rng.uniform(62, 135), rng.uniform(90, 190)),
-        bend=rng.choice([0.0, 0.05, 0.2, 0.3, 0.36]),
-        lot_width=rng.uniform(7.5, 12) if small else rng.uniform(14.5, 24),
-        tree_size=rng.uniform(0.75, 1.25),
-        tree_tones=rng.uniform(0.08, 0.3),
-        relief=rng.uniform(0.0, 1.0),
-        terraces=rng.choice([0.0, 0.0, 0.05, 0.1]),
-        paved=settlement in ("suburb", "mixed") or (settlement == "town" and rng.random() < 0.7),
-        pitch=math.radians(rng.uniform(18, 42)),
-        hipped=rng.choice([0.1, 0.5, 0.85]),
-        asphalt=jittered(rng, (138, 138, 138), 0.24, 0.02),
-        dates=(_date_style(rng, climate, south), _date_style(rng, climate, south)),
-    )

@@ -44,11 +44,10 @@ def add_halls(block: Block, when: int, activity: float) -> None:
     rng, style = block.rng, block.style
     fate, content = Fate(block, when, activity), Content(block.style, block.rng)
     frame, half_x, half_y = _inner_box(block)
-    yard = block.quad(block.u0 + 6, block.v0 + 6, block.u1 - 6, block.v1 - 6)
+    yard = block.inner(6)
     if rng.random() < 0.7:
-        content.fill(
-            KERB, yard, jittered(rng, rng.choice([(168, 162, 152), (140, 138, 134), (188, 176, 154)]), 0.1), when
-        )
+        paving: Colour = rng.choice([(168, 162, 152), (140, 138, 134), (188, 176, 154)])
+        content.fill(KERB, yard, jittered(rng, paving, 0.1), when)
     else:
         content.ground(PARCEL, yard, 0.4, rng.uniform(0.2, 0.9), 1.0, when)
     count = max(1, round(half_x / rng.uniform(22, 45)))
@@ -88,7 +87,7 @@ def add_slabs(block: Block, when: int, activity: float) -> None:
     rng = block.rng
     fate, content = Fate(block, when, activity * 0.8), Content(block.style, block.rng)
     frame, half_x, half_y = _inner_box(block)
-    outline = block.quad(block.u0 + 5, block.v0 + 5, block.u1 - 5, block.v1 - 5)
+    outline = block.inner(5)
     content.ground(PARCEL, outline, rng.uniform(0.4, 1.0), rng.uniform(0, 0.3), 0.96, when)
     deep, gap = rng.uniform(11, 16), rng.uniform(15, 28)
     height = rng.choice([9.5, 12.5, 15.5, 18.0])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeVar, get_type_hints
 
 import shapely
 
@@ -44,6 +45,7 @@ CREATE TABLE IF NOT EXISTS pairs (
 CREATE INDEX IF NOT EXISTS pairs_by_state ON pairs (state, queued);
 CREATE TABLE IF NOT EXISTS service (key TEXT PRIMARY KEY, value TEXT);
 """
+_LAST = datetime.max.replace(tzinfo=timezone.utc).timestamp() - 1
 _KEYS = {"scenes": "id", "pairs": "after"}
 
 
@@ -81,7 +83,12 @@ class Scene:
     @functools.cached_property
     def polygon(self) -> Any:
         """The outline as a shapely geometry; None where places are known by name."""
-        return self.outline and shapely.from_wkb(self.outline)
+        return self.outline and shapely.from_wkb(self.outline, on_invalid="ignore")
+
+    def is_sound(self) -> bool:
+        """Whether all values are such as a watch writes; a page that the disk has changed may hold any."""
+        polygon, dated = self.outline is None or self.polygon is not None, self.state != READY or self.taken is not None
+        return _typed(self) and polygon and dated and (self.put_at is None or _is_name(self.put_at))
 
     def is_in(self, listing: Mapping[str, Arrival]) -> bool:
         """Whether the file that was examined is still there."""
@@ -106,6 +113,34 @@ class Job:
     pixels: int | None
     hook: str
     hook_reason: str | None
+
+    def is_sound(self) -> bool:
+        """See `Scene.is_sound`; the name becomes that of a folder, which may be removed."""
+        return _typed(self) and self.name.isprintable() and _is_name(self.name)
+
+
+_Row = TypeVar("_Row", Scene, Job)
+
+
+def _typed(row: Scene | Job) -> bool:
+    hints = get_type_hints(type(row))
+    return all(_is(getattr(row, field.name), hints[field.name]) for field in dataclasses.fields(row))
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and (not isinstance(value, float) or math.isfinite(value))
+
+
+def _is_name(text: str) -> bool:
+    """Whether it names a file or folder right below another, and no other place."""
+    return text == PurePath(text).name and text not in ("", "..")
+
+
+def _sound(row: _Row) -> _Row:
+    """The row, unless it is none of a watch's."""
+    if not row.is_sound():
+        raise sqlite3.DatabaseError(f"{type(row).__name__.lower()} {row.name!r:.60} holds what no watch writes")
+    return row
 
 
 class Ledger:
@@ -139,7 +174,8 @@ class Ledger:
 
     def scenes(self, **columns: Any) -> list[Scene]:
         """Scenes with these values in these columns, in the order in which they came; a tuple lists alternatives."""
-        return [Scene(**dict(row)) for row in self._select("scenes", columns, "id")]
+        with self._errors():
+            return [_sound(Scene(**dict(row))) for row in self._select("scenes", columns, "id")]
 
     def scene_of(self, arrival: Arrival) -> Scene | None:
         """The row of a file that has not changed since; None for a new one."""
@@ -156,7 +192,8 @@ class Ledger:
         rows = self._run(
             "SELECT * FROM scenes WHERE state = ? AND id NOT IN (SELECT after FROM pairs) ORDER BY id", READY
         )
-        return [Scene(**dict(row)) for row in rows]
+        with self._errors():
+            return [_sound(Scene(**dict(row))) for row in rows]
 
     def is_gone(self, scene: Scene, listing: Mapping[str, Arrival]) -> bool:
         """Whether a good scene is no longer in the inbox; one that is just being sent again is not gone."""
@@ -199,8 +236,11 @@ class Ledger:
         """Pairs with these values in these columns, oldest first; a tuple lists alternatives."""
         jobs = []
         for row in map(dict, self._select("pairs", columns, "queued, after")):
-            (before,), (after,) = self.scenes(id=row.pop("before")), self.scenes(id=row.pop("after"))
-            jobs.append(Job(before, after, **row))
+            dates = self.scenes(id=row.pop("before")), self.scenes(id=row.pop("after"))
+            with self._errors():
+                if not all(dates):
+                    raise sqlite3.DatabaseError(f"pair {row['name']!r:.60} lacks a scene")
+                jobs.append(_sound(Job(dates[0][0], dates[1][0], **row)))
         return jobs
 
     def queue(self, after: Scene, before: Scene, name: str) -> None:
@@ -221,13 +261,18 @@ class Ledger:
 
     def notes(self) -> dict[str, str]:
         """`state`: what the service last said it does; `heard`: when, in seconds of the epoch."""
-        return {row[0]: row[1] for row in self._run("SELECT key, value FROM service")}
+        found = {row[0]: row[1] for row in self._run("SELECT key, value FROM service", kinds=(str, str))}
+        with self._errors():
+            if not found.get("heard", "0.").replace(".", "", 1).isdecimal():
+                raise sqlite3.DatabaseError(f"{found['heard']!r:.60} is no time")
+        return found
 
     def counts(self) -> dict[str, int]:
         """Number of scenes and pairs in each state, and of scenes `waiting` for a partner."""
         counts = dict.fromkeys((LOOKING, READY, QUARANTINED, DUPLICATE, EXPIRED, QUEUED, DONE, FAILED), 0)
         for table in _KEYS:
-            counts |= {row[0]: row[1] for row in self._run(f"SELECT state, count(*) FROM {table} GROUP BY state")}
+            found = self._run(f"SELECT state, count(*) FROM {table} GROUP BY state", kinds=(str, int))
+            counts |= {row[0]: row[1] for row in found}
         return {**counts, "waiting": len(self.unpaired())}
 
     def totals(self, since: float = 0.0) -> dict[str, float]:
@@ -236,6 +281,7 @@ class Ledger:
             "SELECT count(*) AS results, total(pixels) AS pixels, total(seconds) AS seconds, "
             "coalesce(max(ended), 0) AS last FROM pairs WHERE state = ? AND ended >= ?",
             *(DONE, since),
+            kinds=(int, float, float, (int, float)),
         )
         return dict(row)
 
@@ -249,9 +295,13 @@ class Ledger:
             "UNION ALL SELECT coalesce(ended, queued), name, coalesce(reason, hook_reason) FROM pairs "
             "WHERE reason IS NOT NULL OR hook = ? ORDER BY at DESC LIMIT ?",
             *(QUARANTINED, LOOKING, READY, HOOK_FAILED, limit),
+            kinds=(float, str, str),
         )
-        when = (datetime.fromtimestamp(row["at"], timezone.utc).isoformat(timespec="seconds") for row in rows)
-        return [{"when": at, "what": row[1], "reason": row[2]} for at, row in zip(when, rows, strict=True)]
+        when = (datetime.fromtimestamp(min(max(row["at"], 0.0), _LAST), timezone.utc) for row in rows)
+        return [
+            {"when": at.isoformat(timespec="seconds"), "what": row[1], "reason": row[2]}
+            for at, row in zip(when, rows, strict=True)
+        ]
 
     def _select(self, table: str, columns: Mapping[str, Any], order: str) -> list[sqlite3.Row]:
         given = {name: value if isinstance(value, tuple) else (value,) for name, value in columns.items()}
@@ -259,9 +309,14 @@ class Ledger:
         values = (value for values in given.values() for value in values)
         return self._run(f"SELECT * FROM {table} WHERE {where or 1} ORDER BY {order}", *values)
 
-    def _run(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+    def _run(self, statement: str, *values: Any, kinds: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """Rows, whose values are of these types where they are named."""
         with self._errors(), self._db:
-            return self._db.execute(statement, values).fetchall()
+            rows = self._db.execute(statement, values).fetchall()
+            for row in rows if kinds else ():
+                if not all(map(_is, row, kinds)):
+                    raise sqlite3.DatabaseError(f"{tuple(row)!r:.60} is nothing that a watch writes")
+            return rows
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

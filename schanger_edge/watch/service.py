@@ -70,5 +70,5 @@ def _watch(settings: Settings, wakeup: Wakeup, report: Callable[[str], None]) ->
         if not settings.service.once:
             session()  # what is wrong with the model shows now, not when the first pair has come
             if settings.service.poll is None:
-                stack.enter_context(ringing(wakeup, settings.inbox))
+                stack.enter_context(ringing(wakeup, settings.inbox, report))
         loop.run()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schanger_edge.errors import SchangerError, extra
+from schanger_edge.errors import extra
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
+
+RESCAN = 30.0
+"""Seconds after which the inbox is listed even if no event came, where `poll` does not say otherwise."""
 
 
 class Wakeup:
@@ -42,8 +45,11 @@ class Wakeup:
 
 
 @contextlib.contextmanager
-def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
+def ringing(wakeup: Wakeup, inbox: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Ring whenever something changes below the inbox, by the system's own events.
+
+    Where the system gives none, as for a folder of another user's below the inbox, that is reported, and nothing rings:
+    the inbox is listed from time to time anyway.
 
     Raises:
         SchangerError: watchdog is not installed.
@@ -62,9 +68,11 @@ def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
         observer.schedule(Handler(), str(inbox), recursive=True)
         observer.start()
     except OSError as error:
-        raise SchangerError(f"{inbox} cannot be watched for events ({error}): use --poll 30s.") from error
+        reason = f"{inbox} cannot be watched for events ({error.strerror})"
+        report(f"{reason}: it is listed every {RESCAN:.0f} seconds instead.")
     try:
         yield
     finally:
         observer.stop()
-        observer.join()
+        if observer.is_alive():
+            observer.join()

@@ -294,8 +294,8 @@ def test_refused_before_the_work(model: Path, root: Path, tmp_path: Path, monkey
     refused("model none does not exist", models=["none"])
     refused("given twice", models=[str(model), str(model)])
     refused("is no ONNX model, or is damaged", models=[str(root / "val" / "A" / "0.png")])
-    refused("--dataset must be NAME=ROOT", datasets=[str(root)])
-    refused("--dataset must be NAME=ROOT", datasets=[f"x={root},split="])
+    refused(r"needs NAME=ROOT\[,split=val\]", datasets=[str(root)])
+    refused("a folder takes split here, not glob", datasets=[f"x={root},glob=*"])
     refused("does not exist", datasets=[f"x={root}"])  # there is no split test
     refused("twice with the same split", datasets=[f"x={root},split=val"] * 2)
     refused("does not exist", pair=("no.tif", "nor.tif"))

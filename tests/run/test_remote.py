@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import rasterio.shutil
 import shapely
 from affine import Affine
 from helpers import Ground, write_tiff
-from range_server import Store, serving
+from range_server import DRIP, Store, serving
 from rasterio.windows import Window as Part
 
 from schanger_edge import detect
@@ -61,9 +63,9 @@ def maps(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in ("change.tif", "probability.tif")]
 
 
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+def run(*arguments: Any, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "schanger_edge", "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env)
 
 
 def test_the_same_results_as_from_the_disk(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
@@ -277,6 +279,8 @@ def test_names() -> None:
     assert public_name("https://me:secret@x.org/a.tif?key=hidden") == "https://x.org/a.tif"
     assert public_name("HTTPS://me:s@cret@x.org/a.tif?key=hidden") == "HTTPS://x.org/a.tif"
     assert public_name("vrt://https://me:secret@x.org/a.tif") == "vrt://https://x.org/a.tif"
+    given = "/vsicurl?max_retry=1&url=https%3A%2F%2Fme:s@x.org%2Fa.tif%3Fkey=1"
+    assert public_name(given) == "/vsicurl?url=https://x.org/a.tif"
     assert public_name("/data/why?.tif") == "/data/why?.tif"
     assert resolved_name("https://me:secret@x.org/a.tif?key=hidden") == "https://x.org/a.tif"
     said = "'/vsicurl/https://me:secret@x.org/a.zip?key=hidden/a.tif' is none. Why? (s3://b/k?key=hidden)."
@@ -288,6 +292,36 @@ def test_what_cannot_be_fetched_is_told_without_keys() -> None:
     with rasterio.Env(GDAL_HTTP_MAX_RETRY="0"), pytest.raises(SceneError, match="cannot be fetched") as caught:
         open_pair(address, address)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["{}", "/vsicurl/{}", "/vsicurl?max_retry=1&url={}"])
+def test_a_server_that_never_ends_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """GDAL would ask it again for each of its drivers."""
+    (store.folder / DRIP).write_bytes(bytes(100))
+    monkeypatch.setitem(SETTINGS, "GDAL_HTTP_LOW_SPEED_TIME", "2")
+    monkeypatch.setattr("schanger_edge.scene.opening.PATIENCE", 1)
+    address, began = form.format(store.url(DRIP)), time.monotonic()
+    with pytest.raises(SceneError, match=r"drip\.tif cannot be fetched as an image .*sent nothing that can be used in"):
+        open_pair(address, address)
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cause"),
+    [
+        ("https_proxy", "socks5h://127.0.0.1:9", "via 127.0.0.1"),
+        ("https_proxy", "bogus://127.0.0.1:9", "Unsupported proxy scheme"),
+        ("GDAL_CURL_CA_BUNDLE", "/nowhere/ca.pem", "error setting certificate file: /nowhere/ca.pem"),
+    ],
+)
+def test_a_proxy_or_certificates_that_are_not_there(variable: str, value: str, cause: str) -> None:
+    """In a process of its own: GDAL reads the environment once."""
+    env = {name: text for name, text in os.environ.items() if name.lower() not in ("no_proxy", "https_proxy")}
+    found = run("https://localhost:9/a.tif", "https://localhost:9/a.tif", "-o", "out", env=env | {variable: value})
+    assert found.returncode == 2
+    said = " ".join(found.stderr.split())
+    assert "cannot be fetched as an image" in said
+    assert cause in said
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
