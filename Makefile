@@ -61,7 +61,7 @@ clean:
 .venv-docs/.ready: Makefile
 	@echo "setting up .venv-docs (MkDocs)"
 	@$(call make_venv,.venv-docs)
-	@$(call install,.venv-docs,"mkdocs-material>=9.5" "mkdocstrings[python]>=0.26" "mkdocs-jupyter>=0.25")
+	@$(call install,.venv-docs,"mkdocs-material>=9.5" "mkdocstrings[python]>=0.26" "mkdocs-jupyter>=0.25" "ruff>=0.6")
 	@touch $@
 
 .venv/.ready: pyproject.toml
