@@ -31,8 +31,7 @@ from schanger_edge.run.control import Control, Progress
 from schanger_edge.run.model_fit import model_warnings
 from schanger_edge.run.options import RunOptions
 from schanger_edge.run.predict import Flow, Observers, Todo, predict
-from schanger_edge.scene import Pair
-from schanger_edge.scene.image_info import ImageInfo
+from schanger_edge.scene import ImageInfo, Pair
 from schanger_edge.sessions import Session
 from schanger_edge.sessions.engine_report import batch_taken
 from schanger_edge.tiling.partition import Part
