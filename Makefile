@@ -11,7 +11,7 @@ help:
 	@echo "make test      all tests but the slow ones"
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff, mypy (Python 3.10 and 3.12), import-linter, shellcheck"
-	@echo "make wheels    every runtime dependency has a wheel: Python 3.10 and 3.12, x86-64 and 64-bit Arm"
+	@echo "make wheels    own wheels for Linux, x86-64 and 64-bit Arm; every runtime dependency has one too"
 	@echo "make figures   write the figures of README and docs from benchmarks/results/"
 	@echo "make reference write docs/reference.md from the descriptions of the options"
 	@echo "make docs      the documentation as a site, in build/site"
@@ -37,6 +37,9 @@ lint: .venv/.ready
 
 wheels: .venv/.ready
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" jetson/wheels.sh
+	@for target in x86_64-linux aarch64-linux; do \
+	  SCHANGER_EDGE_TARGET=$$target .venv/bin/uv build --quiet --wheel --out-dir dist . && echo "dist: wheel for $$target"; \
+	done
 
 figures:
 	@$(PYTHON) benchmarks/figures.py
@@ -64,7 +67,7 @@ clean:
 	@$(call install,.venv-docs,"mkdocs-material>=9.5" "mkdocstrings[python]>=0.26" "mkdocs-jupyter>=0.25" "ruff>=0.6")
 	@touch $@
 
-.venv/.ready: pyproject.toml
+.venv/.ready: pyproject.toml $(wildcard native/*.py native/src/*)
 	@echo "setting up .venv (runtime, factory with $(TORCH), linters)"
 	@$(call make_venv,.venv)
 	@$(call install_torch,.venv)

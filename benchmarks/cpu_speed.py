@@ -1,18 +1,20 @@
-"""What one 256 x 256 pair costs on a CPU: eager PyTorch, ONNX Runtime and OpenVINO, forms of the graph, settings.
+"""What one 256 x 256 pair costs on a CPU: PyTorch, ONNX Runtime, OpenVINO and our own engine, forms of the graph.
 
-`python benchmarks/cpu_speed.py [--sizes small base] [--threads 1 2] [--rounds 15]`. Every variant lives in a process
-of its own (the allocator is set once per process), warmed by two runs, and waits asleep for its turn; a round runs each
-once, in an order turned by one each round, so that whatever else the machine does falls on all alike. Time is wall time
-of one inference, uint8 tiles in, probability out. Ratios are those of one round, so they compare neighbours in time;
-medians, quartiles and extremes are over rounds. `small` has the bundled weights, `base` random ones. `difference` is
-the largest absolute difference in probability to the first ONNX Runtime variant. Needs the `export` and `openvino`
-extras.
+`python benchmarks/cpu_speed.py [--sizes small base] [--threads 1 2] [--rounds 15]`; `--only exported` takes the
+variants that have one of these words in their name, `--clock cpu` CPU time in place of wall time. Every variant lives
+in a process of its own (the allocator is set once per process), warmed by two runs, and waits asleep for its turn; a
+round runs each once, in an order turned by one each round, so that whatever else the machine does falls on all alike.
+Time is that of one inference, uint8 tiles in, probability out. Ratios are those of one round, so they compare
+neighbours in time; medians, quartiles and extremes are over rounds. `small` has the bundled weights, `base` random
+ones. `difference` is the largest absolute difference in probability to the first ONNX Runtime variant, `flipped` the
+pixels that cross one half. Needs the `export` and `openvino` extras.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
@@ -29,7 +31,9 @@ TILE = 256
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TOP_PAD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 DEFAULT_EAGER, TUNED_EAGER = "eager, default allocator", "eager, tuned allocator"
 NAIVE = "ONNX Runtime, naive export"
-BASELINES = (DEFAULT_EAGER, TUNED_EAGER, f"{TUNED_EAGER}, channels_last", NAIVE)
+EXPORTED = "ONNX Runtime, as exported"
+BASELINES = (DEFAULT_EAGER, TUNED_EAGER, f"{TUNED_EAGER}, channels_last", NAIVE, EXPORTED)
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 OPENVINO = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
 
 Variants = dict[str, dict[str, Any]]
@@ -52,7 +56,12 @@ def variants(threads: int) -> Variants:
         "OpenVINO, stacked": {**ov, "form": "plain-stacked"},
         "OpenVINO, apart, folded": {**ov, "form": "folded-apart"},
         "OpenVINO, stacked, folded": {**ov, "form": "folded-stacked"},
+        EXPORTED: {**ort, "form": "exported"},
+        "OpenVINO, as exported": {**ov, "form": "exported"},
     }
+    for isa, precision in _kernels():
+        own = {"engine": "native", "form": "exported", "isa": isa, "precision": precision}
+        found[f"native, {isa}, {precision}, as exported"] = own
     if threads > 1:
         pinned = {**ov, "options": {**OPENVINO, "ENABLE_CPU_PINNING": True}}
         found["ONNX Runtime, stacked, folded, pinned"] = {**ort, "form": "folded-stacked", "pinned": True}
@@ -61,7 +70,14 @@ def variants(threads: int) -> Variants:
     if _has_bf16():
         bf16 = {**ov, "options": {**OPENVINO, "INFERENCE_PRECISION_HINT": "bf16"}}
         found["OpenVINO, stacked, folded, bf16"] = {**bf16, "form": "folded-stacked"}
+        found["OpenVINO, bf16, as exported"] = {**bf16, "form": "exported"}
     return found
+
+
+def _kernels() -> list[tuple[str, str]]:
+    from schanger_edge.sessions.native.library import kernels
+
+    return list(kernels())
 
 
 def _has_bf16() -> bool:
@@ -72,14 +88,17 @@ def _has_bf16() -> bool:
 
 def write_models(size: Any, folder: Path) -> None:
     """The model files of all forms, and weights for torch."""
+    import onnx
     import torch
     from cpu_variants import padded_network, write
 
     from schanger_edge.model.bundled import model_path
+    from schanger_edge.model.card import METADATA_KEY
     from schanger_edge.model.file import read_model
     from schanger_export.allocator import keep_large_blocks
     from schanger_export.checkpoints import load_network
     from schanger_export.network import SChanger
+    from schanger_export.onnx_network import build
     from schanger_export.weights import resolve
 
     keep_large_blocks()  # tracing takes a third of the time; workers don't inherit it
@@ -87,6 +106,10 @@ def write_models(size: Any, folder: Path) -> None:
     network = load_network(resolve("schanger-small"), "small") if size == "small" else SChanger(size).eval()
     card = read_model(model_path("schanger-small")).card
     torch.save(network, folder / "network.pt")
+    state = {name: values.numpy() for name, values in network.state_dict().items()}
+    exported = build(state, card.normalization, TILE, TILE)
+    onnx.helper.set_model_props(exported, {METADATA_KEY: dataclasses.replace(card, size=size).to_json()})
+    onnx.save_model(exported, str(folder / "exported.onnx"))
     for folded in (False, True):
         for apart in (False, True):
             form = f"{'folded' if folded else 'plain'}-{'apart' if apart else 'stacked'}"
@@ -154,24 +177,36 @@ def _openvino(folder: Path, variant: dict[str, Any], threads: int) -> Callable[[
     return lambda: request.infer(tiles)[0]
 
 
-def work(folder: Path, number: int, variant: dict[str, Any], threads: int) -> None:
+def _native(folder: Path, variant: dict[str, Any], threads: int) -> Callable[[], Any]:
+    from schanger_edge.model.file import read_model
+    from schanger_edge.sessions.native.engine import NativeSession
+
+    model = read_model(folder / f"{variant['form']}.onnx")
+    session = NativeSession(model, threads, variant["precision"], variant["isa"])
+    before, after = _tiles().values()
+    return lambda: session.run(before, after)
+
+
+ENGINES = {"torch": _torch, "onnxruntime": _onnxruntime, "openvino": _openvino, "native": _native}
+
+
+def work(folder: Path, number: int, variant: dict[str, Any], threads: int, clock: str) -> None:
     """Run once for each line on standard input, and answer with its seconds."""
-    open_variant = {"torch": _torch, "onnxruntime": _onnxruntime, "openvino": _openvino}[variant["engine"]]
-    run = open_variant(folder, variant, threads)
+    run, now = ENGINES[variant["engine"]](folder, variant, threads), CLOCKS[clock]
     run()
     np.save(folder / f"{number}.npy", run())
     print("ready", flush=True)
     for _ in sys.stdin:
-        began = time.perf_counter()
+        began = now()
         run()
-        print(time.perf_counter() - began, flush=True)
+        print(now() - began, flush=True)
 
 
 class Worker:
     """A variant in a process of its own."""
 
-    def __init__(self, folder: Path, number: int, variant: dict[str, Any], threads: int) -> None:
-        task = json.dumps([str(folder), number, variant, threads])
+    def __init__(self, folder: Path, number: int, variant: dict[str, Any], threads: int, clock: str) -> None:
+        task = json.dumps([str(folder), number, variant, threads, clock])
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **variant.get("environment", {})}
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--worker", task], env=environment, text=True,
@@ -199,21 +234,23 @@ class Worker:
         self.process.wait()
 
 
-def measure(size: str, threads: int, rounds: int) -> Iterator[dict[str, Any]]:
+def measure(size: str, threads: int, rounds: int, only: list[str], clock: str) -> Iterator[dict[str, Any]]:
     """One case, summarized again after every round."""
-    chosen = variants(threads)
+    chosen = {name: one for name, one in variants(threads).items() if not only or any(word in name for word in only)}
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         write_models(size, folder)
         workers = {}
         for number, (label, variant) in enumerate(chosen.items()):
-            workers[label] = Worker(folder, number, variant, threads)
+            workers[label] = Worker(folder, number, variant, threads, clock)
             stack.callback(workers[label].close)
-        wanted = workers[NAIVE].probability
+        wanted = next(worker for label, worker in workers.items() if label.startswith("ONNX")).probability
         differences = {
             label: None if "padded" in label else float(np.abs(worker.probability - wanted).max())
             for label, worker in workers.items()
         }
+        flipped = {label: int(((one.probability > 0.5) != (wanted > 0.5)).sum()) for label, one in workers.items()}
+        baselines = [label for label in BASELINES if label in workers]
         labels = list(workers)
         times: dict[str, list[float]] = {label: [] for label in labels}
         for turn in range(rounds):
@@ -224,9 +261,10 @@ def measure(size: str, threads: int, rounds: int) -> Iterator[dict[str, Any]]:
                 label: {
                     "milliseconds": spread([1000 * t for t in own], 1),
                     "difference": differences[label],
+                    "flipped": flipped[label],
                     "ratios": {
                         baseline: spread([a / b for a, b in zip(own, times[baseline], strict=True)], 3)
-                        for baseline in BASELINES
+                        for baseline in baselines
                     },
                 }
                 for label, own in times.items()
@@ -245,12 +283,16 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["small", "base"], choices=["small", "base"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="WORD", help="variants with one of these in their name"
+    )
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--name", default="cpu_speed", help="of the result")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        folder, number, variant, threads = json.loads(options.worker)
-        work(Path(folder), number, variant, threads)
+        folder, number, variant, threads, clock = json.loads(options.worker)
+        work(Path(folder), number, variant, threads, clock)
         return
     import torch
     from common import save
@@ -258,11 +300,16 @@ def main() -> None:
     from schanger_edge.sessions.ov import load_openvino, version_of
 
     versions = {"torch": torch.__version__, "openvino": version_of(load_openvino())}
-    head: dict[str, Any] = {"method": __doc__, **versions, "bf16": "measured" if _has_bf16() else "not measured"}
+    head: dict[str, Any] = {
+        "method": __doc__,
+        **versions,
+        "clock": options.clock,
+        "bf16": "measured" if _has_bf16() else "not measured",
+    }
     cases: dict[str, Any] = {}
     for size in options.sizes:
         for threads in options.threads:
-            for result in measure(size, threads, options.rounds):
+            for result in measure(size, threads, options.rounds, options.only, options.clock):
                 cases[f"{size}, {threads} thread{'s' if threads > 1 else ''}"] = result
                 load = [round(value, 2) for value in os.getloadavg()]
                 save(options.name, {**head, "load": load, "cases": cases})

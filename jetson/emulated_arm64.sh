@@ -129,7 +129,7 @@ unpack_packages() {
 install_wheel() {
   local wheels="$TREE/root/wheels" wheel
   rm -rf "$wheels"
-  logged python3 -m pip wheel --no-deps --wheel-dir "$wheels" "$REPOSITORY"
+  logged env SCHANGER_EDGE_TARGET=aarch64-linux python3 -m pip wheel --no-deps --wheel-dir "$wheels" "$REPOSITORY"
   wheel=$(basename "$wheels"/schanger_edge-*.whl)
   # Certificates of a company's own, which pip inside needs as pip outside does.
   [[ ! -e /$CERTIFICATES ]] || install -D -m 644 "/$CERTIFICATES" "$TREE/$CERTIFICATES"

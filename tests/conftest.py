@@ -16,7 +16,8 @@ import pytest
 from helpers import Ground, MakePair, Tiff, load_benchmark, write_tiff
 from hypothesis import settings
 
-from schanger_edge.sessions import ov, register
+from schanger_edge.sessions import register
+from schanger_edge.sessions.engine import Auto
 
 settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=60)
 settings.load_profile("suite")
@@ -29,10 +30,13 @@ def standin() -> ModuleType:
 
 
 @pytest.fixture(autouse=True)
-def _auto_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--device auto` tries nothing and keeps ONNX Runtime, whatever extra is installed here."""
-    absent = dataclasses.replace(ov.ENGINE, installed=lambda: False)
-    monkeypatch.setattr(register, "ENGINES", [absent if one is ov.ENGINE else one for one in register.ENGINES])
+def _auto_tries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--device auto` keeps ONNX Runtime on the CPU, whatever is installed here."""
+    engines = [
+        dataclasses.replace(one, installed=lambda: False) if one.auto is Auto.IF_FASTER else one
+        for one in register.ENGINES
+    ]
+    monkeypatch.setattr(register, "ENGINES", engines)
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ def open_session(
 
     Args:
         model: an .onnx file that keeps the contract of `model.card`, or a TensorRT plan with its sidecar.
-        device: `cpu` (ONNX Runtime), `cpu:openvino` (FP32; `cpu:openvino:bf16` where the CPU has it), `cuda` (TensorRT
-            or TensorRT-RTX; a plan is built into the user's cache first), `cuda:onnxruntime` (its CUDA provider), that
-            of another engine in `register`, or `auto`: TensorRT, else that provider, else the CPU, by OpenVINO where a
-            trial finds it exact and faster.
+        device: `cpu` (ONNX Runtime), `cpu:native` (the engine of our own) or `cpu:openvino`, each FP32 (with `:bf16`
+            where the CPU has it), `cuda` (TensorRT or TensorRT-RTX; a plan is built into the user's cache first),
+            `cuda:onnxruntime` (its CUDA provider), that of another engine in `register`, or `auto`: TensorRT, else that
+            provider, else the CPU, by the fastest engine that a trial finds exact.
         threads: threads of a CPU engine; None takes all cores this process may use.
         binding: by whom CUDA is reached, `cuda-python` or `pycuda`; None takes what imports.
         progress: told (phase, done, total) while a plan is built.

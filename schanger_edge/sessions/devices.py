@@ -8,7 +8,7 @@ from pathlib import Path
 from schanger_edge.errors import SchangerError, SessionError
 from schanger_edge.model.file import ModelFile, read_model
 from schanger_edge.sessions import gpu, register
-from schanger_edge.sessions.engine import Auto, Engine, SessionOptions
+from schanger_edge.sessions.engine import Auto, Engine, OtherGraphError, SessionOptions
 from schanger_edge.sessions.gpu import NO_DRIVER
 from schanger_edge.sessions.register import AUTO, device_names
 from schanger_edge.sessions.session import Session
@@ -27,8 +27,7 @@ def open_on(model: str | PathLike[str] | ModelFile, device: str, options: Sessio
     if device == AUTO:
         session, chosen = _automatic(model, options)
     else:
-        opener = next(engine.devices[device] for engine in register.ENGINES if device in engine.devices)
-        session, chosen = opener(model, options), f"device {device}, as requested"
+        session, chosen = _named(model, device, options), f"device {device}, as requested"
         session.prepare()
     session.chosen = chosen
     return session
@@ -47,6 +46,18 @@ def usable_engine() -> str:
     names = [engine.words for engine in (*_with(Auto.REFERENCE), *_candidates())]
     trial = ", whichever a short trial finds faster" if len(names) > 1 else ""
     return f"{' or '.join(names)} on the CPU{trial}: {' '.join(reasons)}"
+
+
+def _named(model: ModelFile, device: str, options: SessionOptions) -> Session:
+    """A session on this device; of a graph that its engine does not compute, on the reference, and a note says so."""
+    opener = next(engine.devices[device] for engine in register.ENGINES if device in engine.devices)
+    try:
+        return opener(model, options)
+    except OtherGraphError as error:
+        (reference,) = _with(Auto.REFERENCE)
+        session = reference.open(model, options)
+        session.notes.append(f"{error}: {reference.words} runs it.")
+        return session
 
 
 def _open_own_file(engine: Engine, path: Path, device: str, options: SessionOptions) -> Session:
@@ -87,7 +98,7 @@ def _fastest_on_cpu(model: ModelFile, options: SessionOptions) -> tuple[Session,
         try:
             candidate = engine.open(model, options)  # not prepared yet: a remembered verdict needs no more
             result = verdict(reference, candidate, engine.words)
-            if result.taken and result.ratio < least:
+            if result.taken and result.difference <= engine.parity and result.ratio < least:
                 candidate.prepare()
                 least, taken, candidate = result.ratio, candidate, taken
             found.append(result.words(engine.words, first.words))

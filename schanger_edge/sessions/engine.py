@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from schanger_edge.errors import ModelError
 from schanger_edge.model.file import ModelFile
 from schanger_edge.sessions.gpu import Binding
 from schanger_edge.sessions.session import Session
@@ -43,6 +44,10 @@ class Auto(Enum):
     REFERENCE = "on the CPU, where no other is better"
 
 
+class OtherGraphError(ModelError):
+    """An engine that computes one graph alone was given another; the reference engine runs it."""
+
+
 class Extra(NamedTuple):
     """An optional dependency: the packages that are looked for, and how it is installed, if not by pip alone."""
 
@@ -74,6 +79,7 @@ class Engine:
         devices: how a model opens, by name of `--device`; `auto` takes the first.
         help: the devices' names as `--help` shows them, where that is shorter or says more.
         auto: what `auto` may do with it.
+        parity: the largest difference from the reference in probability, 0-1, with which `auto` takes it.
         installed: whether its package is there; it is not imported.
         usable: what a run would use, in words; SessionError says what is in the way.
         findings: what doctor says of it.
@@ -85,6 +91,7 @@ class Engine:
     devices: Mapping[str, Callable[[ModelFile, SessionOptions], Session]]
     help: str = ""
     auto: Auto = Auto.NEVER
+    parity: float = 1e-3
     installed: Callable[[], bool] = lambda: True
     usable: Callable[[], str] | None = None
     findings: Callable[[], Findings] = Findings

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from schanger_edge.sessions import ort, ov
 from schanger_edge.sessions.engine import Engine
+from schanger_edge.sessions.native import engine as native
 from schanger_edge.sessions.tensorrt import engine as tensorrt
 
 AUTO = "auto"
 ENGINES: list[Engine] = [
     tensorrt.ENGINE,
     ort.CUDA,
+    native.ENGINE,
     ov.ENGINE,
     ort.CPU,
 ]

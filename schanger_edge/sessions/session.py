@@ -59,9 +59,9 @@ class Session(Protocol):
     def identity(self) -> dict[str, Any]:
         """What decides about the bytes of the probability: hash of the `model`, `device`, hash of the `plan` or None.
 
-        The device's words name the threads of a CPU: ONNX Runtime divides its sums by them, so that of two tiles at
-        once the bundled models' probability from three threads and more differs by up to 1e-6 from that of one or two,
-        which may round a pixel the other way.
+        The device's words name the threads of a CPU, but for the native engine: ONNX Runtime divides its sums by them,
+        so that of two tiles at once the bundled models' probability from three threads and more differs by up to 1e-6
+        from that of one or two, which may round a pixel the other way.
         """
         ...
 

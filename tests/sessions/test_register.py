@@ -111,8 +111,9 @@ def test_auto_never_takes_it_unless_it_says_so(toy: Engine, model: Path, monkeyp
 def test_the_help_of_the_command_line() -> None:
     """The sentence that `run --help` shows."""
     assert register.device_help() == (
-        "cpu, cpu:openvino[:bf16], cuda (TensorRT), cuda:onnxruntime, or auto: the best that is there."
+        "cpu, cpu:native[:bf16], cpu:openvino[:bf16], cuda (TensorRT), cuda:onnxruntime, or auto: the best that is "
+        "there."
     )
     assert register.device_names() == [
-        "auto", "cpu", "cpu:openvino", "cpu:openvino:bf16", "cuda", "cuda:onnxruntime",
+        "auto", "cpu", "cpu:native", "cpu:native:bf16", "cpu:openvino", "cpu:openvino:bf16", "cuda", "cuda:onnxruntime",
     ]  # fmt: skip

@@ -1,0 +1,89 @@
+#include "team.h"
+
+#include <cstdlib>
+
+#include "kernels.h"
+
+namespace {
+
+struct Start {
+    Team* team;
+    int worker;
+};
+
+void take_units(Team* team, int worker) {
+    for (int unit; (unit = __atomic_fetch_add(&team->next, 1, __ATOMIC_RELAXED)) < team->units;)
+        team->work(team->data, unit, worker);
+}
+
+void* wait_for_work(void* given) {
+    const Start start = *(Start*)given;
+    free(given);
+    Team* team = start.team;
+    for (uint64_t seen = 0;;) {
+        pthread_mutex_lock(&team->mutex);
+        while (!team->over && team->turn == seen) pthread_cond_wait(&team->begun, &team->mutex);
+        const bool over = team->over;
+        seen = team->turn;
+        pthread_mutex_unlock(&team->mutex);
+        if (over) return nullptr;
+        take_units(team, start.worker);
+        pthread_mutex_lock(&team->mutex);
+        if (--team->busy == 0) pthread_cond_signal(&team->ended);
+        pthread_mutex_unlock(&team->mutex);
+    }
+}
+
+}  // namespace
+
+bool team_start(Team* team, int threads) {
+    *team = Team{};
+    team->threads = threads;
+    team->handles = (pthread_t*)calloc((size_t)threads, sizeof(pthread_t));
+    if (!team->handles) return false;
+    pthread_mutex_init(&team->mutex, nullptr);
+    pthread_cond_init(&team->begun, nullptr);
+    pthread_cond_init(&team->ended, nullptr);
+    for (int worker = 1; worker < threads; worker++) {
+        Start* start = (Start*)malloc(sizeof(Start));
+        if (start) *start = {team, worker};
+        if (!start || pthread_create(&team->handles[team->started], nullptr, wait_for_work, start)) {
+            free(start);
+            team_end(team);
+            return false;
+        }
+        team->started++;
+    }
+    return true;
+}
+
+void team_end(Team* team) {
+    pthread_mutex_lock(&team->mutex);
+    team->over = true;
+    pthread_cond_broadcast(&team->begun);
+    pthread_mutex_unlock(&team->mutex);
+    for (int i = 0; i < team->started; i++) pthread_join(team->handles[i], nullptr);
+    pthread_cond_destroy(&team->ended);
+    pthread_cond_destroy(&team->begun);
+    pthread_mutex_destroy(&team->mutex);
+    free(team->handles);
+}
+
+int team_size(const Team* team) { return team->threads; }
+
+void team_run(Team* team, int units, void (*work)(void*, int, int), void* data) {
+    if (team->threads == 1 || units <= 1) {
+        for (int unit = 0; unit < units; unit++) work(data, unit, 0);
+        return;
+    }
+    pthread_mutex_lock(&team->mutex);
+    team->units = units, team->work = work, team->data = data, team->next = 0;
+    team->busy = team->started;
+    team->turn++;
+    pthread_cond_broadcast(&team->begun);
+    pthread_mutex_unlock(&team->mutex);
+    take_units(team, 0);
+    pthread_mutex_lock(&team->mutex);
+    while (team->busy) pthread_cond_wait(&team->ended, &team->mutex);
+    pthread_mutex_unlock(&team->mutex);
+}

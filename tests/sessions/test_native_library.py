@@ -1,0 +1,136 @@
+"""The native library by itself: under sanitizers, for 64-bit Arm under emulation, and as wheels hold it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from helpers import ROOT
+from native_models import write_model
+
+from schanger_edge.model.file import read_model
+from schanger_edge.sessions import open_session
+from schanger_edge.sessions.native.library import Kernels, kernels, library_path
+from schanger_edge.sessions.native.weights import read_weights
+
+pytestmark = pytest.mark.slow
+TILE, PAIRS = 80, 2
+
+
+@pytest.fixture(scope="module")
+def native() -> ModuleType:
+    """native/compile.py."""
+    spec = importlib.util.spec_from_file_location("native_compile", ROOT / "native/compile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Task(NamedTuple):
+    """What the driver is told: widths, and the files of weights, tiles and ONNX Runtime's probability."""
+
+    widths: list[str]
+    files: list[str]
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    folder = tmp_path_factory.mktemp("task")
+    model = read_model(write_model(folder / "m.onnx", "small", TILE))
+    before, after = np.random.default_rng(0).integers(0, 256, (2, PAIRS, 3, TILE, TILE), np.uint8)
+    with open_session(model, "cpu", threads=1) as session:
+        wanted = session.run(before, after)
+    weights = read_weights(model)
+    files = []
+    for name, values in (("w", weights.values), ("b", before), ("a", after), ("p", wanted)):
+        files.append(str(folder / name))
+        np.ascontiguousarray(values).tofile(files[-1])
+    return Task([str(width) for width in weights.widths], files)
+
+
+def build_driver(native: Any, compiler: Any, folder: Path, flags: list[str]) -> Path:
+    """The driver, linked with the library's objects."""
+    objects = [*native.compile_objects(compiler, folder, flags), str(folder / "driver.o")]
+    source = ["-x", "c", str(ROOT / "tests/native_driver.c")]
+    subprocess.run([*compiler.compile, "-O1", *flags, "-c", "-o", objects[-1], *source], check=True)
+    native.link(compiler, folder / "driver", objects, flags)
+    return folder / "driver"
+
+
+def worst(driver: list[str], kind: Kernels, task: Task, threads: int) -> float:
+    """The largest difference from ONNX Runtime; whatever a sanitizer says fails."""
+    command = [*driver, *kind, *task.widths, str(TILE), str(threads), str(PAIRS), *task.files]
+    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "UBSAN_OPTIONS": "halt_on_error=1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return float(done.stdout)
+
+
+@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
+def test_sanitizers_are_silent(native: Any, task: Task, tmp_path: Path, sanitizers: str) -> None:
+    compiler = native.system_compiler()
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    driver = build_driver(native, compiler, tmp_path, ["-O1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"])
+    for kind in kernels():
+        assert worst([str(driver)], kind, task, 3) < (2e-5 if kind.precision == "fp32" else 0.05)
+
+
+def test_neon_under_emulation(native: Any, task: Task, tmp_path: Path) -> None:
+    emulator, cross = shutil.which("qemu-aarch64-static"), shutil.which("aarch64-linux-gnu-g++")
+    if emulator is None or cross is None:
+        pytest.skip("no emulator or compiler: apt install qemu-user-static g++-aarch64-linux-gnu")
+    driver = build_driver(native, native.Compiler((cross,), (cross,), "aarch64"), tmp_path, ["-static"])
+    for kind in (Kernels("neon", "fp32"), Kernels("plain", "fp32")):
+        assert worst([emulator, str(driver)], kind, task, 2) < 2e-5
+
+
+@pytest.mark.parametrize("compiler", ["system", "zig", "none"])
+def test_a_wheel_in_an_empty_environment(tmp_path: Path, compiler: str) -> None:
+    """Made with the system's compiler, on a machine without one, and without the library at all."""
+    environment = dict(os.environ)
+    if compiler == "none":
+        environment["SCHANGER_EDGE_TARGET"] = "none"
+    elif compiler == "zig":
+        environment["PATH"] = str(tmp_path / "bin")
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "git").symlink_to(shutil.which("git") or "git")
+    elif shutil.which("c++") is None:
+        pytest.skip("no C++ compiler")
+    make = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(make, check=True, env=environment)
+    (wheel,) = tmp_path.glob("schanger_edge-*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl") is (compiler == "none")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    ask = "from schanger_edge.sessions.doctor import doctor; found = doctor(); "
+    ask += "print(found.facts.get('native engine')); print(found.missing.get('native engine'))"
+    unpacked = {**os.environ, "PYTHONPATH": str(tmp_path / "unpacked")}
+    command = [sys.executable, "-c", ask]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=unpacked)
+    there, missing = said.stdout.splitlines()
+    assert there == ("None" if compiler == "none" else ", ".join(" ".join(kind) for kind in kernels()))
+    assert ("was not built" in missing) is (compiler == "none")
+
+
+def test_the_library_is_that_of_the_sources() -> None:
+    """An editable install does not compile again by itself; a stale library would be tested in place of the sources."""
+    path = library_path()
+    if path is None and "CI" not in os.environ:
+        pytest.skip("the native engine was not built: native/compile.py")
+    assert path is not None
+    newest = max(source.stat().st_mtime for source in (ROOT / "native/src").iterdir())
+    assert path.stat().st_mtime >= newest, "run: python native/compile.py"
