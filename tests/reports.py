@@ -56,6 +56,7 @@ def summary_of(grid: Grid, **changes: Any) -> dict[str, Any]:
         "registration": None, "tiles": {"run": 1, "skipped": 0, "taken_over": 0},
         "pixels": {"total": 100, "valid": 96, "changed": 12},
         "changed_share_of_valid": 0.125, "area_m2": {"valid": 24.0, "changed": 3.0}, "polygons": 3,
+        "too_small": {"areas": 0, "pixels": 0},
         "seconds": {"total": 1.0}, "megapixels_per_second": 1.0, "warnings": [], **changes,
     }  # fmt: skip
 

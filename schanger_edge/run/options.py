@@ -19,6 +19,9 @@ from schanger_edge.sessions.gpu import Binding
 from schanger_edge.sessions.register import device_help
 
 MAX_THREADS = 1024
+LEAST_AREA = 10.0
+"""Square metres: none of the 565 changes labelled in the 11 LEVIR-CD tiles at hand is smaller than 15, half are larger
+than 270. What a model finds below is speckle: 64 of the 113 areas found in one real pair."""
 
 
 def parse_dates(text: str) -> tuple[str, ...]:
@@ -62,7 +65,7 @@ class Change(Options):
 
     Attributes:
         threshold: a pixel is change where its probability is greater; None takes the model's.
-        min_area: polygons smaller than this many square metres are left out.
+        min_area: areas smaller than this many square metres are no change, neither in change.tif nor in changes.gpkg.
         simplify: corners of polygons are dropped where the outline moves by no more metres.
         fill_holes: holes in polygons smaller than this many square metres are filled.
     """
@@ -77,7 +80,10 @@ class Change(Options):
         decides="value",
     )
     min_area: float = option(
-        0.0, "Drop polygons smaller than this, in square metres.", unit="square metres", at_least=0
+        LEAST_AREA,
+        "Smallest area of change that counts, in square metres (in pixels without CRS); 0 counts every pixel.",
+        unit="square metres",
+        at_least=0,
     )
     simplify: float = option(
         0.0, "Simplify polygons: how far an outline may move, in metres.", unit="metres", at_least=0

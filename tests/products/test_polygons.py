@@ -144,7 +144,7 @@ def test_plain_image_has_pixel_coordinates_and_no_area(tmp_path):
     assert fields["pixels"].tolist() == [8]
 
 
-def test_min_area_drops_smaller_polygons_and_leaves_the_map_alone(tmp_path):
+def test_areas_below_the_minimum_leave_polygons_and_map(tmp_path):
     change = np.zeros((300, 300), bool)
     change[0, :] = change[5:9, 5:9] = change[250:254, 3:6] = change[100, 100] = True
     valid = np.ones_like(change)
@@ -154,7 +154,11 @@ def test_min_area_drops_smaller_polygons_and_leaves_the_map_alone(tmp_path):
     assert fields["pixels"].tolist() == [300, 16]
     assert fields["area_m2"] == pytest.approx([300 * PIXEL, 16 * PIXEL], rel=1e-5)
     with rasterio.open(tmp_path / "change.tif") as dataset:
-        assert np.array_equal(dataset.read(1) == 1, change & valid)
+        values = dataset.read(1)
+        assert dataset.overviews(1) == [2]
+        assert dataset.colormap(1)[1] == (230, 0, 30, 255)
+    change[100, 100] = change[250:254, 3:6] = False
+    assert np.array_equal(values, np.where(valid, change, 255))
 
 
 def blob():
