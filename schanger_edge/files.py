@@ -183,12 +183,48 @@ def locked(path: Path, refusal: str) -> FileLock:
 
     if path.is_symlink():
         raise ProductError(f"{path} is a link, and no program of ours makes one there: remove it.")
-    lock = FileLock(path)
+    while True:
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BusyError(refusal) from error
+        if path.exists():
+            return lock
+        lock.release()  # who held it has just ended and removed the file
+
+
+@contextlib.contextmanager
+def held(folder: Path, lock: str, refusal: str) -> Iterator[None]:
+    """A folder for this process alone, by the lock of this name in it.
+
+    It is made where it is absent, and goes again where nothing but the lock is in it at the end.
+
+    Raises:
+        BusyError: the refusal, where another process holds it.
+        ProductError: it cannot be made or written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = locked(folder / lock, refusal)
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BusyError(refusal) from error
-    return lock
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if os.listdir(folder) == [lock]:
+                (folder / lock).unlink()  # while it is held, so that it is no other's
+        taken.release()
+        with contextlib.suppress(OSError):  # not empty, or another process has come meanwhile
+            folder.rmdir()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none, or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products.polygons import write_polygons
 from schanger_edge.products.report.page import Report
+from schanger_edge.products.shaping import Shaping
 from schanger_edge.products.thumbnail import Thumbnail
 
 UTM = CRS.from_epsg(32631)
@@ -30,7 +31,7 @@ def make_report(
     before, after = (np.full((3, height, width), value, np.uint8) for value in (60, 180)) if photos is None else photos
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
     write_maps(folder, grid, probability, valid)
-    write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg")
+    write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg", Shaping(min_area=0))
     thumbnail = Thumbnail(grid)
     thumbnail.add(grid.window, before, after, valid)
     report = Report(grid, thumbnail, folder / "changes.gpkg", paths["probability"])

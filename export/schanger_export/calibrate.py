@@ -48,7 +48,7 @@ class Calibration:
         agreement: of the finished file with its parent.
         tiles: (calibration, held aside).
         reports: JSON and picture.
-        warnings: what the files of the tiles leave in doubt, in sentences.
+        warnings: what is doubtful, in sentences: what the files of the tiles leave open, a picture that failed.
     """
 
     path: Path
@@ -92,11 +92,7 @@ def calibrate(
     require("matplotlib", "quantize")
     parent, card, sha256 = read_model(model)
     reports = report_path(target), report_path(target, ".png")
-    with (
-        replacing(target, ModelError) as temporary,
-        replacing(reports[0], ModelError) as json_file,
-        replacing(reports[1], ModelError) as picture,
-    ):
+    with replacing(target, ModelError) as temporary, replacing(reports[0], ModelError) as json_file:
         with Reference(model) as reference:
             drawn, held = _drawn(sources, card.tile, options, reference, notify)
             reference.look_at(held, lambda done: notify("reference", done, len(held)))
@@ -146,9 +142,9 @@ def calibrate(
             "tile_names": {"calibration": drawn.names(), "held_aside": held.names()},
         }
         json_file.write_text(json.dumps(values, indent=1) + "\n")
-        draw_report(picture, f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
-    counts = len(drawn), len(held)
-    return Calibration(target, chosen, tries, parts, steps, found, counts, reports, drawn.warnings)
+    failed = draw_report(reports[1], f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
+    warnings = (*drawn.warnings, *([failed] if failed else ()))
+    return Calibration(target, chosen, tries, parts, steps, found, (len(drawn), len(held)), reports, warnings)
 
 
 def _drawn(

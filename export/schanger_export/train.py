@@ -68,6 +68,7 @@ class Trained:
         best_f1: of the validation; None without one.
         checkpoint: the file to export.
         first: whether this process is the one that validates, writes and reports.
+        note: a warning, or empty.
     """
 
     folder: Path
@@ -75,6 +76,7 @@ class Trained:
     best_f1: float | None
     checkpoint: Path
     first: bool
+    note: str = ""
 
 
 def train(
@@ -208,9 +210,8 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         if processes.first:
             report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left, "\n".join(lines)))
 
-    if history:
-        history.close()
-    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first)
+    note = history.close() if history else ""
+    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first, note)
 
 
 class Preparation:

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import app, note, out, progress_bars
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 
@@ -22,6 +21,8 @@ class BindingOption(str, Enum):
     pycuda = "pycuda"
 
 
+@app.command()
+@flags
 def build(
     model: Annotated[str, typer.Argument(help="An .onnx file or the name of a bundled model.")],
     options: BuildOptions,
@@ -38,14 +39,11 @@ def build(
     binding: Any = cuda.value if cuda else None
     with progress_bars() as progress:
         result = build_tool(model_path(model), output, options, binding=binding, rebuild=rebuild, progress=progress)
-    err.print(result.explanation)
+    note(result.explanation)
     card = result.card
     target = f"{card.target.gpu or 'any GPU'} of compute capability {' or '.join(card.target.capabilities)}"
     state = "found in the cache" if result.cached and output is None else "found" if result.cached else "built"
     out.print(f"{result.plan}: {card.plan_bytes / 1e6:.1f} MB, {card.card.precision}, for {target}; {state}")
-
-
-app.command()(flags(build))
 
 
 @app.command()

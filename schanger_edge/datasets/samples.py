@@ -7,7 +7,6 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -107,47 +106,34 @@ class Sample:
 
     height: int
     width: int
+    _images: list[_Image]
+    _label: _Label
 
     def __init__(self, files: LabelledFiles, rule: LabelRule, fill: Sequence[Color] | None = None) -> None:
         self.files, self.rule = files, rule
         self.warnings: list[str] = []
         self._fill = fill or [(0, 0, 0)] * len(files.images)
-        self._images: list[_Image] = []
-        self._label: _Label | None = None
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Sample:
-        try:
-            for path in self.files.images:
-                self._images.append(_Image(path))
-            self._label = _Label(self.files.label)
-        except BaseException:
-            self.close()
-            raise
-        first, *others = (*self._images, self._label)
-        self.height, self.width = first.shape
-        for other in others:
-            height, width = other.shape
-            if (height, width) != first.shape:
-                self.close()
-                raise DatasetError(
-                    f"{other.path} has a different size, {width} x {height} pixels where {first.path} has {self.width} "
-                    f"x {self.height}: replace or remove it."
-                )
+        with contextlib.ExitStack() as stack:
+            self._images = [stack.enter_context(contextlib.closing(_Image(path))) for path in self.files.images]
+            self._label = stack.enter_context(contextlib.closing(_Label(self.files.label)))
+            first, *others = (*self._images, self._label)
+            self.height, self.width = first.shape
+            for other in others:
+                height, width = other.shape
+                if (height, width) != first.shape:
+                    raise DatasetError(
+                        f"{other.path} has a different size, {width} x {height} pixels where {first.path} has "
+                        f"{self.width} x {self.height}: replace or remove it."
+                    )
+            self._open = stack.pop_all()
         self.warnings = [warning for one in self._images for warning in one.image.warnings]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the files."""
-        while self._images:
-            self._images.pop().image.close()
-        if self._label is not None:
-            self._label.dataset.close()
-            self._label = None
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def read(self, window: Window | None = None) -> tuple[tuple[NDArray[np.uint8], ...], NDArray[np.bool_] | None]:
         """uint8 RGB (3, h, w) of each date in a window, or of the whole; where all have data (h, w), None if all over.
@@ -174,7 +160,6 @@ class Sample:
         Raises:
             DatasetError: a file is damaged or truncated.
         """
-        assert self._label is not None
         label = self._label.read(self.rule, window)
         if any(one.image.may_hide for one in self._images):
             valid = self.read(window)[1]
@@ -189,8 +174,9 @@ class _Image:
         self.path, self._options = path, _options(path)
         with rasterio.Env(**self._options), _as_dataset_errors():
             self.image = SceneImage(str(path))
+        self.close = self.image.close
         if self.image.dtype != np.uint8:
-            self.image.close()
+            self.close()
             raise _wrong_type(path, str(self.image.dtype))
         self.image.take_stretch()
 
@@ -212,6 +198,7 @@ class _Label:
         self.path, self._options = path, _options(path)
         with rasterio.Env(**self._options), _as_dataset_errors():
             self.dataset = open_dataset(str(path))
+        self.close = self.dataset.close
         try:
             kinds = {kind for kind in self.dataset.dtypes if kind != "uint8"}
             if kinds or not self.dataset.count:
@@ -221,7 +208,7 @@ class _Label:
             with _as_dataset_errors():
                 check_written(self.dataset, self._bands, str(path))
         except BaseException:
-            self.dataset.close()
+            self.close()
             raise
         self._turn, self._black = Orientation.of(self.dataset), stored_black(self.dataset)
 

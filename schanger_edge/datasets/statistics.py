@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.datasets.layouts import LabelledFiles, pair_files, single_date_files
+from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.datasets.sources import Source
 from schanger_edge.errors import DatasetError, ModelError, ProductError
 from schanger_edge.files import replacing
 from schanger_edge.geo.grid import Window
@@ -100,7 +101,7 @@ def color_statistics(
     Holds some rows of one pair in memory at a time.
 
     Args:
-        root: folder of a dataset, in one of the layouts of `scene.layouts`.
+        root: folder of a dataset, in one of the layouts of `layouts`.
         split: which split of pairs.
         single: True for single-date images with masks: `root` holds both, or the images alone; both dates then get
             the same numbers.
@@ -116,11 +117,8 @@ def color_statistics(
         raise ProductError(f"{output} cannot be written: choose a file in an existing folder.")
     if masks is not None and not single:
         raise DatasetError("--masks is for single-date images: add --single.")
-    files = (
-        single_date_files(Path(root), None if masks is None else Path(masks))
-        if single
-        else pair_files(Path(root), split)
-    )
+    masked = None if masks is None else Path(masks)
+    files = Source(str(root), split=split, masks=masked).files(1 if single else 2)
     dates = [MeanMoments() for _ in files[0].images]
     rule = LabelRule.for_files(files)
     for index, entry in enumerate(files, 1):

@@ -97,12 +97,13 @@ class SceneItem:
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenItem]:
         """Hold its files open."""
-        with open_pair(self.before, self.after, gsd=self.gsd) as pair:
-            label = open_label(self.label, pair.grid, self.layer) if self.label else None
-            with contextlib.closing(label) if label else contextlib.nullcontext():
-                warnings = [*pair.warnings, *pair.collar_warnings()]
-                grid, names = pair.grid, (self.before, self.after)
-                yield OpenItem(grid.width, grid.height, lambda window: _read(pair, label, window), warnings, names)
+        with (
+            open_pair(self.before, self.after, gsd=self.gsd) as pair,
+            open_label(self.label, pair.grid, self.layer) if self.label else contextlib.nullcontext() as label,
+        ):
+            warnings = [*pair.warnings, *pair.collar_warnings()]
+            grid, names = pair.grid, (self.before, self.after)
+            yield OpenItem(grid.width, grid.height, lambda window: _read(pair, label, window), warnings, names)
 
 
 def source_items(text: str) -> list[Item]:

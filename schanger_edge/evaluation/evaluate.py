@@ -162,8 +162,8 @@ def evaluate(
         title = f"{session.card.name} on {scoring.dataset or Path(root).resolve().name} {scoring.split}".rstrip(". ")
         if page is not None and gallery is not None:
             page.write(gallery, title, _facts(session, result, Path(root)), counts, len(files))
-    if sweep is not None:
-        _write_sweep(sweep, result, title)
+    if sweep is not None and (note := _write_sweep(sweep, result, title)):
+        result = dataclasses.replace(result, warnings=(*result.warnings, note))
     if json_file is not None:
         with replacing(json_file, ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
@@ -253,8 +253,8 @@ def _facts(session: Session, result: Evaluation, root: Path) -> dict[str, str]:
     }
 
 
-def _write_sweep(path: Path, result: Evaluation, title: str) -> None:
-    """The JSON and, beside it, the curve."""
+def _write_sweep(path: Path, result: Evaluation, title: str) -> str:
+    """The JSON and, beside it, the curve; returns as `drawing.draw`."""
     sweep = result.sweep
     assert sweep is not None
     own = sweep.at_model_threshold
@@ -262,12 +262,12 @@ def _write_sweep(path: Path, result: Evaluation, title: str) -> None:
     drawn = [point for point in sweep.points if point.precision or point.recall]
     head = {key: getattr(result, key) for key in ("dataset", "split", "model", "model_sha256", "label_rule", "images")}
     text = json.dumps({**head, **sweep.as_dict()}, indent=2) + "\n"
-    curve = path.with_suffix(".png")
-    with replacing(path, ProductError) as temporary, replacing(curve, ProductError) as picture:
-        recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
-        marks = [*marks, _mark("model's own", own)]
-        draw_curve(picture, recall, precision, marks, f"{title}: average precision {sweep.average_precision:.3f}")
+    with replacing(path, ProductError) as temporary:
         temporary.write_text(text)
+    recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
+    marks = [*marks, _mark("model's own", own)]
+    heading = f"{title}: average precision {sweep.average_precision:.3f}"
+    return draw_curve(path.with_suffix(".png"), recall, precision, marks, heading)
 
 
 def _mark(text: str, point: SweepPoint) -> tuple[str, float, float]:

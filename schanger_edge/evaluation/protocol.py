@@ -75,10 +75,15 @@ def labelled_tiles(sample: Sample, tile: int = 256, halo: int = 0) -> Iterator[L
             rows, cols = part.window.slices_in(wanted)
             owned = part.owned.slices_in(wanted)
             yield LabelledTile(
-                sample.files, scene, part.owned, part.window, tuple(image[:, rows, cols] for image in images),
-                label[owned], last=(part.owned.col_end, part.owned.row_end) == (scene.width, scene.height),
+                sample.files,
+                scene,
+                part.owned,
+                part.window,
+                tuple(image[:, rows, cols] for image in images),
+                label[owned],
+                last=(part.owned.col_end, part.owned.row_end) == (scene.width, scene.height),
                 valid=None if valid is None else valid[owned],
-            )  # fmt: skip
+            )
 
 
 def predicted_tiles(
@@ -86,7 +91,7 @@ def predicted_tiles(
     rule: LabelRule,
     predictor: Predictor,
     tile: int = 256,
-    batch: int = 1,
+    batch_size: int = 1,
     *,
     fill: Sequence[Color] | None = None,
     doubts: Doubts | None = None,
@@ -98,18 +103,18 @@ def predicted_tiles(
         rule: which label values count.
         predictor: gets one array for each date; the last batch may be smaller.
         tile: T.
-        batch: N, tiles at once, also of several samples.
+        batch_size: N, tiles at once, also of several samples.
         fill: colour of each date where there is no data, which doesn't count; None is black.
         doubts: takes what the files leave in doubt.
 
     Raises:
         DatasetError: a file is missing, damaged or of another size than its partner.
     """
-    with Prefetch(_tiles_of(files, rule, tile, fill, doubts), 2 * batch) as reader:
+    with Prefetch(_tiles_of(files, rule, tile, fill, doubts), 2 * batch_size) as reader:
         waiting: list[LabelledTile] = []
         for entry in reader:
             waiting.append(entry)
-            if len(waiting) == batch:
+            if len(waiting) == batch_size:
                 yield from _predict(waiting, predictor, tile)
                 waiting = []
         if waiting:
@@ -121,14 +126,14 @@ def score(
     rule: LabelRule,
     predictor: Predictor,
     tile: int = 256,
-    batch: int = 1,
+    batch_size: int = 1,
     threshold: float = 0.5,
     *,
     fill: Sequence[Color] | None = None,
 ) -> tuple[Counts, int]:
     """Confusion counts over all samples and the number of tiles; see `predicted_tiles`."""
     counts, tiles = Counts(), 0
-    for entry, probability in predicted_tiles(files, rule, predictor, tile, batch=batch, fill=fill):
+    for entry, probability in predicted_tiles(files, rule, predictor, tile, batch_size=batch_size, fill=fill):
         change = is_change(probability, threshold)
         counts, tiles = counts + Counts.of(change, entry.label, entry.valid), tiles + 1
     return counts, tiles

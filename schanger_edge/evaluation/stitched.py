@@ -59,9 +59,15 @@ def _labelled(files: LabelledFiles, pair: Pair, label: Sample, owned: Window, im
     """One tile, reduced to the pixels it owns."""
     scene, pixels = pair.grid.window, pair.read(owned)
     return LabelledTile(
-        files, scene, owned, owned, (pixels.before, pixels.after), label.label(owned),
-        last=(owned.col_end, owned.row_end) == (scene.width, scene.height), valid=image.valid[image.at(owned)],
-    )  # fmt: skip
+        files,
+        scene,
+        owned,
+        owned,
+        (pixels.before, pixels.after),
+        label.label(owned),
+        last=(owned.col_end, owned.row_end) == (scene.width, scene.height),
+        valid=image.valid[image.at(owned)],
+    )
 
 
 def _check_size(grid: Grid, label: Sample) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,14 +18,17 @@ from schanger_edge.geo.areas import run_area
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import POLYGONS
 from schanger_edge.products.components import Components, Measures, find_components, strips
+from schanger_edge.products.exchange import errors
 from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import SCALE, STORAGE, join_map, quiet, small_cache
-from schanger_edge.products.shaping import Shapes, shaper
+from schanger_edge.products.shaping import Shapes, Shaping, shaper
 from schanger_edge.products.style import add_style
 
 PRODUCT = Product(POLYGONS, "Changed areas as polygons", "polygons", "application/geopackage+sqlite3")
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
+_VERSION = "1.2"
+"""Of GeoPackage: GDAL before 3.7 warns about 1.4, and QGIS with it; nothing here needs more."""
 _CHUNK = 20_000
 _POINTS = 100_000
 MOST = 3_000_000
@@ -55,10 +57,7 @@ def write_polygons(
     probability: Path,
     grid: Grid,
     target: Path,
-    *,
-    min_area: float = 0.0,
-    simplify: float = 0.0,
-    fill_holes: float = 0.0,
+    shaping: Shaping,
 ) -> PolygonCount:
     """Write each 4-connected area of change.tif == 1 as one polygon, largest first.
 
@@ -73,10 +72,7 @@ def write_polygons(
         probability: probability.tif of the same run.
         grid: the grid of both.
         target: GeoPackage to write; replaced where it exists.
-        min_area: smaller areas are no change: they get neither polygons nor a place in change.tif; m2, or pixels where
-            the grid has no CRS.
-        simplify: see `shaping.shaper`.
-        fill_holes: see `shaping.shaper`.
+        shaping: which areas become polygons, and how their outlines are shaped.
 
     Raises:
         ProductError: a raster could not be read or the GeoPackage not be written.
@@ -86,7 +82,7 @@ def write_polygons(
             if not labels.shape == values.shape == (grid.height, grid.width):
                 raise ValueError(f"{change.name} and {probability.name} do not lie on the scene's grid.")
             found = find_components(labels, values, run_area(grid))
-        measures, keep, source = found.measures, found.measures.area >= min_area, change
+        measures, keep, source = found.measures, shaping.kept(found.measures.area), change
         small = ~keep
         order = np.lexsort((measures.first, -measures.area))
         order = order[keep[order]]
@@ -99,7 +95,7 @@ def write_polygons(
                 source = target.with_name(f".{target.name}.kept.tif")
                 with writing(source):
                     _write_kept(change, source, found, keep)
-            shape = shaper(grid, simplify, fill_holes)
+            shape = shaper(grid, shaping)
             geometry, outlines = _outline(source, grid, measures, shape)
         finally:
             if source != change:
@@ -218,11 +214,9 @@ def _encode(
 
 
 def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np.int64], geometry: _Geometry) -> None:
-    import pyogrio.errors
     import pyogrio.raw
 
-    errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
-    with writing(target, sqlite3.Error, *errors), warnings.catch_warnings():
+    with writing(target, *errors()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         target.unlink(missing_ok=True)
         for start in range(0, max(order.size, 1), _CHUNK):
@@ -239,6 +233,7 @@ def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np
                 layer=LAYER,
                 driver="GPKG",
                 geometry_type="Polygon",
+                VERSION=_VERSION,
                 crs=None if grid.crs is None else grid.crs.to_wkt(),
                 append=start > 0,
             )

@@ -44,10 +44,9 @@ PROBABILITY_MAP = Product(
 CHANGE_MAP = Product(CHANGE, "Change: 1, none: 0", "change", _COG, band={"name": "change", **_STORED})
 BLOCK = 256
 """Side of the files' blocks: half the memory of COG's usual 512 for all who go row of blocks by row of blocks."""
-_COLORS = {0: (235, 235, 235, 40), 1: (230, 0, 30, 255), NODATA: (0, 0, 0, 0)}
 _MAPS = {
     "probability": Band("probability of change", NODATA, scale=1 / SCALE),
-    "change": Band("change", NODATA, colors=_COLORS),
+    "change": Band("change", NODATA),
 }
 _OVERVIEWS = {
     "probability": Resampling.average,

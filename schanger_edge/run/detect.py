@@ -87,10 +87,10 @@ def detect(
 ) -> Detection:
     """Find what changed between two images of one place.
 
-    Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png`, `report.html` and `summary.json`. They get
-    their names when all of them are complete; until then, and after an error, results of an earlier run stay as they
-    are. What a run that stops has finished is kept in a hidden folder of `output`; with `resume` the same call goes on
-    from there and gives the same maps, to the byte.
+    Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png`, `report.html`, `summary.json`, and for QGIS
+    `result.qgz`, `change.qml` and `probability.qml`. They get their names when all of them are complete; until then,
+    and after an error, results of an earlier run stay as they are. What a run that stops has finished is kept in a
+    hidden folder of `output`; with `resume` the same call goes on from there and gives the same maps, to the byte.
 
     Args:
         before: image of the first date; GeoTIFF or anything GDAL opens, also URLs and /vsi paths.
@@ -116,6 +116,7 @@ def detect(
         run.write_report(report, summary)
         write_json(staging.path(SUMMARY), summary)
         run.write_item(Path(output))
+        run.write_for_qgis(Path(output))
         staging.publish()
         journal.discard()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(run.warnings), summary)

@@ -11,6 +11,7 @@ from schanger_edge.errors import SchangerError
 from schanger_edge.model.decision import check_threshold
 from schanger_edge.options import Options, option
 from schanger_edge.products.register import FORMATS
+from schanger_edge.products.shaping import Shaping
 from schanger_edge.products.stac import check_installed, parse_date
 from schanger_edge.registration.register import MAX_OFFSET
 from schanger_edge.scene.options import PairOptions
@@ -19,9 +20,6 @@ from schanger_edge.sessions.gpu import Binding
 from schanger_edge.sessions.register import device_help
 
 MAX_THREADS = 1024
-LEAST_AREA = 10.0
-"""Square metres: none of the 565 changes labelled in the 11 LEVIR-CD tiles at hand is smaller than 15, half are larger
-than 270. What a model finds below is speckle: 64 of the 113 areas found in one real pair."""
 
 
 def parse_dates(text: str) -> tuple[str, ...]:
@@ -61,13 +59,10 @@ class Alignment(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Change(Options):
-    """What counts as change, and how its polygons are shaped; lengths and areas are in pixels without CRS.
+    """What counts as change.
 
     Attributes:
         threshold: a pixel is change where its probability is greater; None takes the model's.
-        min_area: areas smaller than this many square metres are no change, neither in change.tif nor in changes.gpkg.
-        simplify: corners of polygons are dropped where the outline moves by no more metres.
-        fill_holes: holes in polygons smaller than this many square metres are filled.
     """
 
     title = "What counts as change"
@@ -79,23 +74,6 @@ class Change(Options):
         unset="the model's",
         decides="value",
     )
-    min_area: float = option(
-        LEAST_AREA,
-        "Smallest area of change that counts, in square metres (in pixels without CRS); 0 counts every pixel.",
-        unit="square metres",
-        at_least=0,
-    )
-    simplify: float = option(
-        0.0, "Simplify polygons: how far an outline may move, in metres.", unit="metres", at_least=0
-    )
-    fill_holes: float = option(
-        0.0, "Fill holes in polygons smaller than this, in square metres.", unit="square metres", at_least=0
-    )
-
-    @property
-    def shaping(self) -> dict[str, float]:
-        """What shapes the polygons, as `write_polygons` takes it: all but the threshold."""
-        return {one.name: getattr(self, one.name) for one in self.described() if one.name != "threshold"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +149,7 @@ class RunOptions(PairOptions):
 
     alignment: Alignment = Alignment()
     change: Change = Change()
+    shaping: Shaping = Shaping()
     further: Further = Further()
     engine: Engine = Engine()
 

@@ -134,7 +134,8 @@ class SceneImage(StoredImage):
     def samples(self) -> NDArray[Any]:
         """Stored values of valid pixels all over the scene, (3, n); n is about a million at most, and may be 0."""
         if self._samples is None:
-            self._spread = SpreadValues(self)
+            with gdal_errors(self._damaged):
+                self._spread = SpreadValues(self)
             self._samples = self._spread.values
             self.warnings += self._spread.warnings
         return self._samples

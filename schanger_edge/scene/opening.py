@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.enums import ColorInterp, Interleaving
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 
@@ -64,6 +64,8 @@ def open_dataset(path: str, formats: Sequence[str] = (), **options: Any) -> Any:
         if formats and dataset.tags(ns="OVERVIEWS"):
             dataset.close()
             raise SceneError(f"{name} names another file that holds its overviews: take that tag out.")
+        if dataset.driver == "VRT" and os.path.isfile(path):
+            _check_text(dataset, name)
         return dataset
 
 
@@ -82,6 +84,21 @@ def _opened(path: str, formats: Sequence[str], options: Mapping[str, Any]) -> An
             if "not recognized" not in str(error):
                 raise
     return rasterio.open(path, **options)
+
+
+def _check_text(dataset: Any, name: str) -> None:
+    """Refuse a VRT, or one that it names, which is no UTF-8: rasterio loses errors that quote it, and reads zeros."""
+    try:
+        for file in dataset.files:
+            with open(file, "rb") as stream:
+                if stream.read(_HEAD).lstrip().startswith(b"<VRTDataset"):
+                    stream.seek(0)
+                    stream.read().decode("utf-8")
+    except UnicodeError as error:
+        dataset.close()
+        raise SceneError(f"{name} holds letters that are no UTF-8: write it anew, and name its files so.") from error
+    except OSError:  # a source on another machine: opening it will say so
+        return
 
 
 def check_beside(path: str) -> None:
@@ -182,7 +199,7 @@ def _check_size(dataset: Any, name: str) -> None:
             f"{name} says it has {dataset.count} bands, more than {MOST_BANDS}: take three with gdal_translate -b."
         )
     height, width = dataset.block_shapes[0]
-    together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+    together = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
     size = height * width * together * max(np.dtype(_numpy_name(kind)).itemsize for kind in set(dataset.dtypes))
     if size > MOST_BLOCK:
         raise SceneError(

@@ -57,7 +57,14 @@ class Polygons:
         self.name, self.count = public_name(path), 0
         info = _describe(path, layer)
         self.count = int(info["features"])
-        self._shapes = _Onto(path, info["crs"], grid).pixels(info["layer_name"]) if self.count else np.empty(0, object)
+        self._shapes: NDArray[np.object_] = np.empty(0, object)
+        if self.count:
+            try:
+                self._shapes = _Onto(path, info["crs"], grid).pixels(info["layer_name"])
+            except shapely.errors.GEOSException as error:
+                raise SceneError(
+                    f"{self.name} has outlines that cannot be computed with ({error}): mend it."
+                ) from error
         self._tree = shapely.STRtree(self._shapes)
         self.meets = bool(self._shapes.size)
 
@@ -204,6 +211,8 @@ def _read(path: str, layer: str, bounds: tuple[float, float, float, float] | Non
     except shapely.errors.GEOSException as error:
         raise SceneError(f"{name} holds curves: turn them into lines with ogr2ogr -nlt CONVERT_TO_LINEAR.") from error
     shapes = shapes[~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)]
+    if not np.isfinite(shapely.get_coordinates(shapes)).all():
+        raise SceneError(f"{name} has coordinates that are no numbers: draw its areas anew.")
     if not np.isin(shapely.get_type_id(shapes), (*_POLYGONAL, _COLLECTION)).all():
         raise SceneError(f"{name} holds points or lines: draw areas as polygons, in a layer of their own.")
     return shapes

@@ -65,7 +65,7 @@ def test_a_perfect_predictor_scores_one_whatever_the_batch(files: list[LabelledF
         sizes.append(len(before))
         return brighter(before, after)
 
-    counts, tiles = score(files, RULE, predictor, tile=64, batch=batch)
+    counts, tiles = score(files, RULE, predictor, tile=64, batch_size=batch)
     assert counts.f1 == counts.accuracy == 1
     assert counts.total == sum(height * width for height, width in SIZES.values())
     assert tiles == sum(sizes) == 2 * 3 + 1 + 1
@@ -73,7 +73,7 @@ def test_a_perfect_predictor_scores_one_whatever_the_batch(files: list[LabelledF
 
 
 def test_threshold_is_exclusive_and_counts_add_up(files: list[LabelledFiles]) -> None:
-    half, _ = score(files, RULE, lambda before, after: 0.5 * brighter(before, after), tile=64, batch=2)
+    half, _ = score(files, RULE, lambda before, after: 0.5 * brighter(before, after), tile=64, batch_size=2)
     assert half.true_positive == half.false_positive == 0  # 0.5 is not greater than 0.5
     lower, _ = score(files, RULE, lambda before, after: 0.5 * brighter(before, after), tile=64, threshold=0.49)
     assert lower.f1 == 1

@@ -123,7 +123,7 @@ def _run(summary: Summary) -> dict[str, str]:
         "tiles": f"{tiles['run']:,} run{skipped}{resumed}, batch {options['batch_size']}",
         "time": f"{seconds:,.1f} s, {pace:,.2f} megapixels per second",
         "version": f"schanger-edge {summary['schanger_edge']}",
-    }  # fmt: skip
+    }
 
 
 def _least(min_area: float, summary: Summary) -> str:
