@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -132,13 +132,22 @@ def print_result(result: Detection) -> None:
     summary = result.summary
     area = summary["area_m2"]["changed"]
     size = f"{area:,.0f} m2" if area is not None else f"{result.changed:,} pixels"
-    out.print(f"change: {size}, {result.changed_share:.2%} of the valid area, {result.polygons} polygons")
+    out.print(
+        f"change: {size}, {result.changed_share:.2%} of the valid area, {result.polygons} polygons{_least(summary)}"
+    )
     total = summary["pixels"]["total"]
     out.print(
         f"valid: {result.valid / total:.1%} of {total / 1e6:.1f} megapixels; {summary['tiles']['run']} tiles run, "
         f"{summary['tiles']['skipped']} skipped; {summary['seconds']['total']:.1f} s"
     )
     out.print(f"results: {result.folder}; open {result.report} in a browser")
+
+
+def _least(summary: Mapping[str, Any]) -> str:
+    """From which size on areas count, and how many did not."""
+    least, small = summary["options"]["min_area"], summary["too_small"]["areas"]
+    unit = "pixels" if summary["grid"]["crs"] is None else "m2"
+    return f" of {least:g} {unit} or more ({small} smaller left out; see --min-area)" if least else ""
 
 
 def percent(scores: Any, *names: str) -> str:

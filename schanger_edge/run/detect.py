@@ -110,6 +110,7 @@ def detect(
         flow, sink = run.predict()
         counts = run.join_maps(flow, sink)
         polygons = run.outline()
+        counts = dataclasses.replace(counts, changed=counts.changed - polygons.small_pixels)
         report = run.draw()
         summary = summarize(run, flow, counts, polygons)
         run.write_report(report, summary)
@@ -118,7 +119,7 @@ def detect(
         run.write_for_qgis(Path(output))
         staging.publish()
         journal.discard()
-    return Detection(Path(output), counts.valid, counts.changed, polygons, tuple(run.warnings), summary)
+    return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(run.warnings), summary)
 
 
 def detect_part(

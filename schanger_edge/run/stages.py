@@ -14,7 +14,7 @@ from schanger_edge._version import __version__
 from schanger_edge.errors import SceneError
 from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PROJECT, REPORT, STAC_ITEM
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.polygons import LAYER, write_polygons
+from schanger_edge.products.polygons import LAYER, PolygonCount, write_polygons
 from schanger_edge.products.preview import SIDE as PREVIEW_SIDE
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.product import Product
@@ -106,7 +106,8 @@ class Run:
             threshold=session.card.threshold if change.threshold is None else change.threshold,
             batch_size=session.best_batch if engine.batch_size is None else engine.batch_size,
         )
-        fit = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        size = pair.grid.height, pair.grid.width
+        fit = model_warnings(session.card, size, pair.grid.gsd, pair.own_gsd(), pair.statistics())
         self.warnings = [*pair.warnings, *pair.collar_warnings(), *fit]
         self.registered = register(pair, max_offset=options.alignment.max_offset, align=options.alignment.align)
         if self.registered is not None:
@@ -186,8 +187,8 @@ class Run:
             raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
         return counts
 
-    def outline(self) -> int:
-        """The areas of change as polygons, in all formats that are wanted; their number."""
+    def outline(self) -> PolygonCount:
+        """The areas of change as polygons, in all formats that are wanted; small ones are taken out of the map."""
         path, grid = self._staging.path, self.pair.grid
         polygons = write_polygons(path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), self.options.shaping)
         for name in self._formats:
@@ -198,7 +199,7 @@ class Run:
                 "--threshold or --min-area."
             )
         self.laps("polygons")
-        return polygons.written
+        return polygons
 
     def draw(self) -> Report:
         """The preview, and the report with all its pictures; `Report.write` adds what the summary says."""

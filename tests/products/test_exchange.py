@@ -26,6 +26,7 @@ from schanger_edge.products import exchange
 from schanger_edge.products.geoparquet import write_geoparquet
 from schanger_edge.products.polygons import LAYER, write_polygons
 from schanger_edge.products.register import FORMATS, formats_of
+from schanger_edge.products.shaping import Shaping
 from schanger_edge.products.vector_files import write_flatgeobuf
 
 Make = Callable[..., tuple[Path, Grid]]
@@ -42,7 +43,7 @@ def make_package(tmp_path: Path) -> Make:
         probability = np.random.default_rng(1).random((60, 90), dtype=np.float32)
         paths = {"probability": tmp_path / "probability.tif", "change": tmp_path / "change.tif"}
         write_maps(tmp_path, grid, probability, np.ones((60, 90), bool), 1 - share)
-        write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg")
+        write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg", Shaping(min_area=0))
         return tmp_path / "changes.gpkg", grid
 
     return make

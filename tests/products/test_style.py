@@ -19,6 +19,7 @@ from rasterio.crs import CRS
 
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products.shaping import Shaping
 
 
 @pytest.fixture(params=["EPSG:32631", None])
@@ -31,7 +32,7 @@ def package(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         probability[10:20, col : col + 10] = value
     paths = {"probability": tmp_path / "probability.tif", "change": tmp_path / "change.tif"}
     write_maps(tmp_path, grid, probability, np.ones((60, 90), bool))
-    write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg")
+    write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg", Shaping(min_area=0))
     return tmp_path / "changes.gpkg"
 
 
@@ -114,5 +115,5 @@ def test_two_runs_give_the_same_content(package: Path, tmp_path: Path) -> None:
     first = content()
     with rasterio.open(tmp_path / "change.tif") as change:
         grid = Grid(change.crs, change.transform, change.width, change.height)
-    write_polygons(tmp_path / "change.tif", tmp_path / "probability.tif", grid, package)
+    write_polygons(tmp_path / "change.tif", tmp_path / "probability.tif", grid, package, Shaping(min_area=0))
     assert content() == first

@@ -129,7 +129,8 @@ def _run(summary: Summary) -> dict[str, str]:
 def _least(min_area: float, summary: Summary) -> str:
     if not min_area:
         return ""
-    return f"of {min_area:,g} {_unit(summary, '²')} or more"
+    small = summary["too_small"]["areas"]
+    return f"of {min_area:,g} {_unit(summary, '²')} or more" + (f"; {small:,} smaller left out" if small else "")
 
 
 def _shaping(options: Mapping[str, Any], summary: Summary) -> str:
