@@ -4,7 +4,7 @@ TORCH := torch==2.13.0
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo test test-all lint wheels figures reference clean help
+.PHONY: demo test test-all lint wheels figures reference docs clean help
 
 help:
 	@echo "make demo      render a pair, find what changed, score it (no torch; a minute or two)"
@@ -14,6 +14,7 @@ help:
 	@echo "make wheels    own wheels for Linux, x86-64 and 64-bit Arm; every runtime dependency has one too"
 	@echo "make figures   write the figures of README and docs from benchmarks/results/"
 	@echo "make reference write docs/reference.md from the descriptions of the options"
+	@echo "make docs      the documentation as a site, in build/site"
 	@echo "make clean     remove environments and results"
 
 demo: .venv-demo/.ready
@@ -46,13 +47,24 @@ figures:
 reference: .venv/.ready
 	@.venv/bin/python docs/reference.py
 
+docs: .venv-docs/.ready
+	@.venv-docs/bin/mkdocs build --site-dir build/site
+	@echo "open build/site/index.html"
+
 clean:
-	rm -rf .venv .venv-demo demo
+	rm -rf .venv .venv-demo .venv-docs demo build/site
 
 .venv-demo/.ready: pyproject.toml
 	@echo "setting up .venv-demo (the runtime, about 600 MB on disk)"
 	@$(call make_venv,.venv-demo)
 	@$(call install,.venv-demo,-e .)
+	@touch $@
+
+# The site is built from the sources alone, so that neither the runtime nor torch is needed.
+.venv-docs/.ready: Makefile
+	@echo "setting up .venv-docs (MkDocs)"
+	@$(call make_venv,.venv-docs)
+	@$(call install,.venv-docs,"mkdocs-material>=9.5" "mkdocstrings[python]>=0.26" "mkdocs-jupyter>=0.25" "ruff>=0.6")
 	@touch $@
 
 .venv/.ready: pyproject.toml $(wildcard native/*.py native/src/*)

@@ -29,9 +29,10 @@ import psutil
 from kill_resume import content
 
 from schanger_edge import detect
-from schanger_edge.batch import Batch, Cluster, batch
+from schanger_edge.batch.options import Cluster
 from schanger_edge.batch.outcome import Outcome
-from schanger_edge.batch.service import Listener
+from schanger_edge.batch.results import Batch
+from schanger_edge.batch.service import Listener, batch
 from schanger_edge.run.predict import COLUMN, SECTION
 from schanger_edge.sessions import open_session
 from schanger_edge.tiling.partition import Part

@@ -6,10 +6,14 @@ in it must be on that test's list, with its reason.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from figure_text import fixed, paragraph, percent, result, significant, table
+
+PUBLISHED = Path(__file__).parent.parent / "schanger_edge" / "model" / "published.json"
 
 
 def scores() -> str:
@@ -30,10 +34,53 @@ def scores() -> str:
     ]
     intro = f"""Bundled model `schanger-small` ({found["parameters"]:,} parameters, {fixed(found["bytes"] / 1e6, 1)} MB,
         FP32), by the official protocol: tiles of 256, threshold 0.5, pixels of the change class. It was trained on two
-        CPU cores in a few hours ([how](docs/models.md)), far from the published scores; none of these is an official
+        CPU cores in a few hours ([how](models.md)), far from the published scores; none of these is an official
         benchmark score."""
     head = ["data", "tiles", "F1", "precision", "recall"]
     return "\n\n".join((paragraph(intro), table(head, rows), paragraph(_false_alarms())))
+
+
+def demo() -> str:
+    """What the demo finds."""
+    found = result("demo")
+    f1, precision, recall = (percent(found["scores"][key]) for key in ("f1", "precision", "recall"))
+    return paragraph(
+        f"""The demo's map of {found["side"]} x {found["side"]} pixels scores F1 {f1} (precision {precision}, recall
+        {recall}) against the exact truth of its scene."""
+    )
+
+
+def five() -> str:
+    """One figure each of accuracy, false alarms, speed, memory and durability."""
+    own = result("schanger-small-accuracy")["scores"]["levir/val"]
+    quiet = [pair for pair in result("real-scenes")["pairs"] if pair["before"].startswith("sjer/") and "gsd" in pair]
+    alarms = " and ".join(f"{percent(pair['changed_share_of_valid'])} %" for pair in quiet)
+    bench = result("bench/bench")
+    fastest = max(row["megapixels_per_second"]["median"] for row in bench["speed"] if row["model"] == "schanger-small")
+    memory, killed = result("memory"), result("kill_resume")
+    sizes = " and ".join(f"{run['side']} x {run['side']}" for run in memory["runs"])
+    peaks = " and ".join(f"{fixed(run['peak_mb'])} MB" for run in memory["runs"])
+    rows = [
+        (f"F1 on {own['tiles']} tiles of LEVIR-CD that it did not see", percent(own["f1"]), "the-bundled-model"),
+        (
+            f"called change on {len(quiet)} pairs of flights between which nothing was built, at {quiet[0]['gsd']} m",
+            alarms,
+            "real-pairs-without-labels",
+        ),
+        (
+            f"megapixels per second through the network, {bench['engines'][0]['engine']}",
+            fixed(fastest, 2),
+            "which-model-to-fly-with",
+        ),
+        (f"peak memory of runs of {sizes} pixels, small network", peaks, "around-the-network"),
+        (
+            f"maps that differ by a byte after {killed['kills']} kills and resumes",
+            str(len(killed["differing"])),
+            "around-the-network",
+        ),
+    ]
+    linked = ([what, f"[{figure}](docs/figures.md#{place})"] for what, figure, place in rows)
+    return table(["what", "figure"], linked)
 
 
 def _false_alarms() -> str:
@@ -248,8 +295,41 @@ def fused_training() -> str:
     )
 
 
+def weights() -> str:
+    """The published models, and what each is for."""
+    found = json.loads(PUBLISHED.read_text(encoding="utf-8"))["datasets"]
+    rows = [
+        [
+            f"`{name}`",
+            *(fixed(one["checkpoint_f1"][size], 1) for size in ("small", "base")),
+            " to ".join(f"{value:g}" for value in dict.fromkeys(one["gsd_range"])),
+            one["sensor"],
+            "off-nadir" if one["off_nadir"] else "near-nadir",
+            one["change"],
+        ]
+        for name, one in found.items()
+    ]
+    return table(["trained on", "F1 `:small`", "F1 `:base`", "GSD, m", "sensor", "view", "change"], rows)
+
+
+def install() -> str:
+    """Why `models` is an extra."""
+    found = result("install")
+    default, added = fixed(found["installations"]["default"]["bytes"] / 1e6), fixed(found["models_add_bytes"] / 1e6)
+    return paragraph(
+        f"""Fetching needs `pip install 'schanger-edge[models]'`, which brings onnx and huggingface_hub, no torch. It
+        adds {added} MB to the {default} MB of a default installation (`benchmarks/install.py`), so it is an extra. A
+        model that was made needs neither."""
+    )
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "published": weights,
+    "weights": weights,
+    "install": install,
     "scores": scores,
+    "demo": demo,
+    "five": five,
     "int8": int8,
     "precision": precision,
     "tiling": tiling,

@@ -151,7 +151,7 @@ def roofline() -> str:
     machine = found["machine"]
     intro = f"""Where the floor lies (`benchmarks/roofline.py`): in FP32 a pair of tiles takes {layers} as the layers
         stand, and {fused} with inverted residuals fused, whose squeeze-excite needs two passes over a block's input.
-        [Floors projected for GPUs](docs/engines.md#floors)."""
+        [Floors projected for GPUs](engines.md#floors)."""
     if found["load"][0] > QUIET:
         return paragraph(f"{intro} The share of the floor that sessions reach is not measured on a quiet machine yet.")
     measured = f"""Measured on {machines("roofline")}: copy {fixed(machine["bandwidth_gb_per_second"], 1)} GB/s, float32

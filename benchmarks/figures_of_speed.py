@@ -23,11 +23,11 @@ def bench() -> str:
     (device,) = found["machine"]["devices"].values()
     engine = found["engines"][0]["engine"]
     intro = f"""Which model to fly with: `schanger-edge bench` on {device}, {engine}, {found["ended"][:10]}; megapixels
-        of scene through the network alone, halo left out. [All tables](benchmarks/results/bench/bench.md),
-        [the method](docs/benchmarks.md)."""
+        of scene through the network alone, halo left out. [All tables](../benchmarks/results/bench/bench.md),
+        [the method](benchmarks.md)."""
     doubts = " ".join(found["doubts"])
     after = f"Flagged as doubtful: {doubts}" if doubts else "Nothing was flagged as doubtful."
-    picture = "![Latency against F1](benchmarks/results/bench/pareto.png)"
+    picture = "![Latency against F1](../benchmarks/results/bench/pareto.png)"
     return "\n\n".join((paragraph(intro), table(head, rows), paragraph(after), picture))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 
 
 class SchangerError(Exception):
@@ -54,15 +56,20 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def missing_extra(error: ImportError, extra: str) -> SchangerError:
-    """What to say where a package of an extra cannot be imported."""
-    return SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[{extra}]'.")
+@contextlib.contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Around imports: raise SchangerError where a package of an extra is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[{name}]'.") from error
 
 
-def require(package: str, extra: str) -> None:
+def require(package: str, name: str) -> None:
     """Before the work that needs it: raise SchangerError where a package of an extra is missing."""
     if importlib.util.find_spec(package) is None:
-        raise missing_extra(ImportError(name=package), extra)
+        with extra(name):
+            raise ImportError(name=package)
 
 
 def raised_by_gdal(error: BaseException) -> bool:

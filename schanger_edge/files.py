@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from schanger_edge.errors import BusyError, DiskFullError, ProductError, SchangerError, raised_by_gdal
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 PREFIX = ".schanger-edge."
 """Of all hidden names in an output folder."""
+
+CACHE_VARIABLE = "SCHANGER_EDGE_CACHE"
+OTHER_CACHE = f"set {CACHE_VARIABLE} to a writable folder."
 
 _MOST_LINKS = 40  # in a row, as the system follows them
 _ADVICE = {
@@ -42,6 +46,25 @@ _ADVICE = {
 def sha256_of(path: Path) -> str:
     """Hexadecimal digest of a file that fits into memory."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def cache_folder(kind: str, error_class: type[SchangerError]) -> Path:
+    """The user's own folder for engines or models: in SCHANGER_EDGE_CACHE, else where the system keeps caches.
+
+    Args:
+        kind: `engine` or `model`.
+        error_class: what to raise where this user has no home folder.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    if own:
+        return Path(own) / f"{kind}s"
+    try:
+        folder = user_cache_path("schanger-edge", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")  # as older versions leave it
+    if folder.parts[0] == "~":
+        raise error_class(f"there is no home folder for the {kind} cache: {OTHER_CACHE}")
+    return folder / f"{kind}s"
 
 
 @contextlib.contextmanager
@@ -183,12 +206,48 @@ def locked(path: Path, refusal: str) -> FileLock:
 
     if path.is_symlink():
         raise ProductError(f"{path} is a link, and no program of ours makes one there: remove it.")
-    lock = FileLock(path)
+    while True:
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BusyError(refusal) from error
+        if path.exists():
+            return lock
+        lock.release()  # who held it has just ended and removed the file
+
+
+@contextlib.contextmanager
+def held(folder: Path, lock: str, refusal: str) -> Iterator[None]:
+    """A folder for this process alone, by the lock of this name in it.
+
+    It is made where it is absent, and goes again where nothing but the lock is in it at the end.
+
+    Raises:
+        BusyError: the refusal, where another process holds it.
+        ProductError: it cannot be made or written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = locked(folder / lock, refusal)
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BusyError(refusal) from error
-    return lock
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if os.listdir(folder) == [lock]:
+                (folder / lock).unlink()  # while it is held, so that it is no other's
+        taken.release()
+        with contextlib.suppress(OSError):  # not empty, or another process has come meanwhile
+            folder.rmdir()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none, or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+PIECE = 1 << 20
 COMMIT = "5c9a1e" + 34 * "0"
 
 
@@ -19,6 +28,7 @@ class Hub:
     Attributes:
         files: content by file name.
         refusals: status and error code for every request of a file's page.
+        pause: seconds before each further megabyte of a file.
         cuts: how many bytes of the file go out before the connection breaks, download by download; -1 answers 503.
         requests: method, path and Range of every request, in order.
     """
@@ -29,6 +39,7 @@ class Hub:
     cuts: list[int] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     port: int = 0
+    pause: float = 0.0
 
     @property
     def url(self) -> str:
@@ -100,7 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         first = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
         headers = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"} if asked else {}
         self._head(206 if asked else 200, {**headers, "Content-Length": str(len(content) - first)})
-        self.wfile.write(content[first : max(cut, first)])
+        for start in range(first, max(cut, first), PIECE):
+            self.wfile.write(content[start : min(start + PIECE, cut)])
+            time.sleep(self.hub.pause)
         self.close_connection = cut < len(content)
 
     def _reply(self, status: int, headers: dict[str, str]) -> None:
@@ -114,3 +127,34 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Silence: `requests` keeps what was asked."""
+
+
+def run(hub: Hub, home: Path, *command: Any, **more: str) -> subprocess.CompletedProcess[str]:
+    """Python with this command line, see `environment`."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)], env=environment(hub, home, **more), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+def environment(hub: Hub, home: Path, **more: str) -> dict[str, str]:
+    """Nothing of the user's; what would leave loopback goes to the test's own server, which notes it."""
+    return {
+        "PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "HOME": str(home),
+        "HF_HOME": str(home), "HF_ENDPOINT": hub.url, "SCHANGER_EDGE_CACHE": str(home / "cache"),
+        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1",
+        "HTTP_PROXY": hub.url, "HTTPS_PROXY": hub.url, "NO_PROXY": "127.0.0.1,localhost", **more,
+    }  # fmt: skip
+
+
+def here(monkeypatch: pytest.MonkeyPatch, hub: Hub, cache: Path) -> None:
+    """The client of this process, whose settings were read when it was imported."""
+    from huggingface_hub import constants, file_download
+
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")

@@ -5,8 +5,10 @@ It is a process of its own: GDAL waits for an answer while it holds Python's loc
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 LOG, LIMIT = ".requests", ".limit"
+DRIP = "drip.tif"
+"""A file of this name comes without end, a few bytes at a time."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,21 @@ class _Handler(BaseHTTPRequestHandler):
         gone = limit.exists() and _Handler.sent >= float(limit.read_text())
         if gone or not path.is_file():
             self._reply(404, {}, b"")
+        elif path.name == DRIP and self.command == "GET":
+            self._drip()
         elif "Range" in self.headers:
             self._send_range(path.read_bytes(), self.headers["Range"])
         else:
             self._reply(200, {"Accept-Ranges": "bytes"}, path.read_bytes())
+
+    def _drip(self) -> None:
+        self.send_response(206)
+        self.send_header("Content-Range", "bytes 0-16383/1000000000")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # until nobody listens
+            while True:
+                self.wfile.write(b"II*\0")
+                time.sleep(0.1)
 
     def _send_range(self, content: bytes, asked: str) -> None:
         first, last = asked.removeprefix("bytes=").split("-")

@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products.polygons import write_polygons
 from schanger_edge.products.report.page import Report
+from schanger_edge.products.shaping import Shaping
 from schanger_edge.products.thumbnail import Thumbnail
 
 UTM = CRS.from_epsg(32631)
@@ -30,7 +31,7 @@ def make_report(
     before, after = (np.full((3, height, width), value, np.uint8) for value in (60, 180)) if photos is None else photos
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
     write_maps(folder, grid, probability, valid)
-    write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg")
+    write_polygons(paths["change"], paths["probability"], grid, folder / "changes.gpkg", Shaping(min_area=0))
     thumbnail = Thumbnail(grid)
     thumbnail.add(grid.window, before, after, valid)
     report = Report(grid, thumbnail, folder / "changes.gpkg", paths["probability"])
@@ -56,6 +57,7 @@ def summary_of(grid: Grid, **changes: Any) -> dict[str, Any]:
         "registration": None, "tiles": {"run": 1, "skipped": 0, "taken_over": 0},
         "pixels": {"total": 100, "valid": 96, "changed": 12},
         "changed_share_of_valid": 0.125, "area_m2": {"valid": 24.0, "changed": 3.0}, "polygons": 3,
+        "too_small": {"areas": 0, "pixels": 0},
         "seconds": {"total": 1.0}, "megapixels_per_second": 1.0, "warnings": [], **changes,
     }  # fmt: skip
 

@@ -34,8 +34,16 @@ def test_run_ends_with_three_lines(make_pair: MakePair, model: Path, tmp_path: P
     assert lines[2] == f"results: {out}; open {out / 'report.html'} in a browser"
     assert "ONNX Runtime" in done.stderr
     assert "standin-integer" in done.stderr
+    assert "schanger-edge models" not in done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert summary["inputs"]["before"]["bands"] == [3, 2, 1]
+
+
+def test_without_model_a_better_one_is_mentioned_once(make_pair: MakePair, tmp_path: Path) -> None:
+    a, b = make_pair(60, 60)
+    done = cli("run", a, b, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("a better one for your imagery is one command away, see `schanger-edge models`") == 1
 
 
 def test_pixels_of_unknown_size(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:

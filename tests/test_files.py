@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import MappingProxyType
 
+import filelock
 import numpy as np
 import pytest
 import rasterio
@@ -18,8 +19,8 @@ import rasterio.shutil
 from rasterio.crs import CRS
 from rasterio.vrt import WarpedVRT
 
-from schanger_edge.errors import DiskFullError, ModelError, ProductError, raised_by_gdal
-from schanger_edge.files import reading, replacing, write_json, writing
+from schanger_edge.errors import BusyError, DiskFullError, ModelError, ProductError, raised_by_gdal
+from schanger_edge.files import held, locked, reading, replacing, write_json, writing
 
 
 def test_values_come_back(tmp_path):
@@ -177,3 +178,34 @@ class TestWhatIsNoPlainFileIsWrittenTo:
         with open(tmp_path / "log", "w") as log:
             subprocess.run([sys.executable, "-c", code], stdout=log, check=True)
         assert (tmp_path / "log").read_text() == "first\nnew last\n"
+
+
+def test_a_folder_is_held_by_one_and_goes_where_it_stays_empty(tmp_path):
+    folder = tmp_path / "new" / "out"
+    with held(folder, "x.lock", "busy"):
+        with pytest.raises(BusyError, match="busy"), held(folder, "x.lock", "busy"):
+            pass
+        assert os.listdir(folder) == ["x.lock"]  # whoever was refused has left it alone
+    assert not folder.exists()
+    with held(folder, "x.lock", "busy"):
+        (folder / "kept").touch()
+    assert (folder / "kept").exists()
+
+
+def test_an_empty_folder_that_another_has_taken_meanwhile_stays(tmp_path, monkeypatch):
+    others = []
+
+    class Lock(filelock.FileLock):
+        def release(self, force=False):
+            super().release(force)
+            if not others:  # at once it is another's
+                others.append(None)
+                others[0] = locked(tmp_path / "out" / "x.lock", "busy")
+
+    monkeypatch.setattr(filelock, "FileLock", Lock)
+    with held(tmp_path / "out", "x.lock", "busy"):
+        pass
+    assert (tmp_path / "out" / "x.lock").exists()
+    with pytest.raises(BusyError, match="busy"):
+        locked(tmp_path / "out" / "x.lock", "busy")
+    others[0].release()

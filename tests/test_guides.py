@@ -17,9 +17,10 @@ from guides import DOCS, NEEDS, commands, read_blocks, run_block
 from helpers import ROOT
 
 from schanger_edge.model.card import METADATA_KEY
+from schanger_edge.products.register import FORMATS
 from schanger_edge.synthetic import SyntheticPair, write_pair
 
-GUIDES = ("drone-crews", "ground-stations", "ml-engineers", "contributing", "fine-tuning")
+GUIDES = ("drone-crews", "ground-stations", "gis-analysts", "ml-engineers", "contributing", "fine-tuning")
 OTHER_KINDS = {"csv"}
 EXCERPTS = {"contributing": {"python"}}  # of files to be written, which cannot run alone
 SHORTER = {  # all that is not run as it is written: it would take too long
@@ -35,6 +36,7 @@ SHORTER = {  # all that is not run as it is written: it would take too long
     "ground-stations": {"--once": "--once --settle 1s"},
     "contributing": {"make ": "make -n "},  # this test is part of what they run
 }
+README = ROOT / "README.md"
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for a shell")
 
 
@@ -90,16 +92,56 @@ def test_extras_and_linked_pages_exist(guide: str) -> None:
         assert (DOCS / link).exists(), link
 
 
-def test_drone_crews(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
+def lay_out(flights: SyntheticPair, folder: Path) -> shapely.Polygon:
+    """The flights, and the client's parcel, which is returned."""
     for path in (flights.before, flights.after):
-        shutil.copy(path, tmp_path)
+        shutil.copy(path, folder)
     with rasterio.open(flights.before) as image:
         crs, (west, south, east, north) = image.crs.to_wkt(), image.bounds
     parcel = shapely.box(west + 16, south + 16, (west + east) / 2, north - 16)
-    pyogrio.raw.write(
-        tmp_path / "parcel.gpkg", np.array([shapely.to_wkb(parcel)]), field_data=[], fields=[], driver="GPKG",
-        geometry_type="Polygon", crs=crs,
-    )  # fmt: skip
+    layout = {"driver": "GPKG", "geometry_type": "Polygon", "crs": crs}
+    wkb = np.array([shapely.to_wkb(parcel)])
+    pyogrio.raw.write(folder / "parcel.gpkg", wkb, field_data=[], fields=[], **layout)
+    return parcel
+
+
+def test_readme(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
+    """Its links, its extras, and its quickstart, on a smaller scene."""
+    lay_out(flights, tmp_path)
+    text = README.read_text(encoding="utf-8")
+    assert text.count("\n") <= 150
+    extras = re.findall(r"`(?:schanger-edge)?\[(\w+)\]`", text)
+    assert len(extras) > 5
+    for extra in extras:
+        assert re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE), extra
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    install, quickstart = commands(README)
+    assert install == "pip install schanger-edge\n"
+    run_block(quickstart, tmp_path, {"demo -o": "demo --side 256 -o"}, SCHANGER_EDGE_CACHE=cache)
+    named = re.findall(r"`([a-z]+\.[a-z]+)`", text[text.index("| in `result/`") : text.index("Put two images")])
+    assert len(named) == 7
+    assert [name for name in named if not (tmp_path / "result" / name).exists()] == []
+    assert (tmp_path / "site" / "changes.geojson").exists()
+
+
+def test_gis_analysts(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
+    lay_out(flights, tmp_path)
+    run_guide("gis-analysts", tmp_path, cache)
+    text = page("gis-analysts").read_text(encoding="utf-8")
+    written = {path.name for folder in ("result", "formats") for path in (tmp_path / folder).iterdir()}
+    assert len(written) > len(FORMATS)
+    assert {name for name in (*written, *FORMATS) if f"`{name}`" not in text} == set()
+    polygons = {
+        folder: json.loads((tmp_path / folder / "summary.json").read_text())["polygons"]
+        for folder in ("result", "parcel")
+    }
+    assert 0 < polygons["parcel"] < polygons["result"]
+
+
+def test_drone_crews(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
+    parcel = lay_out(flights, tmp_path)
     told = run_guide("drone-crews", tmp_path, cache)
     assert re.search(r"^against the exact truth: f1 \d", told[0], re.MULTILINE)
     summaries = {
@@ -166,3 +208,17 @@ def test_ml_engineers(cache: str, tmp_path: Path) -> None:
         folder = tmp_path / "models" / served
         assert METADATA_KEY in (folder / "config.pbtxt").read_text()
         assert (folder / "1" / "model.onnx").read_bytes() == (tmp_path / model).read_bytes()
+
+
+def test_notebook(tmp_path: Path) -> None:
+    """It runs, and says what it said when it was committed."""
+    cells = [cell for cell in json.loads((DOCS / "notebook.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    told = [out for cell in cells for out in cell["outputs"] if out["output_type"] == "stream"]
+    assert {out["name"] for out in told} == {"stdout"}
+    assert sum("image/png" in out.get("data", {}) for cell in cells for out in cell["outputs"]) == 1
+    assert sum("text/html" in out.get("data", {}) for cell in cells for out in cell["outputs"]) == 1  # the GeoDataFrame
+    (tmp_path / "notebook.py").write_text("\n".join("".join(cell["source"]) for cell in cells))
+    said = run_block("MPLBACKEND=Agg python notebook.py", tmp_path)
+    assert said == "".join("".join(out["text"]) for out in told), "run docs/notebook.ipynb anew, in a folder of its own"
+    assert json.loads((tmp_path / "large.geojson").read_text())["features"]

@@ -48,6 +48,7 @@ class Calibration:
         agreement: of the finished file with its parent.
         tiles: (calibration, held aside).
         reports: JSON and picture.
+        warnings: what is doubtful, in sentences: what the files of the tiles leave open, a picture that failed.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Calibration:
     agreement: Agreement
     tiles: tuple[int, int]
     reports: tuple[Path, Path]
+    warnings: tuple[str, ...]
 
 
 def calibrate(
@@ -90,11 +92,7 @@ def calibrate(
     require("matplotlib", "quantize")
     parent, card, sha256 = read_model(model)
     reports = report_path(target), report_path(target, ".png")
-    with (
-        replacing(target, ModelError) as temporary,
-        replacing(reports[0], ModelError) as json_file,
-        replacing(reports[1], ModelError) as picture,
-    ):
+    with replacing(target, ModelError) as temporary, replacing(reports[0], ModelError) as json_file:
         with Reference(model) as reference:
             drawn, held = _drawn(sources, card.tile, options, reference, notify)
             reference.look_at(held, lambda done: notify("reference", done, len(held)))
@@ -139,12 +137,14 @@ def calibrate(
                 {"kept": step.kept, "int8_share_of_macs": round(step.macs_share, 4), **step.agreement.as_dict()}
                 for step in steps
             ],
+            "warnings": drawn.warnings,
             "thresholds": {name: float(f"{value:.5g}") for name, value in thresholds.items()},
             "tile_names": {"calibration": drawn.names(), "held_aside": held.names()},
         }
         json_file.write_text(json.dumps(values, indent=1) + "\n")
-        draw_report(picture, f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
-    return Calibration(target, chosen, tries, parts, steps, found, (len(drawn), len(held)), reports)
+    failed = draw_report(reports[1], f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
+    warnings = (*drawn.warnings, *([failed] if failed else ()))
+    return Calibration(target, chosen, tries, parts, steps, found, (len(drawn), len(held)), reports, warnings)
 
 
 def _drawn(

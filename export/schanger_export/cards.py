@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from schanger_edge._version import __version__
-from schanger_edge.datasets.benchmarks import DATASETS
-from schanger_edge.datasets.benchmarks import dataset as benchmark_dataset
 from schanger_edge.errors import ModelError
 from schanger_edge.model.card import ModelCard, Normalization, normalization_from
+from schanger_edge.model.published import DATASETS
+from schanger_edge.model.published import dataset as benchmark_dataset
 
 PRODUCER = "schanger-edge"
 TILE, HALO, THRESHOLD = 256, 32, 0.5

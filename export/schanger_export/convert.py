@@ -40,6 +40,7 @@ class Conversion:
         resize_fp16: whether Resize works in FP16.
         kept_by_range: nodes that stay FP32 because a tensor of theirs is too large.
         report: the JSON file beside the model.
+        warnings: what the files of the tiles leave in doubt, in sentences.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Conversion:
     resize_fp16: bool
     kept_by_range: list[str]
     report: Path
+    warnings: tuple[str, ...]
 
 
 def convert(
@@ -100,10 +102,12 @@ def convert(
             "kept_by_range": converted.by_range,
             "agreement": found.as_dict(),
             "tiles": {"ranges": measured.names(), "parity": held.names()},
+            "warnings": measured.warnings,
             "largest_values": {name: float(f"{value:.5g}") for name, value in ranges.items()},
         }
         report_temporary.write_text(json.dumps(values, indent=1) + "\n")
-    return Conversion(target, (target.stat().st_size, model.stat().st_size), found, resize, converted.by_range, report)
+    sizes = target.stat().st_size, model.stat().st_size
+    return Conversion(target, sizes, found, resize, converted.by_range, report, measured.warnings)
 
 
 def report_path(target: Path, suffix: str = ".json") -> Path:

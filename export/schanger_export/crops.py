@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from schanger_edge.datasets.doubts import Doubts, spread
 from schanger_edge.datasets.layouts import LabelledFiles
-from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.datasets.samples import Color, LabelRule, Sample
 from schanger_edge.datasets.sources import Source
 from schanger_edge.geo.grid import Window
 from schanger_export.augment import Augmentation
@@ -58,9 +59,13 @@ class Crops(Dataset[Item]):
         sources: where the crops come from.
         dates: 2 for pairs, 1 for single dates.
         sampling: how the crops are drawn and augmented.
+        fill: colour of each date where there is no data; None is black.
     """
 
-    def __init__(self, sources: Sequence[Source], dates: int, sampling: Sampling) -> None:
+    def __init__(
+        self, sources: Sequence[Source], dates: int, sampling: Sampling, fill: Sequence[Color] | None = None
+    ) -> None:
+        self._fill = fill
         self.dates, self.tile, self.seed = dates, sampling.tile, sampling.seed
         self.swap, self.focus = sampling.swap, sampling.focus
         self.augmentation = (
@@ -77,6 +82,14 @@ class Crops(Dataset[Item]):
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def doubts(self) -> tuple[str, ...]:
+        """What the files leave in doubt, in sentences; of many files, those of some spread over all are opened."""
+        doubts, of = Doubts(), {files: rule for files, rule, _ in self.entries}
+        for files in spread(list(of)):
+            with Sample(files, of[files]) as sample:
+                doubts.add(sample.warnings, *files.images)
+        return doubts.sentences
 
     def __getitem__(self, number: int) -> Item:
         epoch, position = divmod(number, len(self))
@@ -103,10 +116,10 @@ class Crops(Dataset[Item]):
         """The files, decoded once for all where they fit: that takes longer than a crop's augmentation."""
         if files in self._kept:
             return self._kept[files]
-        with Sample(files, rule) as sample:
+        with Sample(files, rule, self._fill) as sample:
             size = sample.height * sample.width * (3 * self.dates + 1)
             if self._kept_bytes + size > KEPT_BYTES:
-                return Sample(files, rule)
+                return Sample(files, rule, self._fill)
             kept = KeptSample(sample.images(), sample.label())
         self._kept[files], self._kept_bytes = kept, self._kept_bytes + size
         return kept

@@ -84,9 +84,16 @@ def middle(module: Any, x: Tensor) -> Tensor:
     """From the output of the first convolution (N, C, H, W) to the input of the last one, the same shape."""
     first, second, gate = module.expand_conv.bn, module.dwconv.bn, module.se
     parameters = (
-        first.weight, first.bias, module.dwconv.conv.weight, second.weight, second.bias, gate.conv_reduce.weight,
-        gate.conv_reduce.bias, gate.conv_expand.weight, gate.conv_expand.bias,
-    )  # fmt: skip
+        first.weight,
+        first.bias,
+        module.dwconv.conv.weight,
+        second.weight,
+        second.bias,
+        gate.conv_reduce.weight,
+        gate.conv_reduce.bias,
+        gate.conv_expand.weight,
+        gate.conv_expand.bias,
+    )
     return _Middle.apply(x, first, second, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -128,9 +135,26 @@ class _Middle(torch.autograd.Function):
         g_w2, g_b2, *line2 = norm2.backward(sums)
         gx, kernel = torch.empty_like(x), torch.empty(9, c, dtype=torch.float64)
         _call(
-            "backward", x, d, g, gx, norm1.scale, norm1.shift, taps, norm2.scale, norm2.shift, gate, mean, *line2,
-            n, h, w, c, kernel, sums,
-        )  # fmt: skip
+            "backward",
+            x,
+            d,
+            g,
+            gx,
+            norm1.scale,
+            norm1.shift,
+            taps,
+            norm2.scale,
+            norm2.shift,
+            gate,
+            mean,
+            *line2,
+            n,
+            h,
+            w,
+            c,
+            kernel,
+            sums,
+        )
         g_w1, g_b1, *line1 = norm1.backward(sums)
         _call("first_norm", x, gx, *line1, n * h * w, c)
         g_kernel = kernel.t().float().reshape(ctx.kernel_shape)

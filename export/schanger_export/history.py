@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from schanger_edge.drawing import draw
 from schanger_edge.errors import ProductError, SchangerError
 from schanger_edge.files import replacing
 
@@ -47,11 +48,11 @@ class History:
                     self.writer.add_scalar(name, record[name], record["step"])
             self.writer.flush()
 
-    def close(self) -> None:
-        """Draw the curves."""
+    def close(self) -> str:
+        """Draw the curves; returns as `drawing.draw`."""
         if self.writer:
             self.writer.close()
-        draw_curves(self.records, self.path.parent / CURVES)
+        return draw_curves(self.records, self.path.parent / CURVES)
 
 
 def read_history(path: Path) -> list[Record]:
@@ -68,39 +69,39 @@ def read_history(path: Path) -> list[Record]:
     return records
 
 
-def draw_curves(records: list[Record], path: Path) -> None:
-    """Loss and rate above, scores of the validation below, over the steps."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot, ticker
-
+def draw_curves(records: list[Record], path: Path) -> str:
+    """Loss and rate above, scores of the validation below, over the steps; returns as `drawing.draw`."""
     scored = [record for record in records if "f1" in record]
     rows = 1 + bool(scored)
-    figure, axes = pyplot.subplots(rows, 1, figsize=(9, 3.2 * rows), sharex=True, squeeze=False)
-    above = axes[0, 0]
-    above.plot(*_series(records, "loss"), color="tab:blue", linewidth=1)
-    above.set(ylabel="loss", yscale="log")
-    above.yaxis.set_major_formatter(ticker.LogFormatter())
-    above.yaxis.set_minor_formatter(ticker.LogFormatter())
-    rate = above.twinx()
-    rate.plot(*_series(records, "rate"), color="tab:gray", linestyle="--", linewidth=1)
-    rate.set_ylabel("learning rate (dashed)", color="tab:gray")
-    if scored:
-        below = axes[1, 0]
-        for name, style in (("f1", "-o"), ("precision", ":"), ("recall", "--")):
-            below.plot(*_series(scored, name), style, markersize=3, linewidth=1.5 if name == "f1" else 1, label=name)
-        best = max(scored, key=lambda record: float(record["f1"]))
-        below.axvline(best["step"], color="tab:green", linewidth=0.8)
-        below.set(ylabel="validation", ylim=(0, 1), title=f"best F1 {100 * best['f1']:.1f} at step {best['step']:,}")
-        below.legend(loc="lower right")
-        below.grid(alpha=0.3)
-    above.grid(alpha=0.3)
-    axes[-1, 0].set_xlabel("step")
-    figure.tight_layout()
-    with replacing(path, ProductError) as temporary:
-        figure.savefig(temporary, dpi=110)
-    pyplot.close(figure)
+
+    def paint(figure: Any) -> None:
+        from matplotlib import ticker
+
+        axes = figure.subplots(rows, 1, sharex=True, squeeze=False)
+        above = axes[0, 0]
+        above.plot(*_series(records, "loss"), color="tab:blue", linewidth=1)
+        above.set(ylabel="loss", yscale="log")
+        above.yaxis.set_major_formatter(ticker.LogFormatter())
+        above.yaxis.set_minor_formatter(ticker.LogFormatter())
+        rate = above.twinx()
+        rate.plot(*_series(records, "rate"), color="tab:gray", linestyle="--", linewidth=1)
+        rate.set_ylabel("learning rate (dashed)", color="tab:gray")
+        if scored:
+            _draw_scores(axes[1, 0], scored)
+        above.grid(alpha=0.3)
+        axes[-1, 0].set_xlabel("step")
+
+    return draw(path, paint, figsize=(9, 3.2 * rows), dpi=110, layout="tight")
+
+
+def _draw_scores(axes: Any, scored: list[Record]) -> None:
+    for name, style in (("f1", "-o"), ("precision", ":"), ("recall", "--")):
+        axes.plot(*_series(scored, name), style, markersize=3, linewidth=1.5 if name == "f1" else 1, label=name)
+    best = max(scored, key=lambda record: float(record["f1"]))
+    axes.axvline(best["step"], color="tab:green", linewidth=0.8)
+    axes.set(ylabel="validation", ylim=(0, 1), title=f"best F1 {100 * best['f1']:.1f} at step {best['step']:,}")
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.3)
 
 
 def _series(records: list[Record], name: str) -> tuple[list[int], list[float]]:

@@ -163,6 +163,8 @@ def _silu(x: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    erf = np.fromiter(map(math.erf, (x / math.sqrt(2)).ravel().tolist()), np.float64, x.size).reshape(x.shape)
-    gelu: Array = 0.5 * x * (1 + erf)
+    gelu = np.empty_like(x)
+    for channel, result in zip(x, gelu, strict=True):  # as Python's numbers a whole map would take six times its memory
+        erf = np.fromiter(map(math.erf, (channel / math.sqrt(2)).flat), np.float64, channel.size)
+        result[:] = 0.5 * channel * (1 + erf.reshape(channel.shape))
     return gelu

@@ -100,9 +100,16 @@ class Graph:
         pad = dilation * (kernel - 1) // 2
         weights = self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)
         return self.node(
-            name, "Conv", x, *weights, kernel_shape=[kernel] * 2, pads=[pad] * 4, strides=[1, 1],
-            dilations=[dilation] * 2, group=len(weight) if weight.shape[1] == 1 else 1,
-        )  # fmt: skip
+            name,
+            "Conv",
+            x,
+            *weights,
+            kernel_shape=[kernel] * 2,
+            pads=[pad] * 4,
+            strides=[1, 1],
+            dilations=[dilation] * 2,
+            group=len(weight) if weight.shape[1] == 1 else 1,
+        )
 
     def own(self, name: str) -> tuple[Array, Array]:
         """Weight and bias of a convolution in the state dict."""

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.datasets.sources import SINGLE_DATES, TRAINING, Source, Takes, parse_source
 from schanger_edge.errors import SchangerError
 from schanger_edge.model.card import TILE_MULTIPLE, Normalization, normalization_from
+from schanger_edge.model.published import DATASETS
 from schanger_edge.options import OptionGroups, Options, given, option
 from schanger_export.cards import read_normalization
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from schanger_edge.datasets.benchmarks import DATASETS
 from schanger_edge.errors import CheckpointError, DatasetError, SchangerError
 from schanger_edge.model.card import Normalization, normalization_from
+from schanger_edge.model.published import DATASETS
 from schanger_export.checkpoints import initialize as initialize_change
 from schanger_export.checkpoints import load_single_date, read_card, save_checkpoint, size_of
 from schanger_export.network import SChanger

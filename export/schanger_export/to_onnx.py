@@ -62,6 +62,7 @@ def export(
     *,
     scores: dict[str, Any] | None = None,
     known: Mapping[str, Any] | None = None,
+    tiles: int = PARITY_TILES,
     **keywords: Any,
 ) -> ExportReport:
     """Export a checkpoint.
@@ -75,6 +76,7 @@ def export(
         options: what the card says, see `ExportOptions`.
         scores: measured accuracy by dataset.
         known: a card for weights that carry none, such as `weights.Weights.card`.
+        tiles: pairs of tiles to compare with the network.
         keywords: any of the options by name.
 
     Raises:
@@ -87,16 +89,19 @@ def export(
     dataset, normalization = values.pop("dataset"), values.pop("normalization")
     facts = {**values, "scores": scores, "size": held, "weights_sha256": weights_sha256(checkpoint)}
     card = compose_card({**(known or {}), **read_card(checkpoint)}, facts, dataset, normalization)
-    return export_model(state, target, card)
+    return export_model(state, target, card, tiles)
 
 
-def export_model(state: Mapping[str, NDArray[Any]], target: Path, card: ModelCard) -> ExportReport:
+def export_model(
+    state: Mapping[str, NDArray[Any]], target: Path, card: ModelCard, tiles: int = PARITY_TILES
+) -> ExportReport:
     """Write a network's weights as a model file with this card.
 
     Args:
         state: a whole state dict of the Siamese network.
         target: the .onnx file to write, replaced where it exists.
         card: gives tile and normalization.
+        tiles: pairs of tiles to compare with the network.
 
     Raises:
         ModelError: the target cannot be written, or the model differs from the network by more than 1e-4.
@@ -106,7 +111,7 @@ def export_model(state: Mapping[str, NDArray[Any]], target: Path, card: ModelCar
         model = _model(state, card)
         onnx.save_model(model, str(temporary))
         _check_graph(temporary)
-        difference = largest_difference(reference.run, temporary, image_like_tiles(PARITY_TILES, card.tile))
+        difference = largest_difference(reference.run, temporary, image_like_tiles(tiles, card.tile))
         if not difference <= TOLERANCE:  # also true for NaN
             raise ModelError(
                 f"the exported model differs from the network by up to {difference:.2g} in probability, more than "
@@ -120,7 +125,7 @@ def export_model(state: Mapping[str, NDArray[Any]], target: Path, card: ModelCar
         largest_difference=difference,
         opset=OPSET,
         nodes=len(model.graph.node),
-        tiles=PARITY_TILES,
+        tiles=tiles,
     )
 
 

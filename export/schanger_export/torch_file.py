@@ -21,15 +21,35 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 BFLOAT16 = "bfloat16"
 KINDS = {
-    "Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": BFLOAT16, "Long": "i8", "Int": "i4", "Short": "i2",
-    "Char": "i1", "Byte": "u1", "Bool": "?", "ComplexFloat": "c8", "ComplexDouble": "c16",
-}  # fmt: skip
+    "Float": "f4",
+    "Double": "f8",
+    "Half": "f2",
+    "BFloat16": BFLOAT16,
+    "Long": "i8",
+    "Int": "i4",
+    "Short": "i2",
+    "Char": "i1",
+    "Byte": "u1",
+    "Bool": "?",
+    "ComplexFloat": "c8",
+    "ComplexDouble": "c16",
+}
 """numpy's type of torch's storages, such as `torch.FloatStorage`."""
 
 DTYPES = {
-    "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64",
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+    "complex64",
     "complex128",
-}  # fmt: skip
+}
 """Names under `torch` that become words: an optimizer's state may hold them."""
 
 Storages = Mapping[str, NDArray[Any]]

@@ -68,6 +68,7 @@ class Trained:
         best_f1: of the validation; None without one.
         checkpoint: the file to export.
         first: whether this process is the one that validates, writes and reports.
+        note: a warning, or empty.
     """
 
     folder: Path
@@ -75,6 +76,7 @@ class Trained:
     best_f1: float | None
     checkpoint: Path
     first: bool
+    note: str = ""
 
 
 def train(
@@ -121,7 +123,8 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
 
     # Data: an endless numbered stream of crops, of which this process takes its part of every step.
     normalization = run_folder.normalization(options)
-    crops = Crops(options.sources(), options.dates, sampling)
+    crops = Crops(options.sources(), options.dates, sampling, normalization.mean_colors[: options.dates])
+    doubts = crops.doubts() if processes.first else ()
     validation = options.validation()
     for source in validation:
         source.files(options.dates)  # a missing folder shows now, not after the first epochs
@@ -185,7 +188,8 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         # Once an epoch a record; every few epochs, and at the end, the validation; last.pth from time to time.
         epoch, in_epoch = divmod(state.step, steps_per_epoch)
         validates = in_epoch == 0 and (epoch % schedule.eval_interval == 0 or state.step == steps)
-        loss_mean, message = state.loss_sum / state.loss_count, ""
+        loss_mean, lines = state.loss_sum / state.loss_count, [f"warning: {doubt}" for doubt in doubts]
+        doubts = ()
         if in_epoch == 0:
             state.loss_sum, state.loss_count = 0.0, 0
         if history and in_epoch == 0:
@@ -193,7 +197,7 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
             if validates and validation:
                 scores = validate(state.average, validation, options.dates, normalization, device, amp)
                 state.f1, record = scores.f1, record | scores.as_record()
-                message = f"epoch {epoch}: loss {loss_mean:.3f}, {scores}"
+                lines.append(f"epoch {epoch}: loss {loss_mean:.3f}, {scores}")
             history.add(record)
             if validates and run_folder.is_best(state):
                 state.best_f1 = state.f1
@@ -204,11 +208,10 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         pace = (time.monotonic() - started) / (state.step - first_step)
         left = pace * (steps - state.step)
         if processes.first:
-            report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left, message))
+            report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left, "\n".join(lines)))
 
-    if history:
-        history.close()
-    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first)
+    note = history.close() if history else ""
+    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first, note)
 
 
 class Preparation:

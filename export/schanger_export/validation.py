@@ -58,7 +58,7 @@ def validate(
     for source in sources:
         files = source.files(dates)
         rule = LabelRule.for_files(files, source.label or "auto")
-        found, _ = score(files, rule, predict, batch=batch_size)
+        found, _ = score(files, rule, predict, batch_size=batch_size, fill=normalization.mean_colors[:dates])
         counts += found
         by_source[f"{source.root}:{source.split}"] = found.f1
     return Scores(counts, by_source)

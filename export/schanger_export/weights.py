@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schanger_edge.datasets.benchmarks import DATASETS
-from schanger_edge.errors import CheckpointError
+from schanger_edge.errors import CheckpointError, extra
+from schanger_edge.model.published import DATASETS, LICENSE, PAGE, REPOSITORY
 
 if TYPE_CHECKING:
     from schanger_export.architecture import Size
 
-REPOSITORY = "Zy-Zhou/schanger"
-PAGE = f"https://huggingface.co/{REPOSITORY}"
-LICENSE = f"see {PAGE}"
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
 PRETRAIN = "pretrain"
 SIZES = ("small", "base")
 BUNDLED = Path(__file__).parent / "bundled"
@@ -44,18 +45,18 @@ class Weights:
     card: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def resolve(name: str | os.PathLike[str], size: str | None = None, progress: bool = True) -> Path:
+def resolve(name: str | os.PathLike[str], size: str | None = None, progress: Progress | None = None) -> Path:
     """The checkpoint file of weights, see `find`."""
     return find(name, size, progress).path
 
 
-def find(name: str | os.PathLike[str], size: str | None = None, progress: bool = True) -> Weights:
+def find(name: str | os.PathLike[str], size: str | None = None, progress: Progress | None = None) -> Weights:
     """Find weights, and fetch published ones into the cache where they are not yet there.
 
     Args:
         name: an existing file; `DATASET:SIZE` or `pretrain:SIZE` of the published ones; or a bundled model's name.
         size: `small` or `base`, where a published name does not say it.
-        progress: show the client's bar on standard error while fetching, if that is a terminal.
+        progress: hears of `fetch` in bytes; None shows the client's bar on standard error, if that is a terminal.
 
     Raises:
         CheckpointError: there are no such weights, or they are neither in the cache nor can they be fetched.
@@ -96,46 +97,53 @@ def _published(text: str, size: str | None) -> tuple[str, Size]:
     raise CheckpointError(f"weights {kind} come in two sizes: use {kind}:small or {kind}:base.")
 
 
-def _fetch(file: str, name: str, progress: bool) -> Path:
+def _fetch(file: str, name: str, progress: Progress | None) -> Path:
     """The cached file of the repository, brought up to date where the Hub answers.
 
     One short question goes before the first download: left alone, the client asks a silent network for minutes.
     """
-    try:
+    with extra("models"):
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
         from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of whichever library carries it
-    except ImportError as error:
-        raise CheckpointError(f"{error.name} is not installed: pip install 'schanger-edge[export]'.") from error
 
-    with _quiet_client(progress):
+    with _quiet_client():
         try:
             if not isinstance(try_to_load_from_cache(REPOSITORY, file), str):
                 get_hf_file_metadata(hf_hub_url(REPOSITORY, file))
-            return Path(hf_hub_download(REPOSITORY, file))
+            return Path(hf_hub_download(REPOSITORY, file, tqdm_class=_bar(progress) if progress else None))
         except (HTTPError, OSError) as error:
             raise _failure(error, file, name) from error
 
 
+def _bar(progress: Progress) -> Any:
+    """A class of bars that tell `progress` in place of a terminal."""
+    from tqdm import tqdm  # the client asks for its class
+
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **{**settings, "file": io.StringIO(), "disable": False})
+
+        def display(self, *_: Any, **__: Any) -> None:
+            progress("fetch", self.n, self.total or self.n or 1)
+
+    return Bar
+
+
 @contextlib.contextmanager
-def _quiet_client(progress: bool) -> Iterator[None]:
-    """The client without its warnings, which our sentence replaces, and with or without its bar."""
+def _quiet_client() -> Iterator[None]:
+    """The client without its warnings, which our sentence replaces."""
     import huggingface_hub
     from huggingface_hub import constants
 
     utils: Any = huggingface_hub.utils  # its types export less than it documents
     verbosity, chunk = utils.logging.get_verbosity(), constants.DOWNLOAD_CHUNK_SIZE
-    hide = not progress and not utils.are_progress_bars_disabled()
     try:
         utils.logging.set_verbosity_error()
         constants.DOWNLOAD_CHUNK_SIZE = CHUNK
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if hide:
-                utils.disable_progress_bars()
             yield
     finally:
-        if hide:
-            utils.enable_progress_bars()
         constants.DOWNLOAD_CHUNK_SIZE = chunk
         utils.logging.set_verbosity(verbosity)
 
@@ -145,7 +153,7 @@ def _failure(error: Exception, file: str, name: str) -> CheckpointError:
     from huggingface_hub import constants, errors
 
     cache, host = constants.HF_HUB_CACHE, constants.ENDPOINT
-    otherwise = "or give the path of a .pth file instead"
+    otherwise = "or give the path of a file instead"
     cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ else error
     status = getattr(getattr(cause, "response", None), "status_code", None)
     if isinstance(cause, errors.OfflineModeIsEnabled):

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
@@ -138,60 +138,52 @@ def open_first(client: Client, session: str, *, alike: bool) -> None:
             )
 
 
-class Queue:
-    """Pairs that wait for a worker of a cluster.
+def run_all(client: Client, cluster: Cluster, works: Sequence[Work]) -> Iterator[tuple[Outcome, BaseException | None]]:
+    """Outcomes in the order in which they come, each with the error where it failed.
 
-    No more are submitted than there are workers, so that one that dies takes no other pair with it, and the scheduler
-    holds no long lists. Of a pair that is submitted Dask takes care.
+    No more pairs are submitted than there are workers, so that one that dies takes no other pair with it, and the
+    scheduler holds no long lists. Of a pair that is submitted Dask takes care.
     """
+    waiting, under_way = deque(works), as_completed()
+    of_key: dict[Any, Work] = {}
+    while waiting or not under_way.is_empty():
+        slots = 1 if cluster.split else _workers(client)  # a scene that is split has all workers to itself
+        while waiting and under_way.count() < slots:
+            work = waiting.popleft()
+            how = {"retries": cluster.retries, "pure": False}
+            parts = [client.submit(run_part, work, part, **how) for part in _parts(client, cluster, work)]
+            future = client.submit(run_pair, work, parts, **how)
+            of_key[future.key] = work
+            under_way.add(future)
+        future = next(under_way)
+        work = of_key.pop(future.key)
+        if future.cancelled():
+            raise SchangerError(
+                "the connection to the scheduler was lost; finished work is kept, repeat the command to continue."
+            )
+        error = future.exception()
+        if error is None:
+            yield dataclasses.replace(future.result(), reason=work.reason), None
+        else:
+            yield failed(work.pair, _reason(error, cluster.retries)), error
 
-    def __init__(self, client: Client, cluster: Cluster) -> None:
-        self._client, self._retries, self._split = client, cluster.retries, cluster.split
 
-    def run(self, works: Sequence[Work]) -> Iterator[tuple[Outcome, BaseException | None]]:
-        """Outcomes in the order in which they come, each with the error where it failed."""
-        waiting, under_way = deque(works), as_completed()
-        of_key: dict[Any, Work] = {}
-        while waiting or not under_way.is_empty():
-            slots = 1 if self._split else self._workers()  # a scene that is split has all workers to itself
-            while waiting and under_way.count() < slots:
-                work = waiting.popleft()
-                future = self._submit(work)
-                of_key[future.key] = work
-                under_way.add(future)
-            future = next(under_way)
-            work = of_key.pop(future.key)
-            if future.cancelled():
-                raise SchangerError(
-                    "the connection to the scheduler was lost; finished work is kept, repeat the command to continue."
-                )
-            error = future.exception()
-            if error is None:
-                yield dataclasses.replace(future.result(), reason=work.reason), None
-            else:
-                yield failed(work.pair, self._reason(error)), error
+def _workers(client: Client) -> int:
+    return max(len(client.nthreads()), 1)
 
-    def _workers(self) -> int:
-        return max(len(self._client.nthreads()), 1)
 
-    def _submit(self, work: Work) -> Future[Outcome]:
-        how = {"retries": self._retries, "pure": False}
-        parts = [self._client.submit(run_part, work, part, **how) for part in self._parts(work)]
-        return self._client.submit(run_pair, work, parts, **how)
+def _parts(client: Client, cluster: Cluster, work: Work) -> list[Part]:
+    """The parts of a scene, as many as an earlier batch divided it into."""
+    begun = [path.name for path in (work.folder / PARTS).glob("*-of-*")]
+    if unfinished(work.folder) or not (begun or cluster.split):
+        return []
+    found = re.search(r"\d+$", begun[0]) if begun else None
+    count = int(found[0]) if found else _workers(client)
+    return [Part(number, count) for number in range(count)] if count > 1 else []
 
-    def _parts(self, work: Work) -> list[Part]:
-        """The parts of a scene, as many as an earlier batch divided it into."""
-        begun = [path.name for path in (work.folder / PARTS).glob("*-of-*")]
-        if unfinished(work.folder) or not (begun or self._split):
-            return []
-        found = re.search(r"\d+$", begun[0]) if begun else None
-        count = int(found[0]) if found else self._workers()
-        return [Part(number, count) for number in range(count)] if count > 1 else []
 
-    def _reason(self, error: BaseException) -> str:
-        if isinstance(error, KilledWorker):
-            return f"{error.allowed_failures + 1} workers died while running it: check their logs and their memory."
-        times = f"tried {self._retries + 1} times: " if self._retries else ""
-        if isinstance(error, SchangerError):
-            return f"{times}{error}"
-        return f"{times}{type(error).__name__}: {error}"
+def _reason(error: BaseException, retries: int) -> str:
+    if isinstance(error, KilledWorker):
+        return f"{error.allowed_failures + 1} workers died while running it: check their logs and their memory."
+    times = f"tried {retries + 1} times: " if retries else ""
+    return times + (str(error) if isinstance(error, SchangerError) else f"{type(error).__name__}: {error}")

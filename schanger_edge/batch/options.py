@@ -11,12 +11,7 @@ from schanger_edge.options import Options, option
 class Cluster(Options):
     """Who does the work, and how it is divided.
 
-    Attributes:
-        scheduler: address of a Dask scheduler; None starts workers on this machine.
-        workers: processes on this machine; None takes one for each GPU, else for each `threads` cores.
-        retries: how often a pair that fails, or whose worker dies, is tried again.
-        dashboard: show the workers of this machine at work, on a page that every account of this machine can read.
-        split: divide each scene over all workers by bands of sections, one scene after the other.
+    The dashboard can be read by every account of this machine. Scenes that are split come one after the other.
     """
 
     title = "Workers"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -13,7 +12,7 @@ from typing import Any
 from schanger_edge._version import __version__
 from schanger_edge.batch.pairs import ListedPair
 from schanger_edge.errors import ProductError
-from schanger_edge.files import PREFIX, replacing, sha256_of
+from schanger_edge.files import PREFIX, read_json, replacing, sha256_of
 from schanger_edge.products import SUMMARY
 from schanger_edge.products.register import STANDARD_NAMES
 from schanger_edge.run.options import Engine, RunOptions
@@ -62,12 +61,19 @@ class Outcome:
 
 def succeeded(pair: ListedPair, summary: Mapping[str, Any], *, seconds: float, worker: str) -> Outcome:
     """Of a pair that was run, by its summary.json."""
-    area = summary["area_m2"]
-    return Outcome(
-        pair.id, DONE, None, public_name(pair.before), public_name(pair.after), summary["grid"]["crs"], area["valid"],
-        area["changed"], summary["changed_share_of_valid"], summary["polygons"], tuple(summary["warnings"]),
-        round(seconds, 3), worker,
-    )  # fmt: skip
+    return dataclasses.replace(
+        failed(pair, ""),
+        status=DONE,
+        reason=None,
+        crs=summary["grid"]["crs"],
+        valid_m2=summary["area_m2"]["valid"],
+        changed_m2=summary["area_m2"]["changed"],
+        changed_share=summary["changed_share_of_valid"],
+        polygons=summary["polygons"],
+        warnings=tuple(summary["warnings"]),
+        seconds=round(seconds, 3),
+        worker=worker,
+    )
 
 
 def failed(pair: ListedPair, reason: str) -> Outcome:
@@ -105,10 +111,10 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
     Returns:
         (its outcome where all products are there and nothing has changed since, otherwise in words what has changed).
     """
+    content = read_json(folder / RECORD)
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         was, outcome, summary = content["identity"], Outcome(**content["outcome"]), content["summary"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None, None
     lost = [name for name in STANDARD_NAMES if not (folder / name).is_file()]
     if lost:
@@ -119,18 +125,6 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
     if differing:
         return None, f"run again: {', '.join(differing)} differed from last time"
     return dataclasses.replace(outcome, status=KEPT, warnings=tuple(outcome.warnings)), None
-
-
-def drop_record(folder: Path) -> None:
-    """Forget that a pair is done."""
-    with contextlib.suppress(FileNotFoundError):
-        (folder / RECORD).unlink()
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """summary.json of a folder."""
-    content: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    return content
 
 
 def _text(value: Any) -> str:

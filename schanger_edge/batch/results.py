@@ -8,16 +8,17 @@ import json
 import os
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.batch.outcome import FAILED, RECORD, Outcome
 from schanger_edge.errors import ProductError
-from schanger_edge.files import replacing
+from schanger_edge.files import replacing, to_json
+from schanger_edge.geo.crs import transformer
 from schanger_edge.products import POLYGONS, STAC_ITEM
 from schanger_edge.products.exchange import BATCH
 from schanger_edge.products.polygons import LAYER
@@ -61,14 +62,6 @@ class Batch:
     def failed(self) -> tuple[Outcome, ...]:
         """Pairs that were given up."""
         return tuple(outcome for outcome in self.outcomes if outcome.status == FAILED)
-
-
-class Merged(NamedTuple):
-    """Polygons written, their CRS (None: plain images), and the pairs that are left out for want of one."""
-
-    polygons: int
-    crs: str | None
-    left_out: tuple[str, ...]
 
 
 def check_place(folder: Path, inputs: Sequence[str | os.PathLike[str]]) -> None:
@@ -116,19 +109,18 @@ def sum_up(folder: Path, outcomes: tuple[Outcome, ...]) -> Batch:
     """
     good = [outcome for outcome in outcomes if outcome.status != FAILED]
     write_table(folder / TABLE, [dataclasses.asdict(outcome) for outcome in outcomes])
-    crs_of = {outcome.id: outcome.crs for outcome in good}
-    merged = merge_polygons({name: folder / name / POLYGONS for name in crs_of}, crs_of, folder / POLYGONS)
-    items = {name: folder / name / STAC_ITEM for name in crs_of if (folder / name / STAC_ITEM).exists()}
-    write_collection(folder / COLLECTION, items)
+    polygons, crs, left_out = merge_polygons(folder, {outcome.id: outcome.crs for outcome in good})
+    items = [outcome.id for outcome in good if (folder / outcome.id / STAC_ITEM).exists()]
+    write_collection(folder, items)
     notes = []
-    if merged.left_out:
-        notes.append(f"{POLYGONS} omits {', '.join(merged.left_out)}: their images have no CRS, while others have one.")
+    if left_out:
+        notes.append(f"{POLYGONS} omits {', '.join(left_out)}: their images have no CRS, while others have one.")
     if len(items) < len(good):
         notes.append(
             f"{len(good) - len(items)} of {len(good)} pairs are not in {COLLECTION}: the dates or the location of "
             "their images are unknown; add the columns before_date and after_date to the list."
         )
-    return Batch(folder, outcomes, merged.polygons, merged.crs, len(items), tuple(notes))
+    return Batch(folder, outcomes, polygons, crs, len(items), tuple(notes))
 
 
 def write_table(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -164,16 +156,18 @@ def _harmless(text: str | None) -> str | None:
     return f"'{text}" if text and text[0] in "=+-@\t\r" else text
 
 
-def merge_polygons(packages: Mapping[str, Path], crs_of: Mapping[str, str | None], target: Path) -> Merged:
+def merge_polygons(folder: Path, crs_of: Mapping[str, str | None]) -> tuple[int, str | None, list[str]]:
     """Write all polygons to one layer, with the name of their pair in the field `pair` and the fields they have.
 
     The layer has the CRS that all pairs share, and EPSG:4326 where they have several. Pairs without a CRS are left out
     where others have one. 20,000 polygons are held at a time.
 
     Args:
-        packages: changes.gpkg of each pair, by its name.
-        crs_of: CRS of each, as text; None for plain images.
-        target: GeoPackage to write; replaced where it exists, removed where there is no pair.
+        folder: of the pairs' folders, for changes.gpkg; it is removed where there is no pair.
+        crs_of: CRS of each pair by its name, as text; None for plain images.
+
+    Returns:
+        (polygons written, their CRS, pairs that are left out).
 
     Raises:
         ProductError: a file could not be read or written.
@@ -181,30 +175,29 @@ def merge_polygons(packages: Mapping[str, Path], crs_of: Mapping[str, str | None
     import pyogrio.errors
     import pyogrio.raw
 
-    found = {crs for crs in crs_of.values() if crs is not None}
+    target, found = folder / POLYGONS, {crs for crs in crs_of.values() if crs is not None}
     crs = next(iter(found), None) if len(found) < 2 else COMMON
-    left_out = tuple(name for name in packages if found and crs_of[name] is None)
-    taken = [name for name in packages if name not in left_out]
+    left_out = [name for name, own in crs_of.items() if found and own is None]
+    taken = {name: str(own) for name, own in crs_of.items() if name not in left_out}
     if not taken:
         target.unlink(missing_ok=True)
-        return Merged(0, crs, left_out)
+        return 0, crs, left_out
     written = 0
     errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
     with replacing(target, ProductError, sqlite3.Error, *errors) as path, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         path.unlink()
-        for name in taken:
-            onto = None if crs_of[name] == crs else _onto(str(crs_of[name]), str(crs))
-            for fields, wkb, columns in _chunks(packages[name]):
+        for name, own in taken.items():
+            for fields, wkb, columns in _chunks(folder / name / POLYGONS):
                 names = np.full(len(wkb), name, object)
                 layout = {"layer": LAYER, "driver": "GPKG", "geometry_type": "Polygon", "crs": crs}
                 table = {"fields": [FIELD, *fields], "field_data": [names, *columns], "append": path.exists()}
-                pyogrio.raw.write(path, wkb if onto is None else onto(wkb), **layout, **table)
+                pyogrio.raw.write(path, _onto(wkb, own, str(crs)), **layout, **table)
                 written += len(wkb)
         add_style(path, LAYER)
         for sidecar in SIDECARS:
             target.with_name(target.name + sidecar).unlink(missing_ok=True)
-    return Merged(written, crs, left_out)
+    return written, crs, left_out
 
 
 def _chunks(package: Path) -> Iterator[tuple[list[str], NDArray[np.object_], list[NDArray[Any]]]]:
@@ -218,63 +211,55 @@ def _chunks(package: Path) -> Iterator[tuple[list[str], NDArray[np.object_], lis
         yield list(meta["fields"]), wkb, columns
 
 
-def _onto(own: str, target: str) -> Callable[[NDArray[np.object_]], NDArray[np.object_]]:
-    """Brings WKB from one CRS to another, longitude first."""
-    import pyproj
+def _onto(wkb: NDArray[np.object_], own: str, target: str) -> NDArray[np.object_]:
+    """WKB in another CRS, longitude first."""
     import shapely
 
-    forth = pyproj.Transformer.from_crs(own, target, always_xy=True)
-
-    def onto(wkb: NDArray[np.object_]) -> NDArray[np.object_]:
-        moved: NDArray[np.object_] = shapely.to_wkb(
-            shapely.transform(shapely.from_wkb(wkb), forth.transform, interleaved=False)
-        )
-        return moved
-
-    return onto
+    if own == target:
+        return wkb
+    forth = transformer(own, target).transform
+    moved: NDArray[np.object_] = shapely.to_wkb(shapely.transform(shapely.from_wkb(wkb), forth, interleaved=False))
+    return moved
 
 
-def write_collection(target: Path, items: Mapping[str, Path]) -> None:
+def write_collection(folder: Path, pairs: Sequence[str]) -> None:
     """Write the collection, and its links into the items; needs the `products` extra.
 
     An item's id becomes the name of its pair: that of a single run is made of the names of its images, which pairs may
     share.
 
     Args:
-        target: file to write; replaced where it exists, removed where there is no item.
-        items: item.json of each pair, by its name; in folders beside the collection.
+        folder: for collection.json; it is removed where there is no pair.
+        pairs: names of those whose folder in it has an item.json.
 
     Raises:
         ProductError: a file could not be written.
     """
     import pystac
 
-    if not items:
-        target.unlink(missing_ok=True)
+    if not pairs:
+        (folder / COLLECTION).unlink(missing_ok=True)
         return
-    boxes, times = [], []
-    for name, path in items.items():
-        item = _adopt(path, name, target.name)
-        boxes.append(item["bbox"])
-        times += [item["properties"][end] for end in ("start_datetime", "end_datetime")]
-    dates = sorted(map(parse_date, times))
-    extent = pystac.Extent(pystac.SpatialExtent([_around(boxes)]), pystac.TemporalExtent([[dates[0], dates[-1]]]))
+    items = [_adopt(folder / name / STAC_ITEM, name) for name in pairs]
+    ends = ("start_datetime", "end_datetime")
+    dates = sorted(parse_date(item["properties"][end]) for item in items for end in ends)
+    boxes = pystac.SpatialExtent([_around([item["bbox"] for item in items])])
+    extent = pystac.Extent(boxes, pystac.TemporalExtent([[dates[0], dates[-1]]]))
     collection = pystac.Collection(
         _ID, "Changes between two dates, one item per pair of images.", extent, "Changes", license="other"
     )
     collection.clear_links()
-    collection.add_link(pystac.Link("root", f"./{target.name}", pystac.MediaType.JSON))
-    for name, path in items.items():
-        href = path.relative_to(target.parent).as_posix()
-        collection.add_link(pystac.Link("item", f"./{href}", pystac.MediaType.GEOJSON, title=name))
-    _write(target, collection.to_dict(include_self_link=False, transform_hrefs=False))
+    collection.add_link(pystac.Link("root", f"./{COLLECTION}", pystac.MediaType.JSON))
+    for name in pairs:
+        collection.add_link(pystac.Link("item", f"./{name}/{STAC_ITEM}", pystac.MediaType.GEOJSON, title=name))
+    _write(folder / COLLECTION, collection.to_dict(include_self_link=False, transform_hrefs=False))
 
 
-def _adopt(path: Path, name: str, collection: str) -> dict[str, Any]:
+def _adopt(path: Path, name: str) -> dict[str, Any]:
     """Make an item one of the collection."""
     item: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     own = [link for link in item["links"] if link["rel"] not in _RELATIONS]
-    back = [{"rel": rel, "href": f"../{collection}", "type": "application/json"} for rel in _RELATIONS]
+    back = [{"rel": rel, "href": f"../{COLLECTION}", "type": "application/json"} for rel in _RELATIONS]
     item |= {"id": name, "collection": _ID, "links": [*back, *own]}
     _write(path, item)
     return item
@@ -282,7 +267,7 @@ def _adopt(path: Path, name: str, collection: str) -> dict[str, Any]:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     with replacing(path, ProductError) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(to_json(content) + "\n", encoding="utf-8")
 
 
 def _around(boxes: Sequence[Sequence[float]]) -> list[float]:

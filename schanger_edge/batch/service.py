@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from schanger_edge.batch.cluster import Queue, dashboard_of, open_first, opened, size_of, warm
+from schanger_edge.batch.cluster import dashboard_of, open_first, opened, run_all, size_of, warm
 from schanger_edge.batch.options import Cluster
-from schanger_edge.batch.outcome import FAILED, Outcome, drop_record, identity, read_record
+from schanger_edge.batch.outcome import FAILED, RECORD, Outcome, identity, read_record
 from schanger_edge.batch.pairs import ListedPair, read_pairs
 from schanger_edge.batch.results import RESULTS, Batch, check_place, sum_up
 from schanger_edge.batch.worker import PARTS, WarmSession, Work
 from schanger_edge.errors import require
-from schanger_edge.files import PREFIX, locked, writing
+from schanger_edge.files import PREFIX, held, writing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.file import sha256_of_model
 from schanger_edge.products import SUMMARY
@@ -65,8 +63,9 @@ def batch(
         output: folder for a folder of each pair, named by its id; with a scheduler, one that all workers see.
         cluster: who does the work; None takes the processes of this machine.
         restart: forget what earlier calls have done.
-        options: of each run; a pair's row stands above them. The model must be a file that all workers see; threads are
-            those of each worker's engine, None shares the cores of this machine evenly. A STAC item is always made.
+        options: of each run; a pair's row stands above them. The model must be a file that all workers see, or a name:
+            each machine fetches a published one for itself; threads are those of each worker's engine, None shares the
+            cores of this machine evenly. A STAC item is always made.
         listener: who hears of it.
         keywords: any option of `RunOptions` by name.
 
@@ -89,7 +88,8 @@ def batch(
     session = WarmSession(engine, size.gpus if size else None)
     folder = Path(output).absolute()
     named = [path for pair in listed for path in pair.files.values()]
-    with _held(folder):
+    refusal = f"another batch is writing to {folder}: wait for it, or choose another folder."
+    with held(folder, _LOCK, refusal):
         check_place(folder, [pairs, *options.paths, *named])
         if restart:
             for pair in listed:
@@ -100,27 +100,12 @@ def batch(
             with opened(cluster, size) as client, warm(client, session):
                 listener.cluster(len(client.nthreads()), dashboard_of(client))
                 open_first(client, session.name, alike=cluster.split)
-                for outcome, error in Queue(client, cluster).run(works):
+                for outcome, error in run_all(client, cluster, works):
                     found = outcome if size else _visible(outcome, folder)
                     outcomes[found.id] = found
                     listener.outcome(found, error)
                     listener.progress(len(outcomes), len(listed))
         return sum_up(folder, tuple(outcomes[pair.id] for pair in listed))
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """The output folder, made where it is absent, for one batch at a time."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = locked(folder / _LOCK, f"another batch is writing to {folder}: wait for it, or choose another folder.")
-    try:
-        yield
-    finally:
-        lock.release()
-        with contextlib.suppress(OSError):  # nothing was run
-            if [path.name for path in folder.iterdir()] == [_LOCK]:
-                shutil.rmtree(folder)
 
 
 def _sort(
@@ -142,7 +127,7 @@ def _sort(
 
 def _forget(folder: Path) -> None:
     with writing(folder):
-        drop_record(folder)
+        (folder / RECORD).unlink(missing_ok=True)
         for name in (FOLDER, PARTS):
             if (folder / name).exists():
                 shutil.rmtree(folder / name)

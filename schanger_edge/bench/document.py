@@ -9,12 +9,11 @@ from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.bench.findings import Row, advice, doubts
-from schanger_edge.bench.measure import SITTINGS
+from schanger_edge.bench.measure import SITTINGS, State, part
 from schanger_edge.bench.method import METHOD, PERCENTILES, ROUNDS, percentile, spread
 from schanger_edge.bench.plan import Case, Model, Place, Plan
 from schanger_edge.bench.report import FORMAT
-from schanger_edge.bench.state import State, part
-from schanger_edge.datasets.benchmarks import DATASETS
+from schanger_edge.model.published import DATASETS
 from schanger_edge.sessions.ort import available_cores
 
 FACTS = ("sha256", "size", "dataset", "precision", "tile", "halo", "gsd")
@@ -29,26 +28,41 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
         state: its finished parts.
         energy_of: what the energy is of, by device; empty where nothing is measured.
     """
-    cases, sittings = plan.cases, state.get(SITTINGS)
-    blocks = {case.key: _finished(state, [part(f"round {k}", case.key) for k in range(ROUNDS)]) for case in cases}
-    unsettled = [case.key for case in cases if (warm := _warm_up(state, case)) and not warm["settled"]]
+    cases, sittings = plan.cases, state[SITTINGS]
+    rounds = {case.key: _finished(state, *(part(f"round {k}", case.key) for k in range(ROUNDS))) for case in cases}
+    warm_ups = {case.key: state.get(part("warm-up", case.key)) for case in cases}
+    unsettled = [key for key, warm_up in warm_ups.items() if warm_up and not warm_up["settled"]]
     asked = plan.request
-    options = {"devices": plan.devices, "batches": list(asked.batch_sizes), "rounds": ROUNDS}
-    options |= {"repetitions": asked.repetitions, "pair_runs": asked.pair_runs, "gsd": asked.gsd}
     result: dict[str, Any] = {
         "format": FORMAT,
         "schanger_edge": __version__,
         "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": dict(plan.machine),
-        "options": options,
+        "options": {
+            "devices": plan.devices,
+            "batches": list(asked.batch_sizes),
+            "rounds": ROUNDS,
+            **{name: getattr(asked, name) for name in ("repetitions", "pair_runs", "gsd")},
+        },
         "models": [_model(model) for model in plan.models],
-        "engines": [_engine(place) for place in plan.places],
-        "accuracy": _accuracy(plan, state),
+        "engines": [{**_who(place), "engine": place.engine, "notes": list(place.notes)} for place in plan.places],
+        "accuracy": [
+            {**_who(place), "dataset": entry.name, "split": entry.split}
+            | state[part("accuracy", place.key, entry.label)]
+            for entry in plan.datasets
+            for place in plan.places
+        ],
         "published": _published(),
-        "speed": [_speed(plan, case, state, blocks[case.key]) for case in cases],
+        "speed": [
+            _speed(case, state[part("memory", case.key)], rounds[case.key], asked.gsd) | {"warm_up": warm_ups[case.key]}
+            for case in cases
+        ],
         "end_to_end": [_end_to_end(plan, place, state) for place in plan.places] if plan.pair else [],
         "conditions": sittings,
-        "doubts": doubts(sittings, [rounds for rounds in blocks.values() if rounds], unsettled, available_cores()),
+        "doubts": [
+            *_of_images(plan, state),
+            *doubts(sittings, list(filter(None, rounds.values())), unsettled, available_cores()),
+        ],
         "method": list(METHOD),
     }
     for row in (*result["speed"], *result["end_to_end"]):
@@ -56,12 +70,12 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
     return result | {"advice": advice(result)}
 
 
-def _finished(state: State, names: Sequence[str]) -> list[Any]:
-    return [found for name in names if (found := state.get(name)) is not None]
+def _finished(state: State, *names: str) -> list[Any]:
+    return [state[name] for name in names if name in state]
 
 
-def _warm_up(state: State, case: Case) -> Any:
-    return state.get(part("warm-up", case.key))
+def _who(place: Place) -> dict[str, Any]:
+    return {"device": place.device, "model": place.model.name}
 
 
 def _model(model: Model) -> dict[str, Any]:
@@ -69,37 +83,33 @@ def _model(model: Model) -> dict[str, Any]:
     return own | {key: model.facts[key] for key in FACTS}
 
 
-def _engine(place: Place) -> dict[str, Any]:
-    own = {"device": place.device, "model": place.model.name}
-    return own | {"engine": place.engine.words, "notes": list(place.engine.notes)}
-
-
-def _accuracy(plan: Plan, state: State) -> list[dict[str, Any]]:
-    rows = []
-    for entry in plan.datasets:
-        for place in plan.places:
-            row = {"device": place.device, "model": place.model.name, "dataset": entry.name, "split": entry.split}
-            rows.append(row | state.get(part("accuracy", place.key, entry.label)))
-    return rows
+def _of_images(plan: Plan, state: State) -> list[str]:
+    """What the images leave in doubt, each sentence once; parts of earlier versions don't say."""
+    names = [part("accuracy", place.key, entry.label) for entry in plan.datasets for place in plan.places]
+    names += [part("pair 0", place.key) for place in plan.places]
+    found = _finished(state, *names)
+    return list(dict.fromkeys(warning for one in found for warning in one.get("warnings", ())))
 
 
 def _published() -> list[dict[str, Any]]:
     """Of the six datasets and both networks."""
-    rows = []
-    for entry in DATASETS.values():
-        for size, paper in entry.paper_f1.items():
-            row: dict[str, Any] = {"dataset": entry.name, "size": size, "paper_f1": paper}
-            rows.append(row | {"checkpoint_f1": entry.checkpoint_f1[size], "tiles": entry.test_tiles})
-    return rows
+    return [
+        {
+            "dataset": entry.name,
+            "size": size,
+            "paper_f1": paper,
+            "checkpoint_f1": entry.checkpoint_f1[size],
+            "tiles": entry.test_tiles,
+        }
+        for entry in DATASETS.values()
+        for size, paper in entry.paper_f1.items()
+    ]
 
 
-def _speed(plan: Plan, case: Case, state: State, rounds: Sequence[Row]) -> dict[str, Any]:
-    memory, place = state.get(part("memory", case.key)), case.place
-    row = {"device": place.device, "model": place.model.name, "batch": case.batch_size, "failed": memory.get("failed")}
-    row |= {"warm_up": _warm_up(state, case), "latency_ms": _latency(rounds)}
-    row |= _throughput(rounds, plan.request.gsd or place.model.facts["gsd"])
-    row |= {"host_bytes": memory.get("host_bytes"), "device_bytes": memory.get("device_bytes"), "memory_n": 1}
-    return row
+def _speed(case: Case, memory: Row, rounds: Sequence[Row], gsd: float | None) -> dict[str, Any]:
+    row = {**_who(case.place), "batch": case.batch_size, "failed": memory.get("failed"), "latency_ms": _latency(rounds)}
+    row |= _throughput(rounds, gsd or case.place.model.facts["gsd"])
+    return row | {"host_bytes": memory.get("host_bytes"), "device_bytes": memory.get("device_bytes"), "memory_n": 1}
 
 
 def _latency(rounds: Sequence[Row]) -> dict[str, Any] | None:
@@ -112,12 +122,11 @@ def _latency(rounds: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _end_to_end(plan: Plan, place: Place, state: State) -> dict[str, Any]:
-    runs = [state.get(part(f"pair {number}", place.key)) for number in range(plan.request.pair_runs)]
-    row: dict[str, Any] = {"device": place.device, "model": place.model.name}
-    row |= {"batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"]}
-    row |= {"seconds": spread([run["seconds"] for run in runs])}
+    runs = _finished(state, *(part(f"pair {number}", place.key) for number in range(plan.request.pair_runs)))
+    row = {**_who(place), "batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"]}
     row |= _throughput(runs, runs[0]["gsd"] or plan.request.gsd or place.model.facts["gsd"])
-    return row | {stage: spread([run[stage] for run in runs]) for stage in ("read_busy", "infer_busy", "write_busy")}
+    measured = ("seconds", "read_busy", "infer_busy", "write_busy")
+    return row | {name: spread([run[name] for run in runs]) for name in measured}
 
 
 def _throughput(measured: Sequence[Row], gsd: float | None) -> dict[str, Any]:
@@ -128,5 +137,4 @@ def _throughput(measured: Sequence[Row], gsd: float | None) -> dict[str, Any]:
         ground = rate and {key: value if key == "n" else value * gsd**2 for key, value in rate.items()}
         if all(one["joules"] is not None for one in measured):
             joules = spread([one["joules"] / (one["megapixels"] * gsd**2) for one in measured])
-    figures = {"megapixels_per_second": rate, "gsd": gsd, "km2_per_second": ground}
-    return figures | {"energy_of": None, "joules_per_km2": joules}
+    return {"megapixels_per_second": rate, "gsd": gsd, "km2_per_second": ground, "joules_per_km2": joules}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -86,9 +85,14 @@ def doubts(sittings: Sequence[Row], blocks: Blocks, unsettled: Sequence[str], co
         cores: that the process may use.
     """
     every = [block for rounds in blocks for block in rounds]
-    settling = (f"{case} had not settled by the end of its warm-up." for case in unsettled)
-    of_machine = itertools.chain(_load(sittings, cores), _interrupted(sittings), settling)
-    return [*_throttled(sittings, every), *_moved_clocks(every), *_drift(blocks), *_spread(blocks), *of_machine]
+    found = [*_throttled(sittings, every), *_moved_clocks(every), *_drift(blocks), *_spread(blocks)]
+    loads = [sitting["before"]["load"] for sitting in sittings if sitting["before"]["load"] is not None]
+    if loads and max(loads) > LOAD * cores:
+        found.append(f"Other programs were running at the start: load {max(loads):g} on {cores} cores.")
+    if len(sittings) > 1:
+        times = "once" if len(sittings) == 2 else f"{len(sittings) - 1} times"
+        found.append(f"The benchmark was interrupted {times} and continued, so its rounds are further apart in time.")
+    return found + [f"{case} had not settled by the end of its warm-up." for case in unsettled]
 
 
 def _throttled(sittings: Sequence[Row], every: Sequence[Row]) -> Iterator[str]:
@@ -116,38 +120,21 @@ def _moved_clocks(every: Sequence[Row]) -> Iterator[str]:
 def _drift(blocks: Blocks) -> Iterator[str]:
     """All cases together, last round against first: which needs no sensor."""
     ratios = [_median(rounds[-1]) / _median(rounds[0]) for rounds in blocks if len(rounds) > 1]
-    if ratios and abs(statistics.median(ratios) - 1) > DRIFT:
-        change = statistics.median(ratios) - 1
-        words = (
-            "slower: throttling, or other programs running"
-            if change > 0
-            else "faster: other programs were running at first"
-        )
+    change = statistics.median(ratios) - 1 if ratios else 0.0
+    if abs(change) > DRIFT:
+        faster = "faster: other programs were running at first"
+        words = "slower: throttling, or other programs running" if change > 0 else faster
         yield f"The last round was {abs(change):.0%} {words}."
 
 
 def _spread(blocks: Blocks) -> Iterator[str]:
-    wide = 0
-    for rounds in blocks:
-        medians = [_median(block) for block in rounds]
-        wide += bool(medians) and max(medians) > (1 + SPREAD) * min(medians)
+    medians = [[_median(block) for block in rounds] for rounds in blocks if rounds]
+    wide = sum(max(found) > (1 + SPREAD) * min(found) for found in medians)
     if wide:
         yield (
             f"In {wide} of {len(blocks)} cases the medians of the rounds differ by more than {SPREAD:.0%}: the "
             "machine was busy or unstable."
         )
-
-
-def _load(sittings: Sequence[Row], cores: int) -> Iterator[str]:
-    loads = [sitting["before"]["load"] for sitting in sittings if sitting["before"]["load"] is not None]
-    if loads and max(loads) > LOAD * cores:
-        yield f"Other programs were running at the start: load {max(loads):g} on {cores} cores."
-
-
-def _interrupted(sittings: Sequence[Row]) -> Iterator[str]:
-    if len(sittings) > 1:
-        times = "once" if len(sittings) == 2 else f"{len(sittings) - 1} times"
-        yield f"The benchmark was interrupted {times} and continued, so its rounds are further apart in time."
 
 
 def _median(block: Row) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,22 +17,93 @@ from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.memory import peak_memory
 from schanger_edge.bench.method import ROUNDS, block, order, tiles_for, warm_up
 from schanger_edge.bench.plan import ImagePair, Labelled, Place, Plan, Progress
-from schanger_edge.bench.state import State, part
-from schanger_edge.datasets.benchmarks import DATASETS
-from schanger_edge.errors import SessionError
+from schanger_edge.errors import ProductError, SessionError
 from schanger_edge.evaluation.evaluate import evaluate
+from schanger_edge.files import read_json, replacing
 from schanger_edge.host import board
 from schanger_edge.host.conditions import conditions
 from schanger_edge.host.nvml import Nvml
+from schanger_edge.model.published import DATASETS
+from schanger_edge.products.journal import differences
 from schanger_edge.run.detect import detect
 from schanger_edge.sessions import open_session
 
+UNFINISHED = "bench.unfinished.json"
+"""What is finished, beside the results."""
 SITTINGS = "sittings"
 """The part that holds the conditions of each call of the command."""
 IDLE_SECONDS = 3.0
 SCORES = ("f1", "precision", "recall", "iou", "accuracy", "images", "tiles", "official_tiles", "label_rule")
 KEPT = (*SCORES, "paper_f1", "checkpoint_f1")
 """Of an evaluation."""
+
+
+class State(dict[str, Any]):
+    """Finished parts of a benchmark by name, on the disk as soon as they are finished: the same command goes on.
+
+    Args:
+        folder: of the results; made where it is absent.
+        identity: all that decides about the figures: files, devices, options, versions. JSON.
+        restart: drop what an interrupted benchmark left.
+
+    Raises:
+        ProductError: what is left there is of another benchmark, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], *, restart: bool = False) -> None:
+        self._path = folder / UNFINISHED
+        self._identity: dict[str, Any] = json.loads(json.dumps(identity))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if restart:
+                self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ProductError(
+                f"{folder} cannot be created or written ({error.strerror}): choose another folder."
+            ) from error
+        super().__init__(self._left() if self._path.exists() else {})
+        self._write()
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep a part.
+
+        Raises:
+            ProductError: the disk is full or gone.
+        """
+        self[name] = value
+        self._write()
+
+    def once(self, name: str, measure: Callable[[], Any]) -> None:
+        """Measure a part and keep it, unless it is finished."""
+        if name not in self:
+            self.put(name, measure())
+
+    def discard(self) -> None:
+        """The results are written: nothing is left to be continued."""
+        self._path.unlink(missing_ok=True)
+
+    def _left(self) -> dict[str, Any]:
+        """What an interrupted benchmark has finished."""
+        left = read_json(self._path)
+        was, parts = left.get("identity"), left.get("parts")
+        if was is None or not isinstance(parts, dict):
+            raise ProductError(f"{self._path} is damaged: start over with --restart.")
+        different = differences(was, self._identity) if parts else ""
+        if different:
+            raise ProductError(
+                f"the unfinished benchmark in {self._path.parent} has other settings ({different}): repeat the same "
+                "command, or discard it with --restart."
+            )
+        return parts
+
+    def _write(self) -> None:
+        with replacing(self._path, ProductError) as temporary:
+            temporary.write_text(json.dumps({"identity": self._identity, "parts": self}), encoding="utf-8")
+
+
+def part(kind: str, *of: str) -> str:
+    """The name of a part, such as `memory: cpu, schanger-small, batch 1`."""
+    return f"{kind}: {', '.join(of)}"
 
 
 def measure(plan: Plan, state: State, folder: Path, report: Progress) -> dict[str, str]:
@@ -80,7 +152,7 @@ class _Stages:
         for done, case in enumerate(self.plan.cases, 1):
             name, place = part("memory", case.key), case.place
             self.state.once(name, partial(peak_memory, place.model.path, place.device, case.batch_size))
-            taken = self.state.get(name).get("host_bytes") or 0
+            taken = self.state[name].get("host_bytes") or 0
             largest[place.key] = max(largest.get(place.key, 0), taken)
             self.report("memory", done, len(self.plan.cases))
         needed, free = sum(largest.values()), board.free_memory(Path("/"))
@@ -92,7 +164,7 @@ class _Stages:
 
     def speed(self) -> None:
         """All sessions open at once, each case warmed up, then rounds over all cases."""
-        cases = [case for case in self.plan.cases if "failed" not in self.state.get(part("memory", case.key))]
+        cases = [case for case in self.plan.cases if "failed" not in self.state[part("memory", case.key)]]
         turns = {part(f"round {k}", case.key): case for k in range(ROUNDS) for case in order(cases, k)}
         if all(self.state.get(name) for name in turns):
             return
@@ -150,7 +222,7 @@ class _Stages:
         dataset = entry.name if entry.name in DATASETS else None
         run = partial(evaluate, entry.root, dataset=dataset, split=entry.split)
         result = run(model=place.model.path, device=place.device, progress=progress)
-        return {key: getattr(result, key) for key in KEPT}
+        return {**{key: getattr(result, key) for key in KEPT}, "warnings": list(result.warnings)}
 
 
 def run_pair(pair: ImagePair, place: Place, scratch: Path, meters: Meters) -> dict[str, Any]:
@@ -166,7 +238,7 @@ def run_pair(pair: ImagePair, place: Place, scratch: Path, meters: Meters) -> di
         joules = spent()
     seconds = summary["seconds"]
     found = {"seconds": seconds["total"], "batch": summary["engine"]["batch"], "gsd": summary["grid"]["gsd"]}
-    found |= {"megapixels": summary["pixels"]["total"] / 1e6, "joules": joules}
+    found |= {"megapixels": summary["pixels"]["total"] / 1e6, "joules": joules, "warnings": summary["warnings"]}
     return found | {stage: seconds[stage] for stage in ("read_busy", "infer_busy", "write_busy")}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from schanger_edge.bench.tables import device_name
+from schanger_edge.drawing import draw
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of devices; told apart with every kind of colour blindness."""
@@ -28,33 +29,32 @@ class Point(NamedTuple):
     f1: float
 
 
-def draw_pareto(path: Path, document: Mapping[str, Any]) -> bool:
+def draw_pareto(path: Path, document: Mapping[str, Any]) -> str:
     """Draw p50 of the smallest batch, with the range of its rounds, against F1 on each dataset.
 
     Filled points on the line are those of the device that no other dominates; the others are hollow.
 
-    Returns:
-        False where there is no F1 to draw, and no file.
+    Where there is no F1 to draw, none is made, and an earlier one goes. Returns as `drawing.draw`.
     """
-    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
-
     panels = points(document)
     if not panels:
-        return False
+        path.unlink(missing_ok=True)
+        return ""
     columns = 1 if len(panels) <= 2 else 2  # narrow, for phones
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(1.2 + 5.2 * columns, 4.8 * rows), dpi=150, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    devices = list(dict.fromkeys(point.device for found in panels.values() for point in found))
-    for axes, (name, found) in zip(grid.ravel(), panels.items(), strict=False):
-        _draw_panel(axes, name, found, devices)
-    for axes in grid.ravel()[len(panels) :]:
-        axes.set_axis_off()
-    _draw_legend(figure, devices, {point.precision for found in panels.values() for point in found})
-    batch = min(document["options"]["batches"])
-    figure.suptitle(f"Latency of a batch of {batch} against F1", fontsize=12, color=_INK)
-    figure.savefig(path, format="png")
-    return True
+
+    def paint(figure: Any) -> None:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        devices = list(dict.fromkeys(point.device for found in panels.values() for point in found))
+        for axes, (name, found) in zip(grid.ravel(), panels.items(), strict=False):
+            _draw_panel(axes, name, found, devices)
+        for axes in grid.ravel()[len(panels) :]:
+            axes.set_axis_off()
+        _draw_legend(figure, devices, {point.precision for found in panels.values() for point in found})
+        batch = min(document["options"]["batches"])
+        figure.suptitle(f"Latency of a batch of {batch} against F1", fontsize=12, color=_INK)
+
+    return draw(path, paint, figsize=(1.2 + 5.2 * columns, 4.8 * rows), dpi=150, layout="constrained")
 
 
 def points(document: Mapping[str, Any]) -> dict[str, list[Point]]:

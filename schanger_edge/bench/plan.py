@@ -13,12 +13,12 @@ from typing import Any
 from schanger_edge._version import __version__
 from schanger_edge.bench.memory import RUNS
 from schanger_edge.bench.method import BLOCK_SECONDS, PAIR_RUNS, REPETITIONS, ROUNDS, WINDOW, tiles_for
-from schanger_edge.datasets.benchmarks import DATASETS
-from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.datasets.sources import SCORED, parse_source
 from schanger_edge.errors import DatasetError, ModelError, ProductError, SessionError
 from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.info import info
+from schanger_edge.model.published import DATASETS
 from schanger_edge.options import Options, option
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
@@ -47,17 +47,9 @@ def parse_batch_sizes(text: str) -> tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Request(Options):
-    """What to measure.
+    """What to measure: all bundled models where none is named; `pair` are two images for whole runs.
 
-    Attributes:
-        models: .onnx files, plans, names of bundled models; all bundled ones where none is given.
-        datasets: `NAME=ROOT` or `NAME=ROOT,split=val`; for NAMEs of the benchmark datasets published scores are known.
-        pair: two images for whole runs.
-        devices: see `sessions.open_session`.
-        batch_sizes: tiles per call, rising.
-        repetitions: timed calls of each case, in all rounds together.
-        pair_runs: whole runs of each model.
-        gsd: metres per pixel for km2 of the network alone; None takes each model's own.
+    Of datasets whose NAME is that of a benchmark dataset published scores are known.
     """
 
     title = "What is measured"
@@ -82,13 +74,7 @@ class Request(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model file or a plan.
-
-    Attributes:
-        name: in tables, unique.
-        path: the file.
-        facts: what `schanger-edge info` says of it.
-    """
+    """A model file or a plan; `facts` are what `schanger-edge info` says of it, `name` is unique."""
 
     name: str
     path: Path
@@ -143,31 +129,26 @@ class ImagePair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Engine:
-    """What a model runs on.
+class Place:
+    """A model on a device.
 
     Attributes:
-        words: engine, version and device.
+        device: as it was asked for.
+        model: the model.
+        engine: engine, version and device in words.
         plan_sha256: of the plan it was built to; None for other engines.
         notes: what the session reported.
         slots: batches that may be under way at once.
         tile_seconds: of one tile, once warm.
     """
 
-    words: str
+    device: str
+    model: Model
+    engine: str
     plan_sha256: str | None
     notes: tuple[str, ...]
     slots: int
     tile_seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """A model on a device."""
-
-    device: str
-    model: Model
-    engine: Engine
 
     @property
     def key(self) -> str:
@@ -207,21 +188,31 @@ class Plan:
     @property
     def devices(self) -> list[str]:
         """Each once."""
-        return list(dict.fromkeys(place.device for place in self.places))
+        return list(dict.fromkeys(self.request.devices))
 
     @property
     def calls(self) -> int:
         """Timed calls of a block, at least."""
         return math.ceil(self.request.repetitions / ROUNDS)
 
+    @property
+    def words(self) -> str:
+        """`3 models x 3 batches on cpu, 2 datasets, a pair of 4.2 megapixels`."""
+        batches = counted(self.request.batch_sizes, "batch", "batches")
+        words = [f"{counted(self.models, 'model')} x {batches} on {', '.join(self.devices)}"]
+        words.append(counted(self.datasets, "dataset") if self.datasets else "no dataset")
+        if self.pair is not None:
+            words.append(f"a pair of {self.pair.width * self.pair.height / 1e6:.1f} megapixels")
+        return ", ".join(words)
+
     def identity(self) -> dict[str, Any]:
         """All that decides about the figures."""
-        engines = {f"{place.model.name} on {place.device}": place.engine for place in self.places}
+        places = {f"{place.model.name} on {place.device}": place for place in self.places}
         return {
             "version": __version__,
             "machine": self.machine,
             "models": {model.name: model.facts["sha256"] for model in self.models},
-            "engines": {name: [engine.words, engine.plan_sha256] for name, engine in engines.items()},
+            "engines": {name: [place.engine, place.plan_sha256] for name, place in places.items()},
             "datasets": {entry.label: {"root": str(entry.root), "files": entry.digest} for entry in self.datasets},
             "pair": self.pair and self.pair.identity,
             "batches": list(self.request.batch_sizes),
@@ -233,12 +224,11 @@ class Plan:
         """About how long it takes."""
         total, pixels = 0.0, sum(dataset.pixels for dataset in self.datasets)
         for case in self.cases:
-            engine = case.place.engine
-            once = case.batch_size * engine.tile_seconds
-            turn = max(BLOCK_SECONDS, self.calls * once) * (2 if engine.slots > 1 else 1)
+            once = case.batch_size * case.place.tile_seconds
+            turn = max(BLOCK_SECONDS, self.calls * once) * (2 if case.place.slots > 1 else 1)
             total += START_SECONDS + RUNS * once + 2 * WINDOW * once + ROUNDS * (turn + once)
         for place in self.places:
-            model, seconds = place.model, place.engine.tile_seconds
+            model, seconds = place.model, place.tile_seconds
             total += pixels / model.tile**2 * seconds
             if self.pair is not None:
                 tiles = math.ceil(self.pair.width / model.core) * math.ceil(self.pair.height / model.core)
@@ -246,13 +236,18 @@ class Plan:
         return total
 
 
-def find_models(given: Sequence[str]) -> list[Model]:
+def counted(things: Sequence[Any], one: str, many: str = "") -> str:
+    """`1 model`, `3 models`."""
+    return f"{len(things)} {one if len(things) == 1 else many or one + 's'}"
+
+
+def find_models(given: Sequence[str], progress: Progress | None = None) -> list[Model]:
     """The models by name or file; all bundled ones where none is given.
 
     Raises:
         SchangerError: one is unknown, damaged, or given twice.
     """
-    paths = [model_path(name) for name in given or names()]
+    paths = [model_path(name, progress) for name in given or names()]
     if len({path.resolve() for path in paths}) < len(paths):
         raise ModelError("a model is given twice: name each once.")
     stems = [path.stem for path in paths]
@@ -261,7 +256,7 @@ def find_models(given: Sequence[str]) -> list[Model]:
 
 
 def find_datasets(given: Sequence[str]) -> list[Labelled]:
-    """Datasets as `NAME=ROOT` or `NAME=ROOT,split=SPLIT` (test).
+    """Datasets as `sources.SCORED` says.
 
     Raises:
         DatasetError: the text is no such thing, the split is incomplete or without labels, or given twice.
@@ -288,18 +283,15 @@ def find_pair(given: Sequence[str] | None) -> ImagePair | None:
 
 
 def _labelled(text: str) -> Labelled:
-    name, _, place = text.partition("=")
-    root, _, split = place.partition(",split=")
-    if not name or not root or (",split=" in place and not split):
-        raise DatasetError(f"--dataset must be NAME=ROOT or NAME=ROOT,split=val, not {text!r}.")
-    files = pair_files(Path(root), split or "test")
+    source = parse_source(text, SCORED, named=True, split="test")
+    files = source.files()
     with Sample(files[0], LabelRule.for_files(files)) as sample:
         pixels = len(files) * sample.width * sample.height
-    name = name.lower() if name.lower() in DATASETS else name
+    name = source.name.lower() if source.name.lower() in DATASETS else source.name
     stats = ((path.name, path.stat()) for entry in files for path in (*entry.images, entry.label))
-    lines = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+    lines = "\n".join(f"{file} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats)
     digest = hashlib.sha256(lines.encode()).hexdigest()[:16]
-    return Labelled(name, Path(root).absolute(), split or "test", len(files), pixels, digest)
+    return Labelled(name, source.root.absolute(), source.split or ".", len(files), pixels, digest)
 
 
 def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: Progress | None) -> Place:
@@ -321,5 +313,5 @@ def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: P
         began = time.perf_counter()
         session.run(*tiles)
         took = time.perf_counter() - began
-        notes = tuple(session.notes)
-        return Place(device, model, Engine(session.device, session.identity()["plan"], notes, session.slots, took))
+        identity, notes = session.identity()["plan"], tuple(session.notes)
+        return Place(device, model, session.device, identity, notes, session.slots, took)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from schanger_edge.bench.pareto import draw_pareto
 from schanger_edge.bench.tables import Table, tables
 from schanger_edge.errors import ProductError
-from schanger_edge.files import replacing, to_json
+from schanger_edge.files import read_json, replacing, to_json
 
 BENCH, MARKDOWN, PAGE, PARETO = "bench.json", "bench.md", "bench.html", "pareto.png"
 FORMAT = 1
@@ -31,18 +30,14 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         ProductError: the file is none.
     """
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = document["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        known = False
-    if not known:
+    document = read_json(path)
+    if document.get("format") != FORMAT:
         raise ProductError(f"{path} is not a bench.json of this version: use one that `schanger-edge bench` wrote.")
     return {key: value for key, value in document.items() if key != "others"}
 
 
-def write_results(folder: Path, document: Mapping[str, Any]) -> list[Path]:
-    """Write the four files; a plot only where F1 was measured.
+def write_results(folder: Path, document: dict[str, Any]) -> list[Path]:
+    """Write the four files; a plot only where F1 was measured. A plot that fails is one of the doubts.
 
     Returns:
         Their paths.
@@ -51,13 +46,12 @@ def write_results(folder: Path, document: Mapping[str, Any]) -> list[Path]:
         ProductError: one cannot be written.
     """
     found = [folder / BENCH, folder / MARKDOWN, folder / PAGE]
-    picture = None
-    with replacing(folder / PARETO, ProductError) as temporary:
-        if draw_pareto(temporary, document):
-            picture = temporary.read_bytes()
-            found.append(folder / PARETO)
-    if picture is None:
-        (folder / PARETO).unlink(missing_ok=True)
+    picture, note = None, draw_pareto(folder / PARETO, document)
+    if note:
+        document["doubts"].append(note)
+    elif (folder / PARETO).exists():
+        picture = (folder / PARETO).read_bytes()
+        found.append(folder / PARETO)
     page, text = html(document, picture), markdown(document, picture is not None)
     for path, content in zip(
         (folder / PAGE, folder / MARKDOWN, folder / BENCH), (page, text, to_json(document) + "\n"), strict=True

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from schanger_edge.datasets.benchmarks import DATASETS
+from schanger_edge.model.published import DATASETS
 
 NOT_MEASURED, NOT_HERE, NONE = "not measured", "not measured here", "-"
 
@@ -38,11 +38,15 @@ def tables(document: Row) -> list[Table]:
     several = sum(len(run["options"]["devices"]) for run in runs) > 1
     first: Columns = {"device": lambda row: device_name(row["run"], row["device"])} if several else {}
     scores, speeds, whole_runs, engines = (_rows(runs, key) for key in ("accuracy", "speed", "end_to_end", "engines"))
+    scales = _each(f"{row['gsd']:g} m" for row in speeds if row["gsd"])
+    scale = f"km2 at a GSD of {scales}." if scales else "km2/s: GSD unknown, use --gsd."
+    alone = f"{scale} Peak memory: n 1, in a separate process."
+    pair = _each(f"{row['megapixels']:.1f} megapixels" for row in whole_runs)
     found = (
         _table("Accuracy, in percent", scores, first | _ACCURACY, _ACCURACY_NOTE),
         _table("Latency of one batch, in milliseconds", speeds, first | _LATENCY, _LATENCY_NOTE),
-        _network_alone(speeds, first),
-        _whole_runs(whole_runs, first),
+        _table("Network alone", speeds, first | _NETWORK_ALONE | _joules(speeds), alone),
+        _table(f"End to end on a pair of {pair}", whole_runs, first | _WHOLE_RUNS | _joules(whole_runs), _WHOLE_NOTE),
         _table("Models", engines, first | _MODELS),
         _published(document["published"], scores),
     )
@@ -52,6 +56,11 @@ def tables(document: Row) -> list[Table]:
 def device_name(run: Row, device: str) -> str:
     """The hardware, and how it was asked for."""
     return f"{run['machine']['devices'][device]} ({device})"
+
+
+def _each(words: Iterable[str], between: str = ", ") -> str:
+    """All different ones."""
+    return between.join(sorted(set(words)))
 
 
 def _rows(runs: Iterable[Row], key: str) -> list[Row]:
@@ -80,18 +89,6 @@ def _without_unmeasured(table: Table) -> Table:
 
     note = f"{table.note} {NOT_MEASURED.capitalize()} without a sensor: {names}.".strip()
     return Table(table.title, kept(table.head), [kept(row) for row in table.rows], note)
-
-
-def _network_alone(rows: Sequence[Row], first: Columns) -> Table:
-    scales = sorted({f"{row['gsd']:g} m" for row in rows if row["gsd"]})
-    scale = f"km2 at a GSD of {', '.join(scales)}." if scales else "km2/s: GSD unknown, use --gsd."
-    note = f"{scale} Peak memory: n 1, in a separate process."
-    return _table("Network alone", rows, first | _NETWORK_ALONE | _joules(rows), note)
-
-
-def _whole_runs(rows: Sequence[Row], first: Columns) -> Table:
-    sizes = ", ".join(sorted({f"{row['megapixels']:.1f} megapixels" for row in rows}))
-    return _table(f"End to end on a pair of {sizes}", rows, first | _WHOLE_RUNS | _joules(rows), _WHOLE_RUNS_NOTE)
 
 
 def _published(entries: Iterable[Row], scores: Sequence[Row]) -> Table:
@@ -124,8 +121,8 @@ def _official(row: Row) -> str:
 
 def _joules(rows: Iterable[Row]) -> Columns:
     """The column of energy; its head says what it is of."""
-    covered = sorted({row["energy_of"] for row in rows if row["energy_of"]})
-    return {f"J/km2 ({'; '.join(covered)})" if covered else "J/km2": lambda row: _energy(row["joules_per_km2"])}
+    covered = _each((row["energy_of"] for row in rows if row["energy_of"]), "; ")
+    return {f"J/km2 ({covered})" if covered else "J/km2": lambda row: _energy(row["joules_per_km2"])}
 
 
 def _percent(value: float) -> str:
@@ -214,7 +211,7 @@ _WHOLE_RUNS: Columns = {
     **_cells(_middle, {"km2/s": "km2_per_second"}),
     **_cells(_n, {"n runs": "seconds"}),
 }
-_WHOLE_RUNS_NOTE = (
+_WHOLE_NOTE = (
     "seconds: opening the model, reading, inference, maps, polygons, report. read, infer, write: busy seconds of "
     "each; they overlap."
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -12,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from schanger_edge.bench.document import document
-from schanger_edge.bench.measure import measure
-from schanger_edge.bench.plan import Plan, Progress, Request, find_datasets, find_models, find_pair, open_once
+from schanger_edge.bench.measure import State, measure
+from schanger_edge.bench.plan import Plan, Progress, Request, counted, find_datasets, find_models, find_pair, open_once
 from schanger_edge.bench.report import check_folder, read_document, write_results
-from schanger_edge.bench.state import State
 from schanger_edge.errors import require
 from schanger_edge.host.conditions import processor
 from schanger_edge.sessions.doctor import doctor
@@ -25,30 +23,13 @@ LEFT_OUT = ("extra ", "engine cache", "memory")
 """Facts of the doctor that say nothing about speed."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Preview:
-    """What is going to be measured.
-
-    Attributes:
-        words: in one line.
-        minutes: about how long it takes from the start.
-        finished: parts that an interrupted benchmark left.
-        notes: what the engines reported.
-    """
-
-    words: str
-    minutes: float
-    finished: int
-    notes: tuple[str, ...]
-
-
 def bench(
     output: str | PathLike[str],
     request: Request,
     *,
     beside: Sequence[str | PathLike[str]] = (),
     restart: bool = False,
-    on_start: Callable[[Preview], None] | None = None,
+    on_start: Callable[[Plan, int], None] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure models on this machine, by the method of `method.METHOD`.
@@ -61,7 +42,8 @@ def bench(
         request: what to measure.
         beside: bench.json of other machines, shown beside.
         restart: drop what an interrupted benchmark left.
-        on_start: called before the long work.
+        on_start: called before the long work, with what is going to be measured and the number of parts that an
+            interrupted benchmark left.
         progress: called with (stage, done, total).
 
     Returns:
@@ -73,14 +55,14 @@ def bench(
     require("matplotlib", "bench")
     folder, others = Path(output), [read_document(Path(path)) for path in beside]
     check_folder(folder)
-    models, datasets, pair = find_models(request.models), find_datasets(request.datasets), find_pair(request.pair)
-    devices = tuple(dict.fromkeys(request.devices))
+    datasets, pair = find_datasets(request.datasets), find_pair(request.pair)
+    models = find_models(request.models, progress)
+    devices = list(dict.fromkeys(request.devices))
     places = [open_once(device, model, request.batch_sizes, progress) for device in devices for model in models]
     plan = Plan(request, models, datasets, pair, places, _machine(devices))
     state = State(folder, plan.identity(), restart=restart)
     if on_start:
-        notes = tuple(dict.fromkeys(note for place in places for note in place.engine.notes))
-        on_start(Preview(_words(plan), plan.seconds() / 60, state.finished, notes))
+        on_start(plan, len(state))
     energy_of = measure(plan, state, folder, progress or (lambda *_: None))
     result = document(plan, state, energy_of) | {"others": others}
     write_results(folder, result)
@@ -94,21 +76,7 @@ def _machine(devices: Sequence[str]) -> dict[str, Any]:
     clocks = ("CPU clock", "GPU clock", "memory clock")
     facts = {name: words for name, words in facts.items() if name not in clocks}  # they move; see the conditions
     board = facts["board"] if "JetPack" in facts else None
-    cpu = board or f"{processor() or platform.machine()}, {_count(range(available_cores()), 'core')}"
+    cpu = board or f"{processor() or platform.machine()}, {counted(range(available_cores()), 'core')}"
     gpu = board or facts.get("GPU", cpu).split(",")[0]
     names = {device: cpu if device == "cpu" else gpu for device in devices}
     return {"devices": names, "facts": facts | {"NumPy": np.__version__}}
-
-
-def _words(plan: Plan) -> str:
-    """`3 models x 3 batches on cpu, 2 datasets, a pair of 4.2 megapixels`."""
-    devices = ", ".join(plan.devices)
-    words = [f"{_count(plan.models, 'model')} x {_count(plan.request.batch_sizes, 'batch', 'batches')} on {devices}"]
-    words.append(_count(plan.datasets, "dataset") if plan.datasets else "no dataset")
-    if plan.pair is not None:
-        words.append(f"a pair of {plan.pair.width * plan.pair.height / 1e6:.1f} megapixels")
-    return ", ".join(words)
-
-
-def _count(things: Sequence[Any], one: str, many: str = "") -> str:
-    return f"{len(things)} {one if len(things) == 1 else many or one + 's'}"

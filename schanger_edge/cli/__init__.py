@@ -3,9 +3,20 @@
 One module per group of commands; importing it adds its commands to `app`.
 """
 
-from schanger_edge.cli import batch, bench, data, engines, models, precision, run, scores, training, watch
+from schanger_edge.cli import batch, bench, data, engines, models, published, run, scores, training, watch
 from schanger_edge.cli.app import app, main
 
 __all__ = [
-    "app", "batch", "bench", "data", "engines", "main", "models", "precision", "run", "scores", "training", "watch",
-]  # fmt: skip
+    "app",
+    "batch",
+    "bench",
+    "data",
+    "engines",
+    "main",
+    "models",
+    "published",
+    "run",
+    "scores",
+    "training",
+    "watch",
+]

@@ -11,19 +11,20 @@ import typer
 from rich.text import Text
 
 from schanger_edge.batch.options import Cluster
-from schanger_edge.cli.app import INTERRUPTED, app, err, out
+from schanger_edge.cli.app import INTERRUPTED, app, err, note, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
 from schanger_edge.errors import SchangerError, require
 from schanger_edge.run.options import RunOptions
 
 if TYPE_CHECKING:
-    from schanger_edge.batch import Batch, Outcome
+    from schanger_edge.batch.outcome import Outcome
 
 FAILED = 1
 """Exit code: some pairs failed."""
 
 
+@app.command()
+@flags
 def batch(
     pairs: Annotated[
         Path,
@@ -45,8 +46,9 @@ def batch(
     Repeat the command to continue after a stop. Exit code 1 means that some pairs failed.
     """
     require("distributed", "station")
-    from schanger_edge.batch import batch as batch_tool
     from schanger_edge.batch.service import Listener
+    from schanger_edge.batch.service import batch as batch_tool
+    from schanger_edge.model.bundled import model_path
 
     done = 0
     try:
@@ -60,13 +62,19 @@ def batch(
                     err.print(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {where}")
 
                 def outcome(self, outcome: Outcome, error: BaseException | None) -> None:
-                    _print_outcome(outcome, error)
+                    if outcome.status == "failed":
+                        err.print(Text(f"{outcome.id} failed: {outcome.reason}"), style="bold red")
+                        if error is not None and not isinstance(error, SchangerError):
+                            note("".join(traceback.format_exception(error)))
+                    elif outcome.reason:
+                        note(f"{outcome.id}: {outcome.reason}")
 
                 def progress(self, count: int, total: int) -> None:
                     nonlocal done
                     done = count
                     bars("pairs", count, total)
 
+            model_path(options.engine.model, bars)  # a published one is fetched here, where that is seen
             result = batch_tool(pairs, output, cluster=cluster, restart=restart, options=options, listener=Screen())
     except (KeyboardInterrupt, SystemExit) as stopped:
         err.print(
@@ -74,26 +82,7 @@ def batch(
             "continue."
         )
         sys.exit(INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else stopped.code)
-    _print_batch(result)
-    if result.failed:
-        sys.exit(FAILED)
-
-
-app.command()(flags(batch))
-
-
-def _print_outcome(outcome: Outcome, error: BaseException | None) -> None:
-    if outcome.status == "failed":
-        err.print(Text(f"{outcome.id} failed: {outcome.reason}"), style="bold red")
-        if error is not None and not isinstance(error, SchangerError):
-            err.print(Text("".join(traceback.format_exception(error))))
-    elif outcome.reason:
-        err.print(Text(f"{outcome.id}: {outcome.reason}"))
-
-
-def _print_batch(result: Batch) -> None:
-    for note in result.notes:
-        err.print(Text(f"warning: {note}"), style="yellow")
+    warn(*result.notes)
     counts = {status: sum(one.status == status for one in result.outcomes) for status in ("done", "kept", "failed")}
     out.print(f"pairs: {counts['done']} done, {counts['kept']} already done, {counts['failed']} failed")
     changed = sum(outcome.changed_m2 or 0 for outcome in result.outcomes)
@@ -102,3 +91,5 @@ def _print_batch(result: Batch) -> None:
     out.print(f"results: {result.folder}")
     for outcome in result.failed:
         out.print(f"  {outcome.id}: {outcome.reason}")
+    if result.failed:
+        sys.exit(FAILED)

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from schanger_edge.bench.plan import Request
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.bench.plan import Plan, Request
+from schanger_edge.cli.app import app, err, note, out, progress_bars
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
 
 if TYPE_CHECKING:
     from schanger_edge.bench.tables import Table
-    from schanger_edge.bench.tool import Preview
 
 WHOLE = ("dataset", "model")
 """Columns that are never wrapped."""
@@ -24,6 +22,8 @@ FILE_WIDTH = 200
 """Width of the output when it is not a terminal."""
 
 
+@app.command()
+@flags
 def bench(
     request: Request,
     more_models: Annotated[
@@ -41,7 +41,7 @@ def bench(
     ] = False,
 ) -> None:
     """Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra)."""
-    from schanger_edge.bench.state import UNFINISHED
+    from schanger_edge.bench.measure import UNFINISHED
     from schanger_edge.bench.tables import tables
     from schanger_edge.bench.tool import bench as bench_tool
 
@@ -49,11 +49,11 @@ def bench(
     try:
         with progress_bars() as progress:
             result = bench_tool(
-                output, request, beside=beside or (), restart=restart, on_start=_print_preview, progress=progress
+                output, request, beside=beside or (), restart=restart, on_start=_print_plan, progress=progress
             )
     except (KeyboardInterrupt, SystemExit):
         if (output / UNFINISHED).exists():
-            err.print(Text(f"finished parts are kept in {output}; repeat the command to continue."))
+            note(f"finished parts are kept in {output}; repeat the command to continue.")
         raise
     if not out.is_terminal:
         out.width = FILE_WIDTH
@@ -66,16 +66,13 @@ def bench(
     out.print(f"results: {output}; open {output / 'bench.html'} in a browser")
 
 
-app.command()(flags(bench))
-
-
-def _print_preview(preview: Preview) -> None:
-    for note in preview.notes:
-        err.print(Text(note))
-    minutes = f"{preview.minutes:.0f} minutes" if preview.minutes >= 2 else f"{60 * preview.minutes:.0f} seconds"
-    err.print(Text(f"measuring {preview.words}: about {minutes}"))
-    if preview.finished:
-        err.print(Text(f"continuing an interrupted benchmark, {preview.finished} parts are done"))
+def _print_plan(plan: Plan, finished: int) -> None:
+    note(*dict.fromkeys(text for place in plan.places for text in place.notes))
+    seconds = plan.seconds()
+    time = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    note(f"measuring {plan.words}: about {time}")
+    if finished:
+        note(f"continuing an interrupted benchmark, {finished} parts are done")
 
 
 def _print_table(table: Table) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import app, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
 from schanger_edge.datasets.options import MakeOptions
-
-if TYPE_CHECKING:
-    from schanger_edge.datasets.make import MadeDataset
 
 dataset = typer.Typer(help="Make labelled datasets.", no_args_is_help=True)
 app.add_typer(dataset, name="dataset")
@@ -26,6 +22,8 @@ app.add_typer(dataset, name="dataset")
 def _dataset() -> None: ...
 
 
+@dataset.command()
+@flags
 def make(
     pairs: Annotated[Path, typer.Argument(help="CSV table: before, after, label; optional layer, area, split, name.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to create; it must not exist yet.")],
@@ -34,14 +32,15 @@ def make(
     """Cut labelled pairs into training tiles; no ground is shared between splits."""
     from schanger_edge.datasets.make import make_dataset
 
-    with progress_bars() as progress:
-        made = make_dataset(pairs, output, options, progress=lambda done, total: progress("tiles", done, total))
-    for note in made.notes:
-        err.print(Text(f"warning: {note}"), style="yellow")
-    _print_made(made)
-
-
-dataset.command()(flags(make))
+    with progress_bars() as bars:
+        made = make_dataset(pairs, output, options, progress=functools.partial(bars, "tiles"))
+    warn(*made.notes)
+    out.print(f"{'split':<6}{'tiles':>8}{'change':>10}")
+    for name, counts in made.splits.items():
+        out.print(f"{name:<6}{counts.tiles:>8}{counts.change:>10.2%}")
+    dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items() if count)
+    out.print(f"dropped: {dropped or 'no tiles'}")
+    out.print(f"{made.gsd:.3g} m per pixel, split by squares of {made.block:g} m; results: {made.root}")
 
 
 @app.command()
@@ -57,29 +56,14 @@ def statistics(
     """Compute a dataset's colour statistics, for --normalization of train and export."""
     from schanger_edge.datasets.statistics import color_statistics
 
-    with progress_bars() as progress:
-        result = color_statistics(
-            root,
-            split=split,
-            single=single,
-            masks=masks,
-            output=output,
-            progress=lambda done, total: progress("images", done, total),
-        )
+    with progress_bars() as bars:
+        progress = functools.partial(bars, "images")
+        result = color_statistics(root, split=split, single=single, masks=masks, output=output, progress=progress)
     if output is None:
         out.print_json(json.dumps(dataclasses.asdict(result)))
     else:
         before, after = (f"{_numbers(date.mean)} +- {_numbers(date.std)}" for date in (result.before, result.after))
         out.print(f"{output}: before {before}, after {after}")
-
-
-def _print_made(made: MadeDataset) -> None:
-    out.print(f"{'split':<6}{'tiles':>8}{'change':>10}")
-    for name, counts in made.splits.items():
-        out.print(f"{name:<6}{counts.tiles:>8}{counts.change:>10.2%}")
-    dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items() if count)
-    out.print(f"dropped: {dropped or 'no tiles'}")
-    out.print(f"{made.gsd:.3g} m per pixel, split by squares of {made.block:g} m; results: {made.root}")
 
 
 def _numbers(values: tuple[float, ...]) -> str:

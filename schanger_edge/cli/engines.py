@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import app, note, out, progress_bars
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import progress_bars
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 
@@ -22,8 +21,10 @@ class BindingOption(str, Enum):
     pycuda = "pycuda"
 
 
+@app.command()
+@flags
 def build(
-    model: Annotated[str, typer.Argument(help="An .onnx file or the name of a bundled model.")],
+    model: Annotated[str, typer.Argument(help="An .onnx file, or a name that `models` lists, such as levir-cd:base.")],
     options: BuildOptions,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Plan file to write.", show_default="in the engine cache")
@@ -37,15 +38,13 @@ def build(
 
     binding: Any = cuda.value if cuda else None
     with progress_bars() as progress:
-        result = build_tool(model_path(model), output, options, binding=binding, rebuild=rebuild, progress=progress)
-    err.print(result.explanation)
+        path = model_path(model, progress)
+        result = build_tool(path, output, options, binding=binding, rebuild=rebuild, progress=progress)
+    note(result.explanation)
     card = result.card
     target = f"{card.target.gpu or 'any GPU'} of compute capability {' or '.join(card.target.capabilities)}"
     state = "found in the cache" if result.cached and output is None else "found" if result.cached else "built"
     out.print(f"{result.plan}: {card.plan_bytes / 1e6:.1f} MB, {card.card.precision}, for {target}; {state}")
-
-
-app.command()(flags(build))
 
 
 @app.command()

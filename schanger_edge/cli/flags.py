@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -17,13 +17,12 @@ CONTEXT = "typer_context"
 _ANNOTATED: dict[type, Any] = {int: int, float: float, str: str, bool: bool, Path: Path}
 
 
-def flags(function: _Function, *, panel: str | None = None, leave_out: tuple[str, ...] = ()) -> _Function:
+def flags(function: _Function, *, leave_out: tuple[str, ...] = ()) -> _Function:
     """A command whose parameters of an `Options` or `OptionGroups` type stand for a flag of each of their fields.
 
     Args:
         function: the command; such a parameter is annotated with the class and gets an instance of it. Annotated with
             `Annotated[dict[str, Any], CLASS]` it gets what was given alone, by name: a preset stands behind it.
-        panel: title of the panel of all these flags; None takes the title of each class.
         leave_out: names of fields that the command has no flag for; they keep their defaults.
     """
     hints = get_type_hints(function, include_extras=True)
@@ -34,20 +33,20 @@ def flags(function: _Function, *, panel: str | None = None, leave_out: tuple[str
         if kind is None:
             parameters.append(parameter.replace(annotation=hints[parameter.name]))
             continue
-        titles = {one.name: group.title for group in _groups(kind) for one in group.described()}
+        groups = kind.groups().values() if issubclass(kind, OptionGroups) else (kind,)
+        titles = {one.name: group.title for group in groups for one in group.described()}
         own = [one for one in kind.described() if one.name not in leave_out]
         described[parameter.name] = hints[parameter.name], own
-        parameters += [_parameter(one, panel or titles[one.name]) for one in own]
+        parameters += [_parameter(one, titles[one.name]) for one in own]
 
     def command(**values: Any) -> Any:
         context = values.pop(CONTEXT)
         for name, (hint, options) in described.items():
-            taken = {one.name: values.pop(one.name) for one in options}
-            if not isinstance(hint, type):
-                taken = {key: value for key, value in taken.items() if _is_given(context, key)}
-            taken = {one.name: _value(one, taken[one.name]) for one in options if one.name in taken}
-            make = getattr(hint, "of", hint) if isinstance(hint, type) else dict
-            values[name] = make(**taken)
+            taken = {one.name: _value(one, values.pop(one.name)) for one in options}
+            if isinstance(hint, type):
+                values[name] = getattr(hint, "of", hint)(**taken)
+            else:
+                values[name] = {key: value for key, value in taken.items() if _is_given(context, key)}
         return function(**values)
 
     # Typer reads the signature and the annotations, and the documentation for the help.
@@ -65,13 +64,6 @@ def _class_of(hint: Any) -> Any:
         if isinstance(kind, type) and issubclass(kind, (Options, OptionGroups)):
             return kind
     return None
-
-
-def _groups(kind: Any) -> Iterator[type[Options]]:
-    if issubclass(kind, OptionGroups):
-        yield from kind.groups().values()
-    else:
-        yield kind
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -28,67 +28,53 @@ def interruptible(output: Path) -> Iterator[None]:
     """
     hears, rings = socket.socketpair()
     rings.setblocking(False)
-    before = signal.set_wakeup_fd(rings.fileno(), warn_on_full_buffer=False)
-    ended = threading.Event()
-    outcome = Outcome(output)
-    threading.Thread(target=_watch, args=(hears, ended, outcome), name="interrupt", daemon=True).start()
+    wakeup = signal.set_wakeup_fd(rings.fileno(), warn_on_full_buffer=False)
+    ended, before = threading.Event(), _summary(output)
+
+    def outcome() -> str:
+        if _summary(output) not in (None, before):  # it gets its name last
+            return f"interrupted, but all results are complete in {output}."
+        return f"interrupted: {_kept(output) or 'no result was written.'}"
+
+    def watch() -> None:
+        with hears:
+            while number := hears.recv(1):
+                if number[0] in (signal.SIGINT, signal.SIGTERM) and not ended.wait(ORDERLY):
+                    err.show_cursor(True)
+                    err.print(f"\n{outcome()}")
+                    os._exit(128 + number[0])
+
+    threading.Thread(target=watch, name="interrupt", daemon=True).start()
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as error:
         ended.set()
-        err.print(outcome.interrupted())
+        err.print(outcome())
         if isinstance(error, SystemExit):
             raise
         raise SystemExit(INTERRUPTED) from None
     except SchangerError:
         ended.set()
-        if kept := outcome.kept():
+        if kept := _kept(output):
             err.print(kept)
         raise
     finally:
         ended.set()
-        signal.set_wakeup_fd(before)
+        signal.set_wakeup_fd(wakeup)
         rings.close()
 
 
-class Outcome:
-    """What a run leaves in its output folder, read from the disk whenever it is stopped.
+def _kept(output: Path) -> str | None:
+    """How to go on with what is finished; None where nothing is."""
+    from schanger_edge.products.journal import unfinished
 
-    Args:
-        output: the folder, before the run.
-    """
+    state = unfinished(output)
+    return None if state is None else f"the run is kept, {state}: repeat the command with --resume to continue."
 
-    def __init__(self, output: Path) -> None:
-        self._output = output
-        self._before = self._summary()
 
-    def interrupted(self) -> str:
-        """The sentence after an interruption."""
-        now = self._summary()
-        if now is not None and now != self._before:  # it gets its name last
-            return f"interrupted, but all results are complete in {self._output}."
-        return f"interrupted: {self.kept() or 'no result was written.'}"
-
-    def kept(self) -> str | None:
-        """How to go on with what is finished; None where nothing is."""
-        from schanger_edge.products.journal import unfinished
-
-        state = unfinished(self._output)
-        return None if state is None else f"the run is kept, {state}: repeat the command with --resume to continue."
-
-    def _summary(self) -> tuple[int, int] | None:
-        """What distinguishes the summary of one run from that of another."""
-        try:
-            stat = (self._output / SUMMARY).stat()
-        except OSError:
-            return None
+def _summary(output: Path) -> tuple[int, int] | None:
+    """What distinguishes the summary of one run from that of another."""
+    with contextlib.suppress(OSError):
+        stat = (output / SUMMARY).stat()
         return stat.st_ino, stat.st_mtime_ns
-
-
-def _watch(hears: socket.socket, ended: threading.Event, outcome: Outcome) -> None:
-    with hears:
-        while number := hears.recv(1):
-            if number[0] in (signal.SIGINT, signal.SIGTERM) and not ended.wait(ORDERLY):
-                err.show_cursor(True)
-                err.print(f"\n{outcome.interrupted()}")
-                os._exit(128 + number[0])
+    return None

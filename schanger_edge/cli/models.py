@@ -1,24 +1,43 @@
-"""`schanger-edge info` and `schanger-edge export`."""
+"""Model files: `schanger-edge info`, `export`, `convert` and `calibrate` (they need the models or quantize extra)."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import agreement, app, note, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
-from schanger_edge.errors import SchangerError, missing_extra
-from schanger_export.model_options import ExportOptions
+from schanger_edge.datasets.sources import TILES, usage
+from schanger_edge.errors import SchangerError, extra
+from schanger_export.model_options import CalibrationOptions, ExportOptions
+
+if TYPE_CHECKING:
+    from schanger_export.calibrate import Calibration
+
+FEW_TILES = 128
+
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option("--pairs", help=f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."),
+]
+Model = Annotated[str, typer.Argument(help="An FP32 .onnx file, or a name that `models` lists.")]
+Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report is written beside it.")]
+
+
+class PrecisionOption(str, Enum):
+    """What `convert` can make."""
+
+    fp16 = "fp16"
 
 
 @app.command()
-def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or the name of a bundled model.")]) -> None:
+def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a name that `models` lists.")]) -> None:
     """Print a model's card and, for a plan, what it was built for."""
     from schanger_edge.model.bundled import model_path
     from schanger_edge.model.info import info as info_tool
@@ -26,6 +45,8 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or th
     out.print_json(json.dumps(info_tool(model_path(model))))
 
 
+@app.command()
+@flags
 def export(
     options: ExportOptions,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The .onnx file to write.")] = None,
@@ -39,10 +60,10 @@ def export(
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Or a .pth file with a state_dict.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="With --triton: an existing .onnx file or the name of a bundled model.")
+        str | None, typer.Option(help="With --triton: an existing .onnx file, or a name that `models` lists.")
     ] = None,
 ) -> None:
-    """Turn weights into a model file (needs the export extra), or add one to a Triton repository."""
+    """Turn weights into a model file (needs the models extra), or add one to a Triton repository."""
     if [weights, checkpoint, model].count(None) != 2:
         raise SchangerError("give exactly one of --weights NAME, --checkpoint FILE or, with --triton, --model FILE.")
     if model is not None:
@@ -50,23 +71,62 @@ def export(
     elif output is None and triton is None:
         raise SchangerError("say where to write the model: -o FILE, --triton REPO, or both.")
     else:
-        with _model_file(output) as target:
+        with tempfile.TemporaryDirectory() as folder:
+            target = output or Path(folder) / "model.onnx"
             _export(weights or checkpoint, target, options, shown=output)
             if triton is not None:
                 _serve(target, triton, options.name)
 
 
-app.command()(flags(export))
+@app.command()
+def convert(
+    model: Model,
+    output: Target,
+    precision: Annotated[PrecisionOption, typer.Option(help="fp16; see `calibrate` for INT8.")] = PrecisionOption.fp16,
+    pairs: Pairs = None,
+    samples: Annotated[int, typer.Option(help="Tiles to measure ranges on.")] = 32,
+) -> None:
+    """Convert an FP32 model to FP16 and measure it against the original (needs the quantize extra)."""
+    from schanger_edge.model.bundled import model_path
+
+    with extra("quantize"):
+        from schanger_export.convert import convert as convert_tool
+    if not pairs:
+        note("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
+    with progress_bars() as progress:
+        path = model_path(model, progress)
+        result = convert_tool(path, output, sources=pairs or (), samples=samples, progress=progress)
+    warn(*result.warnings)
+    size, before = result.bytes
+    out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
+    out.print(agreement(result.agreement))
+    resize = "FP16" if result.resize_fp16 else "FP32"
+    out.print(f"kept in FP32 for their range: {len(result.kept_by_range)} nodes; resize in {resize}")
+    out.print(f"report: {result.report}")
+
+
+@app.command()
+@flags
+def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: Pairs = None) -> None:
+    """Convert an FP32 model to INT8 and measure the loss (needs the quantize extra)."""
+    from schanger_edge.model.bundled import model_path
+
+    with extra("quantize"):
+        from schanger_export.calibrate import calibrate as calibrate_tool
+    with progress_bars() as progress:
+        result = calibrate_tool(model_path(model, progress), pairs or (), output, options, progress=progress)
+    warn(*result.warnings)
+    if result.tiles[0] < FEW_TILES:
+        warn(f"only {result.tiles[0]} tiles; use {FEW_TILES} or more.")
+    _print_calibration(result)
 
 
 def _export(weights: str | Path | None, target: Path, options: ExportOptions, *, shown: Path | None) -> None:
-    try:
+    with extra("models"):
         from schanger_export.weights import Weights, find
 
         found = Weights(weights) if isinstance(weights, Path) else find(str(weights), options.size)
         from schanger_export.to_onnx import export as export_tool
-    except ImportError as error:
-        raise missing_extra(error, "export") from error
 
     size = options.size or found.card.get("size")
     report = export_tool(found.path, size, target, options, known=found.card)
@@ -95,14 +155,23 @@ def _serve(model: Path, repository: Path, name: str | None) -> None:
     served = add_to_repository(model, repository, name)
     out.print(f"{served.model}: version {served.version} of {served.folder.name}")
     if served.kept_config:
-        err.print(f"{served.folder / CONFIG} was edited and is kept: it still holds the model card of another version.")
+        note(f"{served.folder / CONFIG} was edited and is kept: it still holds the model card of another version.")
 
 
-@contextlib.contextmanager
-def _model_file(output: Path | None) -> Iterator[Path]:
-    """Where to write the model file; a place that is gone afterwards where none was asked for."""
-    if output is not None:
-        yield output
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder) / "model.onnx"
+def _print_calibration(result: Calibration) -> None:
+    table = Table(
+        "in INT8", "F1 lost", "against original's map", "agreement", "mean difference", title=f"method {result.method}"
+    )
+
+    rows = [(f"all, by {name}", found) for name, found in result.tries.items()]
+    rows += [(f"{name} alone", found) for name, found in result.parts.items()]
+    rows += [(f"all but {', '.join(step.kept)}", step.agreement) for step in result.steps[1:]]
+    for name, found in rows:
+        figures = f"{found.f1_loss:.2f}", f"{100 * (1 - found.f1_against_reference):.2f}"
+        table.add_row(name, *figures, f"{100 * found.agreement:.2f} %", f"{found.mean_difference:.5f}")
+    out.print(table)
+    last = result.steps[-1]
+    kept = f"; kept in higher precision: {', '.join(last.kept)}" if last.kept else ""
+    out.print(f"{result.path}: {100 * last.macs_share:.1f} % of the multiply-adds in INT8{kept}")
+    out.print(agreement(result.agreement))
+    out.print(f"reports: {result.reports[0]}, {result.reports[1]}")

@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import app, note, out, percent, print_result, progress_bars, warn
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.interrupt import interruptible
-from schanger_edge.cli.printing import percent, print_result, progress_bars
 from schanger_edge.run.control import AfterStop, Control
 from schanger_edge.run.options import RunOptions
 from schanger_edge.scene import Pair
 from schanger_edge.sessions import Session
 
+BETTER = (
+    "the bundled model has seen little: a better one for your imagery is one command away, see `schanger-edge models`"
+)
+"""What a run without --model says."""
 
+
+@app.command()
+@flags
 def run(
     before: Annotated[
         str,
@@ -34,13 +39,15 @@ def run(
     """Find what changed between two images of one place."""
     from schanger_edge.run.detect import detect
 
+    def start(session: Session, pair: Pair, warnings: Sequence[str]) -> None:
+        _print_start(session, pair, warnings)
+        if options.engine.model is None:
+            note(BETTER)
+
     with interruptible(output), progress_bars() as progress:
-        control = Control(after_stop.resume, after_stop.restart, on_start=_print_start, progress=progress)
+        control = Control(after_stop.resume, after_stop.restart, on_start=start, progress=progress)
         result = detect(before, after, output, options, control=control)
     print_result(result)
-
-
-app.command()(flags(run))
 
 
 @app.command()
@@ -54,10 +61,11 @@ def demo(
     from schanger_edge.products import CHANGE, POLYGONS
 
     with progress_bars() as progress:
-        result = demo_tool(
-            output, side=side, seed=seed, progress=progress,
-            on_render=lambda share: progress("render", round(share * side * side), side * side),
-        )  # fmt: skip
+
+        def rendered(share: float) -> None:
+            progress("render", round(share * side * side), side * side)
+
+        result = demo_tool(output, side=side, seed=seed, progress=progress, on_render=rendered)
     print_result(result.detection)
     out.print(f"against the exact truth: {percent(result.counts, 'f1', 'precision', 'recall')}")
     folder = result.detection.folder
@@ -68,15 +76,11 @@ def demo(
 
 def _print_start(session: Session, pair: Pair, warnings: Sequence[str]) -> None:
     card = session.card
-    for note in session.notes:
-        err.print(note)
-    err.print(f"{session.device}, model {card.name} ({card.precision}, tile {card.tile}, halo {card.halo})")
+    note(*session.notes)
+    note(f"{session.device}, model {card.name} ({card.precision}, tile {card.tile}, halo {card.halo})")
     size = f"{pair.grid.width} x {pair.grid.height} pixels"
-    err.print(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap")
-    for note in pair.notes:
-        err.print(Text(note))
-    for warning in warnings:
-        err.print(Text(f"warning: {warning}"), style="yellow")
+    note(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap", *pair.notes)
+    warn(*warnings)
 
 
 def _crs_name(pair: Pair) -> str:

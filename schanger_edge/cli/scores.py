@@ -1,4 +1,4 @@
-"""`schanger-edge evaluate`."""
+"""`schanger-edge evaluate` and `compare`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import agreement, app, note, out, percent, print_written, progress_bars, warn
 from schanger_edge.cli.flags import flags
-from schanger_edge.cli.printing import percent, progress_bars
-from schanger_edge.evaluation.options import EvaluationOptions
+from schanger_edge.cli.models import Pairs
+from schanger_edge.evaluation.options import ComparisonOptions, EvaluationOptions
 
 if TYPE_CHECKING:
     from schanger_edge.evaluation.evaluate import Evaluation
 
 
+@app.command()
+@flags
 def evaluate(
     root: Annotated[Path, typer.Option(help="Labelled dataset, as published or with SPLIT/A, SPLIT/B, SPLIT/label.")],
     options: EvaluationOptions,
@@ -25,28 +27,44 @@ def evaluate(
 
     with progress_bars() as progress:
         result = evaluate_tool(root, options, progress=progress)
-    for note in result.engine.notes:
-        err.print(note)
+    note(*result.engine.notes)
+    warn(*result.warnings)
     out.print(f"{result.dataset or root} {result.split}: {result.model} on {result.device}")
     out.print(percent(result, "f1", "precision", "recall", "iou", "accuracy"))
     official = "" if result.official_tiles is None else f" (official split: {result.official_tiles})"
     out.print(f"{result.tiles} tiles of {result.tile}{official}, {result.tiling}")
     out.print(f"label: {result.label_rule}, change: probability > 0.5")
     if result.official_tiles is not None and result.tiles != result.official_tiles:
-        err.print(
-            f"warning: the official test split has {result.official_tiles} tiles; this score is not comparable.",
-            style="yellow",
-        )
+        warn(f"the official test split has {result.official_tiles} tiles; this score is not comparable.")
     if result.paper_f1 is not None:
         out.print(f"published F1: paper {result.paper_f1:.2f}, checkpoint {result.checkpoint_f1:.2f}")
     if result.sweep is not None:
         _print_sweep(result)
-    for path in (options.results.gallery, options.results.sweep):
-        if path is not None:
-            out.print(f"written: {path}")
+    print_written((options.results.gallery, options.results.sweep))
 
 
-app.command()(flags(evaluate))
+@app.command()
+@flags
+def compare(
+    first: Annotated[str, typer.Argument(help="An .onnx file, the name of a bundled model, or a TensorRT plan.")],
+    second: Annotated[str, typer.Argument(help="The second model, likewise.")],
+    options: ComparisonOptions,
+    pairs: Pairs = None,
+) -> None:
+    """Run two models on the same tiles: agreement, differences, F1, latency."""
+    from schanger_edge.evaluation.compare import compare as compare_tool
+
+    with progress_bars() as progress:
+        result = compare_tool(first, second, pairs or (), options, progress=progress)
+    names = [Path(model).name for model in result.models]
+    for name, used in zip(names, result.engines, strict=True):
+        note(*(f"{name}: {text}" for text in used.notes))
+    warn(*result.warnings)
+    for row in zip(names, result.precisions, result.devices, result.latency_ms, strict=True):
+        out.print("{}: {}, {}, {:.1f} ms per pair of tiles (median)".format(*row))
+    out.print(f"the second takes {result.latency_ratio:.2f} times as long as the first")
+    out.print(agreement(result.agreement))
+    print_written((options.worst, options.json_file))
 
 
 def _print_sweep(result: Evaluation) -> None:
@@ -55,7 +73,7 @@ def _print_sweep(result: Evaluation) -> None:
     assert sweep is not None
     own = sweep.at_model_threshold
     if sweep.best is None:
-        err.print("warning: this split has no labelled change, so there is no best threshold.", style="yellow")
+        warn("this split has no labelled change, so there is no best threshold.")
     else:
         out.print(f"best threshold: {sweep.best.threshold:.2f}  {percent(sweep.best, 'f1', 'precision', 'recall')}")
     out.print(f"the model's threshold: {own.threshold:g}  {percent(own, 'f1', 'precision', 'recall')}")
@@ -65,6 +83,4 @@ def _print_sweep(result: Evaluation) -> None:
     unknown = "; their rate is unknown without --gsd" if middle.per_km2 is None else ""
     out.print(f"false-alarm objects at 0.5: {middle.objects}{rate}{unknown}")
     if result.split == "test" and sweep.best is not None:
-        err.print(
-            "warning: a threshold chosen on the test split inflates the test score: choose it on val.", style="yellow"
-        )
+        warn("a threshold chosen on the test split inflates the test score: choose it on val.")

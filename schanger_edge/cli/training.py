@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +17,7 @@ from schanger_edge.cli.app import app, err, out
 from schanger_edge.cli.flags import flags
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.sources import SINGLE_DATES, TRAINING, parse_source, usage
-from schanger_edge.errors import SchangerError, missing_extra
+from schanger_edge.errors import SchangerError, extra
 from schanger_export.options import Machine, Pretraining, Training
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the run
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")]
 
 
+@app.command()
+@functools.partial(flags, leave_out=("sources",))
 def train(
     output: Output,
     given: Annotated[dict[str, Any], Training],
@@ -44,6 +49,8 @@ def train(
     _print_trained(trained, "schanger-edge export --checkpoint {} -o model.onnx")
 
 
+@app.command()
+@functools.partial(flags, leave_out=("sources", "swap", "side_losses", "jitter"))
 def pretrain(
     output: Output,
     given: Annotated[dict[str, Any], Pretraining],
@@ -63,27 +70,20 @@ def pretrain(
     resume: Resume = False,
 ) -> None:
     """Train the semantic prior on single images with masks of buildings or land cover."""
-    extra = (f",masks={masks}" if masks else "") + (f",label={label.replace(',', '+')}" if label else "")
-    given |= {"sources": tuple(source + extra for source in sources)} if sources else {}
+    keys = (f",masks={masks}" if masks else "") + (f",label={label.replace(',', '+')}" if label else "")
+    given |= {"sources": tuple(source + keys for source in sources)} if sources else {}
     trained = _train(Pretraining, given, output, machine, resume=resume)
     _print_trained(trained, "schanger-edge train ROOT --init {} -o RUN")
 
 
-ARGUMENTS = ("sources",)
-app.command()(flags(train, leave_out=ARGUMENTS))
-app.command()(flags(pretrain, leave_out=(*ARGUMENTS, "swap", "side_losses", "jitter")))
-
-
 def _train(kind: type[Training], given: dict[str, Any], output: Path, machine: Machine, *, resume: bool) -> Trained:
-    try:
+    with extra("export"):
         from schanger_export.train import train as train_tool
-    except ImportError as error:
-        raise missing_extra(error, "export") from error
 
     options = None
     if given or not resume:
         options = kind.with_presets(**{**given, "validation": _validation(kind, given)})
-    with TrainingLines() as lines:
+    with _lines() as lines:
         return train_tool(options, output, machine, resume=resume, report=lines)
 
 
@@ -110,41 +110,35 @@ def _validation(kind: type[Training], given: dict[str, Any]) -> tuple[str, ...]:
 def _print_trained(trained: Trained, then: str) -> None:
     if not trained.first:
         return
-    best = (
-        f"best F1 {100 * trained.best_f1:.2f}"
-        if trained.best_f1 is not None
-        else "no validation, using the last weights"
-    )
+    best = "no validation, using the last weights"
+    if trained.best_f1 is not None:
+        best = f"best F1 {100 * trained.best_f1:.2f}"
     out.print(f"{trained.step:,} steps, {best}: {trained.checkpoint}")
-    out.print(f"curves: {trained.folder / 'training.png'}")
+    if trained.note:
+        err.print(Text(f"warning: {trained.note}"), style="yellow")
+    else:
+        out.print(f"curves: {trained.folder / 'training.png'}")
     out.print(f"next: {then.format(trained.checkpoint)}")
 
 
-class TrainingLines:
+@contextlib.contextmanager
+def _lines() -> Iterator[Callable[[Progress], None]]:
     """Progress as one live line on a terminal, else a line now and then; validations get lines of their own."""
+    live, last_line = Live(console=err, refresh_per_second=2, transient=True), 0.0
 
-    def __init__(self) -> None:
-        self.live = Live(console=err, refresh_per_second=2, transient=True)
-        self.last_line = 0.0
-
-    def __enter__(self) -> TrainingLines:
-        if err.is_terminal:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
-
-    def __call__(self, progress: Progress) -> None:
-        """Show where the run stands."""
+    def report(progress: Progress) -> None:
+        nonlocal last_line
         if progress.message:
             err.print(progress.message)
         line = _line(progress)
         if err.is_terminal:
-            self.live.update(Text(line))
-        elif time.monotonic() - self.last_line >= LINE_SECONDS or progress.step == progress.steps:
-            self.last_line = time.monotonic()
+            live.update(Text(line))
+        elif time.monotonic() - last_line >= LINE_SECONDS or progress.step == progress.steps:
+            last_line = time.monotonic()
             err.print(line)
+
+    with live if err.is_terminal else contextlib.nullcontext():
+        yield report
 
 
 def _line(progress: Progress) -> str:

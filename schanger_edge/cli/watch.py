@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from schanger_edge.cli.app import INTERRUPTED, app, err, out
+from schanger_edge.cli.app import INTERRUPTED, app, note, out
 from schanger_edge.cli.flags import flags
 from schanger_edge.errors import printable
 from schanger_edge.run.options import RunOptions
 from schanger_edge.watch.settings import Notification, Pairing, Service, Settings
 
 if TYPE_CHECKING:
-    from schanger_edge.watch import Status, Wakeup
+    from schanger_edge.watch import Wakeup
 
 
+@app.command()
+@flags
 def watch(
     inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive; subfolders are included.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results, quarantine and the ledger.")],
@@ -36,12 +37,9 @@ def watch(
     wakeup = Wakeup()
     received = _stop_on_signals(wakeup)
     settings = Settings(inbox, output, pairing, service, notification, options)
-    watch_tool(settings, wakeup=wakeup, report=lambda text: err.print(Text(text)))
+    watch_tool(settings, wakeup=wakeup, report=note)
     if signal.SIGINT in received:
         sys.exit(INTERRUPTED)
-
-
-app.command()(flags(watch))
 
 
 @app.command()
@@ -56,25 +54,7 @@ def status(
     found = status_tool(output)
     if json:
         out.print(to_json(dataclasses.asdict(found)))
-    else:
-        _print_status(found)
-
-
-def _stop_on_signals(wakeup: Wakeup) -> list[int]:
-    """SIGTERM and a first Ctrl-C end a watch after the current section; a second Ctrl-C ends it at once."""
-    received: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        received.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        wakeup.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    return received
-
-
-def _print_status(found: Status) -> None:
+        return
     heard = "no sign of life yet" if found.heard is None else f"last seen {found.heard:.0f} s ago"
     out.print(f"{found.state} ({heard})")
     counts = found.counts
@@ -89,3 +69,17 @@ def _print_status(found: Status) -> None:
     )
     for error in found.errors:
         out.print(f"{error['when']} {printable(error['what'])}: {printable(error['reason'])}")
+
+
+def _stop_on_signals(wakeup: Wakeup) -> list[int]:
+    """SIGTERM and a first Ctrl-C end a watch after the current section; a second Ctrl-C ends it at once."""
+    received: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        wakeup.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return received

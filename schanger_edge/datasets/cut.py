@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,23 +59,23 @@ class LabelledScene:
         columns, rows = axis_spans(grid.width, side, 0), axis_spans(grid.height, side, 0)
         return [Window(col, row, side, side) for row, _, _, _ in rows for col, _, _, _ in columns]
 
-    def cut(self, take: Callable[[CutTile], None], leave: Callable[[Reason], None]) -> None:
-        """Call `take` with each tile that fits, and `leave` with the reason for each that does not."""
+    def cut(self) -> Iterator[CutTile | Reason]:
+        """Each tile that fits, and the reason for each that does not."""
         colors = self._mean_colors() if self.options.min_valid < 1 else {}
         with self.pair.environment(self.pair.grid.width):
             for window in self.windows():
                 if self.area is not None and not self.area.burn(window).all():
-                    leave("outside the area")
+                    yield "outside the area"
                     continue
                 pixels, (label, known) = self.pair.read(window), self.label.read(window)
                 valid = pixels.valid & known
                 share = float(valid.mean())
                 if share < self.options.min_valid:
-                    leave("nodata")
+                    yield "nodata"
                     continue
                 for date, color in colors.items():
                     fill_invalid(getattr(pixels, date), valid, color)
-                take(CutTile(window, pixels.before, pixels.after, label & valid, share))
+                yield CutTile(window, pixels.before, pixels.after, label & valid, share)
 
     def _mean_colors(self) -> dict[str, tuple[int, int, int]]:
         colors = {}
@@ -98,8 +98,7 @@ def open_labelled(table: Path, row: PairRow, options: CutOptions) -> Iterator[La
                 open_pair(row.before, row.after, gsd=options.gsd, bands=options.bands, nodata=options.nodata)
             )
             _check_size(row, pair, options)
-            label = open_label(row.label, pair.grid, row.layer)
-            stack.callback(label.close)
+            label = stack.enter_context(open_label(row.label, pair.grid, row.layer))
             area = None if row.area is None else _area(row.area, pair)
             yield LabelledScene(pair, label, area, options)
         except (SceneError, DatasetError) as error:

@@ -36,10 +36,11 @@ class TileSet:
 
     Attributes:
         places: sorted by pair and window.
+        warnings: what the files leave in doubt that were opened while tiles were drawn, in sentences.
     """
 
-    def __init__(self, items: Sequence[Item], places: Sequence[Place]) -> None:
-        self._items = list(items)
+    def __init__(self, items: Sequence[Item], places: Sequence[Place], warnings: Sequence[str] = ()) -> None:
+        self._items, self.warnings = list(items), tuple(warnings)
         self.places = sorted(places, key=lambda place: (place.item, place.window.row_off, place.window.col_off))
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ class TileSet:
 
     def every(self, step: int) -> TileSet:
         """Every n-th tile."""
-        return TileSet(self._items, self.places[::step])
+        return TileSet(self._items, self.places[::step], self.warnings)
 
     def names(self) -> list[str]:
         """File and offset (column, row) of each tile."""
@@ -121,7 +122,7 @@ def draw_tiles(
             if found >= total or seen >= LOOKED_AT * total:
                 break
     _check(seen, flat, noisy, sources, tile)
-    return _dealt(items, kinds, counts)
+    return _dealt(items, kinds, counts, pool.doubts.sentences)
 
 
 def _candidates(
@@ -145,7 +146,9 @@ def _candidates(
                 queue.append(number)
 
 
-def _dealt(items: Sequence[Item], kinds: dict[bool, list[Place]], counts: Sequence[int]) -> list[TileSet]:
+def _dealt(
+    items: Sequence[Item], kinds: dict[bool, list[Place]], counts: Sequence[int], warnings: Sequence[str]
+) -> list[TileSet]:
     """Each set gets its share of both kinds; what one kind lacks, the other fills."""
     total = sum(counts)
     with_change = min(len(kinds[True]), max(total // 2, total - len(kinds[False])))
@@ -157,7 +160,7 @@ def _dealt(items: Sequence[Item], kinds: dict[bool, list[Place]], counts: Sequen
         cuts = np.rint(edges * len(places)).astype(int)
         for number, own in enumerate(sets):
             own.extend(places[cuts[number] : cuts[number + 1]])
-    return [TileSet(items, own) for own in sets]
+    return [TileSet(items, own, warnings) for own in sets]
 
 
 def _check(seen: int, flat: int, noisy: int, sources: Sequence[Sequence[Item]], tile: int) -> None:

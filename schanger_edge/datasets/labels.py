@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,124 +15,91 @@ from rasterio.warp import transform_bounds
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
+from schanger_edge.scene.cover import check_written
 from schanger_edge.scene.opening import damaged, gdal_errors, grid_of, open_dataset, reason
 from schanger_edge.scene.orientation import Orientation
-from schanger_edge.scene.remote import public_name
+from schanger_edge.scene.radiometry import stored_black
+from schanger_edge.scene.remote import public_name, reading
 from schanger_edge.scene.vectors import Polygons, is_vector
 
 _BOUND_POINTS = 64
 
 
-class Label(Protocol):
+@dataclasses.dataclass(frozen=True)
+class Label:
     """What changed, on the grid of a pair.
 
     Attributes:
+        read: of a window (h, w) True where it changed, and (h, w) True where that is known; raises SceneError where
+            the file is damaged.
         note: a warning for the user; empty if there is none.
     """
 
-    note: str
-
-    def read(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """(h, w) True where it changed, and (h, w) True where that is known."""
-        ...
-
-    def close(self) -> None:
-        """Close the file."""
-        ...
+    read: Callable[[Window], tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+    note: str = ""
 
 
-def open_label(path: str, grid: Grid, layer: str | None = None) -> Label:
-    """Open the label of a pair.
+@contextlib.contextmanager
+def open_label(path: str, grid: Grid, layer: str | None = None) -> Iterator[Label]:
+    """The label of a pair, until the context ends.
 
     Args:
-        path: a vector file (by its suffix) or a raster; any value but 0 is change, the nodata value (where it is not
-            0) and what lies outside of the raster are unknown.
+        path: a vector file (by its suffix), where an empty layer means that nothing changed; or a raster: any value but
+            that of black, 0 as a rule, is change, the nodata value (where it is not 0) and what lies outside of the
+            raster are unknown. A raster without georeference belongs to an image of just its size.
         grid: of the pair, with a CRS.
         layer: of a vector file with several layers.
 
     Raises:
         SceneError: the file cannot be read, has no CRS, or does not meet the pair.
     """
+    name = public_name(path)
     if is_vector(path):
-        return PolygonLabel(path, grid, layer)
+        yield _polygons(Polygons(path, grid, layer))
+        return
     if layer is not None:
-        name = public_name(path)
         raise SceneError(f"{name} is a raster, which has no layers: leave layer empty, or use a GPKG.")
-    return RasterLabel(path, grid)
+    with open_dataset(path) as dataset:
+        own, turn = grid_of(dataset, name), Orientation.of(dataset)
+        colors = enumerate(dataset.colorinterp, 1)
+        bands = [band for band, color in colors if color != ColorInterp.alpha][:3] or [1]
+        check_written(dataset, bands, name)
+        none = stored_black(dataset) or 0  # what is shown black
+        nodata = dataset.nodatavals[bands[0] - 1] or None  # 0 is "no change" even where a file declares it as nodata
+        with _on_grid(dataset, name, _placed(name, own, turn, grid), grid) as vrt:
+
+            def read(window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+                with reading(dataset.name), gdal_errors(lambda error: damaged(name, error)):
+                    values = vrt.read([*bands, vrt.count], window=window.rasterio)
+                unknown = np.isnan(values[:-1])
+                if nodata is not None and not np.isnan(nodata):
+                    unknown |= values[:-1] == nodata
+                known = (values[-1] > 0) & ~unknown.all(0)
+                return (values[:-1] != none).any(0) & known, known
+
+            yield Label(read)
 
 
-class PolygonLabel:
-    """Change is what the polygons cover; an empty layer means that nothing changed. See `Label`."""
-
-    def __init__(self, path: str, grid: Grid, layer: str | None = None) -> None:
-        self._polygons = Polygons(path, grid, layer)
-        name = self._polygons.name
-        if self._polygons.count and not self._polygons.meets:
-            raise SceneError(
-                f"{name} has {self._polygons.count} shapes, but none within the images: check its CRS and location."
-            )
-        self.note = "" if self._polygons.count else f"{name} has no polygons: the whole pair is labelled as no change."
-
-    def read(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """See `Label`."""
-        return self._polygons.burn(window), np.ones((window.height, window.width), np.bool_)
-
-    def close(self) -> None:
-        """Nothing is open."""
+def _polygons(polygons: Polygons) -> Label:
+    """Change is what they cover."""
+    name, count = polygons.name, polygons.count
+    if count and not polygons.meets:
+        raise SceneError(f"{name} has {count} shapes, but none within the images: check its CRS and location.")
+    note = "" if count else f"{name} has no polygons: the whole pair is labelled as no change."
+    return Label(lambda window: (polygons.burn(window), np.ones((window.height, window.width), np.bool_)), note)
 
 
-class RasterLabel:
-    """Change is any value but 0, taken from the nearest pixel. See `Label`.
-
-    A raster without georeference belongs to an image of just its size.
-    """
-
-    def __init__(self, path: str, grid: Grid) -> None:
-        self._name, self.note = public_name(path), ""
-        self._dataset = open_dataset(path)
-        try:
-            own, turn = grid_of(self._dataset, self._name), Orientation.of(self._dataset)
-            colors = enumerate(self._dataset.colorinterp, 1)
-            self._bands = [band for band, color in colors if color != ColorInterp.alpha][:3] or [1]
-            nodata = self._dataset.nodatavals[self._bands[0] - 1]
-            self._nodata = nodata or None  # 0 is "no change" even where a file declares it as nodata
-            self._vrt = self._on(grid, _placed(self._name, own, turn, grid))
-        except BaseException:
-            self._dataset.close()
-            raise
-
-    def read(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """See `Label`.
-
-        Raises:
-            SceneError: the file is damaged.
-        """
-        with gdal_errors(lambda error: damaged(self._name, error)):
-            values = self._vrt.read([*self._bands, self._vrt.count], window=window.rasterio)
-        known: NDArray[np.bool_] = values[-1] > 0
-        unknown = np.isnan(values[:-1])
-        if self._nodata is not None and not np.isnan(self._nodata):
-            unknown |= values[:-1] == self._nodata
-        known &= ~unknown.all(0)
-        return (values[:-1] != 0).any(0) & known, known
-
-    def close(self) -> None:
-        """Close the file."""
-        self._vrt.close()
-        self._dataset.close()
-
-    def _on(self, grid: Grid, own: Grid) -> Any:
-        """The raster on the pair's grid; its last band marks where it has data."""
-        target = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
-        sampling = {"resampling": Resampling.nearest, "tolerance": 0.02, "src_nodata": None, "nodata": None}
-        has_alpha = ColorInterp.alpha in self._dataset.colorinterp
-        with gdal_errors(self._not_placed):
-            _check_meets(self._name, own, grid)
-            source = {"src_crs": own.crs, "src_transform": own.transform, "add_alpha": not has_alpha}
-            return WarpedVRT(self._dataset, **source, **target, **sampling)
-
-    def _not_placed(self, error: Exception) -> SceneError:
-        return SceneError(f"{self._name} cannot be resampled to the grid of the images: {reason(error)}")
+def _on_grid(dataset: Any, name: str, own: Grid, grid: Grid) -> WarpedVRT:
+    """A raster on the pair's grid, by its nearest pixels; its last band marks where it has data."""
+    target = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
+    sampling = {"resampling": Resampling.nearest, "tolerance": 0.02, "src_nodata": None, "nodata": None}
+    source = {"src_crs": own.crs, "src_transform": own.transform}
+    has_alpha = ColorInterp.alpha in dataset.colorinterp
+    with gdal_errors(
+        lambda error: SceneError(f"{name} cannot be resampled to the grid of the images: {reason(error)}")
+    ):
+        _check_meets(name, own, grid)
+        return WarpedVRT(dataset, add_alpha=not has_alpha, **source, **target, **sampling)
 
 
 def _placed(name: str, own: Grid, turn: Orientation, grid: Grid) -> Grid:

@@ -73,15 +73,14 @@ def single_date_files(images: Path, masks: Path | None = None) -> list[LabelledF
     """
     images = Path(images)
     if masks is None:
-        found = [
-            [images / name for name in names if (images / name).is_dir()] for names in (IMAGE_FOLDERS, MASK_FOLDERS)
-        ]
-        if not all(found):
+        own, marked = ([images / name for name in names] for names in (IMAGE_FOLDERS, MASK_FOLDERS))
+        first, masks = (next(filter(Path.is_dir, paths), None) for paths in (own, marked))
+        if first is None or masks is None:
             raise DatasetError(
                 f"{images} has no pair of folders such as image and mask: it needs one of {', '.join(IMAGE_FOLDERS)} "
                 f"beside one of {', '.join(MASK_FOLDERS)}."
             )
-        images, masks = found[0][0], found[1][0]
+        images = first
     return _matched((images, Path(masks)))
 
 
@@ -110,19 +109,17 @@ def _matched(folders: Sequence[Path], names: Sequence[str] | None = None) -> lis
 
 def _flat(base: Path, folders: Sequence[Path], split: str) -> list[LabelledFiles]:
     """The split of a dataset whose splits share their folders."""
-    listing = base / "list" / f"{split}.txt"
+    listing, every = base / "list" / f"{split}.txt", set().union(*(_images(folder) for folder in folders))
     if listing.is_file():
-        names = _listed(listing, set().union(*(_images(folder) for folder in folders)))
-    else:
-        every = set().union(*(_images(folder) for folder in folders))
-        names = sorted(name for name in every if name.startswith(f"{split}_"))
-        if not names and base.name == split:  # the path already leads to the split
-            names = sorted(every)
-        if not names:
-            raise DatasetError(
-                f"{base} holds {', '.join(folder.name for folder in folders)}, but neither {listing} nor names that "
-                f"start with {split}_: add such a list, or use everything as split '.'."
-            )
+        return _matched(folders, _listed(listing, every))
+    names = sorted(name for name in every if name.startswith(f"{split}_"))
+    if not names and base.name == split:  # the path already leads to the split
+        names = sorted(every)
+    if not names:
+        raise DatasetError(
+            f"{base} holds {', '.join(folder.name for folder in folders)}, but neither {listing} nor names that "
+            f"start with {split}_: add such a list, or use everything as split '.'."
+        )
     return _matched(folders, names)
 
 

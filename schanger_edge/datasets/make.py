@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schanger_edge._version import __version__
-from schanger_edge.datasets.cut import CutTile, LabelledScene, open_labelled, source_of
+from schanger_edge.datasets.cut import LabelledScene, open_labelled, source_of
 from schanger_edge.datasets.options import SHARES, CutOptions, MakeOptions
 from schanger_edge.datasets.pair_list import PairRow, read_pair_list
 from schanger_edge.datasets.splits import SPLITS, Block, Footprint, Ground, deal, repeated_ground, shared_ground
@@ -152,33 +152,28 @@ class _Cut:
         for row in rows:
             with open_labelled(table, row, options) as scene:
                 self.sources.append(source_of(row, scene))
+                warnings = [*scene.pair.warnings, *scene.pair.collar_warnings()]
+                self.notes += [f"line {row.line}: {warning}" for warning in warnings]
                 self._cut(row, scene)
 
     def _cut(self, row: PairRow, scene: LabelledScene) -> None:
         ground, first, left = Ground(scene.pair.grid), len(self.tiles), collections.Counter[str]()
-
-        def take(tile: CutTile) -> None:
-            window = tile.window
-            name = f"{row.name}_{window.row_off:06d}_{window.col_off:06d}"
-            self._writer.write_tile(name, tile.before, tile.after, tile.label)
-            colors = moments(color_counts(tile.before)), moments(color_counts(tile.after))
-            changed, place = int(tile.label.sum()), ground.footprint(window)
-            self.tiles.append(_Tile(name, row, window, place, scene.gsd, changed, tile.valid, colors))
-            self._step()
-
-        def leave(reason: str) -> None:
-            left[reason] += 1
-            self._step()
-
-        scene.cut(take, leave)
+        for tile in scene.cut():
+            if isinstance(tile, str):
+                left[tile] += 1
+            else:
+                window = tile.window
+                name = f"{row.name}_{window.row_off:06d}_{window.col_off:06d}"
+                self._writer.write_tile(name, tile.before, tile.after, tile.label)
+                colors = moments(color_counts(tile.before)), moments(color_counts(tile.after))
+                changed, place = int(tile.label.sum()), ground.footprint(window)
+                self.tiles.append(_Tile(name, row, window, place, scene.gsd, changed, tile.valid, colors))
+            self._done += 1
+            if self._progress:
+                self._progress(self._done, self._total)
         self.dropped += left
         if len(self.tiles) == first:
             self.notes.append(f"line {row.line}: {row.name} yields no tiles ({_in_words(left)}).")
-
-    def _step(self) -> None:
-        self._done += 1
-        if self._progress:
-            self._progress(self._done, self._total)
 
 
 def _default_block(cut: _Cut, tile: int) -> float:

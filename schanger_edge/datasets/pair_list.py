@@ -114,11 +114,8 @@ def _check_columns(path: Path, columns: list[str], needed: Sequence[str], option
     unknown = [column for column in columns if column not in (*needed, *optional)]
     twice = {column for column in columns if columns.count(column) > 1}
     if missing or unknown or twice:
-        what = (
-            f"lacks the column {missing[0]}"
-            if missing
-            else f"has the unexpected column {(unknown or sorted(twice))[0]!r}"
-        )
+        odd = "".join([*unknown, *sorted(twice)][:1])
+        what = f"lacks the column {missing[0]}" if missing else f"has the unexpected column {odd!r}"
         raise DatasetError(
             f"{path} {what}: the header must be {','.join(needed)}, optionally with {','.join(optional)}."
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,20 @@ from rasterio.enums import ColorInterp
 from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.errors import DatasetError, SceneError
 from schanger_edge.geo.grid import Window
-from schanger_edge.scene.opening import gdal_errors, open_dataset
+from schanger_edge.scene.cover import check_written
+from schanger_edge.scene.image import SceneImage
+from schanger_edge.scene.opening import damaged, gdal_errors, open_dataset
 from schanger_edge.scene.orientation import Orientation
 from schanger_edge.scene.radiometry import stored_black
+from schanger_edge.scene.remote import reading
+from schanger_edge.tiling.plan import fill_invalid
 
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
 _GDAL = {
-    "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is else grey below the cut, without an error
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # folders hold ten thousand files; nothing beside an image is needed
     "GDAL_PAM_ENABLED": False,
 }
+Color = tuple[int, int, int]
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -84,104 +88,150 @@ class LabelRule:
 class Sample:
     """The images and the label of one sample; a context that holds their files open and no pixels.
 
-    Entering reads headers only. All files are read as viewers show them: turned by their EXIF orientation, and
-    dark where white is stored as 0. Grey images become three equal channels, palettes become their colours, alpha is
-    dropped. A label of several channels counts by its greatest one; that of a palette by its colours (0/255 however
-    they are numbered), but by its indices where the rule lists values.
+    Entering reads headers only. Images are read as a run reads them, see `SceneImage`, and labels as viewers show them.
+    Where one date has no data, all are black and nothing is labelled. A label of several channels counts by its
+    greatest one; that of a palette by its colours (0/255 however they are numbered), but by its indices where the rule
+    lists values.
+
+    Args:
+        files: where they lie.
+        rule: which values of the label count.
+        fill: colour of each date where there is no data; None is black.
 
     Attributes:
         height: rows, the same in all files.
         width: columns.
+        warnings: what the images leave in doubt, and what was made of it, in sentences.
     """
 
     height: int
     width: int
+    _images: list[_Image]
+    _label: _Label
 
-    def __init__(self, files: LabelledFiles, rule: LabelRule) -> None:
+    def __init__(self, files: LabelledFiles, rule: LabelRule, fill: Sequence[Color] | None = None) -> None:
         self.files, self.rule = files, rule
-        self._open: list[_Raster] = []
+        self.warnings: list[str] = []
+        self._fill = fill or [(0, 0, 0)] * len(files.images)
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Sample:
-        try:
-            for path in (*self.files.images, self.files.label):
-                self._open.append(_open(path))
-            first = self._open[0]
+        with contextlib.ExitStack() as stack:
+            self._images = [stack.enter_context(contextlib.closing(_Image(path))) for path in self.files.images]
+            self._label = stack.enter_context(contextlib.closing(_Label(self.files.label)))
+            first, *others = (*self._images, self._label)
             self.height, self.width = first.shape
-            for raster in self._open[1:]:
-                height, width = raster.shape
+            for other in others:
+                height, width = other.shape
                 if (height, width) != first.shape:
-                    own = f"{width} x {height} pixels"
-                    other = f"{first.path} has {self.width} x {self.height}"
                     raise DatasetError(
-                        f"{raster.path} has a different size, {own} where {other}: replace or remove it."
+                        f"{other.path} has a different size, {width} x {height} pixels where {first.path} has "
+                        f"{self.width} x {self.height}: replace or remove it."
                     )
-        except BaseException:
-            self.close()
-            raise
+            self._open = stack.pop_all()
+        self.warnings = [warning for one in self._images for warning in one.image.warnings]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
-    def close(self) -> None:
-        """Close the files."""
-        while self._open:
-            self._open.pop().dataset.close()
-
-    def images(self, window: Window | None = None) -> tuple[NDArray[np.uint8], ...]:
-        """uint8 RGB (3, h, w) of each date in a window, or of the whole.
+    def read(self, window: Window | None = None) -> tuple[tuple[NDArray[np.uint8], ...], NDArray[np.bool_] | None]:
+        """uint8 RGB (3, h, w) of each date in a window, or of the whole; where all have data (h, w), None if all over.
 
         Raises:
             DatasetError: a file is damaged or truncated.
         """
-        return tuple(_rgb(raster, window) for raster in self._open[:-1])
+        dates = [one.read(window or Window(0, 0, self.width, self.height)) for one in self._images]
+        images = tuple(image for image, _ in dates)
+        valid: NDArray[np.bool_] = np.logical_and.reduce([valid for _, valid in dates])
+        if valid.all():
+            return images, None
+        for image, color in zip(images, self._fill, strict=True):
+            fill_invalid(image, valid, color)
+        return images, valid
+
+    def images(self, window: Window | None = None) -> tuple[NDArray[np.uint8], ...]:
+        """The pixels of `read`."""
+        return self.read(window)[0]
 
     def label(self, window: Window | None = None) -> NDArray[np.bool_]:
-        """The label (h, w) in a window, or the whole; True by the rule.
+        """The label (h, w) in a window, or the whole; True by the rule, and never where an image has no data.
 
         Raises:
-            DatasetError: the file is damaged or truncated.
+            DatasetError: a file is damaged or truncated.
         """
-        raster = self._open[-1]
-        bands = _color_bands(raster.dataset)
-        values = _read(raster, bands, window)
-        if len(bands) == 1 and not self.rule.values and _has_palette(raster.dataset):
-            values = _palette(raster.dataset)[:, values[0]]
-        return self.rule(values.max(0) if len(values) > 1 else values[0])
+        label = self._label.read(self.rule, window)
+        if any(one.image.may_hide for one in self._images):
+            valid = self.read(window)[1]
+            label = label if valid is None else label & valid
+        return label
 
 
-@dataclasses.dataclass(frozen=True)
-class _Raster:
-    """An open file, and GDAL's options for it."""
+class _Image:
+    """An open image of one date."""
 
-    path: Path
-    dataset: Any
-    options: Mapping[str, Any]
-    turn: Orientation
-    black: float | None  # the stored value, where white is 0
+    def __init__(self, path: Path) -> None:
+        self.path, self._options = path, _options(path)
+        with rasterio.Env(**self._options), _as_dataset_errors():
+            self.image = SceneImage(str(path))
+        self.close = self.image.close
+        if self.image.dtype != np.uint8:
+            self.close()
+            raise _wrong_type(path, str(self.image.dtype))
+        self.image.take_stretch()
 
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns) as shown."""
-        return self.turn.shape(*self.dataset.shape)
+        return self.image.grid.height, self.image.grid.width
+
+    def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """uint8 RGB (3, h, w), and where it has data (h, w)."""
+        with rasterio.Env(**self._options), _as_dataset_errors():
+            return self.image.read(window)
 
 
-def _open(path: Path) -> _Raster:
+class _Label:
+    """An open label, whose bands and indices count as they are stored."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._options = path, _options(path)
+        with rasterio.Env(**self._options), _as_dataset_errors():
+            self.dataset = open_dataset(str(path))
+        self.close = self.dataset.close
+        try:
+            kinds = {kind for kind in self.dataset.dtypes if kind != "uint8"}
+            if kinds or not self.dataset.count:
+                raise _wrong_type(path, ", ".join(sorted(kinds)) or "no bands")
+            colors = enumerate(self.dataset.colorinterp, 1)
+            self._bands = [band for band, color in colors if color != ColorInterp.alpha] or [1]
+            with _as_dataset_errors():
+                check_written(self.dataset, self._bands, str(path))
+        except BaseException:
+            self.close()
+            raise
+        self._turn, self._black = Orientation.of(self.dataset), stored_black(self.dataset)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) as shown."""
+        return self._turn.shape(*self.dataset.shape)
+
+    def read(self, rule: LabelRule, window: Window | None) -> NDArray[np.bool_]:
+        """(h, w) by the rule."""
+        part = None if window is None else self._turn.stored(window, *self.dataset.shape).rasterio
+        with rasterio.Env(**self._options), _as_dataset_errors(), _read_errors(str(self.path)):
+            values: NDArray[np.uint8] = self.dataset.read(self._bands, window=part)
+        if self._black is not None:
+            np.subtract(self._black, values, out=values, casting="unsafe")
+        if len(values) == 1 and not rule.values and self.dataset.colorinterp[0] == ColorInterp.palette:
+            values = _palette(self.dataset)[:, values[0]]
+        return rule(self._turn.shown(values.max(0) if len(values) > 1 else values[0]))
+
+
+def _options(path: Path) -> Mapping[str, Any]:
     # GDAL's fast way with whole PNGs, twice as fast, gives noise instead of an error where the file was cut short.
-    options = {**_GDAL, "GDAL_PNG_WHOLE_IMAGE_OPTIM": _is_whole_png(path)}
-    try:
-        with rasterio.Env(**options):
-            dataset = open_dataset(str(path))
-    except SceneError as error:
-        raise _unreadable(path) from error
-    kinds = {kind for kind in dataset.dtypes if kind != "uint8"}
-    if kinds or not dataset.count:
-        dataset.close()
-        kind = ", ".join(sorted(kinds)) or "no bands"
-        raise DatasetError(f"{path} has pixels of type {kind}, not uint8: convert it with `gdal_translate -ot Byte`.")
-    return _Raster(path, dataset, options, Orientation.of(dataset), stored_black(dataset))
+    return {**_GDAL, "GDAL_PNG_WHOLE_IMAGE_OPTIM": _is_whole_png(path)}
 
 
 def _is_whole_png(path: Path) -> bool:
@@ -194,34 +244,22 @@ def _is_whole_png(path: Path) -> bool:
         return False
 
 
-def _read(raster: _Raster, bands: Sequence[int], window: Window | None) -> NDArray[np.uint8]:
-    """(bands, h, w) of an open file, as shown."""
-    part = None if window is None else raster.turn.stored(window, *raster.dataset.shape).rasterio
-    with rasterio.Env(**raster.options), gdal_errors(lambda _: _unreadable(raster.path)):
-        pixels: NDArray[np.uint8] = raster.dataset.read(list(bands), window=part)
-    if raster.black is not None:
-        np.subtract(raster.black, pixels, out=pixels, casting="unsafe")
-    return raster.turn.shown(pixels)
+@contextlib.contextmanager
+def _as_dataset_errors() -> Iterator[None]:
+    try:
+        yield
+    except SceneError as error:
+        raise DatasetError(str(error)) from error
 
 
-def _rgb(raster: _Raster, window: Window | None) -> NDArray[np.uint8]:
-    bands = _color_bands(raster.dataset)
-    pixels = _read(raster, bands[:3] if len(bands) > 2 else bands[:1], window)
-    if len(pixels) == 3:
-        return pixels
-    if _has_palette(raster.dataset):
-        return np.ascontiguousarray(_palette(raster.dataset)[:, pixels[0]])
-    return np.repeat(pixels, 3, axis=0)
+@contextlib.contextmanager
+def _read_errors(name: str) -> Iterator[None]:
+    with reading(name), gdal_errors(lambda error: damaged(name, error)):
+        yield
 
 
-def _color_bands(dataset: Any) -> list[int]:
-    """Numbers of the bands that are not alpha."""
-    bands = [band for band, color in enumerate(dataset.colorinterp, 1) if color != ColorInterp.alpha]
-    return bands or [1]
-
-
-def _has_palette(dataset: Any) -> bool:
-    return bool(dataset.colorinterp[0] == ColorInterp.palette)
+def _wrong_type(path: Path, kind: str) -> DatasetError:
+    return DatasetError(f"{path} has pixels of type {kind}, not uint8: convert it with `gdal_translate -ot Byte`.")
 
 
 def _palette(dataset: Any) -> NDArray[np.uint8]:
@@ -230,7 +268,3 @@ def _palette(dataset: Any) -> NDArray[np.uint8]:
     for index, color in dataset.colormap(1).items():
         table[:, index] = color[:3]
     return table
-
-
-def _unreadable(path: Path) -> DatasetError:
-    return DatasetError(f"{path} cannot be read: it is damaged, incomplete or not an image. Replace or remove it.")

@@ -25,7 +25,6 @@ TILES: Takes = {IMAGES: ("label=FILE", "gsd=0.5"), LIST: (), FOLDER: ("split=val
 SCORED: Takes = {FOLDER: ("split=val",)}
 
 _WRITTEN = {FOLDER: "ROOT", LIST: "PAIRS.csv", IMAGES: "BEFORE,AFTER"}
-_NONE_OF = {FOLDER: "a folder", LIST: "a list", IMAGES: "two images"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _places(text: str, names: Sequence[str], takes: Takes) -> tuple[str, ...]:
         return tuple(names)
     if len(names) == 1 and takes.keys() == {FOLDER} and path.suffix.lower() != ".csv":
         return (whole,)  # who looks for its files says what is missing
-    kinds = [words for kind, words in _NONE_OF.items() if kind in takes]
+    kinds = [kind for kind in _WRITTEN if kind in takes]
     is_none = f"neither {' nor '.join(kinds)}" if len(kinds) > 1 else f"not {kinds[0]}"
     raise DatasetError(
         f"source {text!r} is {is_none}: write {usage(takes)}"

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.datasets.layouts import LabelledFiles, pair_files, single_date_files
+from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.datasets.sources import Source
 from schanger_edge.errors import DatasetError, ModelError, ProductError
 from schanger_edge.files import replacing
 from schanger_edge.geo.grid import Window
@@ -100,7 +101,7 @@ def color_statistics(
     Holds some rows of one pair in memory at a time.
 
     Args:
-        root: folder of a dataset, in one of the layouts of `scene.layouts`.
+        root: folder of a dataset, in one of the layouts of `layouts`.
         split: which split of pairs.
         single: True for single-date images with masks: `root` holds both, or the images alone; both dates then get
             the same numbers.
@@ -116,16 +117,15 @@ def color_statistics(
         raise ProductError(f"{output} cannot be written: choose a file in an existing folder.")
     if masks is not None and not single:
         raise DatasetError("--masks is for single-date images: add --single.")
-    files = (
-        single_date_files(Path(root), None if masks is None else Path(masks))
-        if single
-        else pair_files(Path(root), split)
-    )
+    masked = None if masks is None else Path(masks)
+    files = Source(str(root), split=split, masks=masked).files(1 if single else 2)
     dates = [MeanMoments() for _ in files[0].images]
     rule = LabelRule.for_files(files)
     for index, entry in enumerate(files, 1):
-        for date, counts in zip(dates, _counts(entry, rule), strict=True):
-            date.add(moments(counts))
+        counts = _counts(entry, rule)
+        if counts.any():  # not without data all over
+            for date, own in zip(dates, counts, strict=True):
+                date.add(moments(own))
         if progress:
             progress(index, len(files))
     result = normalization_of(dates)
@@ -141,5 +141,7 @@ def _counts(entry: LabelledFiles, rule: LabelRule) -> NDArray[np.int64]:
     with Sample(entry, rule) as sample:
         for row in range(0, sample.height, STRIP):
             window = Window(0, row, sample.width, min(STRIP, sample.height - row))
-            counts += np.stack([color_counts(image) for image in sample.images(window)])
+            images, valid = sample.read(window)
+            seen = images if valid is None else [image[:, valid] for image in images]
+            counts += np.stack([color_counts(image) for image in seen])
     return counts

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.datasets.doubts import Doubts
 from schanger_edge.datasets.labels import Label, open_label
 from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.pair_list import read_pair_list
@@ -17,7 +18,7 @@ from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.datasets.sources import IMAGES, LIST, TILES, parse_source
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
-from schanger_edge.scene.pair import Pair, open_pair
+from schanger_edge.scene import Pair, open_pair
 
 SPLITS = ("train", "val")
 MOST_OPEN = 8  # pairs; opening one again may mean sampling it again
@@ -40,11 +41,14 @@ class OpenItem:
         width: columns.
         height: rows.
         read: gives a window; None where a pixel has no data in one of the dates, or no known label.
+        warnings: what the files leave in doubt, in sentences, and the names that stand in them.
     """
 
     width: int
     height: int
     read: Callable[[Window], WholeTile | None]
+    warnings: Sequence[str] = ()
+    names: Sequence[object] = ()
 
 
 class Item(Protocol):
@@ -70,11 +74,11 @@ class DatasetItem:
         """Hold its files open."""
         with Sample(self.files, self.rule) as sample:
 
-            def read(window: Window) -> WholeTile:
-                before, after = sample.images(window)
-                return WholeTile(before, after, sample.label(window))
+            def read(window: Window) -> WholeTile | None:
+                (before, after), valid = sample.read(window)
+                return WholeTile(before, after, sample.label(window)) if valid is None else None
 
-            yield OpenItem(sample.width, sample.height, read)
+            yield OpenItem(sample.width, sample.height, read, sample.warnings, self.files.images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +97,13 @@ class SceneItem:
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenItem]:
         """Hold its files open."""
-        with open_pair(self.before, self.after, gsd=self.gsd) as pair:
-            label = open_label(self.label, pair.grid, self.layer) if self.label else None
-            with contextlib.closing(label) if label else contextlib.nullcontext():
-                yield OpenItem(pair.grid.width, pair.grid.height, lambda window: _read(pair, label, window))
+        with (
+            open_pair(self.before, self.after, gsd=self.gsd) as pair,
+            open_label(self.label, pair.grid, self.layer) if self.label else contextlib.nullcontext() as label,
+        ):
+            warnings = [*pair.warnings, *pair.collar_warnings()]
+            grid, names = pair.grid, (self.before, self.after)
+            yield OpenItem(grid.width, grid.height, lambda window: _read(pair, label, window), warnings, names)
 
 
 def source_items(text: str) -> list[Item]:
@@ -133,10 +140,14 @@ def windows_of(item: OpenItem, tile: int) -> list[Window]:
 
 
 class TilePool:
-    """Opens pairs by number and keeps the most recent few open. Use it as a context manager."""
+    """Opens pairs by number and keeps the most recent few open. Use it as a context manager.
+
+    Attributes:
+        doubts: what the files that were opened leave in doubt.
+    """
 
     def __init__(self, items: Sequence[Item]) -> None:
-        self.items = list(items)
+        self.items, self.doubts = list(items), Doubts()
         self._open: dict[int, tuple[OpenItem, contextlib.ExitStack]] = {}
 
     def item(self, number: int) -> OpenItem:
@@ -151,7 +162,9 @@ class TilePool:
             if len(self._open) == MOST_OPEN:
                 self._open.pop(next(iter(self._open)))[1].close()
             stack = contextlib.ExitStack()
-            self._open[number] = stack.enter_context(self.items[number].open()), stack
+            opened = stack.enter_context(self.items[number].open())
+            self.doubts.add(opened.warnings, *opened.names)
+            self._open[number] = opened, stack
         return self._open[number][0]
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -84,9 +83,7 @@ class TreeWriter:
             os.rename(self._temporary, self.root)
         self._created = []
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._temporary, ignore_errors=True)
         for folder in self._created:
             with contextlib.suppress(OSError):  # not empty, so not only ours

@@ -45,6 +45,7 @@ class Comparison:
         latency_ratio: median over tiles of the second's time divided by the first's.
         tiles: file and offset of each tile.
         engines: how both ran.
+        warnings: what the files of the tiles leave in doubt, in sentences.
     """
 
     models: tuple[str, str]
@@ -55,6 +56,7 @@ class Comparison:
     latency_ratio: float
     tiles: list[str]
     engines: tuple[EngineReport, EngineReport]
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -74,7 +76,7 @@ def compare(
     """Run two models on the same tiles, by turns.
 
     Args:
-        first: an .onnx file, the name of a bundled model, or a TensorRT plan.
+        first: an .onnx file, a name that `schanger-edge models` lists, or a TensorRT plan.
         second: the same.
         sources: pairs to draw tiles from, see `sources.TILES`; rendered scenes where there are none.
         options: see `ComparisonOptions`.
@@ -118,6 +120,7 @@ def compare(
             latency_ratio=round(statistics.median(theirs / mine for mine, theirs in timed), 3),
             tiles=tiles.names(),
             engines=(engine_report(one), engine_report(other)),
+            warnings=tiles.warnings,
         )
     if options.worst is not None:
         with replacing(Path(options.worst), ProductError) as temporary:
@@ -131,7 +134,7 @@ def compare(
 def _opened(
     model: str | PathLike[str], options: ComparisonOptions, progress: Callable[[str, int, int], None] | None
 ) -> Session:
-    path = model_path(model)
+    path = model_path(model, progress)
     device = "cuda" if path.suffix == SUFFIX else options.device
     return open_session(path, device, binding=options.cuda, progress=progress)
 

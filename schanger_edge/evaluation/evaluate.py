@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.datasets.benchmarks import BenchmarkDataset
-from schanger_edge.datasets.benchmarks import dataset as benchmark_dataset
+from schanger_edge.datasets.doubts import Doubts
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule
 from schanger_edge.errors import ModelError, ProductError, SchangerError, require
@@ -34,6 +33,8 @@ from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import ModelCard
 from schanger_edge.model.decision import is_change
+from schanger_edge.model.published import BenchmarkDataset
+from schanger_edge.model.published import dataset as benchmark_dataset
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.engine_report import EngineReport, engine_report
 
@@ -70,6 +71,7 @@ class Evaluation:
     checkpoint_f1: float | None
     engine: EngineReport
     halo: int | None = None
+    warnings: tuple[str, ...] = ()
     sweep: Sweep | None = None
 
     @property
@@ -117,14 +119,18 @@ def evaluate(
     files = pair_files(Path(root), scoring.split)
     rule = LabelRule.for_files(files, scoring.label_rule)
     page = Gallery(results.gallery_count) if gallery is not None else None
-    with open_session(model_path(engine.model), engine.device, binding=engine.cuda, progress=progress) as session:
+    path = model_path(engine.model, progress)
+    with open_session(path, engine.device, binding=engine.cuda, progress=progress) as session:
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
         halo = _halo(scoring.halo, session.card) if scoring.stitched else None
+        doubts, fill = Doubts(), session.card.normalization.mean_colors
         if halo is not None:
-            predicted = stitched_tiles(files, rule, session, halo)
+            predicted = stitched_tiles(files, rule, session, halo, doubts)
         else:  # one tile at a time: on a CPU more tiles at once cost more per tile
-            predicted = predicted_tiles(files, rule, session.run, session.card.tile)
-        counts, tiles = _count(predicted, len(files), page, counter, progress)
+            predicted = predicted_tiles(files, rule, session.run, session.card.tile, fill=fill, doubts=doubts)
+        counts, tiles, empty = _count(predicted, len(files), page, counter, progress)
+        if empty:
+            doubts.add([f"{empty:,} pixels have no data in one of the dates: they don't count."])
         published = benchmark if scoring.split == "test" and not scoring.stitched else None  # of that split's tiles
         size = session.card.size
         result = Evaluation(
@@ -149,6 +155,7 @@ def evaluate(
             paper_f1=published.paper_f1.get(size) if published else None,
             checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
             engine=engine_report(session),
+            warnings=doubts.sentences,
         )
         if counter is not None:
             found = counter.result(*_gsd(scoring.gsd, benchmark, session.card))
@@ -156,8 +163,8 @@ def evaluate(
         title = f"{session.card.name} on {scoring.dataset or Path(root).resolve().name} {scoring.split}".rstrip(". ")
         if page is not None and gallery is not None:
             page.write(gallery, title, _facts(session, result, Path(root)), counts, len(files))
-    if sweep is not None:
-        _write_sweep(sweep, result, title)
+    if sweep is not None and (note := _write_sweep(sweep, result, title)):
+        result = dataclasses.replace(result, warnings=(*result.warnings, note))
     if json_file is not None:
         with replacing(json_file, ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
@@ -195,12 +202,13 @@ def _count(
     page: Gallery | None,
     counter: SweepCounter | None,
     progress: Progress | None,
-) -> tuple[Counts, int]:
-    """One pass over the split: counts and number of tiles; page and counter take what they need."""
-    counts, tiles, done = Counts(), 0, 0
+) -> tuple[Counts, int, int]:
+    """One pass over the split: counts, tiles, and pixels left out; page and counter take what they need."""
+    counts, tiles, done, pixels = Counts(), 0, 0, 0
     for entry, probability in predicted:
         change = is_change(probability, THRESHOLD)
         counts, tiles = counts + Counts.of(change, entry.label, entry.valid), tiles + 1
+        pixels += change.size
         if page is not None:
             page.add(entry.scene, entry.owned, entry.owned_images, entry.label, probability, change, entry.valid)
         if counter is not None:
@@ -213,7 +221,7 @@ def _count(
                 counter.end_image()
             if progress:
                 progress("images", done, images)
-    return counts, tiles
+    return counts, tiles, pixels - counts.total
 
 
 def _gsd(given: float | None, benchmark: BenchmarkDataset | None, card: ModelCard) -> tuple[float | None, str]:
@@ -246,8 +254,8 @@ def _facts(session: Session, result: Evaluation, root: Path) -> dict[str, str]:
     }
 
 
-def _write_sweep(path: Path, result: Evaluation, title: str) -> None:
-    """The JSON and, beside it, the curve."""
+def _write_sweep(path: Path, result: Evaluation, title: str) -> str:
+    """The JSON and, beside it, the curve; returns as `drawing.draw`."""
     sweep = result.sweep
     assert sweep is not None
     own = sweep.at_model_threshold
@@ -255,12 +263,12 @@ def _write_sweep(path: Path, result: Evaluation, title: str) -> None:
     drawn = [point for point in sweep.points if point.precision or point.recall]
     head = {key: getattr(result, key) for key in ("dataset", "split", "model", "model_sha256", "label_rule", "images")}
     text = json.dumps({**head, **sweep.as_dict()}, indent=2) + "\n"
-    curve = path.with_suffix(".png")
-    with replacing(path, ProductError) as temporary, replacing(curve, ProductError) as picture:
-        recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
-        marks = [*marks, _mark("model's own", own)]
-        draw_curve(picture, recall, precision, marks, f"{title}: average precision {sweep.average_precision:.3f}")
+    with replacing(path, ProductError) as temporary:
         temporary.write_text(text)
+    recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
+    marks = [*marks, _mark("model's own", own)]
+    heading = f"{title}: average precision {sweep.average_precision:.3f}"
+    return draw_curve(path.with_suffix(".png"), recall, precision, marks, heading)
 
 
 def _mark(text: str, point: SweepPoint) -> tuple[str, float, float]:

@@ -125,9 +125,14 @@ class Gallery:
         loader = PackageLoader("schanger_edge.evaluation", "templates")
         environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
         page = environment.get_template("gallery.html.j2").render(
-            title=title, facts=facts, total=total, images=images, rows=self.rows(), panels=PANELS,
+            title=title,
+            facts=facts,
+            total=total,
+            images=images,
+            rows=self.rows(),
+            panels=PANELS,
             colors={name: "#" + bytes(color).hex() for name, color in COLORS.items()},
-        )  # fmt: skip
+        )
         with replacing(path, ProductError) as temporary:
             temporary.write_text(page, encoding="utf-8")
 

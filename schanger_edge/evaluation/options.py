@@ -44,7 +44,10 @@ class Engine(Options):
     title = "Engine"
 
     model: str | None = option(
-        None, "An .onnx file or the name of a bundled model.", unset="schanger-small", is_path=True
+        None,
+        "An .onnx file, or a name that `models` lists, such as levir-cd:base.",
+        unset="schanger-small",
+        is_path=True,
     )
     device: str = option("cpu", "Device to run on, as in `run`.")
     cuda: Binding | None = option(

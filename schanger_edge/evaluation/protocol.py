@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.datasets.doubts import Doubts
 from schanger_edge.datasets.layouts import LabelledFiles
-from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.datasets.samples import Color, LabelRule, Sample
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.geo.grid import Window
 from schanger_edge.model.decision import is_change
@@ -69,14 +70,20 @@ def labelled_tiles(sample: Sample, tile: int = 256, halo: int = 0) -> Iterator[L
         first = strip[0].window
         wanted = scene if whole else Window(0, first.row_off, scene.width, first.height)
         if read != wanted:
-            images, label, read = sample.images(wanted), sample.label(wanted), wanted
+            (images, valid), label, read = sample.read(wanted), sample.label(wanted), wanted
         for part in strip:
             rows, cols = part.window.slices_in(wanted)
+            owned = part.owned.slices_in(wanted)
             yield LabelledTile(
-                sample.files, scene, part.owned, part.window, tuple(image[:, rows, cols] for image in images),
-                label[part.owned.slices_in(wanted)],
+                sample.files,
+                scene,
+                part.owned,
+                part.window,
+                tuple(image[:, rows, cols] for image in images),
+                label[owned],
                 last=(part.owned.col_end, part.owned.row_end) == (scene.width, scene.height),
-            )  # fmt: skip
+                valid=None if valid is None else valid[owned],
+            )
 
 
 def predicted_tiles(
@@ -84,8 +91,10 @@ def predicted_tiles(
     rule: LabelRule,
     predictor: Predictor,
     tile: int = 256,
-    halo: int = 0,
-    batch: int = 1,
+    batch_size: int = 1,
+    *,
+    fill: Sequence[Color] | None = None,
+    doubts: Doubts | None = None,
 ) -> Iterator[tuple[LabelledTile, NDArray[np.float32]]]:
     """Every tile of all samples with the probability (h, w) of its owned pixels; files are read ahead in a thread.
 
@@ -94,17 +103,18 @@ def predicted_tiles(
         rule: which label values count.
         predictor: gets one array for each date; the last batch may be smaller.
         tile: T.
-        halo: context on each side of a tile, none in the official protocol.
-        batch: N, tiles at once, also of several samples.
+        batch_size: N, tiles at once, also of several samples.
+        fill: colour of each date where there is no data, which doesn't count; None is black.
+        doubts: takes what the files leave in doubt.
 
     Raises:
         DatasetError: a file is missing, damaged or of another size than its partner.
     """
-    with Prefetch(_tiles_of(files, rule, tile, halo), 2 * batch) as reader:
+    with Prefetch(_tiles_of(files, rule, tile, fill, doubts), 2 * batch_size) as reader:
         waiting: list[LabelledTile] = []
         for entry in reader:
             waiting.append(entry)
-            if len(waiting) == batch:
+            if len(waiting) == batch_size:
                 yield from _predict(waiting, predictor, tile)
                 waiting = []
         if waiting:
@@ -116,20 +126,31 @@ def score(
     rule: LabelRule,
     predictor: Predictor,
     tile: int = 256,
-    batch: int = 1,
+    batch_size: int = 1,
     threshold: float = 0.5,
+    *,
+    fill: Sequence[Color] | None = None,
 ) -> tuple[Counts, int]:
     """Confusion counts over all samples and the number of tiles; see `predicted_tiles`."""
     counts, tiles = Counts(), 0
-    for entry, probability in predicted_tiles(files, rule, predictor, tile, batch=batch):
-        counts, tiles = counts + Counts.of(is_change(probability, threshold), entry.label), tiles + 1
+    for entry, probability in predicted_tiles(files, rule, predictor, tile, batch_size=batch_size, fill=fill):
+        change = is_change(probability, threshold)
+        counts, tiles = counts + Counts.of(change, entry.label, entry.valid), tiles + 1
     return counts, tiles
 
 
-def _tiles_of(files: Sequence[LabelledFiles], rule: LabelRule, tile: int, halo: int) -> Iterator[LabelledTile]:
+def _tiles_of(
+    files: Sequence[LabelledFiles],
+    rule: LabelRule,
+    tile: int,
+    fill: Sequence[Color] | None,
+    doubts: Doubts | None,
+) -> Iterator[LabelledTile]:
     for entry in files:
-        with Sample(entry, rule) as sample:
-            yield from labelled_tiles(sample, tile, halo)
+        with Sample(entry, rule, fill) as sample:
+            if doubts is not None:
+                doubts.add(sample.warnings, *entry.images)
+            yield from labelled_tiles(sample, tile)
 
 
 def _predict(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.datasets.doubts import Doubts
 from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.errors import DatasetError
@@ -23,7 +24,7 @@ from schanger_edge.tiling.plan import TilePlan, blend_of
 
 
 def stitched_tiles(
-    files: Sequence[LabelledFiles], rule: LabelRule, session: Session, halo: int
+    files: Sequence[LabelledFiles], rule: LabelRule, session: Session, halo: int, doubts: Doubts
 ) -> Iterator[tuple[LabelledTile, NDArray[np.float32]]]:
     """Every tile of all images with the probability (h, w) of its owned pixels, 0 where they are not valid.
 
@@ -34,6 +35,7 @@ def stitched_tiles(
         rule: which label values count.
         session: the model.
         halo: context on each side of a tile's core, less than half the tile.
+        doubts: takes what the files leave in doubt.
 
     Raises:
         SchangerError: a file is missing, damaged, or does not fit its partners.
@@ -43,6 +45,7 @@ def stitched_tiles(
         before, after = entry.images
         with open_pair(before, after) as pair, Sample(label_only, rule) as label:
             _check_size(pair.grid, label)
+            doubts.add([*pair.warnings, *pair.collar_warnings()], before, after)
             image = _WholeImage(pair.grid)
             predict(pair, session, image, batch_size=session.best_batch, halo=halo)
             tile_side = session.card.tile
@@ -56,9 +59,15 @@ def _labelled(files: LabelledFiles, pair: Pair, label: Sample, owned: Window, im
     """One tile, reduced to the pixels it owns."""
     scene, pixels = pair.grid.window, pair.read(owned)
     return LabelledTile(
-        files, scene, owned, owned, (pixels.before, pixels.after), label.label(owned),
-        last=(owned.col_end, owned.row_end) == (scene.width, scene.height), valid=image.valid[image.at(owned)],
-    )  # fmt: skip
+        files,
+        scene,
+        owned,
+        owned,
+        (pixels.before, pixels.after),
+        label.label(owned),
+        last=(owned.col_end, owned.row_end) == (scene.width, scene.height),
+        valid=image.valid[image.at(owned)],
+    )
 
 
 def _check_size(grid: Grid, label: Sample) -> None:

@@ -1,4 +1,4 @@
-"""The models that come with the package, by name."""
+"""Models by name: those that come with the package, those that are fetched once, and files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from os import PathLike
 from pathlib import Path
 
 from schanger_edge.errors import ModelError
+from schanger_edge.model.fetching import Progress, fetched
+from schanger_edge.model.published import DATASETS, MODELS
 
 FOLDER = Path(__file__).parent
 DEFAULT = "schanger-small"
@@ -16,15 +18,28 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.onnx"))
 
 
-def model_path(model: str | PathLike[str] | None) -> Path:
-    """The file of a bundled model's name, or the path as given; None is the default model.
+def model_path(model: str | PathLike[str] | None, progress: Progress | None = None) -> Path:
+    """The file of a model: a path as given, else that of a bundled or published name; None is the default model.
+
+    Args:
+        model: an .onnx file, `schanger-small`, or `levir-cd:base`.
+        progress: hears of the stages where a published model is fetched, see `fetching.fetched`.
 
     Raises:
-        ModelError: neither a bundled name nor a file.
+        ModelError: there is no such file and no such name.
+        SchangerError: a published model can't be fetched.
     """
     path = Path(DEFAULT if model is None else model)
     if path.exists():
         return path
     if path.name in names() and path.parent == Path("."):
         return FOLDER / f"{path.name}.onnx"
-    raise ModelError(f"model {path} does not exist: use an .onnx file or one of {', '.join(names()) or 'none'}.")
+    name = str(path).lower()
+    if name in MODELS:
+        return fetched(name, progress)
+    if name in DATASETS:
+        raise ModelError(f"model {name} comes in two sizes: use {name}:small or {name}:base.")
+    raise ModelError(
+        f"model {path} does not exist: use an .onnx file, one of {', '.join(names()) or 'none'}, or a published one, "
+        f"such as {next(iter(MODELS))}; `schanger-edge models` lists them."
+    )

@@ -51,6 +51,11 @@ class Normalization:
     before: Statistics
     after: Statistics
 
+    @property
+    def mean_colors(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """What fills pixels without data, of each date."""
+        return self.before.mean_color, self.after.mean_color
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:

@@ -10,7 +10,7 @@ import rasterio.shutil
 def to_cog(source: Path, target: Path, *, block: int, level: int, predictor: bool, threads: int = 1) -> None:
     """Copy a GeoTIFF, with the overviews it has, by GDAL's COG driver.
 
-    Pixels, overviews, nodata, palette, scale and description stay; the same source gives the same bytes. Each block is
+    Pixels, overviews, nodata, scale and description stay; the same source gives the same bytes. Each block is
     decoded and encoded once more, in memory that GDAL's block cache bounds, and for a while both files are on the disk.
     GDAL does not say so where a full disk tears the copy: check it.
 
@@ -27,7 +27,14 @@ def to_cog(source: Path, target: Path, *, block: int, level: int, predictor: boo
     """
     target.unlink(missing_ok=True)
     rasterio.shutil.copy(
-        source, target, driver="COG", blocksize=block, compress="DEFLATE", level=level,
-        predictor="STANDARD" if predictor else "NO", overviews="FORCE_USE_EXISTING", bigtiff="IF_SAFER",
+        source,
+        target,
+        driver="COG",
+        blocksize=block,
+        compress="DEFLATE",
+        level=level,
+        predictor="STANDARD" if predictor else "NO",
+        overviews="FORCE_USE_EXISTING",
+        bigtiff="IF_SAFER",
         num_threads=threads,
-    )  # fmt: skip
+    )

@@ -1,7 +1,8 @@
-"""The GeoPackage's polygons as a stream, from which other formats are written with the same rows and fields."""
+"""The GeoPackage's polygons in pieces, from which other formats are written with the same rows."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,29 @@ BATCH = 20_000
 
 
 @contextmanager
-def opened(package: Path, layer: str) -> Iterator[tuple[dict[str, Any], Any]]:
-    """(what pyogrio says of the layer, its rows as a stream of Arrow batches)."""
+def opened(package: Path, layer: str, fields: str = "*") -> Iterator[tuple[dict[str, Any], Any]]:
+    """(what pyogrio says of the layer, its rows as a stream of Arrow batches); `fields` as SQL names them."""
     import pyogrio.raw
 
-    with pyogrio.raw.open_arrow(package, layer=layer, use_pyarrow=False, batch_size=BATCH) as opened:
+    rows = {"layer": layer} if fields == "*" else {"sql": f'SELECT {fields} FROM "{layer}"'}
+    with pyogrio.raw.open_arrow(package, **rows, use_pyarrow=False, batch_size=BATCH) as opened:
         yield opened
+
+
+def rows(package: Path, layer: str) -> Iterator[tuple[Any, list[Any]]]:
+    """(WKB, columns of `id`, `area_m2`, `pixels`, `probability_mean` and `probability_max`), `BATCH` rows at a time."""
+    import pyogrio.raw
+
+    count = pyogrio.read_info(package, layer=layer, force_feature_count=True)["features"]
+    for start in range(0, count, BATCH):
+        between = f"fid > {start} AND fid <= {start + BATCH}"  # rows are numbered from 1, and found by their number
+        _, _, wkb, columns = pyogrio.raw.read(package, layer=layer, where=between)
+        yield wkb, columns
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """What pyogrio and SQLite raise where a file cannot be written."""
+    import pyogrio.errors
+
+    kinds = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
+    return (sqlite3.Error, *kinds)

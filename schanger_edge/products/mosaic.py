@@ -21,13 +21,11 @@ class Band:
         description: of the band.
         nodata: value of pixels without data.
         scale: of a stored value; None where values mean themselves.
-        colors: RGBA of values.
     """
 
     description: str
     nodata: int
     scale: float | None = None
-    colors: dict[int, tuple[int, int, int, int]] | None = None
 
 
 def mosaic(parts: Mapping[Window, Path], grid: Grid, band: Band, block: int) -> str:
@@ -74,8 +72,3 @@ def _described(band: Band) -> Iterator[str]:
     if band.scale is not None:
         yield vrt.element("Offset", "0")
         yield vrt.element("Scale", repr(band.scale))
-    if band.colors is not None:
-        colors = (band.colors.get(value, (0, 0, 0, 255)) for value in range(256))
-        entries = [vrt.element("Entry", c1=red, c2=green, c3=blue, c4=alpha) for red, green, blue, alpha in colors]
-        yield vrt.element("ColorInterp", "Palette")
-        yield vrt.element("ColorTable", *entries)

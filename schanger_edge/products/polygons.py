@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,14 +18,17 @@ from schanger_edge.geo.areas import run_area
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import POLYGONS
 from schanger_edge.products.components import Components, Measures, find_components, strips
+from schanger_edge.products.exchange import errors
 from schanger_edge.products.product import Product
-from schanger_edge.products.rasters import SCALE, quiet, small_cache
-from schanger_edge.products.shaping import Shapes, shaper
+from schanger_edge.products.rasters import SCALE, STORAGE, join_map, quiet, small_cache
+from schanger_edge.products.shaping import Shapes, Shaping, shaper
 from schanger_edge.products.style import add_style
 
 PRODUCT = Product(POLYGONS, "Changed areas as polygons", "polygons", "application/geopackage+sqlite3")
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
+_VERSION = "1.2"
+"""Of GeoPackage: GDAL before 3.7 warns about 1.4, and QGIS with it; nothing here needs more."""
 _CHUNK = 20_000
 _POINTS = 100_000
 MOST = 3_000_000
@@ -35,10 +37,19 @@ MOST = 3_000_000
 
 @dataclasses.dataclass(frozen=True)
 class PolygonCount:
-    """Polygons written, and how many more there are than the layer takes (the smallest are left out)."""
+    """What became of the areas of change.
+
+    Attributes:
+        written: polygons.
+        left_out: how many more there are than the layer takes; they are the smallest.
+        small: areas below the minimum, which are no change any more.
+        small_pixels: theirs, all together.
+    """
 
     written: int
     left_out: int
+    small: int
+    small_pixels: int
 
 
 def write_polygons(
@@ -46,10 +57,7 @@ def write_polygons(
     probability: Path,
     grid: Grid,
     target: Path,
-    *,
-    min_area: float = 0.0,
-    simplify: float = 0.0,
-    fill_holes: float = 0.0,
+    shaping: Shaping,
 ) -> PolygonCount:
     """Write each 4-connected area of change.tif == 1 as one polygon, largest first.
 
@@ -60,13 +68,11 @@ def write_polygons(
     left out) and with the outlines of the polygons, not with the scene.
 
     Args:
-        change: change.tif, as `RasterSink` wrote it.
+        change: change.tif, as `RasterSink` wrote it; written anew where areas are below the minimum.
         probability: probability.tif of the same run.
         grid: the grid of both.
         target: GeoPackage to write; replaced where it exists.
-        min_area: smaller polygons are left out; m2, or pixels where the grid has no CRS.
-        simplify: see `shaping.shaper`.
-        fill_holes: see `shaping.shaper`.
+        shaping: which areas become polygons, and how their outlines are shaped.
 
     Raises:
         ProductError: a raster could not be read or the GeoPackage not be written.
@@ -76,7 +82,8 @@ def write_polygons(
             if not labels.shape == values.shape == (grid.height, grid.width):
                 raise ValueError(f"{change.name} and {probability.name} do not lie on the scene's grid.")
             found = find_components(labels, values, run_area(grid))
-        measures, keep, source = found.measures, found.measures.area >= min_area, change
+        measures, keep, source = found.measures, shaping.kept(found.measures.area), change
+        small = ~keep
         order = np.lexsort((measures.first, -measures.area))
         order = order[keep[order]]
         left_out = max(order.size - MOST, 0)
@@ -88,15 +95,28 @@ def write_polygons(
                 source = target.with_name(f".{target.name}.kept.tif")
                 with writing(source):
                     _write_kept(change, source, found, keep)
-            shape = shaper(grid, simplify, fill_holes)
+            shape = shaper(grid, shaping)
             geometry, outlines = _outline(source, grid, measures, shape)
         finally:
             if source != change:
                 source.unlink(missing_ok=True)
+        if small.any():
+            _take_out(change, grid, found, small)
     if outlines != order.size:
         raise RuntimeError(f"{outlines} outlines for {order.size} areas of change.")
     _write_layer(target, grid, measures, order, geometry)
-    return PolygonCount(outlines, left_out)
+    return PolygonCount(outlines, left_out, int(small.sum()), int(measures.pixels[small].sum()))
+
+
+def _take_out(change: Path, grid: Grid, found: Components, small: NDArray[np.bool_]) -> None:
+    """Write change.tif anew without some of its areas."""
+    sieved = change.with_name(f".{change.name}.sieved.tif")
+    try:
+        with writing(sieved):
+            _write_kept(change, sieved, found, ~small, nodata=True)
+        join_map({grid.window: sieved}, grid, "change", change)
+    finally:
+        sieved.unlink(missing_ok=True)
 
 
 class _Geometry:
@@ -121,18 +141,24 @@ class _Geometry:
         return wkb
 
 
-def _write_kept(change: Path, target: Path, found: Components, keep: NDArray[np.bool_]) -> None:
-    """change.tif with only the areas to keep."""
+def _write_kept(
+    change: Path, target: Path, found: Components, keep: NDArray[np.bool_], *, nodata: bool = False
+) -> None:
+    """change.tif with only the areas to keep, and with nodata or without."""
     with rasterio.open(change) as source:
         profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": source.width, "height": source.height}
-        profile |= {"transform": source.transform, "compress": "deflate", "zlevel": 1, "bigtiff": "IF_SAFER"}
+        profile |= {"transform": source.transform, "bigtiff": "IF_SAFER", **STORAGE}
         labels_before = 0
         with rasterio.open(target, "w", **profile) as kept:
             for strip in strips(source):
                 of_label = found.of_label[labels_before : labels_before + strip.count]
                 lookup = np.concatenate([[False], keep[of_label]]).astype(np.uint8)
                 window = Window(0, strip.row_off, source.width, strip.labels.shape[0])
-                kept.write(lookup[strip.labels], 1, window=window.rasterio)
+                values = lookup[strip.labels]
+                if nodata and strip.nodata:
+                    stored = source.read(1, window=window.rasterio)
+                    np.copyto(values, stored, where=stored > 1)
+                kept.write(values, 1, window=window.rasterio)
                 labels_before += strip.count
 
 
@@ -188,11 +214,9 @@ def _encode(
 
 
 def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np.int64], geometry: _Geometry) -> None:
-    import pyogrio.errors
     import pyogrio.raw
 
-    errors = [kind for kind in vars(pyogrio.errors).values() if isinstance(kind, type) and kind is not RuntimeError]
-    with writing(target, sqlite3.Error, *errors), warnings.catch_warnings():
+    with writing(target, *errors()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         target.unlink(missing_ok=True)
         for start in range(0, max(order.size, 1), _CHUNK):
@@ -209,6 +233,7 @@ def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np
                 layer=LAYER,
                 driver="GPKG",
                 geometry_type="Polygon",
+                VERSION=_VERSION,
                 crs=None if grid.crs is None else grid.crs.to_wkt(),
                 append=start > 0,
             )

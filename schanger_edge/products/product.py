@@ -40,11 +40,13 @@ class PolygonFormat:
         product: the file it makes.
         write: (the GeoPackage, its layer, the scene's grid, file to write).
         package: from the `products` extra, without which it cannot be written; empty where none is needed.
+        on_earth: it holds longitudes and latitudes, so it cannot be written where the scene has none.
     """
 
     product: Product
     write: Callable[[Path, str, Grid, Path], None]
     package: str = ""
+    on_earth: bool = False
 
     def check(self) -> None:
         """Raise a SchangerError where its package is missing."""

@@ -44,10 +44,9 @@ PROBABILITY_MAP = Product(
 CHANGE_MAP = Product(CHANGE, "Change: 1, none: 0", "change", _COG, band={"name": "change", **_STORED})
 BLOCK = 256
 """Side of the files' blocks: half the memory of COG's usual 512 for all who go row of blocks by row of blocks."""
-_COLORS = {0: (235, 235, 235, 40), 1: (230, 0, 30, 255), NODATA: (0, 0, 0, 0)}
 _MAPS = {
     "probability": Band("probability of change", NODATA, scale=1 / SCALE),
-    "change": Band("change", NODATA, colors=_COLORS),
+    "change": Band("change", NODATA),
 }
 _OVERVIEWS = {
     "probability": Resampling.average,
@@ -60,7 +59,7 @@ _LEAST_CACHE = 32 << 20
 
 _LEVEL = 1
 """Of deflate: on network output, level 6 costs three times the CPU for 4 % of the bytes (23 and 6 ns per pixel)."""
-_STORAGE = {"compress": "deflate", "zlevel": _LEVEL, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+STORAGE = {"compress": "deflate", "zlevel": _LEVEL, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +193,7 @@ class RasterSink:
         for name, target in (("probability", probability), ("change", change)):
             parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
             with quiet():
-                _join(parts, self._grid, name, target)
+                join_map(parts, self._grid, name, target)
         return counts
 
 
@@ -207,12 +206,12 @@ def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
     height, width = rows.shape
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "width": width, "height": height}
     with rasterio.Env(), MemoryFile() as memory:
-        with memory.open(**profile, **_STORAGE, predictor=predictor) as dataset:
+        with memory.open(**profile, **STORAGE, predictor=predictor) as dataset:
             dataset.write(rows, 1)
         path.write_bytes(memory.getbuffer())
 
 
-def _join(parts: dict[Window, Path], grid: Grid, name: str, target: Path) -> None:
+def join_map(parts: dict[Window, Path], grid: Grid, name: str, target: Path) -> None:
     """One Cloud-Optimized GeoTIFF of sections and their files; overviews wait in a file of their own."""
     whole = target.with_suffix(".vrt")
     beside = whole.with_name(f"{whole.name}.ovr")

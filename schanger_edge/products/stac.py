@@ -83,9 +83,14 @@ def write_item(
     start, end = _span(dates)
     stems = [PurePath(inputs[name]).stem for name in ("before", "after")]
     item = pystac.Item(
-        "-".join(["change", *stems]), place.geometry, place.bbox, None, {**_gsd(grid), **properties},
-        start_datetime=start, end_datetime=end,
-    )  # fmt: skip
+        "-".join(["change", *stems]),
+        place.geometry,
+        place.bbox,
+        None,
+        {**_gsd(grid), **properties},
+        start_datetime=start,
+        end_datetime=end,
+    )
     item.common_metadata.title = f"Change between {stems[0]} and {stems[1]}"
     item.common_metadata.created = datetime.now(timezone.utc).replace(microsecond=0)
     for product in products:
@@ -93,7 +98,7 @@ def write_item(
         asset = pystac.Asset(f"./{product.name}", product.title, None, product.media_type, [product.role], extra)
         item.add_asset(product.key, asset)
     for name, source in inputs.items():
-        item.add_link(pystac.Link("derived_from", _href(source, folder), title=f"image {name}"))
+        item.add_link(pystac.Link("derived_from", href(source, folder), title=f"image {name}"))
     write_json(path, item.to_dict(include_self_link=False, transform_hrefs=False))
 
 
@@ -107,7 +112,7 @@ def _gsd(grid: Grid) -> dict[str, float]:
     return {} if grid.gsd is None else {"gsd": grid.gsd}
 
 
-def _href(source: str, folder: Path) -> str:
+def href(source: str, folder: Path) -> str:
     """A link from the folder to an image: relative on the same disk, so that both may move together."""
     if "://" in source or source.startswith("/vsi") or not os.path.exists(source):
         return source

@@ -12,12 +12,11 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from filelock import FileLock
 
 from schanger_edge.errors import ProductError
-from schanger_edge.files import PREFIX, flush, flush_folder, locked, write_durably, writing
+from schanger_edge.files import PREFIX, flush, flush_folder, locked, read_json, write_durably, writing
 from schanger_edge.products import SUMMARY
 
 _TEMPORARY, _LOCK = f"{PREFIX}new.", f"{PREFIX}lock"
@@ -57,7 +56,8 @@ class Staging:
                 str(self.folder.absolute()).encode()  # GDAL takes no other names
                 self._created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = _locked(self.folder)
+                refusal = f"another run is writing to {self.folder}: wait for it, or choose another folder."
+                self._lock = locked(self.folder / _LOCK, refusal)
                 _remove_stale(self.folder)
                 self._refuse_folders(self._products)
                 self._refuse_foreign(self._intended)
@@ -140,7 +140,7 @@ class Staging:
 
     def _own(self) -> tuple[str, ...]:
         """The names of products under which an earlier run's results stand, by what its summary lists."""
-        summary = _read(self.folder / SUMMARY)
+        summary = read_json(self.folder / SUMMARY)
         if "schanger_edge" not in summary:
             return ()
         listed = summary.get("products")
@@ -198,15 +198,6 @@ class Staging:
         self._created = []
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A file's JSON object; empty where it is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _is_special(path: Path) -> bool:
     """Whether there is something else than a plain file: a link, a device, a pipe."""
     return os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode)
@@ -222,7 +213,7 @@ def _put_back(temporary: Path, folder: Path) -> None:
     """Undo what a run that was killed had moved: new results go, and earlier ones get their names again."""
     if not any(path.is_file() and path.name != _MOVING for path in temporary.iterdir()):
         return  # all of the new results had been moved
-    for name, identity in _read(temporary / _MOVING).items():
+    for name, identity in read_json(temporary / _MOVING).items():
         target = folder / Path(name).name
         with contextlib.suppress(FileNotFoundError):
             if not (temporary / name).exists() and _identity(target) == identity:
@@ -239,12 +230,3 @@ def _remove_stale(folder: Path) -> None:
             continue
         _put_back(path, folder)
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _locked(folder: Path) -> FileLock:
-    """A lock on the output folder."""
-    while True:
-        lock = locked(folder / _LOCK, f"another run is writing to {folder}: wait for it, or choose another folder.")
-        if (folder / _LOCK).exists():
-            return lock
-        lock.release()  # the run that held it has just ended and removed the file

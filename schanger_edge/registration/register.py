@@ -8,7 +8,6 @@ from typing import Any
 
 from affine import Affine
 
-from schanger_edge.errors import SchangerError
 from schanger_edge.geo.grid import Grid
 from schanger_edge.registration.consensus import ROUGHLY, Offset
 from schanger_edge.registration.offset import Registration, estimate_offset
@@ -55,12 +54,6 @@ class Registered:
         }
 
 
-def check_max_offset(max_offset: float) -> None:
-    """Raises SchangerError where it is no number of pixels; infinity is one."""
-    if not max_offset > 0:
-        raise SchangerError(f"max-offset must be a positive number of pixels or inf, not {max_offset}.")
-
-
 def register(pair: Pair, *, max_offset: float = MAX_OFFSET, align: bool = False) -> Registered | None:
     """Estimate the offset between the dates and, where asked and worth it, take it away.
 
@@ -74,9 +67,8 @@ def register(pair: Pair, *, max_offset: float = MAX_OFFSET, align: bool = False)
         None where the estimate was skipped.
 
     Raises:
-        SchangerError: max_offset is no number of pixels, or a file is damaged.
+        SceneError: a file is damaged.
     """
-    check_max_offset(max_offset)
     if math.isinf(max_offset) and not align:
         return None
     estimate = estimate_offset(pair)

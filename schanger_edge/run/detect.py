@@ -87,10 +87,10 @@ def detect(
 ) -> Detection:
     """Find what changed between two images of one place.
 
-    Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png`, `report.html` and `summary.json`. They get
-    their names when all of them are complete; until then, and after an error, results of an earlier run stay as they
-    are. What a run that stops has finished is kept in a hidden folder of `output`; with `resume` the same call goes on
-    from there and gives the same maps, to the byte.
+    Writes `probability.tif`, `change.tif`, `changes.gpkg`, `preview.png`, `report.html`, `summary.json`, and for QGIS
+    `result.qgz`, `change.qml` and `probability.qml`. They get their names when all of them are complete; until then,
+    and after an error, results of an earlier run stay as they are. What a run that stops has finished is kept in a
+    hidden folder of `output`; with `resume` the same call goes on from there and gives the same maps, to the byte.
 
     Args:
         before: image of the first date; GeoTIFF or anything GDAL opens, also URLs and /vsi paths.
@@ -110,14 +110,16 @@ def detect(
         flow, sink = run.predict()
         counts = run.join_maps(flow, sink)
         polygons = run.outline()
+        counts = dataclasses.replace(counts, changed=counts.changed - polygons.small_pixels)
         report = run.draw()
         summary = summarize(run, flow, counts, polygons)
         run.write_report(report, summary)
         write_json(staging.path(SUMMARY), summary)
         run.write_item(Path(output))
+        run.write_for_qgis(Path(output))
         staging.publish()
         journal.discard()
-    return Detection(Path(output), counts.valid, counts.changed, polygons, tuple(run.warnings), summary)
+    return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(run.warnings), summary)
 
 
 def detect_part(
@@ -166,5 +168,5 @@ def _opened(
 
 def open_for(engine: Engine, progress: Progress | None = None) -> Session:
     """The session that a run with these options opens; raises as `open_session`."""
-    model = model_path(engine.model)
+    model = model_path(engine.model, progress)
     return open_session(model, engine.device, engine.threads, binding=engine.cuda, progress=progress)

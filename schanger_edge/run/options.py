@@ -11,6 +11,7 @@ from schanger_edge.errors import SchangerError
 from schanger_edge.model.decision import check_threshold
 from schanger_edge.options import Options, option
 from schanger_edge.products.register import FORMATS
+from schanger_edge.products.shaping import Shaping
 from schanger_edge.products.stac import check_installed, parse_date
 from schanger_edge.registration.register import MAX_OFFSET
 from schanger_edge.scene.options import PairOptions
@@ -58,13 +59,10 @@ class Alignment(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Change(Options):
-    """What counts as change, and how its polygons are shaped; lengths and areas are in pixels without CRS.
+    """What counts as change.
 
     Attributes:
         threshold: a pixel is change where its probability is greater; None takes the model's.
-        min_area: polygons smaller than this many square metres are left out.
-        simplify: corners of polygons are dropped where the outline moves by no more metres.
-        fill_holes: holes in polygons smaller than this many square metres are filled.
     """
 
     title = "What counts as change"
@@ -76,20 +74,6 @@ class Change(Options):
         unset="the model's",
         decides="value",
     )
-    min_area: float = option(
-        0.0, "Drop polygons smaller than this, in square metres.", unit="square metres", at_least=0
-    )
-    simplify: float = option(
-        0.0, "Simplify polygons: how far an outline may move, in metres.", unit="metres", at_least=0
-    )
-    fill_holes: float = option(
-        0.0, "Fill holes in polygons smaller than this, in square metres.", unit="square metres", at_least=0
-    )
-
-    @property
-    def shaping(self) -> dict[str, float]:
-        """What shapes the polygons, as `write_polygons` takes it: all but the threshold."""
-        return {one.name: getattr(self, one.name) for one in self.described() if one.name != "threshold"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +112,8 @@ class Engine(Options):
     """What computes.
 
     Attributes:
-        model: an .onnx file, a TensorRT plan, or the name of a bundled model; None takes `schanger-small`.
+        model: an .onnx file, a TensorRT plan, or a name that `schanger-edge models` lists, such as `levir-cd:base`,
+            which is fetched once; None takes `schanger-small`.
         device: see `sessions.open_session`.
         cuda: by whom CUDA is reached, `cuda-python` or `pycuda`; None takes the installed one.
         threads: CPU threads of the engine; None takes all.
@@ -138,7 +123,11 @@ class Engine(Options):
     title = "Engine"
 
     model: str | None = option(
-        None, "An .onnx file or the name of a bundled model.", unset="schanger-small", is_path=True, decides="facts"
+        None,
+        "An .onnx file, or a name that `models` lists, such as levir-cd:base.",
+        unset="schanger-small",
+        is_path=True,
+        decides="facts",
     )
     device: str = option(
         "auto",
@@ -165,6 +154,7 @@ class RunOptions(PairOptions):
 
     alignment: Alignment = Alignment()
     change: Change = Change()
+    shaping: Shaping = Shaping()
     further: Further = Further()
     engine: Engine = Engine()
 

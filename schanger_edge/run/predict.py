@@ -209,7 +209,7 @@ def _read(
     session: Session,
     observe: Callable[[Window, PairTile], None] | None,
 ) -> Generator[tuple[_Read, _Inputs | None], None, None]:
-    colors = session.card.normalization.before.mean_color, session.card.normalization.after.mean_color
+    colors = session.card.normalization.mean_colors
 
     def arrived(window: Window, pixels: PairTile) -> None:
         if observe:

@@ -8,26 +8,30 @@ import sys
 import time
 from pathlib import Path
 
+from rasterio.crs import CRS
+
 from schanger_edge._version import __version__
 from schanger_edge.errors import SceneError
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, REPORT, STAC_ITEM
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PROJECT, REPORT, STAC_ITEM
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.polygons import LAYER, write_polygons
+from schanger_edge.products.polygons import LAYER, PolygonCount, write_polygons
 from schanger_edge.products.preview import SIDE as PREVIEW_SIDE
 from schanger_edge.products.preview import read_change_thumbnail, write_preview
 from schanger_edge.products.product import Product
+from schanger_edge.products.project import Picture, write_project
 from schanger_edge.products.rasters import RasterCounts, RasterSink
-from schanger_edge.products.register import FORMATS, made_by
+from schanger_edge.products.register import FORMATS, formats_of, made_by
 from schanger_edge.products.report.page import Report
 from schanger_edge.products.stac import why_no_item, write_item
 from schanger_edge.products.staging import Staging
+from schanger_edge.products.style import CHANGE_STYLE, PROBABILITY_STYLE, write_raster_styles
 from schanger_edge.products.thumbnail import THUMBNAIL, Thumbnail
 from schanger_edge.registration.register import register
 from schanger_edge.run.control import Control, Progress
 from schanger_edge.run.model_fit import model_warnings
 from schanger_edge.run.options import RunOptions
 from schanger_edge.run.predict import Flow, Observers, Todo, predict
-from schanger_edge.scene import Pair
+from schanger_edge.scene import ImageInfo, Pair
 from schanger_edge.sessions import Session
 from schanger_edge.sessions.engine_report import batch_taken
 from schanger_edge.tiling.partition import Part
@@ -102,7 +106,8 @@ class Run:
             threshold=session.card.threshold if change.threshold is None else change.threshold,
             batch_size=session.best_batch if engine.batch_size is None else engine.batch_size,
         )
-        fit = model_warnings(session.card, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        size = pair.grid.height, pair.grid.width
+        fit = model_warnings(session.card, size, pair.grid.gsd, pair.own_gsd(), pair.statistics())
         self.warnings = [*pair.warnings, *pair.collar_warnings(), *fit]
         self.registered = register(pair, max_offset=options.alignment.max_offset, align=options.alignment.align)
         if self.registered is not None:
@@ -112,7 +117,9 @@ class Run:
         no_item = why_no_item(pair.grid, self._dates) if options.further.stac else None
         if no_item:
             self.warnings.append(no_item)
-        self.products: list[Product] = made_by(options.further.also, stac_item=options.further.stac and no_item is None)
+        self._formats, no_formats = formats_of(pair.grid, options.further.also)
+        self.warnings += no_formats
+        self.products: list[Product] = made_by(self._formats, stac_item=options.further.stac and no_item is None)
         self._thumbnail = Thumbnail(pair.grid)
         if damaged := journal.begin(self._identity(), pair.grid.width * pair.grid.height):
             self.warnings.append(
@@ -180,11 +187,11 @@ class Run:
             raise RuntimeError(f"{flow.valid} valid pixels were predicted and {counts.valid} written")
         return counts
 
-    def outline(self) -> int:
-        """The areas of change as polygons, in all formats that are wanted; their number."""
-        path, grid, change = self._staging.path, self.pair.grid, self.options.change
-        polygons = write_polygons(path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), **change.shaping)
-        for name in self.options.further.also:
+    def outline(self) -> PolygonCount:
+        """The areas of change as polygons, in all formats that are wanted; small ones are taken out of the map."""
+        path, grid = self._staging.path, self.pair.grid
+        polygons = write_polygons(path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), self.options.shaping)
+        for name in self._formats:
             FORMATS[name].write(path(POLYGONS), LAYER, grid, path(FORMATS[name].product.name))
         if polygons.left_out:
             self.warnings.append(
@@ -192,7 +199,7 @@ class Run:
                 "--threshold or --min-area."
             )
         self.laps("polygons")
-        return polygons.written
+        return polygons
 
     def draw(self) -> Report:
         """The preview, and the report with all its pictures; `Report.write` adds what the summary says."""
@@ -221,9 +228,28 @@ class Run:
         others = [product for product in self.products if product.name != STAC_ITEM]
         write_item(self._staging.path(STAC_ITEM), self.pair.grid, paths, self._dates, others, folder, own)
 
+    def write_for_qgis(self, folder: Path) -> None:
+        """The project, and the styles of the maps; `folder` is where they will lie."""
+        path = self._staging.path
+        write_raster_styles(path(CHANGE_STYLE.name), path(PROBABILITY_STYLE.name))
+        pictures = {date: _picture(info) for date, info in self.pair.info().items()}
+        write_project(path(PROJECT), self.pair.grid, pictures, folder)
+
     def write_report(self, report: Report, summary: dict[str, object]) -> None:
         """The report's page."""
         report.write(self._staging.path(REPORT), summary)
+
+
+def _picture(info: ImageInfo) -> Picture:
+    """A date as QGIS is to show it: stretched as the network sees it."""
+    limits = None
+    if info.stretch is not None:
+        channels = zip(info.stretch.low, info.stretch.high, info.scaling.scales, info.scaling.offsets, strict=True)
+        limits = [(low * scale + offset, high * scale + offset) for low, high, scale, offset in channels]
+        if any(low >= high for low, high in limits):  # white is 0: QGIS shows the file as it is
+            limits = None
+    crs = None if info.crs is None else CRS.from_string(info.crs)
+    return Picture(info.path, crs, () if info.palette_nodata is not None else info.bands, limits)
 
 
 def _dates(options: RunOptions, pair: Pair) -> dict[str, str | None]:

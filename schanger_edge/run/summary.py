@@ -7,20 +7,21 @@ from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.geo.areas import pixel_area
+from schanger_edge.products.polygons import PolygonCount
 from schanger_edge.products.rasters import RasterCounts
 from schanger_edge.run.predict import Flow
 from schanger_edge.run.stages import Run
 from schanger_edge.sessions.engine_report import engine_report
 
 
-def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: int) -> dict[str, Any]:
+def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: PolygonCount) -> dict[str, Any]:
     """The content of summary.json.
 
     Args:
         run: when all its stages but the summary are done.
         flow: what this run predicted; the rest was taken over from an earlier one.
-        counts: pixels and tiles of the whole scene.
-        polygons: their number in changes.gpkg.
+        counts: pixels and tiles of the whole scene; of change what change.tif holds.
+        polygons: those in changes.gpkg, and the areas that were too small.
     """
     pair, session, total = run.pair, run.session, run.laps.total
     busy = {"read_busy": flow.read_seconds, "infer_busy": flow.infer_seconds, "write_busy": flow.write_seconds}
@@ -59,7 +60,8 @@ def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: int) -> dict
             "valid": square_metres and counts.valid * square_metres,
             "changed": square_metres and counts.changed * square_metres,
         },
-        "polygons": polygons,
+        "polygons": polygons.written,
+        "too_small": {"areas": polygons.small, "pixels": polygons.small_pixels},
         "seconds": {stage: round(lasted, 3) for stage, lasted in seconds.items()},
         "megapixels_per_second": flow.pixels / 1e6 / total,
         "products": {product.name: product.title for product in run.products},

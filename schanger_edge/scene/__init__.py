@@ -1,7 +1,8 @@
 """The only room that opens the user's inputs: pair, common grid, radiometry, validity."""
 
 from schanger_edge.scene.image_info import ImageInfo
-from schanger_edge.scene.pair import Pair, open_pair
+from schanger_edge.scene.pair import Pair
+from schanger_edge.scene.pair_opening import open_pair
 from schanger_edge.scene.rows import RowReader
 from schanger_edge.scene.tile import PairTile
 

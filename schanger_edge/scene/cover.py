@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
+from schanger_edge.errors import SceneError
 from schanger_edge.geo import vrt
 from schanger_edge.scene.opening import open_dataset, source_name
-from schanger_edge.scene.remote import is_plain
 
 _HIDES = vrt.element("NODATA", "255")  # what is 255 in a mask is passed over, so only its zeros are painted
 _SHOWS = vrt.element("NODATA", "0")  # the other way round
@@ -21,9 +21,9 @@ _SHOWS = vrt.element("NODATA", "0")  # the other way round
 def missing_blocks(dataset: Any, bands: Sequence[int]) -> NDArray[np.bool_] | None:
     """(rows, columns) of blocks, True where one of the bands was never written; None where all were.
 
-    Only of GeoTIFFs on this machine, where a writer may have been killed; asking for offsets reads no pixels.
+    Only of GeoTIFFs, whose writer may have been killed; asking for offsets reads no pixels.
     """
-    if dataset.driver != "GTiff" or not is_plain(dataset.name):
+    if dataset.driver != "GTiff":
         return None
     height, width = dataset.block_shapes[0]
     rows, cols = math.ceil(dataset.height / height), math.ceil(dataset.width / width)
@@ -34,6 +34,16 @@ def missing_blocks(dataset: Any, bands: Sequence[int]) -> NDArray[np.bool_] | No
             for col in range(cols):
                 missing[row, col] |= dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is None
     return missing if missing.any() else None
+
+
+def check_written(dataset: Any, bands: Sequence[int], name: str) -> None:
+    """Raise a SceneError where blocks of a label were never written, which read as no change, and none is declared."""
+    missing = missing_blocks(dataset, bands)
+    if missing is not None and dataset.nodatavals[bands[0] - 1] is None:
+        raise SceneError(
+            f"{missing.mean():.1%} of the blocks of {name} were never written; its writer may have been stopped: get a "
+            "fresh copy, or declare with gdal_edit -a_nodata 0 that they are no change."
+        )
 
 
 class Cover:

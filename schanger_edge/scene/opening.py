@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.enums import ColorInterp, Interleaving
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 
 from schanger_edge.errors import SceneError, SchangerError, raised_by_gdal
 from schanger_edge.geo import vrt
 from schanger_edge.geo.grid import Grid
-from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name, public_text
+from schanger_edge.scene.refusing import check_nesting, check_path
+from schanger_edge.scene.remote import is_plain, is_remote, public_name, public_text, reading
 
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
 PLAIN_FORMATS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "HFA", "NITF")
@@ -29,6 +31,7 @@ DESCRIPTIONS = ("VRT", "WMS", "WMTS", "WCS", "GTI", "STACTA", "STACIT", "DERIVED
 """Those whose files tell where pixels are: in other files, or on other machines."""
 MOST_SIDE, MOST_BANDS, MOST_BLOCK = 2_000_000, 10_000, 1 << 30
 """Pixels along a side, bands, and bytes of one decoded block, beyond which a file is refused."""
+PATIENCE = 20  # seconds for the first bytes of a remote file
 _BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".rrd")
 _HEAD = 64
 _PLAIN = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"EHFA_HEADER_TAG")
@@ -49,23 +52,53 @@ def open_dataset(path: str, formats: Sequence[str] = (), **options: Any) -> Any:
         SceneError: there is no such file, it cannot be fetched, it is no image, or of another format.
     """
     name = public_name(path)
-    if is_plain(path) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        raise SceneError(f"{name} is no file but a device or a pipe: give the image as a file.")
-    with warnings.catch_warnings(), fetching(path):
+    check_path(path)
+    with warnings.catch_warnings(), reading(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         if _is_cut_png(path):
             raise SceneError(f"{name} is incomplete (its end is missing): get a fresh copy.")
         if formats:
             check_beside(path)
         with gdal_errors(lambda error: _not_opened(path, name, error, formats)):
-            # rasterio.open takes one driver only
-            dataset = (
-                DatasetReader(path, driver=list(formats), **options) if formats else rasterio.open(path, **options)
-            )
+            dataset = _opened(path, formats, options)
         if formats and dataset.tags(ns="OVERVIEWS"):
             dataset.close()
             raise SceneError(f"{name} names another file that holds its overviews: take that tag out.")
+        if dataset.driver == "VRT" and os.path.isfile(path):
+            _check_text(dataset, name)
         return dataset
+
+
+def _opened(path: str, formats: Sequence[str], options: Mapping[str, Any]) -> Any:
+    if formats:  # of which rasterio.open takes one only
+        return DatasetReader(path, driver=list(formats), **options)
+    if is_remote(path):
+        began = time.monotonic()
+        try:
+            return rasterio.open(path, driver="GTiff", **options)
+        except RasterioIOError as error:
+            # Each of GDAL's 140 drivers would wait as long once more for a server that doesn't answer.
+            took = time.monotonic() - began
+            if took > PATIENCE:
+                raise RasterioIOError(f"the server sent nothing that can be used in {took:.0f} seconds") from None
+            if "not recognized" not in str(error):
+                raise
+    return rasterio.open(path, **options)
+
+
+def _check_text(dataset: Any, name: str) -> None:
+    """Refuse a VRT, or one that it names, which is no UTF-8: rasterio loses errors that quote it, and reads zeros."""
+    try:
+        for file in dataset.files:
+            with open(file, "rb") as stream:
+                if stream.read(_HEAD).lstrip().startswith(b"<VRTDataset"):
+                    stream.seek(0)
+                    stream.read().decode("utf-8")
+    except UnicodeError as error:
+        dataset.close()
+        raise SceneError(f"{name} holds letters that are no UTF-8: write it anew, and name its files so.") from error
+    except OSError:  # a source on another machine: opening it will say so
+        return
 
 
 def check_beside(path: str) -> None:
@@ -144,6 +177,7 @@ def grid_of(dataset: Any, name: str) -> Grid:
         parts = public_text(", ".join(dataset.subdatasets)) or "none"
         raise SceneError(f"{name} is a container without bands of its own: use one of its subdatasets ({parts}).")
     _check_size(dataset, name)
+    check_nesting(dataset, name)
     placed = dataset.transform != Affine.identity()  # a CRS alone says nowhere where the pixels lie, nor their size
     grid = Grid(dataset.crs if placed else None, dataset.transform, dataset.width, dataset.height)
     if not grid.georeferenced and (dataset.gcps[0] or dataset.rpcs):
@@ -165,7 +199,7 @@ def _check_size(dataset: Any, name: str) -> None:
             f"{name} says it has {dataset.count} bands, more than {MOST_BANDS}: take three with gdal_translate -b."
         )
     height, width = dataset.block_shapes[0]
-    together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+    together = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
     size = height * width * together * max(np.dtype(_numpy_name(kind)).itemsize for kind in set(dataset.dtypes))
     if size > MOST_BLOCK:
         raise SceneError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import numpy as np
 from affine import Affine
@@ -34,12 +35,20 @@ class Orientation:
     @classmethod
     def of(cls, dataset: Any) -> Orientation:
         """Of an open dataset; upright where it has a place on the ground, which refers to the pixels as stored."""
-        if not dataset.transform.is_identity or dataset.driver not in ("JPEG", "GTiff"):
+        if not dataset.transform.is_identity:
             return UPRIGHT
         if dataset.driver == "JPEG":
             text = dataset.tags().get("EXIF_Orientation", "1").strip()
             return _BY_CODE.get(int(text) if text.isdigit() else 1, UPRIGHT)
-        return _BY_CODE.get(_tiff_orientation(dataset.name), UPRIGHT)
+        find = _FINDERS.get(dataset.driver)
+        if find is None or not is_plain(dataset.name):
+            return UPRIGHT
+        try:
+            with open(dataset.name, "rb") as file:
+                start = find(file)
+                return UPRIGHT if start is None else _BY_CODE.get(_code(file, start), UPRIGHT)
+        except (OSError, struct.error):  # GDAL will say what is wrong with the file
+            return UPRIGHT
 
     @property
     def upright(self) -> bool:
@@ -88,21 +97,50 @@ _BY_CODE = {
 """EXIF 2.32, 4.6.4 A: what row 0 and column 0 are."""
 
 
-def _tiff_orientation(path: str) -> int:
-    """The tag of the first page, which GDAL doesn't tell; 1 where there is none."""
-    if not is_plain(path):
+def _code(file: BinaryIO, start: int) -> int:
+    """The tag in the first directory of the TIFF that begins at `start`, which GDAL doesn't tell; 1 where none is."""
+
+    def values(form: str) -> tuple[Any, ...]:
+        return struct.unpack(order + form, file.read(struct.calcsize(order + form)))
+
+    file.seek(start)
+    order, big = _HEADS.get(file.read(4), ("", False))
+    if not order:
         return 1
-    try:
-        with open(path, "rb") as file:
-            order = {b"II*\0": "<", b"MM\0*": ">"}.get(file.read(4))  # a BigTIFF is no photograph
-            if order is None:
-                return 1
-            file.seek(struct.unpack(f"{order}I", file.read(4))[0])
-            (count,) = struct.unpack(f"{order}H", file.read(2))
-            for _ in range(count):
-                tag, kind, _, value = struct.unpack(f"{order}HHIH2x", file.read(12))
-                if (tag, kind) == (_TAG, _SHORT):
-                    return int(value)
-    except (OSError, struct.error):  # GDAL will say what is wrong with the file
-        pass
+    if big:
+        file.seek(start + 8)
+    file.seek(start + values("Q" if big else "I")[0])
+    for _ in range(values("Q" if big else "H")[0]):
+        tag, kind, _, value = values("HHQH6x" if big else "HHIH2x")
+        if (tag, kind) == (_TAG, _SHORT):
+            return int(value)
     return 1
+
+
+_HEADS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+"""Byte order of a TIFF, and whether it is a BigTIFF, by its first bytes."""
+
+
+def _in_png(file: BinaryIO) -> int | None:
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        size, kind = struct.unpack(">I4s", head)
+        if kind == b"eXIf":
+            return file.tell()
+        file.seek(size + 4, 1)
+    return None
+
+
+def _in_webp(file: BinaryIO) -> int | None:
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        kind, size = struct.unpack("<4sI", head)
+        if kind == b"EXIF":
+            start = file.tell()
+            return start + 6 if file.read(6) == b"Exif\0\0" else start
+        file.seek(size + size % 2, 1)
+    return None
+
+
+_FINDERS: dict[str, Callable[[BinaryIO], int | None]] = {"GTiff": lambda _: 0, "PNG": _in_png, "WEBP": _in_webp}
+"""Where in a file of GDAL's driver the TIFF with the tag begins; None where it has none."""

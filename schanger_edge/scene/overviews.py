@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene.opening import open_dataset
 from schanger_edge.scene.remote import is_plain
-from schanger_edge.scene.sampling import lattice
+from schanger_edge.scene.sampling import LATTICE, lattice
 
 _EVERY = 3  # of the lattice's windows, in both directions 4 of 12, is looked at
+_EVERY_REMOTE = 6  # 2 of 12: each is fetched at full size
 _APART = 0.5  # deviations of the scene's pixels between the means of windows: nearest sampling stays below 0.1
 
 
@@ -25,14 +26,15 @@ def are_stale(dataset: Any, bands: Sequence[int], complete: Callable[[Window], b
         bands: that are compared.
         complete: whether all pixels of a window have data; overviews mix no others.
     """
-    if dataset.driver != "GTiff" or not is_plain(dataset.name) or not dataset.overviews(bands[0]):
+    if dataset.driver != "GTiff" or not dataset.overviews(bands[0]):
         return False  # a JPEG's, for instance, are made of its pixels on reading
     pixels: list[NDArray[np.float64]] = []
     apart: list[NDArray[np.float64]] = []
+    every = _EVERY if is_plain(dataset.name) else _EVERY_REMOTE
     with open_dataset(dataset.name, overview_level=0) as small:
         ratio_x, ratio_y = dataset.width / small.width, dataset.height / small.height
         for index, window in enumerate(lattice(Window(0, 0, dataset.width, dataset.height))):
-            if index % _EVERY or index // 12 % _EVERY or not complete(window):
+            if index % every or index // LATTICE % every or not complete(window):
                 continue
             end_col, end_row = int(window.col_end / ratio_x), int(window.row_end / ratio_y)
             col, row = int(window.col_off / ratio_x), int(window.row_off / ratio_y)

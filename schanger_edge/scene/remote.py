@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import urllib.parse
 from typing import Any
 
 import rasterio
@@ -16,10 +17,16 @@ SETTINGS = {
     "GDAL_HTTP_MAX_RETRY": "3",  # of answers such as 503 and of connections that break
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_LOW_SPEED_TIME": "30",  # seconds of silence after which a server is given up; GDAL would wait for ever
-    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    # Seconds at so few bytes per second after which a server is given up, and seconds of one answer at most, which is a
+    # few blocks; GDAL would wait for ever, and hold all that comes.
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+    "GDAL_HTTP_TIMEOUT": "60",
 }
 """GDAL's options while remote files are opened and read; those set in the environment stay as they are."""
+
+ALWAYS = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES"}
+"""The same of all files: a JPEG that was cut short is else grey below the cut, without an error."""
 
 _SCHEMES = re.compile(r"(?<![a-z])(https?|ftp|s3|gs|az|oss)://", re.IGNORECASE)
 _PASSWORDS = re.compile(
@@ -27,6 +34,7 @@ _PASSWORDS = re.compile(
     re.IGNORECASE,
 )
 _WORDS = re.compile(r"(\S+?)(['\"().,:;]*(?:\s|$))")
+_WITH_OPTIONS = re.compile(r"(/vsi\w+)\?(?:[^/]*&)?url=([^&]*)")
 _FILE_SYSTEMS = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?[/?]")
 
 
@@ -45,19 +53,24 @@ def is_connection(path: str) -> bool:
     return bool(re.match(r"[A-Za-z]\w+:", path)) and not os.path.exists(path)
 
 
-def fetching(path: str) -> contextlib.AbstractContextManager[Any]:
-    """Around all that opens or reads a file: GDAL's options where it is remote."""
-    if not is_remote(path):
-        return contextlib.nullcontext()
+def reading(path: str) -> contextlib.AbstractContextManager[Any]:
+    """Around all that opens or reads a file: GDAL's options, with those for remote ones where it is one."""
     env: contextlib.AbstractContextManager[Any] = rasterio.Env(
-        **{name: value for name, value in SETTINGS.items() if name not in os.environ}
+        **ALWAYS, **(remote_settings() if is_remote(path) else {})
     )
     return env
+
+
+def remote_settings() -> dict[str, str]:
+    """`SETTINGS` but for those that the environment sets."""
+    return {name: value for name, value in SETTINGS.items() if name not in os.environ}
 
 
 def public_name(path: str) -> str:
     """The path without what gives access to it: user, password and query of a URL, passwords of a database."""
     path = _PASSWORDS.sub(r"\1...", path)
+    if inner := _WITH_OPTIONS.match(path):
+        return f"{inner[1]}?url={public_name(urllib.parse.unquote(inner[2]))}"
     if not is_remote(path):
         return re.sub(r"(?<=\w)://[^/?\s]*@", "://", path)
     return re.sub(r"://[^/?]*@", "://", path).partition("?")[0]

@@ -13,7 +13,7 @@ from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.opening import check_types, damaged, gdal_errors, grid_of, open_dataset
 from schanger_edge.scene.orientation import Orientation
-from schanger_edge.scene.remote import fetching, public_name
+from schanger_edge.scene.remote import public_name, reading
 from schanger_edge.scene.validity import ValidityRule
 from schanger_edge.scene.warped import WarpedImage
 
@@ -52,7 +52,7 @@ class ValidMask:
 
     def read(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
         """(h, w) True where usable, in a window of a grid; False where the mask does not reach."""
-        with fetching(self.path), gdal_errors(lambda error: damaged(self.name, error)):
+        with reading(self.path), gdal_errors(lambda error: damaged(self.name, error)):
             if self._warped is None or grid != self._target:
                 self._leave()
                 self._warped = WarpedImage(

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.crs import horizontal_crs, transformer
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.scene.remote import is_connection, is_plain, public_name, public_text
+from schanger_edge.scene.refusing import check_path
+from schanger_edge.scene.remote import (
+    is_connection,
+    is_plain,
+    is_remote,
+    public_name,
+    public_text,
+    remote_settings,
+)
 
 VECTOR_SUFFIXES = {".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml", ".sqlite"}
 SEGMENT = 64  # pixels: longer edges get points between, so that they bend as the reprojection bends them
@@ -49,7 +57,14 @@ class Polygons:
         self.name, self.count = public_name(path), 0
         info = _describe(path, layer)
         self.count = int(info["features"])
-        self._shapes = _Onto(path, info["crs"], grid).pixels(info["layer_name"]) if self.count else np.empty(0, object)
+        self._shapes: NDArray[np.object_] = np.empty(0, object)
+        if self.count:
+            try:
+                self._shapes = _Onto(path, info["crs"], grid).pixels(info["layer_name"])
+            except shapely.errors.GEOSException as error:
+                raise SceneError(
+                    f"{self.name} has outlines that cannot be computed with ({error}): mend it."
+                ) from error
         self._tree = shapely.STRtree(self._shapes)
         self.meets = bool(self._shapes.size)
 
@@ -165,8 +180,11 @@ def _describe(path: str, layer: str | None) -> dict[str, Any]:
     import pyogrio
 
     name = public_name(path)
+    check_path(path, "vector file")
     if is_plain(path) and not is_connection(path) and not os.path.exists(path):
         raise SceneError(f"{name} does not exist: check the path.")
+    if is_remote(path):
+        pyogrio.set_gdal_config_options(remote_settings())
     with _Reading(path):
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         names = ", ".join(layers) or "none"
@@ -193,6 +211,8 @@ def _read(path: str, layer: str, bounds: tuple[float, float, float, float] | Non
     except shapely.errors.GEOSException as error:
         raise SceneError(f"{name} holds curves: turn them into lines with ogr2ogr -nlt CONVERT_TO_LINEAR.") from error
     shapes = shapes[~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)]
+    if not np.isfinite(shapely.get_coordinates(shapes)).all():
+        raise SceneError(f"{name} has coordinates that are no numbers: draw its areas anew.")
     if not np.isin(shapely.get_type_id(shapes), (*_POLYGONAL, _COLLECTION)).all():
         raise SceneError(f"{name} holds points or lines: draw areas as polygons, in a layer of their own.")
     return shapes

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from schanger_edge.errors import SessionError
+from schanger_edge.files import OTHER_CACHE, cache_folder
 
-CACHE_VARIABLE = "SCHANGER_EDGE_CACHE"
-OTHER_CACHE = f"set {CACHE_VARIABLE} to a writable folder."
+__all__ = ["OTHER_CACHE", "engine_cache"]
 
 
 def engine_cache() -> Path:
-    """The user's own folder: in SCHANGER_EDGE_CACHE, else where the system keeps caches (Linux: ~/.cache).
+    """The folder, which may not exist yet.
 
     Raises:
         SessionError: this user has no home folder.
     """
-    own = os.environ.get(CACHE_VARIABLE)
-    if own:
-        return Path(own) / "engines"
-    try:
-        folder = user_cache_path("schanger-edge", appauthor=False)
-    except RuntimeError:
-        folder = Path("~")  # as older versions leave it
-    if folder.parts[0] == "~":
-        raise SessionError(f"there is no home folder for the engine cache: {OTHER_CACHE}")
-    return folder / "engines"
+    return cache_folder("engine", SessionError)

@@ -24,6 +24,7 @@ EXTRAS = {
     "products": Extra(("rio_cogeo", "pystac", "pyarrow")),
     "station": Extra(("watchdog", "distributed", "prometheus_client")),
     "quantize": Extra(("onnx", "onnxconverter_common", "matplotlib")),
+    "models": Extra(("onnx", "huggingface_hub")),
     "export": Extra(("torch", "huggingface_hub")),
     "bench": Extra(("matplotlib", "pynvml")),
 }

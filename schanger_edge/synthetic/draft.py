@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 from collections.abc import Callable
 
 import numpy as np
 
-from schanger_edge.synthetic.noise import Doubles
+from schanger_edge.synthetic.noise import Doubles, stream
 from schanger_edge.synthetic.shapes import CAR, CAR_SHADOW, Building, Frame, Shape, box, shape
 from schanger_edge.synthetic.streets import Streets
 from schanger_edge.synthetic.style import AFTER, BEFORE, Colour, SceneStyle, jittered
 
 _CAR_COLOURS: list[Colour] = [
-    (228, 228, 228), (205, 206, 208), (150, 152, 156), (52, 54, 58), (36, 38, 42),
-    (122, 32, 34), (44, 66, 112), (190, 182, 164),
-]  # fmt: skip
+    (228, 228, 228),
+    (205, 206, 208),
+    (150, 152, 156),
+    (52, 54, 58),
+    (36, 38, 42),
+    (122, 32, 34),
+    (44, 66, 112),
+    (190, 182, 164),
+]
 
 
 class Content:
@@ -39,12 +46,6 @@ class Content:
         before, after = (self.style.date(date).ground(green, soil, gain) for date in (BEFORE, AFTER))
         self.shapes.append(Shape(layer, points, before if when & BEFORE else None, after if when & AFTER else None))
 
-    def crop(
-        self, layer: int, points: Doubles, colours: tuple[Colour, Colour], rows: tuple[float, float, float, float]
-    ) -> None:
-        """Paint a field with crop rows."""
-        self.shapes.append(Shape(layer, points, colours[0], colours[1], rows=rows))
-
     def car(self, frame: Frame, when: int) -> None:
         """A car (sometimes a van) along the frame's x axis, with its own shadow on that date."""
         rng = self.rng
@@ -64,13 +65,6 @@ class Content:
         self.fill(CAR, placed[4:8], glass, when)
         self.fill(CAR, placed[8:], glass, when)
 
-    def cars(self, frame: Frame, share: float) -> None:
-        """A parking place: on each date it may hold some car."""
-        for when in (BEFORE, AFTER):
-            if self.rng.random() < share:
-                turn = math.pi if self.rng.random() < 0.5 else 0.0
-                self.car(frame.moved(self.rng.uniform(-0.4, 0.4), self.rng.uniform(-0.2, 0.2), turn), when)
-
 
 @dataclasses.dataclass(eq=False)
 class Item:
@@ -80,14 +74,11 @@ class Item:
     y: float
     radius: float
     make: Callable[[], Content]
-    made: Content | None = None
 
-    @property
+    @functools.cached_property
     def content(self) -> Content:
         """The part itself."""
-        if self.made is None:
-            self.made = self.make()
-        return self.made
+        return self.make()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,21 +95,14 @@ class Kind:
     stage: int
 
 
-@dataclasses.dataclass(eq=False)
 class Block:
     """One block: where it lies in street coordinates, what it is, and its parts."""
 
-    column: int
-    row: int
-    u0: float
-    v0: float
-    u1: float
-    v1: float
-    kind: Kind
-    streets: Streets
-    style: SceneStyle
-    rng: random.Random
-    items: list[Item] = dataclasses.field(default_factory=list)
+    def __init__(self, column: int, row: int, kind: Kind, streets: Streets, style: SceneStyle) -> None:
+        self.column, self.row, self.kind, self.streets, self.style = column, row, kind, streets, style
+        self.u0, self.v0, self.u1, self.v1 = streets.extent(column, row)
+        self.rng = stream(style.seed, "block", column, row)
+        self.items: list[Item] = []
 
     @property
     def width(self) -> float:
@@ -141,6 +125,10 @@ class Block:
         low, high = np.stack([u[::-1], np.full(m, v0)], axis=1), np.stack([u, np.full(m, v1)], axis=1)
         return self.streets.ground(np.concatenate([left, high, right, low]))
 
+    def inner(self, margin: float) -> Doubles:
+        """Ground outline of the block without a margin, in metres from the street middles."""
+        return self.quad(self.u0 + margin, self.v0 + margin, self.u1 - margin, self.v1 - margin)
+
     def line(self, u0: float, v0: float, u1: float, v1: float) -> Doubles:
         """Ground positions of a straight line in street coordinates, about every 7 m."""
         n = max(3, math.ceil(math.hypot(u1 - u0, v1 - v0) / 7) + 1) if self.streets.reach else 3
@@ -149,7 +137,7 @@ class Block:
 
     def whole(self, content: Content, pad: float = 15.0) -> None:
         """Add content that spans the whole block."""
-        ground = self.quad(self.u0, self.v0, self.u1, self.v1)
+        ground = self.inner(0)
         centre = (ground.min(axis=0) + ground.max(axis=0)) / 2
         radius = float(np.hypot(*(ground - centre).T).max()) + pad
-        self.items.append(Item(float(centre[0]), float(centre[1]), radius, lambda: content, content))
+        self.items.append(Item(float(centre[0]), float(centre[1]), radius, lambda: content))

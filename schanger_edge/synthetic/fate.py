@@ -45,21 +45,18 @@ class Fate:
         return jittered(rng, rng.choice(pool), 0.1, 0.025)
 
 
-def _put(content: Content, frame: Frame, plan: Plan, when: int) -> None:
-    content.buildings.append(plan.finish(frame, when))
-
-
 def stand(content: Content, frame: Frame, fate: Fate, make: Callable[[], Plan], when: int) -> None:
     """Put a building, or two after each other where it is replaced, and what is left on the other date."""
     rng = content.rng
     if when == BOTH and fate.replaced(rng):
-        _put(content, frame, make(), BEFORE)
-        _put(content, frame.moved(rng.uniform(-2, 2), rng.uniform(0, 2)), make(), AFTER)
+        content.buildings.append(make().finish(frame, BEFORE))
+        place = frame.moved(rng.uniform(-2, 2), rng.uniform(0, 2))
+        content.buildings.append(make().finish(place, AFTER))
         return
     plan = make()
     if when != BOTH:
         _traces(content, frame, plan, fate, BOTH & ~when)
-    _put(content, frame, plan, when)
+    content.buildings.append(plan.finish(frame, when))
 
 
 def _traces(content: Content, frame: Frame, plan: Plan, fate: Fate, when: int) -> None:
@@ -70,13 +67,12 @@ def _traces(content: Content, frame: Frame, plan: Plan, fate: Fate, when: int) -
     untouched = 0.35 if when == AFTER else 0.9 if fate.when == AFTER and fate.stage == 0 else 0.65
     if chance < untouched:
         return
-    if chance < 0.95:
-        radius = float(np.hypot(*(outline - centre).T).max())
-        spot = blob(rng, float(centre[0]), float(centre[1]), radius * rng.uniform(0.9, 1.3), 0.4)
-        content.ground(PATCH, spot, rng.uniform(0, 0.4), rng.uniform(0.4, 1.0), rng.uniform(0.95, 1.12), when)
-    else:
+    if chance >= 0.95:
         content.fill(PAVED, (outline - centre) * rng.uniform(0.75, 0.98) + centre, jittered(rng, (186, 180, 168)), when)
         return
+    radius = float(np.hypot(*(outline - centre).T).max())
+    spot = blob(rng, float(centre[0]), float(centre[1]), radius * rng.uniform(0.9, 1.3), 0.4)
+    content.ground(PATCH, spot, rng.uniform(0, 0.4), rng.uniform(0.4, 1.0), rng.uniform(0.95, 1.12), when)
     for _ in range(rng.choice([0, 8, 30]) if when == AFTER else 0):
         x, y = float(centre[0]) + rng.gauss(0, 4), float(centre[1]) + rng.gauss(0, 4)
         tone = rng.choice([(196, 188, 176), (120, 108, 96), (150, 96, 76), (90, 86, 82)])

@@ -116,36 +116,28 @@ def write_pair(
             rasterio.open(truth, "w", **_options({**image, "dtype": "uint8", "nodata": 255}, 1)) as truth_file,
         ):
             last = 0.8 if target is not None else 1.0
-            _write_windows(
-                scene, (before_file, after_file, truth_file), made.shift, made.nodata_wedge, lambda s: report(s * last)
-            )
+            _write_windows(scene, made, (before_file, after_file, truth_file), lambda share: report(share * last))
         if target is not None:
             _write_warped(base, after, target, lambda s: report(0.8 + 0.2 * s))
     return pair
 
 
 def _write_windows(
-    scene: SyntheticScene,
-    files: tuple[Any, Any, Any],
-    shift: tuple[float, float],
-    wedge: bool,
-    report: Callable[[float], None],
+    scene: SyntheticScene, made: Rendering, files: tuple[Any, Any, Any], report: Callable[[float], None]
 ) -> None:
     before_file, after_file, truth_file = files
-    windows = list(_windows(scene.width, scene.height))
-    for count, window in enumerate(windows, 1):
+    for window in _windows(scene.width, scene.height, report):
         place = window.rasterio
         before = _measured(scene.render("before", window), "before", before_file.dtypes[0])
-        after = _measured(scene.render("after", window, offset=shift), "after", after_file.dtypes[0])
+        after = _measured(scene.render("after", window, offset=made.shift), "after", after_file.dtypes[0])
         truth = scene.truth(window)
-        if wedge:
+        if made.nodata_wedge:
             empty = _wedge(scene, window)
             before[:, empty] = 0
             truth[empty] = 255
         before_file.write(before, window=place)
         after_file.write(after, window=place)
         truth_file.write(truth, 1, window=place)
-        report(count / len(windows))
 
 
 def _write_warped(source: Path, target: Path, crs: pyproj.CRS, report: Callable[[float], None]) -> None:
@@ -158,16 +150,16 @@ def _write_warped(source: Path, target: Path, crs: pyproj.CRS, report: Callable[
             WarpedVRT(file, resampling=Resampling.cubic, nodata=0, **grid) as warped,
             rasterio.open(target, "w", **_options({**grid, "dtype": file.dtypes[0]}, 3)) as result,
         ):
-            windows = list(_windows(width, height))
-            for count, window in enumerate(windows, 1):
+            for window in _windows(width, height, report):
                 result.write(warped.read(window=window.rasterio), window=window.rasterio)
-                report(count / len(windows))
 
 
-def _windows(width: int, height: int) -> Iterator[Window]:
-    for row in range(0, height, CHUNK):
-        for col in range(0, width, CHUNK):
-            yield Window(col, row, min(CHUNK, width - col), min(CHUNK, height - row))
+def _windows(width: int, height: int, report: Callable[[float], None]) -> Iterator[Window]:
+    """The chunks of a picture; after each `report` is called with the share that is done."""
+    corners = [(col, row) for row in range(0, height, CHUNK) for col in range(0, width, CHUNK)]
+    for count, (col, row) in enumerate(corners, 1):
+        yield Window(col, row, min(CHUNK, width - col), min(CHUNK, height - row))
+        report(count / len(corners))
 
 
 def _measured(image: Bytes, date: str, dtype: str) -> np.typing.NDArray[Any]:

@@ -37,21 +37,18 @@ class Plan:
         """A pitched roof over a rectangle, ridge along its longer side; `hip` 0 is a gable, 1 a full hip."""
         self.body(box(x0, y0, x1, y1), height + 0.3 * min(x1 - x0, y1 - y0) * math.tan(self.pitch))
         slope, up = math.sin(self.pitch), math.cos(self.pitch)
-        if x1 - x0 >= y1 - y0:
-            half, middle = (y1 - y0) / 2, (y0 + y1) / 2
-            a, b = (x0 + half * hip, middle), (x1 - half * hip, middle)
-            self.add([(x0, y0), (x1, y0), b, a], (0, -slope, up))
-            self.add([(x0, y1), (x1, y1), b, a], (0, slope, up))
-            ends = [([(x0, y0), (x0, y1), a], (-slope, 0.0, up)), ([(x1, y0), (x1, y1), b], (slope, 0.0, up))]
-        else:
-            half, middle = (x1 - x0) / 2, (x0 + x1) / 2
-            a, b = (middle, y0 + half * hip), (middle, y1 - half * hip)
-            self.add([(x0, y0), (x0, y1), b, a], (-slope, 0, up))
-            self.add([(x1, y0), (x1, y1), b, a], (slope, 0, up))
-            ends = [([(x0, y0), (x1, y0), a], (0.0, -slope, up)), ([(x0, y1), (x1, y1), b], (0.0, slope, up))]
-        if hip > 0:
-            for points, normal in ends:
-                self.add(points, normal)
+        wide = x1 - x0 >= y1 - y0
+        (first, last), (low, high) = ((x0, x1), (y0, y1)) if wide else ((y0, y1), (x0, x1))
+
+        def at(along: float, across: float) -> tuple[float, float]:
+            return (along, across) if wide else (across, along)
+
+        half, middle = (high - low) / 2, (low + high) / 2
+        a, b = at(first + half * hip, middle), at(last - half * hip, middle)
+        for side, tilt in ((low, -slope), (high, slope)):
+            self.add([at(first, side), at(last, side), b, a], (*at(0.0, tilt), up))
+        for end, tip, tilt in ((first, a, -slope), (last, b, slope)) if hip > 0 else ():
+            self.add([at(end, low), at(end, high), tip], (*at(tilt, 0.0), up))
         self.ridge(a, b, mixed(self.colour, (235, 232, 226), 0.16))
 
     def ridge(self, a: tuple[float, float], b: tuple[float, float], colour: Colour, width: float = 0.28) -> None:
@@ -88,9 +85,7 @@ class Plan:
             for points, (_, colour, normal) in zip(placed, self.planes, strict=False)
         ]
         solids = [(points, solid[1]) for points, solid in zip(placed[first:last], self.solids, strict=True)]
-        outline = placed[last:]
-        height = max(solid[1] for solid in solids)
-        return Building(planes, solids, outline, when, bounds_of(outline), height)
+        return Building(planes, solids, placed[last:], when, bounds_of(placed[last:]))
 
 
 def house(rng: random.Random, colour: Colour, pitch: float, width: float, depth: float, hipped: float) -> Plan:

@@ -21,6 +21,7 @@ from schanger_edge.synthetic.shapes import (
     ROAD,
     TRACK,
     Frame,
+    Shape,
     across,
     box,
     ribbon,
@@ -28,9 +29,13 @@ from schanger_edge.synthetic.shapes import (
 from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour, SceneStyle, jittered, mixed
 
 _CROPS: list[tuple[Colour, Colour]] = [
-    ((96, 120, 58), (66, 98, 48)), ((192, 168, 112), (176, 148, 100)), ((140, 112, 84), (158, 130, 102)),
-    ((128, 138, 72), (112, 124, 68)), ((164, 150, 104), (120, 118, 74)), ((110, 92, 74), (126, 104, 82)),
-]  # fmt: skip
+    ((96, 120, 58), (66, 98, 48)),
+    ((192, 168, 112), (176, 148, 100)),
+    ((140, 112, 84), (158, 130, 102)),
+    ((128, 138, 72), (112, 124, 68)),
+    ((164, 150, 104), (120, 118, 74)),
+    ((110, 92, 74), (126, 104, 82)),
+]
 
 
 def column_street(style: SceneStyle, column: int) -> tuple[float, bool, bool]:
@@ -70,21 +75,25 @@ def paint_street(content: Content, line: Doubles, width: float, major: bool, pav
         content.fill(KERB, ribbon(line, width + rng.uniform(0.8, 4.5)), mixed(asphalt, (206, 200, 188), 0.75), when)
     content.fill(ROAD, ribbon(line, width), asphalt, when)
     for side in (-0.25, 0.25):
-        lane = _shifted(line, width * side)
+        lane = line + across(line) * (width * side)
         content.fill(ROAD, ribbon(lane, width * 0.2), mixed(asphalt, (60, 60, 60), 0.05), when)
     if major or rng.random() < 0.15:
         _lane_marks(content, line, width, rng, when)
 
 
-def _shifted(line: Doubles, distance: float) -> Doubles:
-    return line + across(line) * distance
+def _lengths(line: Doubles) -> Doubles:
+    """Metres from the line's first point to each of its points."""
+    return np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+
+
+def _points(line: Doubles, at: Doubles, positions: Doubles) -> Doubles:
+    """Points of a line (N, 2) at values of what `positions` (N) says of its own."""
+    return np.stack([np.interp(at, positions, line[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def _ragged(rng: random.Random, line: Doubles, width: float) -> Doubles:
     n = max(len(line), 9)
-    at = np.linspace(0, len(line) - 1, n)
-    base = np.arange(len(line))
-    fine = np.stack([np.interp(at, base, line[:, 0]), np.interp(at, base, line[:, 1])], axis=1)
+    fine = _points(line, np.linspace(0, len(line) - 1, n), np.arange(len(line), dtype=np.float64))
     halves = [np.array([rng.uniform(0.38, 0.62) for _ in range(n)]) * width for _ in range(2)]
     side = across(fine)
     return np.concatenate([fine + side * halves[0][:, None], (fine - side * halves[1][:, None])[::-1]])
@@ -95,14 +104,13 @@ def _lane_marks(content: Content, line: Doubles, width: float, rng: random.Rando
     if rng.random() < 0.5:
         content.fill(MARK, ribbon(line, 0.3), colour, when)
     else:
-        length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+        length = _lengths(line)
         for start in np.arange(2.0, length[-1] - 4, 9.0):
-            at = np.array([start, start + 1.5, start + 3])
-            dash = np.stack([np.interp(at, length, line[:, 0]), np.interp(at, length, line[:, 1])], axis=1)
+            dash = _points(line, np.array([start, start + 1.5, start + 3]), length)
             content.fill(MARK, ribbon(dash, 0.3), colour, when)
     if width > 9:
         for side in (-0.46, 0.46):
-            content.fill(MARK, ribbon(_shifted(line, width * side), 0.22), (214, 212, 204), when)
+            content.fill(MARK, ribbon(line + across(line) * (width * side), 0.22), (214, 212, 204), when)
 
 
 def add_streets(block: Block, when: int, paved_when: int) -> None:
@@ -143,14 +151,13 @@ def add_major_street(block: Block) -> None:
 
 
 def _street_cars(content: Content, line: Doubles, width: float, density: float, dates: int) -> None:
-    rng = content.rng
-    length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    rng, length = content.rng, _lengths(line)
     for when in (BEFORE, AFTER):
         if not when & dates:
             continue
         for _ in range(int(length[-1] * density * rng.uniform(0, 2) + rng.random())):
             at = np.array([0.0, 1.0]) + rng.uniform(3, max(4.0, float(length[-1]) - 4))
-            a, b = np.stack([np.interp(at, length, line[:, 0]), np.interp(at, length, line[:, 1])], axis=1)
+            a, b = _points(line, at, length)
             ex = (float(b[0] - a[0]), float(b[1] - a[1]))
             norm = math.hypot(*ex) or 1.0
             ex = (ex[0] / norm, ex[1] / norm)
@@ -177,7 +184,8 @@ def add_field(block: Block) -> None:
         k = math.tau / rng.choice([1.6, 2.2, 3.0, 4.5, 7.0])
         axis = frame.ex if along else frame.ey
         strength = [rng.choice([0.0, 0.03, 0.06, 0.1, 0.16]) for _ in range(2)]
-        content.crop(PARCEL, points, colours, (k * axis[0], k * axis[1], strength[0], strength[1]))
+        rows = (k * axis[0], k * axis[1], strength[0], strength[1])
+        content.shapes.append(Shape(PARCEL, points, *colours, rows=rows))
     block.whole(content)
 
 
@@ -196,9 +204,7 @@ def _crop_colours(block: Block, rng: random.Random) -> tuple[Colour, Colour]:
 def add_meadow(block: Block) -> None:
     """Grass of one tone per parcel, perhaps with a pond."""
     rng, content = block.rng, Content(block.style, block.rng)
-    content.ground(
-        GROUND, block.quad(block.u0, block.v0, block.u1, block.v1), rng.uniform(0.2, 0.9), 0.0, rng.uniform(0.9, 1.08)
-    )
+    content.ground(GROUND, block.inner(0), rng.uniform(0.2, 0.9), 0.0, rng.uniform(0.9, 1.08))
     if rng.random() < 0.16:
         add_pond(block, content)
     block.whole(content)
@@ -223,14 +229,7 @@ def add_bare(block: Block, when: int, cover: float = 1.0) -> None:
     """Cleared or worked ground: bright soil with patches, heaps and tracks."""
     rng, content = block.rng, Content(block.style, block.rng)
     if cover >= 1:
-        content.ground(
-            GROUND,
-            block.quad(block.u0 + 3, block.v0 + 3, block.u1 - 3, block.v1 - 3),
-            0.2,
-            rng.uniform(0.5, 0.95),
-            1.05,
-            when,
-        )
+        content.ground(GROUND, block.inner(3), 0.2, rng.uniform(0.5, 0.95), 1.05, when)
     for _ in range(rng.randint(3, 9)):
         spot = (rng.uniform(block.u0 + 8, block.u1 - 8), rng.uniform(block.v0 + 8, block.v1 - 8))
         x, y = block.streets.ground(np.array([spot]))[0]
@@ -245,14 +244,7 @@ def add_bare(block: Block, when: int, cover: float = 1.0) -> None:
 def add_park(block: Block, when: int) -> None:
     """Lawn with sports grounds and paths: large man-made shapes without a building."""
     rng, content = block.rng, Content(block.style, block.rng)
-    content.ground(
-        GROUND,
-        block.quad(block.u0 + 4, block.v0 + 4, block.u1 - 4, block.v1 - 4),
-        rng.uniform(0.6, 1.1),
-        0.0,
-        1.0,
-        when,
-    )
+    content.ground(GROUND, block.inner(4), rng.uniform(0.6, 1.1), 0.0, 1.0, when)
     frame, _ = block.streets.frame((block.u0 + block.u1) / 2, (block.v0 + block.v1) / 2, 1)
     room = min(block.width, block.length) - 30
     if room > 45 and rng.random() < 0.6:
@@ -269,10 +261,10 @@ def add_park(block: Block, when: int) -> None:
 
 def _pitch(content: Content, frame: Frame, half_x: float, half_y: float, when: int) -> None:
     rng = content.rng
-    content.ground(PARCEL, frame.place(box(-half_x, -half_y, half_x, half_y)), 1.0, 0.0, 0.95, when)
+    content.ground(PARCEL, frame.box(-half_x, -half_y, half_x, half_y), 1.0, 0.0, 0.95, when)
     for i in range(-4, 4, 2):
         x = i * half_x / 4
-        content.ground(PATCH, frame.place(box(x, -half_y, x + half_x / 4, half_y)), 1.0, 0.0, 1.04, when)
+        content.ground(PATCH, frame.box(x, -half_y, x + half_x / 4, half_y), 1.0, 0.0, 1.04, when)
     white: Colour = (214, 218, 206)
     edge = frame.place([*box(-half_x, -half_y, half_x, half_y), (-half_x, -half_y)])
     for a, b in itertools.pairwise(edge):
@@ -287,9 +279,9 @@ def _court(content: Content, frame: Frame, when: int) -> None:
     rng = content.rng
     surfaces: list[Colour] = [(86, 122, 92), (150, 92, 74), (84, 108, 140), (150, 150, 148)]
     colour = jittered(rng, rng.choice(surfaces))
-    content.fill(PAVED, frame.place(box(-18, -9, 18, 9)), mixed(colour, (120, 120, 110), 0.4), when)
-    content.fill(FEATURE, frame.place(box(-12, -5.5, 12, 5.5)), colour, when)
+    content.fill(PAVED, frame.box(-18, -9, 18, 9), mixed(colour, (120, 120, 110), 0.4), when)
+    content.fill(FEATURE, frame.box(-12, -5.5, 12, 5.5), colour, when)
     for x in (-12.0, 0.0, 12.0):
-        content.fill(FEATURE, frame.place(box(x - 0.12, -5.5, x + 0.12, 5.5)), (220, 222, 218), when)
+        content.fill(FEATURE, frame.box(x - 0.12, -5.5, x + 0.12, 5.5), (220, 222, 218), when)
     for y in (-5.5, 5.5):
-        content.fill(FEATURE, frame.place(box(-12, y - 0.12, 12, y + 0.12)), (220, 222, 218), when)
+        content.fill(FEATURE, frame.box(-12, y - 0.12, 12, y + 0.12), (220, 222, 218), when)

@@ -17,10 +17,19 @@ Bounds = tuple[float, float, float, float]
 
 # Chances that a tree stands at a candidate place: (large trees, shrubs).
 _TREES: dict[str, tuple[float, float]] = {
-    "wood": (0.95, 0.7), "scrub": (0.4, 0.42), "meadow": (0.02, 0.03), "field": (0.0, 0.0), "bare": (0.008, 0.03),
-    "cleared": (0.015, 0.02), "houses": (0.34, 0.15), "village": (0.14, 0.24), "town": (0.05, 0.07),
-    "halls": (0.06, 0.03), "slabs": (0.22, 0.09), "park": (0.2, 0.04),
-}  # fmt: skip
+    "wood": (0.95, 0.7),
+    "scrub": (0.4, 0.42),
+    "meadow": (0.02, 0.03),
+    "field": (0.0, 0.0),
+    "bare": (0.008, 0.03),
+    "cleared": (0.015, 0.02),
+    "houses": (0.34, 0.15),
+    "village": (0.14, 0.24),
+    "town": (0.05, 0.07),
+    "halls": (0.06, 0.03),
+    "slabs": (0.22, 0.09),
+    "park": (0.2, 0.04),
+}
 RAGGED = ("wood", "scrub", "meadow", "bare")
 BUILT = ("houses", "village", "town", "halls", "slabs", "park")
 
@@ -68,9 +77,7 @@ class Layout:
 
     def _block(self, column: int, row: int) -> Block:
         kind = self.kind(column, row)
-        extent = self.streets.extent(column, row)
-        rng = stream(self.style.seed, "block", column, row)
-        block = Block(column, row, *extent, kind, self.streets, self.style, rng)
+        block = Block(column, row, kind, self.streets, self.style)
         if kind.after in BUILT:
             growing = kind.before not in BUILT
             when = AFTER if growing else BOTH

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import cv2
@@ -13,8 +12,7 @@ from schanger_edge.synthetic.canvas import Canvas
 from schanger_edge.synthetic.draft import Content
 from schanger_edge.synthetic.layout import Layout
 from schanger_edge.synthetic.noise import Bytes, Floats, key, smooth
-from schanger_edge.synthetic.shapes import CAR_SHADOW, FLAT, HARD, ROOF, Building, Shape
-from schanger_edge.synthetic.style import DateStyle
+from schanger_edge.synthetic.shapes import CAR_SHADOW, FLAT, HARD, ROOF, Shape
 from schanger_edge.synthetic.trees import REACH, plant
 
 _PAD = 8
@@ -23,21 +21,30 @@ _TALLEST = 20.0
 _FINER = 2
 
 
-@dataclasses.dataclass(frozen=True)
 class Stage:
     """What is on one chunk on one date: shapes in order of layers, buildings, and the canvases.
 
     `canvas` is the chunk with a rim for blur; `wide` reaches further towards the sun, for what casts shadows on it.
     """
 
-    when: int
-    date: DateStyle
-    canvas: Canvas
-    wide: Canvas
-    soft: list[Shape]
-    hard: list[Shape]
-    roofs: list[Shape]
-    buildings: list[Building]
+    def __init__(self, layout: Layout, when: int, chunk: Canvas) -> None:
+        self.when, self.date = when, layout.style.date(when)
+        self.canvas = chunk.grown(_PAD, _PAD, _PAD, _PAD)
+        reach = min(_LONGEST_SHADOW, _TALLEST / self.date.tan_sun) / chunk.gsd
+        x, y = self.date.sun
+        sides = (max(0.0, -x), max(0.0, -y), max(0.0, x), max(0.0, y))
+        self.wide = self.canvas.grown(*(math.ceil(side * reach) + 2 for side in sides))
+        left, top, right, bottom = self.wide.bounds
+        area = (left - REACH, top - REACH, right + REACH, bottom + REACH)
+        contents = layout.contents(area)
+        shapes = [one for content in contents for one in content.shapes if one.colour(when) is not None]
+        shapes.sort(key=lambda one: one.layer)
+        self.soft = [one for one in shapes if one.layer < HARD]
+        self.hard = [one for one in shapes if HARD <= one.layer < ROOF]
+        self.buildings = [
+            one for content in contents for one in content.buildings if one.when & when and one.is_in(area)
+        ]
+        self.roofs = [plane for building in self.buildings for plane in building.planes]
 
     def inner(self, image: Floats) -> Floats:
         """The part of an image on the wide canvas that lies on the narrow one."""
@@ -59,63 +66,33 @@ class Stage:
 def building_mask(contents: list[Content], chunk: Canvas, chosen: tuple[int, ...]) -> Bytes:
     """1 where a building stands whose dates are among `chosen`, sampled at the pixels' middles."""
     image = np.zeros((chunk.height * 3, chunk.width * 3), np.uint8)
-    outline = [
-        part
-        for content in contents
-        for building in content.buildings
-        if building.when in chosen
-        for part in building.outline
-    ]
-    chunk.draw(image, outline, _one, 3)
+    standing = [building for content in contents for building in content.buildings if building.when in chosen]
+    chunk.draw(image, [part for building in standing for part in building.outline], _one, 3)
     return np.ascontiguousarray(image[1::3, 1::3])
 
 
 def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
     """The image (H, W, 3) of one chunk on BEFORE or AFTER."""
     style = layout.style
-    stage = _stage(layout, when, chunk)
+    stage = Stage(layout, when, chunk)
     image = ground.natural(style, stage.date, stage.canvas, when)
     image = _over(image, _soft_layer(stage))
     image = ground.textured(style, image, stage.canvas, _crop_rows(stage))
     image = _over(image, _grained(_fine_layer(stage, stage.hard), style.seed, stage.canvas, 0.04))
 
     blocked_canvas = stage.wide.grown(*[math.ceil(REACH / stage.canvas.gsd)] * 4)
-    plants = plant(layout, stage.wide, _blocked(stage, blocked_canvas), blocked_canvas, when)
-    height = plants[0]
+    height, tone, fray = plant(layout, stage.wide, _blocked(stage, blocked_canvas), blocked_canvas, when)
     structures = np.zeros_like(height)
     solids = [solid for building in stage.buildings for solid in building.solids]
     stage.wide.draw(structures, [solid[0] for solid in solids], lambda index: (solids[index][1],))
 
     image = _over(image, _grained(_fine_layer(stage, stage.roofs), style.seed, stage.canvas, 0.045))
-    seen = (stage.inner(plants[0]), stage.inner(plants[1]), stage.inner(plants[2]))
+    seen = stage.inner(height), stage.inner(tone), stage.inner(fray)
     image, crowns = ground.with_trees(style, stage.date, stage.canvas, image, seen, stage.inner(structures))
     shadow = _shadow(stage, np.maximum(structures, height * np.float32(0.9)), crowns)
     if shadow.any():
         image *= 1.0 - shadow[:, :, None] * (1.0 - np.asarray(stage.date.ambient, np.float32))
     return sensor.develop(image, stage.date, key(style.seed, "sensor", when), stage.canvas, _PAD)
-
-
-def _stage(layout: Layout, when: int, chunk: Canvas) -> Stage:
-    date = layout.style.date(when)
-    canvas = chunk.grown(_PAD, _PAD, _PAD, _PAD)
-    reach = min(_LONGEST_SHADOW, _TALLEST / date.tan_sun) / chunk.gsd
-    sides = (max(0.0, -date.sun[0]), max(0.0, -date.sun[1]), max(0.0, date.sun[0]), max(0.0, date.sun[1]))
-    wide = canvas.grown(*(math.ceil(side * reach) + 2 for side in sides))
-    left, top, right, bottom = wide.bounds
-    area = (left - REACH, top - REACH, right + REACH, bottom + REACH)
-    shapes: list[Shape] = []
-    roofs: list[Shape] = []
-    buildings: list[Building] = []
-    for content in layout.contents(area):
-        shapes += [s for s in content.shapes if s.colour(when) is not None]
-        for building in content.buildings:
-            b = building.bounds
-            if building.when & when and b[0] < area[2] and b[2] > area[0] and b[1] < area[3] and b[3] > area[1]:
-                buildings.append(building)
-                roofs += building.planes
-    shapes.sort(key=lambda s: s.layer)
-    soft, hard = [s for s in shapes if s.layer < HARD], [s for s in shapes if HARD <= s.layer < ROOF]
-    return Stage(when, date, canvas, wide, soft, hard, roofs, buildings)
 
 
 def _one(_index: int) -> tuple[float]:

@@ -13,7 +13,7 @@ from schanger_edge.synthetic.fate import Fate, stand
 from schanger_edge.synthetic.houses import Plan, flat, house, shed
 from schanger_edge.synthetic.land import blob, column_street, paint_street, row_street
 from schanger_edge.synthetic.noise import key, stream
-from schanger_edge.synthetic.shapes import FEATURE, KERB, PARCEL, PATCH, PAVED, ROAD, Frame, box, ribbon
+from schanger_edge.synthetic.shapes import FEATURE, KERB, PARCEL, PATCH, PAVED, ROAD, Frame, ribbon
 from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour, jittered
 
 Maker = Callable[[Content, Frame, float, float, Fate], None]
@@ -113,9 +113,7 @@ def _house_lot(content: Content, frame: Frame, width: float, deep: float, fate: 
     drive, side = rng.uniform(2.8, 5.8), rng.choice([-1, 1])
     x = side * (wide / 2 - drive / 2 - rng.uniform(0, 1))
     paving: Colour = rng.choice([(206, 200, 188), (190, 184, 172), (150, 148, 144), (176, 160, 142)])
-    content.fill(
-        PAVED, place.place(box(x - drive / 2, -setback - 2.5, x + drive / 2, 2.5)), jittered(rng, paving), when
-    )
+    content.fill(PAVED, place.box(x - drive / 2, -setback - 2.5, x + drive / 2, 2.5), jittered(rng, paving), when)
     for lane in (-0.25, 0.25) if drive > 4.6 else (0.0,):
         spot = place.moved(x + lane * drive, -rng.uniform(1.5, 4.0), math.pi / 2)
         for date in (BEFORE, AFTER):
@@ -127,12 +125,11 @@ def _house_lot(content: Content, frame: Frame, width: float, deep: float, fate: 
 def _lot_ground(content: Content, frame: Frame, width: float, deep: float, fate: Fate, when: int) -> None:
     """Lawn where somebody lives; before that natural ground, or a cleared lot."""
     rng = content.rng
-    lot = frame.place(box(-width / 2, -1.5, width / 2, deep))
+    lot = frame.box(-width / 2, -1.5, width / 2, deep)
     green = rng.gauss(0.75, 0.22)
     fresh = rng.random() < (0.25 if when == AFTER else 0.03)
-    content.ground(
-        PARCEL, lot, green, rng.uniform(0.5, 1.0) if fresh else rng.uniform(0, 0.15), rng.uniform(0.9, 1.06), when
-    )
+    soil = rng.uniform(0.5, 1.0) if fresh else rng.uniform(0, 0.15)
+    content.ground(PARCEL, lot, green, soil, rng.uniform(0.9, 1.06), when)
     if fate.stage >= 1 and not when & BEFORE:
         content.ground(PARCEL, lot, 0.2, rng.uniform(0.4, 1.0), rng.uniform(0.95, 1.15), BEFORE)
 
@@ -140,7 +137,7 @@ def _lot_ground(content: Content, frame: Frame, width: float, deep: float, fate:
 def _backyard(content: Content, frame: Frame, width: float, deep: float, back: float, fate: Fate, when: int) -> None:
     rng = content.rng
     room = deep - back
-    if fate.roofs and rng.random() < 0.75:
+    if rng.random() < 0.75:
         tone = jittered(rng, rng.choice([(96, 84, 72), (124, 110, 94), (70, 66, 60)]), 0.15)
         for a, b in (((-width / 2, back - 4), (-width / 2, deep)), ((-width / 2, deep), (width / 2, deep))):
             middle = ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
@@ -149,12 +146,8 @@ def _backyard(content: Content, frame: Frame, width: float, deep: float, back: f
         return
     if rng.random() < 0.5:
         x = rng.uniform(-0.3, 0.3) * width
-        content.fill(
-            PAVED,
-            frame.place(box(x - 2.5, back - 1, x + 2.5, back + rng.uniform(2, 4))),
-            jittered(rng, (188, 180, 168)),
-            when,
-        )
+        terrace = frame.box(x - 2.5, back - 1, x + 2.5, back + rng.uniform(2, 4))
+        content.fill(PAVED, terrace, jittered(rng, (188, 180, 168)), when)
     if rng.random() < 0.09 and content.style.paved:
         spot = frame.moved(rng.uniform(-0.2, 0.2) * width, back + room * 0.5, rng.uniform(0, 3))
         pool = blob(rng, spot.x, spot.y, rng.uniform(2.2, 3.8), 0.5, 18)
@@ -212,7 +205,7 @@ def add_town(block: Block, when: int, activity: float) -> None:
     """Houses wall to wall: flat concrete roofs and metal sheets, small courtyards."""
     rng, style = block.rng, block.style
     ground = Content(style, rng)
-    inner = block.quad(block.u0 + 3, block.v0 + 3, block.u1 - 3, block.v1 - 3)
+    inner = block.inner(3)
     ground.ground(PARCEL, inner, rng.uniform(0.1, 0.6), rng.uniform(0.3, 0.9), 0.92, when)
     block.whole(ground)
     fate = Fate(block, when, activity)
@@ -222,9 +215,8 @@ def add_town(block: Block, when: int, activity: float) -> None:
 def _town_lot(content: Content, frame: Frame, width: float, deep: float, fate: Fate) -> None:
     rng = content.rng
     if rng.random() < 0.12 or deep < 5:
-        content.ground(
-            PATCH, frame.place(box(-width / 2, 0, width / 2, deep)), rng.uniform(0.2, 1.0), rng.uniform(0, 0.8), 0.95
-        )
+        yard = frame.box(-width / 2, 0, width / 2, deep)
+        content.ground(PATCH, yard, rng.uniform(0.2, 1.0), rng.uniform(0, 0.8), 0.95)
         return
     when = fate.roll(rng)
     wide, long = width * rng.uniform(0.78, 0.98), deep * rng.uniform(0.55, 0.94)

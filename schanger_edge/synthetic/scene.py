@@ -13,9 +13,10 @@ from schanger_edge.synthetic.canvas import Canvas
 from schanger_edge.synthetic.layout import Layout
 from schanger_edge.synthetic.noise import Bytes
 from schanger_edge.synthetic.paint import building_mask, chunk_image
-from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, scene_style
+from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, SceneStyle
 
 Date = Literal["before", "after"]
+Painter = Callable[[Canvas], Bytes]
 
 # Everything is painted in whole chunks at fixed places, so that a pixel never depends on the window it is seen in.
 CHUNK = 256
@@ -43,7 +44,7 @@ class SyntheticScene:
         if not 0.05 <= gsd <= 2.5:
             raise SceneError(f"A scene cannot be rendered at {gsd} metres per pixel: use 0.05 to 2.5.")
         self.seed, self.width, self.height, self.gsd = int(seed), int(width), int(height), float(gsd)
-        self._layout = Layout(scene_style(self.seed))
+        self._layout = Layout(SceneStyle(self.seed))
 
     def __reduce__(self) -> tuple[type[SyntheticScene], tuple[int, int, int, float]]:
         return SyntheticScene, (self.seed, self.width, self.height, self.gsd)
@@ -63,11 +64,7 @@ class SyntheticScene:
                 (col + offset[0], row + offset[1]); the ground is painted there, not resampled.
         """
         when = _when(date)
-
-        def paint(canvas: Canvas) -> Bytes:
-            return chunk_image(self._layout, when, canvas)
-
-        image = self._assembled(window, (3,), paint, offset)
+        image = self._assembled(window, (3,), lambda canvas: chunk_image(self._layout, when, canvas), offset)
         return np.ascontiguousarray(image.transpose(2, 0, 1))
 
     def truth(self, window: Window | None = None) -> Bytes:
@@ -79,17 +76,11 @@ class SyntheticScene:
         return self._masks(window, (_when(date), BOTH))
 
     def _masks(self, window: Window | None, chosen: tuple[int, ...]) -> Bytes:
-        def paint(canvas: Canvas) -> Bytes:
-            return building_mask(self._layout.contents(canvas.bounds), canvas, chosen)
-
-        return self._assembled(window, (), paint, (0.0, 0.0))
+        contents = self._layout.contents
+        return self._assembled(window, (), lambda canvas: building_mask(contents(canvas.bounds), canvas, chosen))
 
     def _assembled(
-        self,
-        window: Window | None,
-        bands: tuple[int, ...],
-        paint: Callable[[Canvas], Bytes],
-        offset: tuple[float, float],
+        self, window: Window | None, bands: tuple[int, ...], paint: Painter, offset: tuple[float, float] = (0.0, 0.0)
     ) -> Bytes:
         window = window or self.window
         if window.width < 1 or window.height < 1:

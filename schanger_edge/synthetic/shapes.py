@@ -53,7 +53,11 @@ class Building:
     outline: list[Doubles]
     when: int
     bounds: tuple[float, float, float, float]
-    height: float
+
+    def is_in(self, area: tuple[float, float, float, float]) -> bool:
+        """Whether its bounds meet those of an area."""
+        left, top, right, bottom = self.bounds
+        return left < area[2] and right > area[0] and top < area[3] and bottom > area[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +75,14 @@ class Frame:
         axes = np.array((self.ex, self.ey))
         return np.asarray(points @ axes + (self.x, self.y), np.float64)
 
+    def box(self, x0: float, y0: float, x1: float, y1: float) -> Doubles:
+        """A rectangle on the ground, by its local corners."""
+        return self.place(box(x0, y0, x1, y1))
+
     def turn(self, normal: Normal) -> Normal:
         """A local normal in scene axes."""
-        return (
-            normal[0] * self.ex[0] + normal[1] * self.ey[0],
-            normal[0] * self.ex[1] + normal[1] * self.ey[1],
-            normal[2],
-        )
+        x, y = (normal[0] * self.ex[axis] + normal[1] * self.ey[axis] for axis in (0, 1))
+        return x, y, normal[2]
 
     def moved(self, dx: float, dy: float, angle: float = 0.0) -> Frame:
         """This frame moved in its own axes, then turned."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
+from collections.abc import Sequence
 
-import numpy as np
-
-from schanger_edge.synthetic.noise import Floats, stream
+from schanger_edge.synthetic.noise import stream
 
 Colour = tuple[float, float, float]
 
@@ -22,36 +20,19 @@ _CLIMATES: dict[str, tuple[Colour, Colour, Colour, Colour]] = {
     "sandy": ((124, 122, 88), (184, 164, 130), (212, 190, 156), (76, 86, 58)),
     "grey": ((98, 102, 78), (134, 124, 110), (164, 152, 138), (60, 68, 52)),
 }
-_ROOFS: dict[str, list[Colour]] = {
-    "shingle": [
-        (118, 112, 108),
-        (98, 92, 88),
-        (136, 124, 112),
-        (88, 84, 86),
-        (122, 98, 84),
-        (150, 142, 134),
-        (104, 110, 118),
-    ],
-    "tile": [(172, 98, 72), (152, 84, 64), (128, 76, 62), (186, 120, 92), (108, 104, 108), (140, 100, 84)],
-    "metal": [
-        (196, 200, 204),
-        (168, 172, 176),
-        (148, 108, 84),
-        (158, 66, 56),
-        (82, 126, 178),
-        (92, 128, 100),
-        (120, 92, 78),
-    ],
-    "concrete": [(172, 166, 156), (146, 140, 132), (188, 182, 172), (124, 118, 112), (164, 138, 120), (70, 120, 190)],
-    "hall": [
-        (222, 222, 218),
-        (190, 192, 194),
-        (140, 142, 146),
-        (94, 96, 100),
-        (120, 140, 168),
-        (168, 150, 130),
-        (206, 200, 186),
-    ],
+
+
+def _colours(text: str) -> list[Colour]:
+    """Of words such as `76706c`: red, green and blue."""
+    return [(r, g, b) for r, g, b in map(bytes.fromhex, text.split())]
+
+
+_ROOFS = {
+    "shingle": _colours("76706c 625c58 887c70 585456 7a6254 968e86 686e76"),
+    "tile": _colours("ac6248 985440 804c3e ba785c 6c686c 8c6454"),
+    "metal": _colours("c4c8cc a8acb0 946c54 9e4238 527eb2 5c8064 785c4e"),
+    "concrete": _colours("aca69c 928c84 bcb6ac 7c7670 a48a78 4678be"),
+    "hall": _colours("dededa bec0c2 8c8e92 5e6064 788ca8 a89682 cec8ba"),
 }
 # Shares of built kinds and of natural kinds per kind of settlement.
 _BUILT: dict[str, dict[str, float]] = {
@@ -70,25 +51,17 @@ _NATURE: dict[str, dict[str, float]] = {
 
 def mixed(a: Colour, b: Colour, share: float, gain: float = 1.0) -> Colour:
     """Colour between `a` and `b`, times `gain`."""
-    rest = 1 - share
-    return (
-        (a[0] * rest + b[0] * share) * gain,
-        (a[1] * rest + b[1] * share) * gain,
-        (a[2] * rest + b[2] * share) * gain,
-    )
+    red, green, blue = ((one * (1 - share) + other * share) * gain for one, other in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def jittered(rng: random.Random, colour: Colour, bright: float = 0.12, hue: float = 0.04) -> Colour:
     """The colour made lighter or darker by up to `bright` and tinted by up to `hue`."""
     gain = 1 + rng.uniform(-bright, bright)
-    return (
-        min(250.0, colour[0] * gain * (1 + rng.uniform(-hue, hue))),
-        min(250.0, colour[1] * gain * (1 + rng.uniform(-hue, hue))),
-        min(250.0, colour[2] * gain * (1 + rng.uniform(-hue, hue))),
-    )
+    red, green, blue = (min(250.0, one * gain * (1 + rng.uniform(-hue, hue))) for one in colour)
+    return red, green, blue
 
 
-@dataclasses.dataclass(frozen=True)
 class DateStyle:
     """One date: season, sun, air and sensor.
 
@@ -100,25 +73,26 @@ class DateStyle:
         leafless: share of trees without leaves.
     """
 
-    grass: Colour
-    dry: Colour
-    soil: Colour
-    leaves: Colour
-    green: float
-    leafless: float
-    sun: tuple[float, float]
-    tan_sun: float
-    ambient: Colour
-    haze: float
-    haze_colour: Colour
-    balance: Colour
-    gamma: float
-    contrast: float
-    saturation: float
-    blur: float
-    sharpen: float
-    noise: float
-    jpeg: int
+    def __init__(self, rng: random.Random, climate: Sequence[Colour], south: bool) -> None:
+        self.grass, self.dry, self.soil, leaves = (jittered(rng, colour, 0.08, 0.05) for colour in climate)
+        elevation = math.radians(rng.uniform(36, 72))
+        azimuth = math.radians(rng.gauss(165, 38) + (180 if south else 0))
+        shade = rng.uniform(0.24, 0.5)
+        self.haze = rng.random() ** 3 * 0.26
+        level, warm = rng.uniform(0.6, 1.02), rng.gauss(0, 0.045)
+        self.leaves = jittered(rng, leaves, 0.16, 0.05)
+        self.green = rng.uniform(0.05, 1.0)
+        self.leafless = rng.choice([0.0, 0.0, 0.0, 0.15, 0.5])
+        self.sun, self.tan_sun = (math.sin(azimuth), -math.cos(azimuth)), math.tan(elevation)
+        self.ambient = (shade * 0.9, shade * 0.97, shade * rng.uniform(1.05, 1.25))
+        self.haze_colour = jittered(rng, (168, 176, 190), 0.1, 0.04)
+        self.balance = (level * (1 + warm), level * (1 + rng.gauss(0, 0.015)), level * (1 - warm))
+        self.gamma, self.contrast = rng.uniform(0.86, 1.18), rng.uniform(0.9, 1.35)
+        self.saturation = rng.uniform(0.45, 1.08)
+        self.blur = rng.choice([0.0, rng.uniform(0.3, 0.8)])
+        self.sharpen = rng.choice([0.0, 0.0, rng.uniform(0.2, 0.9)])
+        self.noise = rng.uniform(0.6, 3.2)
+        self.jpeg = rng.choice([0, 0, 95, 90, 85, 78, 70])
 
     def ground(self, green: float, soil: float, gain: float = 1.0) -> Colour:
         """Ground colour: `green` moves from dry to lush grass around this date's season, `soil` towards bare earth."""
@@ -132,72 +106,35 @@ class DateStyle:
         direct = (normal[0] * self.sun[0] + normal[1] * self.sun[1]) * flat + normal[2] * sun_z
         return 0.42 + 0.58 * max(0.0, direct) / sun_z
 
-    @property
-    def balance_array(self) -> Floats:
-        """White balance as an array of 3."""
-        return np.array(self.balance, np.float32)
 
-
-@dataclasses.dataclass(frozen=True)
 class SceneStyle:
-    """One scene: climate, settlement, streets and its two dates."""
+    """Everything that the seed decides for a whole scene: climate, settlement, streets and its two dates."""
 
-    seed: int
-    settlement: str
-    roofs: dict[str, tuple[Colour, ...]]
-    built: dict[str, float]
-    nature: dict[str, float]
-    urbanity: float
-    growth: float
-    activity: float
-    angle: float
-    block: tuple[float, float]
-    bend: float
-    lot_width: float
-    tree_size: float
-    tree_tones: float
-    relief: float
-    terraces: float
-    paved: bool
-    pitch: float
-    hipped: float
-    asphalt: Colour
-    dates: tuple[DateStyle, DateStyle]
+    def __init__(self, seed: int) -> None:
+        rng = stream(seed, "style")
+        self.seed = seed
+        settlement = rng.choices(["suburb", "village", "town", "mixed"], [0.42, 0.18, 0.16, 0.24])[0]
+        climate = _CLIMATES[rng.choice(list(_CLIMATES))]
+        south = rng.random() < 0.2
+        self.roofs = _roof_pools(rng)
+        self.built, self.nature = _reweighted(rng, _BUILT[settlement]), _reweighted(rng, _NATURE[settlement])
+        self.urbanity, self.growth = rng.uniform(0.0, 0.95), rng.uniform(0.15, 0.6)
+        self.activity, self.angle = rng.uniform(0.3, 1.2), rng.uniform(0, math.pi)
+        self.block = (rng.uniform(62, 135), rng.uniform(90, 190))
+        self.bend = rng.choice([0.0, 0.05, 0.2, 0.3, 0.36])
+        self.lot_width = rng.uniform(7.5, 12) if settlement in ("village", "town") else rng.uniform(14.5, 24)
+        self.tree_size, self.tree_tones = rng.uniform(0.75, 1.25), rng.uniform(0.08, 0.3)
+        self.relief = rng.uniform(0.0, 1.0)
+        self.terraces = rng.choice([0.0, 0.0, 0.05, 0.1])
+        self.paved = settlement in ("suburb", "mixed") or (settlement == "town" and rng.random() < 0.7)
+        self.pitch = math.radians(rng.uniform(18, 42))
+        self.hipped = rng.choice([0.1, 0.5, 0.85])
+        self.asphalt = jittered(rng, (138, 138, 138), 0.24, 0.02)
+        self.dates = (DateStyle(rng, climate, south), DateStyle(rng, climate, south))
 
     def date(self, when: int) -> DateStyle:
         """Style of BEFORE or AFTER."""
         return self.dates[0 if when == BEFORE else 1]
-
-
-def _date_style(rng: random.Random, climate: tuple[Colour, Colour, Colour, Colour], south: bool) -> DateStyle:
-    grass, dry, soil, leaves = (jittered(rng, colour, 0.08, 0.05) for colour in climate)
-    elevation = math.radians(rng.uniform(36, 72))
-    azimuth = math.radians(rng.gauss(165, 38) + (180 if south else 0))
-    shade = rng.uniform(0.24, 0.5)
-    haze = rng.random() ** 3 * 0.26
-    level = rng.uniform(0.6, 1.02)
-    warm = rng.gauss(0, 0.045)
-    return DateStyle(
-        grass=grass,
-        dry=dry,
-        soil=soil,
-        leaves=jittered(rng, leaves, 0.16, 0.05),
-        green=rng.uniform(0.05, 1.0),
-        leafless=rng.choice([0.0, 0.0, 0.0, 0.15, 0.5]),
-        sun=(math.sin(azimuth), -math.cos(azimuth)),
-        tan_sun=math.tan(elevation),
-        ambient=(shade * 0.9, shade * 0.97, shade * rng.uniform(1.05, 1.25)),
-        haze=haze,
-        haze_colour=jittered(rng, (168, 176, 190), 0.1, 0.04),
-        balance=(level * (1 + warm), level * (1 + rng.gauss(0, 0.015)), level * (1 - warm)),
-        gamma=rng.uniform(0.86, 1.18),
-        contrast=rng.uniform(0.9, 1.35),
-        saturation=rng.uniform(0.45, 1.08),
-        blur=rng.choice([0.0, rng.uniform(0.3, 0.8)]),
-        sharpen=rng.choice([0.0, 0.0, rng.uniform(0.2, 0.9)]),
-        noise=rng.uniform(0.6, 3.2),
-        jpeg=rng.choice([0, 0, 95, 90, 85, 78, 70]),
-    )
 
 
 def _reweighted(rng: random.Random, shares: dict[str, float]) -> dict[str, float]:
@@ -211,35 +148,3 @@ def _roof_pools(rng: random.Random) -> dict[str, tuple[Colour, ...]]:
         kind: tuple(jittered(rng, colour, 0.15, 0.035) for colour in rng.sample(pool, rng.randint(3, len(pool))))
         for kind, pool in _ROOFS.items()
     }
-
-
-def scene_style(seed: int) -> SceneStyle:
-    """Everything that the seed decides for the whole scene."""
-    rng = stream(seed, "style")
-    settlement = rng.choices(["suburb", "village", "town", "mixed"], [0.42, 0.18, 0.16, 0.24])[0]
-    climate = _CLIMATES[rng.choice(list(_CLIMATES))]
-    south = rng.random() < 0.2
-    small = settlement in ("village", "town")
-    return SceneStyle(
-        seed=seed,
-        settlement=settlement,
-        roofs=_roof_pools(rng),
-        built=_reweighted(rng, _BUILT[settlement]),
-        nature=_reweighted(rng, _NATURE[settlement]),
-        urbanity=rng.uniform(0.0, 0.95),
-        growth=rng.uniform(0.15, 0.6),
-        activity=rng.uniform(0.3, 1.2),
-        angle=rng.uniform(0, math.pi),
-        block=(rng.uniform(62, 135), rng.uniform(90, 190)),
-        bend=rng.choice([0.0, 0.05, 0.2, 0.3, 0.36]),
-        lot_width=rng.uniform(7.5, 12) if small else rng.uniform(14.5, 24),
-        tree_size=rng.uniform(0.75, 1.25),
-        tree_tones=rng.uniform(0.08, 0.3),
-        relief=rng.uniform(0.0, 1.0),
-        terraces=rng.choice([0.0, 0.0, 0.05, 0.1]),
-        paved=settlement in ("suburb", "mixed") or (settlement == "town" and rng.random() < 0.7),
-        pitch=math.radians(rng.uniform(18, 42)),
-        hipped=rng.choice([0.1, 0.5, 0.85]),
-        asphalt=jittered(rng, (138, 138, 138), 0.24, 0.02),
-        dates=(_date_style(rng, climate, south), _date_style(rng, climate, south)),
-    )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from schanger_edge.synthetic.draft import Block, Content
 from schanger_edge.synthetic.fate import Fate, stand
 from schanger_edge.synthetic.houses import Plan, flat, hall, round_tank
-from schanger_edge.synthetic.shapes import FEATURE, KERB, MARK, PARCEL, PAVED, Frame, box
+from schanger_edge.synthetic.shapes import FEATURE, KERB, MARK, PARCEL, PAVED, Frame
 from schanger_edge.synthetic.style import AFTER, BEFORE, Colour, SceneStyle, jittered
 
 
@@ -25,16 +25,14 @@ def _inner_box(block: Block) -> tuple[Frame, float, float]:
 def _marked_lot(content: Content, frame: Frame, half_x: float, y0: float, y1: float, full: float, when: int) -> None:
     """A parking lot: asphalt, lines, cars that come and go."""
     rng = content.rng
-    content.fill(
-        PAVED, frame.place(box(-half_x, y0, half_x, y1)), jittered(rng, content.style.asphalt, 0.2, 0.02), when
-    )
+    content.fill(PAVED, frame.box(-half_x, y0, half_x, y1), jittered(rng, content.style.asphalt, 0.2, 0.02), when)
     bay, y = 2.6, y0 + 0.5
     while y + 5 < y1:
         turn = 1 if round((y - y0) / 5.5) % 2 else -1
         count = int((2 * half_x - 4) / bay)
         for i in range(count):
             x = -half_x + 2 + i * bay
-            content.fill(MARK, frame.place(box(x, y, x + 0.16, y + 4.8)), (206, 206, 200), when)
+            content.fill(MARK, frame.box(x, y, x + 0.16, y + 4.8), (206, 206, 200), when)
             for date in (BEFORE, AFTER):
                 if when & date and rng.random() < full:
                     content.car(frame.moved(x + bay / 2, y + 2.4, turn * math.pi / 2), date)
@@ -46,11 +44,10 @@ def add_halls(block: Block, when: int, activity: float) -> None:
     rng, style = block.rng, block.style
     fate, content = Fate(block, when, activity), Content(block.style, block.rng)
     frame, half_x, half_y = _inner_box(block)
-    yard = block.quad(block.u0 + 6, block.v0 + 6, block.u1 - 6, block.v1 - 6)
+    yard = block.inner(6)
     if rng.random() < 0.7:
-        content.fill(
-            KERB, yard, jittered(rng, rng.choice([(168, 162, 152), (140, 138, 134), (188, 176, 154)]), 0.1), when
-        )
+        paving: Colour = rng.choice([(168, 162, 152), (140, 138, 134), (188, 176, 154)])
+        content.fill(KERB, yard, jittered(rng, paving, 0.1), when)
     else:
         content.ground(PARCEL, yard, 0.4, rng.uniform(0.2, 0.9), 1.0, when)
     count = max(1, round(half_x / rng.uniform(22, 45)))
@@ -82,7 +79,7 @@ def _yard_goods(content: Content, frame: Frame, half_x: float, half_y: float, st
         for _ in range(rng.choice([0, 0, 4, 12]) if when & date else 0):
             spot = frame.moved(rng.uniform(-half_x, half_x), half_y + rng.uniform(1, 4), rng.choice([0.0, 1.571]))
             colours: list[Colour] = [(150, 70, 60), (70, 100, 140), (190, 190, 186), (110, 130, 96), (170, 140, 80)]
-            content.fill(FEATURE, spot.place(box(-6, -1.2, 6, 1.2)), jittered(rng, rng.choice(colours), 0.15), date)
+            content.fill(FEATURE, spot.box(-6, -1.2, 6, 1.2), jittered(rng, rng.choice(colours), 0.15), date)
 
 
 def add_slabs(block: Block, when: int, activity: float) -> None:
@@ -90,7 +87,7 @@ def add_slabs(block: Block, when: int, activity: float) -> None:
     rng = block.rng
     fate, content = Fate(block, when, activity * 0.8), Content(block.style, block.rng)
     frame, half_x, half_y = _inner_box(block)
-    outline = block.quad(block.u0 + 5, block.v0 + 5, block.u1 - 5, block.v1 - 5)
+    outline = block.inner(5)
     content.ground(PARCEL, outline, rng.uniform(0.4, 1.0), rng.uniform(0, 0.3), 0.96, when)
     deep, gap = rng.uniform(11, 16), rng.uniform(15, 28)
     height = rng.choice([9.5, 12.5, 15.5, 18.0])
@@ -103,7 +100,7 @@ def add_slabs(block: Block, when: int, activity: float) -> None:
         wide = 2 * half_y * rng.uniform(0.7, 0.95)
         roof = _slab_maker(rng, colour, wide, deep, height, pitched)
         stand(content, spot, fate, roof, fate.roll(rng))
-        path = spot.place(box(-wide / 2, deep + 2, wide / 2, deep + 4.2))
+        path = spot.box(-wide / 2, deep + 2, wide / 2, deep + 4.2)
         content.fill(PAVED, path, jittered(rng, (186, 182, 172)), when)
         if gap > 22 and i < count - 1 and rng.random() < 0.7:
             _marked_lot(content, spot, wide * 0.45, deep + 5, deep + 11, rng.uniform(0.2, 0.8), when)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import math
@@ -13,14 +14,10 @@ SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".img", 
 """Of scenes; all other files are left alone."""
 UNFINISHED = (".part", ".partial", ".filepart", ".crdownload", ".tmp")
 """What programs append to a name while they copy."""
-_BESIDE = frozenset(
-    {".tfw", ".tifw", ".tiffw", ".pgw", ".pngw", ".jgw", ".jpgw", ".jpegw", ".j2w", ".wld"}  # world files
-    | {".prj", ".ovr", ".msk", ".aux"}
-)
+_WORLD = {".tfw", ".tifw", ".tiffw", ".pgw", ".pngw", ".jgw", ".jpgw", ".jpegw", ".j2w", ".wld"}
+_BESIDE = _WORLD | {".prj", ".ovr", ".msk", ".aux"}
 _LATER = (".ovr", ".aux.xml")
 """Sidecars that viewers add to a scene which stays the same."""
-
-
 LATEST = 2**63 - 1
 """Nanoseconds of the epoch, in the year 2262: what SQLite's integers hold."""
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
@@ -33,6 +30,11 @@ class File:
     path: Path
     size: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path, stat: os.stat_result) -> File:
+        """With a time of change no later than the ledger can hold."""
+        return cls(path, stat.st_size, max(-LATEST, min(stat.st_mtime_ns, LATEST)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +68,9 @@ class Arrival:
 
     def is_unchanged(self) -> bool:
         """Whether all files are what they were when they were listed."""
-        try:
-            stats = [(file.path.stat(), file) for file in self.files]
-        except OSError:
-            return False
-        return all((stat.st_size, _time_of(stat)) == (file.size, file.mtime_ns) for stat, file in stats)
+        with contextlib.suppress(OSError):
+            return all(File.of(file.path, file.path.stat()) == file for file in self.files)
+        return False
 
 
 def scan(inbox: Path, on_refused: Callable[[str, str], None] = lambda name, reason: None) -> list[Arrival]:
@@ -97,8 +97,7 @@ def _walk(folder: Path, inbox: Path, on_refused: Callable[[str, str], None]) -> 
                 if entry.is_dir(follow_symlinks=False):
                     yield from _walk(Path(entry.path), inbox, on_refused)
                 elif entry.is_file():
-                    stat = entry.stat()
-                    files[entry.name] = File(Path(entry.path), stat.st_size, _time_of(stat))
+                    files[entry.name] = File.of(Path(entry.path), entry.stat())
             except FileNotFoundError:  # gone since it was listed
                 continue
             except OSError as error:
@@ -117,11 +116,6 @@ def _belongs(other: str, scene: str) -> bool:
         return False
     stem, suffix = os.path.splitext(other)
     return other.startswith(f"{scene}.") or (suffix.lower() in _BESIDE and stem == os.path.splitext(scene)[0])
-
-
-def _time_of(stat: os.stat_result) -> int:
-    """The time of change, no later than the ledger can hold."""
-    return max(-LATEST, min(stat.st_mtime_ns, LATEST))
 
 
 def _as_text(path: Path) -> str:

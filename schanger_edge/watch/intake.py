@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import traceback
@@ -51,29 +52,30 @@ class Intake:
         try:
             self._examine(scene, arrival, listing)
         except StoppedError:
-            self._ledger.set_scene(scene, starts=scene.starts - 1)
+            self._ledger.set(scene, starts=scene.starts - 1)
             raise
-        except FileNotFoundError:
-            self._ledger.forget(scene)
-        except SceneError as error:
-            if arrival.is_unchanged():
+        except (FileNotFoundError, SceneError) as error:
+            if isinstance(error, SceneError) and arrival.is_unchanged():
                 self.reject(scene, arrival, str(error))
             else:
                 self._ledger.forget(scene)
+        except SchangerError:
+            raise
         except Exception as error:  # whatever a file does to a library, the next one must not suffer
-            if isinstance(error, SchangerError):
-                raise
             if not isinstance(error, OSError):
                 traceback.print_exc()
-            return self._try_again(scene, arrival, error)
+            reason = f"{arrival.main.path} cannot be read ({error or type(error).__name__})"
+            if scene.attempts + 1 < ATTEMPTS:
+                return self._station.try_again(scene, f"{reason}.")
+            self.reject(scene, arrival, f"{reason}, tried {ATTEMPTS} times: get a fresh copy.")
         return True
 
     def reject(self, scene: Scene, arrival: Arrival, reason: str) -> None:
         """Put a bad scene into quarantine."""
-        name = self._output.quarantine_name(arrival)
-        rejected = self._ledger.set_scene(scene, state=QUARANTINED, reason=reason, put_at=name)
+        rejected: dict[str, Any] = {"reason": reason, "put_at": self._output.quarantine_name(arrival)}
+        self._ledger.set(scene, state=QUARANTINED, **rejected)
         self._station.report(f"quarantined {scene.name}: {reason}")
-        self.put_aside(rejected, arrival)
+        self.put_aside(dataclasses.replace(scene, **rejected), arrival)
 
     def put_aside(self, scene: Scene, arrival: Arrival) -> None:
         """Move the files of a rejected scene, or what a power cut or a full disk left of them in the inbox."""
@@ -86,33 +88,21 @@ class Intake:
         except ProductError as error:  # such as a read-only inbox
             self._station.report(f"{scene.name} could not be moved: {error}")
 
-    def _try_again(self, scene: Scene, arrival: Arrival, error: Exception) -> bool:
-        reason = f"{arrival.main.path} cannot be read ({error or type(error).__name__})"
-        if scene.attempts + 1 >= ATTEMPTS:
-            self.reject(scene, arrival, f"{reason}, tried {ATTEMPTS} times: get a fresh copy.")
-            return True
-        self._ledger.set_scene(scene, attempts=scene.attempts + 1, reason=reason, starts=0)
-        self._station.report(f"{scene.name} will be retried: {reason}.")
-        return False
-
     def _examine(self, scene: Scene, arrival: Arrival, listing: dict[str, Arrival]) -> None:
         sha256 = self._digest(arrival)
-        twins = self._ledger.scenes(sha256=sha256, state=(READY, EXPIRED))
-        if not twins:
+        twin = next(iter(self._ledger.scenes(sha256=sha256, state=(READY, EXPIRED))), None)
+        if twin is None:
             known = self._describe(arrival)
-            if not arrival.is_unchanged():
+            if arrival.is_unchanged():
+                self._ledger.set(scene, state=READY, sha256=sha256, reason=None, starts=0, attempts=0, **known)
+            else:
                 self._ledger.forget(scene)
-                return
-            self._ledger.set_scene(scene, state=READY, sha256=sha256, reason=None, starts=0, attempts=0, **known)
-            return
-        twin = twins[0]
-        moved = twin.name == arrival.name or self._ledger.is_gone(twin, listing)
-        if moved and twin.state == READY:
+        elif twin.state == READY and (twin.name == arrival.name or self._ledger.is_gone(twin, listing)):
             self._ledger.follow(twin, scene)
             self._station.report(f"{twin.name} is now {scene.name}.")
         else:
             reason = f"a copy of {twin.name}"
-            self._ledger.set_scene(scene, state=DUPLICATE, sha256=sha256, reason=reason, starts=0)
+            self._ledger.set(scene, state=DUPLICATE, sha256=sha256, reason=reason, starts=0)
             self._station.report(f"{scene.name} is {reason}: ignored.")
 
     def _describe(self, arrival: Arrival) -> dict[str, Any]:

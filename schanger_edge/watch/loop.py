@@ -17,10 +17,9 @@ from schanger_edge.watch.ledger import EXPIRED, HOOK_DUE, LOOKING, QUARANTINED, 
 from schanger_edge.watch.output import plain_name
 from schanger_edge.watch.pairing import best_overlap, earlier_one, same_place, superseded
 from schanger_edge.watch.station import Station, notify
+from schanger_edge.watch.wakeup import RESCAN
 from schanger_edge.watch.worker import Worker
 
-RESCAN = 30.0
-"""Seconds after which the inbox is listed even if no event came, where `poll` does not say otherwise."""
 LULL = 1.0
 """Seconds between two listings, at least: a file that is copied causes many events."""
 RETRY = 30.0
@@ -38,11 +37,11 @@ class Loop:
     """
 
     def __init__(self, station: Station, session: Callable[[], Session]) -> None:
-        self._station, self._settings = station, station.settings
+        self._station, self._settings, self._service = station, station.settings, station.settings.service
         self._ledger, self._output, self._wakeup = station.ledger, station.output, station.wakeup
         self._intake = Intake(station)
         self._worker = Worker(station, self._intake, session)
-        self._settling = Settling(self._settings.service.settle)
+        self._settling = Settling(self._service.settle)
         self._listing: dict[str, Arrival] = {}
         self._listed = -math.inf  # when
         self._due: dict[object, float] = {}  # when what failed is tried again, by arrival or by a pair's name
@@ -66,7 +65,7 @@ class Loop:
             except StoppedError:
                 break
             except DiskFullError as error:
-                if self._settings.service.once:
+                if self._service.once:
                     raise
                 self._station.pause(error)
                 self._wakeup.wait(PAUSE)
@@ -74,7 +73,7 @@ class Loop:
             first = min(first, time.monotonic())
             if did:
                 continue
-            if self._settings.service.once and self._settling.remaining(self._listed, first) is None:
+            if self._service.once and self._settling.remaining(self._listed, first) is None:
                 break  # what has come or changed since the first listing is for the next time
             self._station.note("waiting for scenes")
             self._wait()
@@ -96,8 +95,8 @@ class Loop:
             if not self._worker.run(job, self._listing):
                 self._due[job.name] = time.monotonic() + RETRY
         self._worker.run_hooks()
-        if job is not None and self._settings.service.keep is not None:
-            self._expire(job.after, self._settings.service.keep)
+        if job is not None and self._service.keep is not None:
+            self._expire(job.after, self._service.keep)
         self._station.measure(force=did)
         return did
 
@@ -106,7 +105,7 @@ class Loop:
             self._listing = {arrival.name: arrival for arrival in scan(self._settings.inbox, self._refused)}
         except OSError as error:
             reason = f"{self._settings.inbox} cannot be listed ({error.strerror}): remount it."
-            if self._settings.service.once:
+            if self._service.once:
                 raise SchangerError(reason) from error
             self._station.report_once("inbox", reason)
             return False
@@ -124,7 +123,7 @@ class Loop:
             if scene.is_in(self._listing) and scene.id not in self._put_aside:
                 self._intake.put_aside(scene, self._listing[scene.name])
                 self._put_aside.add(scene.id)
-        if self._settings.service.keep is not None:
+        if self._service.keep is not None:
             try:
                 for scene in self._ledger.scenes(state=EXPIRED):
                     self._remove(scene)
@@ -141,7 +140,7 @@ class Loop:
             for file in reversed(self._listing[scene.name].files):
                 with writing(file.path):
                     file.path.unlink(missing_ok=True)
-            self._station.report(f"removed {scene.name}: its place has {self._settings.service.keep} newer ones.")
+            self._station.report(f"removed {scene.name}: its place has {self._service.keep} newer ones.")
 
     def _take_in(self) -> bool:
         """Whether anything new had settled."""
@@ -171,7 +170,7 @@ class Loop:
             return
         for job in self._ledger.jobs(state=QUEUED):
             gone = any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after))
-            if gone and not self._is_published(job):
+            if gone and not self._output.is_published(job):
                 self._ledger.unqueue(job)
                 self._output.remove(job.name)
         for scene in self._ledger.scenes(state=LOOKING):
@@ -196,40 +195,32 @@ class Loop:
 
     def _say_why(self, scene: Scene, among: list[Scene]) -> None:
         """A scene that overlaps an earlier one too little to be compared with it: in the log, and by `status`."""
-        limit = self._settings.pairing.min_overlap
         best = best_overlap(scene, among)
-        if best is None:
+        if best is None or best[1] <= self._best.get(scene.id, 0.0):
             return
         other, share = best
-        if share <= self._best.get(scene.id, 0.0):
-            return
         self._best[scene.id] = share
         reason = (
             f"not compared: {other.name}, the earlier scene that overlaps it most, has {math.floor(100 * share)} % of "
-            f"the smaller one in common, and --min-overlap asks for {limit:.0%}."
+            f"the smaller one in common, and --min-overlap asks for {self._settings.pairing.min_overlap:.0%}."
         )
         if reason != scene.reason:
-            self._ledger.set_scene(scene, reason=reason)
+            self._ledger.set(scene, reason=reason)
             self._station.report(f"{scene.name} is {reason}")
 
     def _queue(self, before: Scene, after: Scene) -> None:
-        taken = bool(self._ledger.jobs(name=plain_name(before, after)))
-        name = self._output.free_name(before, after, taken)
+        name = self._output.free_name(before, after, bool(self._ledger.jobs(name=plain_name(before, after))))
         self._ledger.queue(after, before, name)
-        self._ledger.set_scene(after, reason=None)
+        self._ledger.set(after, reason=None)
         self._station.report(f"queued {name}")
 
     def _next_job(self) -> Job | None:
         """The oldest pair that can be run now."""
         for job in self._ledger.jobs(state=QUEUED):
             present = job.before.is_in(self._listing) and job.after.is_in(self._listing)
-            if self._is_due(job.name) and (present or self._is_published(job)):
+            if self._is_due(job.name) and (present or self._output.is_published(job)):
                 return job
         return None
-
-    def _is_published(self, job: Job) -> bool:
-        """Whether the watch was killed before its ledger knew."""
-        return self._output.is_published(job.name, job.before, job.after)
 
     def _expire(self, newest: Scene, keep: int) -> None:
         """Mark the scenes of this place that have `keep` newer ones, unless a pair or a hook still needs them."""
@@ -239,21 +230,19 @@ class Loop:
         needed = {scene.id for job in waiting for scene in (job.before, job.after)}
         for old in superseded(near, keep, share):
             if old.id not in needed:
-                self._ledger.set_scene(old, state=EXPIRED)
+                self._ledger.set(old, state=EXPIRED)
 
     def _is_due(self, what: object) -> bool:
-        return self._due.get(what, -math.inf) <= time.monotonic() and not (
-            self._settings.service.once and what in self._due
-        )
+        return what not in self._due or not (self._service.once or self._due[what] > time.monotonic())
 
     def _wait(self) -> None:
         """Until there may be something to do."""
         now = time.monotonic()
-        waits = [self._settings.service.poll or RESCAN, *(due - now for due in self._due.values() if due > now)]
+        waits = [self._service.poll or RESCAN, *(due - now for due in self._due.values() if due > now)]
         settles = self._settling.remaining(self._listed)
         self._wakeup.wait(min(waits if settles is None else [*waits, settles - (now - self._listed)]))
         if not self._wakeup.stopping:
-            time.sleep(max(min(LULL, self._settings.service.settle / 4) - (time.monotonic() - self._listed), 0))
+            time.sleep(max(min(LULL, self._service.settle / 4) - (time.monotonic() - self._listed), 0))
 
     def _end(self) -> None:
         """Report what is left; with `once` it is an error that something is that could have been done."""
@@ -262,8 +251,7 @@ class Loop:
         with contextlib.suppress(DiskFullError):
             self._ledger.note(f"stopped, {len(queued)} queued")
         self._station.measure(force=True)
-        if self._settings.service.once and stuck and not self._wakeup.stopping:
+        if self._service.once and stuck and not self._wakeup.stopping:
             reason = next((reason for reason in stuck if reason), "the inbox is empty; is its share mounted?")
             raise SchangerError(f"{len(stuck)} are left for the next start: {reason}")
-        queue = f"{len(queued)} pairs stay queued." if queued else "no pair is queued."
-        self._station.report(f"stopped: {queue}")
+        self._station.report(f"stopped: {f'{len(queued)} pairs stay queued.' if queued else 'no pair is queued.'}")

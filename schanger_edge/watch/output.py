@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from schanger_edge.errors import printable
-from schanger_edge.files import PREFIX, flush, flush_folder, to_json, write_durably, writing
+from schanger_edge.files import PREFIX, flush, flush_folder, read_json, to_json, write_durably, writing
 from schanger_edge.products import SUMMARY
 from schanger_edge.watch.inbox import Arrival
-from schanger_edge.watch.ledger import Scene
+from schanger_edge.watch.ledger import Job, Scene
 
 PAIR, REASON = "pair.json", ".reason.txt"
 _LONGEST = 100
@@ -59,13 +59,17 @@ class Output:
             taken: whether the ledger has another pair of that name.
         """
         name = plain_name(before, after)
-        if not taken and (not (self.results / name).exists() or self.is_published(name, before, after)):
+        if not taken and (not (self.results / name).exists() or self._is_made_of(name, before, after)):
             return name
         return f"{name}__{hashlib.sha256(f'{before.sha256}{after.sha256}'.encode()).hexdigest()[:8]}"
 
-    def is_published(self, name: str, before: Scene, after: Scene) -> bool:
+    def is_published(self, job: Job) -> bool:
+        """Whether the result of a pair is there, such as where the watch was killed before its ledger knew."""
+        return self._is_made_of(job.name, job.before, job.after)
+
+    def _is_made_of(self, name: str, before: Scene, after: Scene) -> bool:
         """Whether the published result of that name is that of two scenes of this content."""
-        made_of = _read_pair(self.results / name)
+        made_of = read_json(self.results / name / PAIR)
         found = [made_of.get(date, {}).get("sha256") for date in ("before", "after")]
         return bool(made_of) and found == [before.sha256, after.sha256]
 
@@ -79,7 +83,7 @@ class Output:
         """
         folder = self._work / name
         with writing(folder):
-            if folder.exists() and (afresh or _read_pair(folder) != json.loads(to_json(made_of))):
+            if folder.exists() and (afresh or read_json(folder / PAIR) != json.loads(to_json(made_of))):
                 shutil.rmtree(folder)
             if not folder.exists():
                 folder.mkdir()
@@ -153,15 +157,6 @@ def plain_name(before: Scene, after: Scene) -> str:
 def _cut(text: str, size: int) -> str:
     """The beginning of a text that has no more bytes than that."""
     return text.encode()[:size].decode(errors="ignore")
-
-
-def _read_pair(folder: Path) -> dict[str, Any]:
-    """Content of `pair.json`; nothing where it is missing or damaged."""
-    try:
-        content = json.loads((folder / PAIR).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _move(source: Path, target: Path) -> None:

@@ -82,8 +82,8 @@ def _overlap(one: Scene, other: Scene) -> float:
 def best_overlap(scene: Scene, others: Iterable[Scene]) -> tuple[Scene, float] | None:
     """The earlier scene whose footprint overlaps most, and by what share; None where none does, or places are names."""
     older = [o for o in others if o.polygon is not None and scene.polygon is not None and _age(o)[0] < _age(scene)[0]]
-    found = max(((other, _overlap(scene, other)) for other in older), key=lambda one: one[1], default=None)
-    return found if found is not None and found[1] > 0 else None
+    shares = ((other, _overlap(scene, other)) for other in older)
+    return max((found for found in shares if found[1] > 0), key=lambda found: found[1], default=None)
 
 
 def earlier_one(scene: Scene, others: Iterable[Scene], share: float) -> Scene | None:

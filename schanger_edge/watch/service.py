@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 from schanger_edge.errors import DiskFullError
-from schanger_edge.files import locked, writing
+from schanger_edge.files import held
 from schanger_edge.run.detect import open_for
 from schanger_edge.sessions import Session
 from schanger_edge.watch.ledger import Ledger
@@ -57,7 +56,8 @@ def watch(
 
 def _watch(settings: Settings, wakeup: Wakeup, report: Callable[[str], None]) -> None:
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_held(settings.output))
+        refusal = f"another watch is using {settings.output}: leave it running, or choose another folder."
+        stack.enter_context(held(settings.output, "watch.lock", refusal))
         ledger = stack.enter_context(contextlib.closing(Ledger(settings.output)))
 
         @functools.cache
@@ -70,19 +70,5 @@ def _watch(settings: Settings, wakeup: Wakeup, report: Callable[[str], None]) ->
         if not settings.service.once:
             session()  # what is wrong with the model shows now, not when the first pair has come
             if settings.service.poll is None:
-                stack.enter_context(ringing(wakeup, settings.inbox))
+                stack.enter_context(ringing(wakeup, settings.inbox, report))
         loop.run()
-
-
-@contextlib.contextmanager
-def _held(output: Path) -> Iterator[None]:
-    """The output folder, made where it is absent, held by this process alone until it ends."""
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-        lock = locked(
-            output / "watch.lock", f"another watch is using {output}: leave it running, or choose another folder."
-        )
-    try:
-        yield
-    finally:
-        lock.release()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import shutil
 from collections.abc import Callable
@@ -17,48 +16,27 @@ from schanger_edge.scene.opening import PLAIN_FORMATS
 from schanger_edge.watch.pairing import check_pattern
 
 
-def seconds(flag: str) -> Callable[[str], float]:
-    """What reads `10`, `10s`, `500ms`, `2m` or `1h` for this flag."""
+def _quantity(flag: str, example: str, **units: float) -> Callable[[str], float]:
+    """What reads a number, with one of these units or without, for this flag."""
 
     def parse(text: str) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
+        found = re.fullmatch(rf"(\d+(?:\.\d+)?)({'|'.join(units)})?", text)
         if found is None:
-            raise SchangerError(f"{flag} must be a duration such as 10s, 500ms or 2m, not {text!r}.")
-        return float(found[1]) * {"ms": 0.001, "m": 60.0, "h": 3600.0}.get(found[2], 1.0)
+            raise SchangerError(f"{flag} must be {example}, not {text!r}.")
+        return float(found[1]) * units.get(found[2], 1.0)
 
     return parse
 
 
-def parse_size(text: str) -> int:
-    """Bytes of `1000000`, `500MB` or `2GB`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(kB|MB|GB)?", text)
-    if found is None:
-        raise SchangerError(f"--min-free must be a size such as 500MB, not {text!r}.")
-    return round(float(found[1]) * {"kB": 1e3, "MB": 1e6, "GB": 1e9}.get(found[2], 1.0))
-
-
-def _time(flag: str) -> Callable[[float], None]:
-    def check(value: float) -> None:
-        if not 0 < value < math.inf:
-            raise SchangerError(f"{flag} must be a positive duration, such as 10s.")
-
-    return check
-
-
-def _check_keep(keep: int) -> None:
-    if keep < 1:
-        raise SchangerError("--keep must be at least 1: the next scene is compared with the newest one.")
+def _duration(default: float | None, help: str, flag: str, unset: str = "") -> Any:
+    """An option in seconds that is written as `10`, `10s`, `500ms`, `2m` or `1h`."""
+    parse = _quantity(flag, "a duration such as 10s, 500ms or 2m", ms=0.001, s=1.0, m=60.0, h=3600.0)
+    return option(default, help, parse=parse, above=0, unit="seconds", unset=unset)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairing(Options):
-    """Which scenes are compared.
-
-    Attributes:
-        pair_by: how it is known that two scenes show the same place.
-        min_overlap: share of the smaller footprint that two scenes of one place have in common.
-        name_pattern: see `pairing.named`.
-    """
+    """Which scenes are compared; see `pairing.named` and `pairing.same_place`."""
 
     title = "Pairing"
 
@@ -84,51 +62,32 @@ class Pairing(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Service(Options):
-    """How the watch goes on.
-
-    Attributes:
-        settle: seconds a file must have stayed the same.
-        poll: seconds between two listings of the inbox; None relies on the system's events.
-        once: end when all that has settled is done.
-        keep: scenes of each place that are kept; None keeps all.
-        min_free: bytes that must be free in the output folder before a pair is begun.
-    """
+    """How the watch goes on; durations in seconds, sizes in bytes."""
 
     title = "Service"
 
-    settle: float = option(
-        10.0,
-        "A file counts as complete when it has not changed for this long.",
-        parse=seconds("--settle"),
-        check_value=_time("--settle"),
-    )
-    poll: float | None = option(
-        None,
-        "Check the inbox at this interval, such as 30s; for network shares.",
-        parse=seconds("--poll"),
-        check_value=_time("--poll"),
-        unset="file events",
+    settle: float = _duration(10.0, "A file counts as complete when it has not changed for this long.", "--settle")
+    poll: float | None = _duration(
+        None, "Check the inbox at this interval, such as 30s; for network shares.", "--poll", "file events"
     )
     once: bool = option(False, "Process what is there and exit, for cron.")
     keep: int | None = option(
         None,
         "Delete scenes, and their results, once their place has this many newer ones.",
-        check_value=_check_keep,
+        at_least=1,
         unset="keep all",
     )
-    min_free: int = option(100_000_000, "Pause while less disk space than this is free.", parse=parse_size, at_least=0)
+    min_free: int = option(
+        100_000_000,
+        "Pause while less disk space than this is free.",
+        parse=lambda text: round(_quantity("--min-free", "a size such as 500MB", kB=1e3, MB=1e6, GB=1e9)(text)),
+        at_least=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Notification(Options):
-    """Who hears of results.
-
-    Attributes:
-        hook: a program that is run on each result.
-        hook_args: its arguments, see `worker.PLACEHOLDERS`.
-        hook_timeout: seconds it may take.
-        metrics: file for Prometheus' textfile collector.
-    """
+    """Who hears of results."""
 
     title = "Notifications"
 
@@ -136,9 +95,7 @@ class Notification(Options):
     hook_args: tuple[str, ...] = option(
         (), "Argument for the hook; repeatable. {result}, {before}, {after} and {name} are replaced.", flag="--hook-arg"
     )
-    hook_timeout: float = option(
-        60.0, "Kill the hook after this long.", parse=seconds("--hook-timeout"), check_value=_time("--hook-timeout")
-    )
+    hook_timeout: float = _duration(60.0, "Kill the hook after this long.", "--hook-timeout")
     metrics: Path | None = option(None, ".prom file for Prometheus' textfile collector.", unset="none")
 
     @property

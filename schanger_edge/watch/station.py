@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from schanger_edge.errors import DiskFullError, ProductError, StoppedError, printable
-from schanger_edge.watch.ledger import Ledger
+from schanger_edge.watch.ledger import Job, Ledger, Scene
 from schanger_edge.watch.output import Output
 from schanger_edge.watch.settings import Settings
 from schanger_edge.watch.status import write_metrics
@@ -77,6 +77,12 @@ class Station:
             self._reported["state"], self._noted = state, time.monotonic()
             self.ledger.note(state)
             notify(f"STATUS={printable(state)}")
+
+    def try_again(self, row: Scene | Job, reason: str) -> bool:
+        """What failed for a reason that may pass is tried again later: False."""
+        self.ledger.set(row, attempts=row.attempts + 1, starts=0, reason=reason)
+        self.report(f"{row.name} will be retried: {reason}")
+        return False
 
     def report_once(self, topic: str, text: str | None) -> None:
         """Report unless the last report on this topic was the same; None ends the topic."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 from schanger_edge.errors import ProductError, SchangerError
 from schanger_edge.files import replacing
@@ -60,10 +60,7 @@ def status(output: Path) -> Status:
             results=int(totals["results"]),
             results_lately=int(lately["results"]),
             megapixels_per_second=lately["pixels"] / 1e6 / lately["seconds"] if lately["seconds"] else None,
-            errors=[
-                {"when": _as_text(when), "what": what, "reason": reason}
-                for when, what, reason in ledger.errors(_LISTED)
-            ],
+            errors=ledger.errors(_LISTED),
         )
 
 
@@ -79,43 +76,29 @@ def write_metrics(path: Path, ledger: Ledger, *, paused: bool, free: int) -> Non
     Raises:
         ProductError: it cannot be written.
     """
-    from prometheus_client import CollectorRegistry, write_to_textfile
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client import write_to_textfile
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     counts, totals = ledger.counts(), ledger.totals()
     scenes = GaugeMetricFamily(f"{_PREFIX}_scenes", "Scenes by state.", labels=["state"])
     for state, number in counts.items():
         if state not in (QUEUED, DONE, FAILED, "waiting"):
             scenes.add_metric([state], number)
+    gauge, counter = GaugeMetricFamily, CounterMetricFamily
     figures = (
-        (
-            GaugeMetricFamily,
-            "scenes_waiting",
-            "Valid scenes without an earlier one of the same place.",
-            counts["waiting"],
-        ),
-        (GaugeMetricFamily, "queue", "Pairs waiting to be run.", counts[QUEUED]),
-        (CounterMetricFamily, "results", "Pairs that were published.", totals["results"]),
-        (CounterMetricFamily, "failed_pairs", "Pairs that failed permanently.", counts[FAILED]),
-        (CounterMetricFamily, "failed_hooks", "Results whose hook failed.", len(ledger.jobs(hook=HOOK_FAILED))),
-        (CounterMetricFamily, "pixels", "Scene pixels of published pairs.", totals["pixels"]),
-        (CounterMetricFamily, "run_seconds", "Seconds spent on published pairs.", totals["seconds"]),
-        (GaugeMetricFamily, "last_result_timestamp_seconds", "Time the last pair was published.", totals["last"]),
-        (GaugeMetricFamily, "paused", "1 while the watch waits for disk space.", int(paused)),
-        (GaugeMetricFamily, "free_bytes", "Free disk space for results.", free),
-        (GaugeMetricFamily, "heartbeat_timestamp_seconds", "Time of writing.", time.time()),
+        (gauge, "scenes_waiting", "Valid scenes without an earlier one of the same place.", counts["waiting"]),
+        (gauge, "queue", "Pairs waiting to be run.", counts[QUEUED]),
+        (counter, "results", "Pairs that were published.", totals["results"]),
+        (counter, "failed_pairs", "Pairs that failed permanently.", counts[FAILED]),
+        (counter, "failed_hooks", "Results whose hook failed.", len(ledger.jobs(hook=HOOK_FAILED))),
+        (counter, "pixels", "Scene pixels of published pairs.", totals["pixels"]),
+        (counter, "run_seconds", "Seconds spent on published pairs.", totals["seconds"]),
+        (gauge, "last_result_timestamp_seconds", "Time the last pair was published.", totals["last"]),
+        (gauge, "paused", "1 while the watch waits for disk space.", int(paused)),
+        (gauge, "free_bytes", "Free disk space for results.", free),
+        (gauge, "heartbeat_timestamp_seconds", "Time of writing.", time.time()),
     )
-
-    class Collected:
-        def collect(self) -> list[Metric]:
-            return [scenes, *(kind(f"{_PREFIX}_{name}", meaning, value) for kind, name, meaning, value in figures)]
-
-    registry = CollectorRegistry()
-    registry.register(Collected())
+    families = [scenes, *(kind(f"{_PREFIX}_{name}", meaning, value) for kind, name, meaning, value in figures)]
     with replacing(path, ProductError) as temporary:
-        write_to_textfile(str(temporary), registry)
+        write_to_textfile(str(temporary), SimpleNamespace(collect=lambda: families))
         temporary.chmod(0o644)  # node_exporter is another user
-
-
-def _as_text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

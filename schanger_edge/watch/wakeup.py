@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import select
-import socket
-from collections.abc import Iterator
+import queue
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schanger_edge.errors import SchangerError, missing_extra
+from schanger_edge.errors import extra
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
 
+RESCAN = 30.0
+"""Seconds after which the inbox is listed even if no event came, where `poll` does not say otherwise."""
+
 
 class Wakeup:
-    """A bell for threads and signal handlers; unlike threading.Event it takes no lock.
+    """A bell for threads and signal handlers: unlike an Event's lock, the queue may be used in both at once.
 
     Attributes:
         stopping: whether the watch was asked to stop.
     """
 
     def __init__(self) -> None:
-        self._hears, self._rings = socket.socketpair()
-        self._hears.setblocking(False)
-        self._rings.setblocking(False)
+        self._rung: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.stopping = False
 
     def ring(self) -> None:
         """End the waiting, now or when it begins."""
-        with contextlib.suppress(BlockingIOError):  # it has been rung often enough
-            self._rings.send(b"\0")
+        if self._rung.empty():
+            self._rung.put(None)
 
     def stop(self) -> None:
         """Ask the watch to stop."""
@@ -40,24 +40,23 @@ class Wakeup:
 
     def wait(self, seconds: float) -> None:
         """Wait until it is rung, at most so long."""
-        if select.select([self._hears], [], [], max(seconds, 0))[0]:
-            with contextlib.suppress(BlockingIOError):
-                while self._hears.recv(4096):
-                    pass
+        with contextlib.suppress(queue.Empty):
+            self._rung.get(timeout=max(seconds, 0))
 
 
 @contextlib.contextmanager
-def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
+def ringing(wakeup: Wakeup, inbox: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Ring whenever something changes below the inbox, by the system's own events.
+
+    Where the system gives none, as for a folder of another user's below the inbox, that is reported, and nothing rings:
+    the inbox is listed from time to time anyway.
 
     Raises:
         SchangerError: watchdog is not installed.
     """
-    try:
+    with extra("station"):
         from watchdog.events import FileSystemEventHandler
         from watchdog.observers import Observer
-    except ImportError as error:
-        raise missing_extra(error, "station") from error
 
     class Handler(FileSystemEventHandler):  # type: ignore[misc, unused-ignore]
         def on_any_event(self, event: FileSystemEvent) -> None:
@@ -69,9 +68,11 @@ def ringing(wakeup: Wakeup, inbox: Path) -> Iterator[None]:
         observer.schedule(Handler(), str(inbox), recursive=True)
         observer.start()
     except OSError as error:
-        raise SchangerError(f"{inbox} cannot be watched for events ({error}): use --poll 30s.") from error
+        reason = f"{inbox} cannot be watched for events ({error.strerror})"
+        report(f"{reason}: it is listed every {RESCAN:.0f} seconds instead.")
     try:
         yield
     finally:
         observer.stop()
-        observer.join()
+        if observer.is_alive():
+            observer.join()

@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from schanger_edge._version import __version__
 from schanger_edge.errors import (
@@ -64,7 +63,7 @@ class Worker:
             StoppedError: the watch is to stop.
             SessionError, ModelError: the engine failed.
         """
-        if self._output.free() < self._settings.service.min_free:
+        if self._lacks_room():
             raise DiskFullError(
                 f"{self._settings.output} has {self._output.free() / 1e6:.0f} MB free, less than the "
                 f"{self._settings.service.min_free / 1e6:.0f} MB of --min-free: free some space there."
@@ -74,8 +73,8 @@ class Worker:
         if job.starts >= STARTS:
             return self._fail(job, f"the process died {STARTS} times while running this pair: see the system log.")
         try:
-            if not self._output.is_published(job.name, job.before, job.after):
-                self._ledger.set_job(job, starts=job.starts + 1)
+            if not self._output.is_published(job):
+                self._ledger.set(job, starts=job.starts + 1)
                 self._detect(job, listing)
                 self._output.publish(job.name)
             self._finish(job)
@@ -88,7 +87,7 @@ class Worker:
             self._try_again(job, error)
             raise
         except Exception as error:  # the other pairs must not suffer
-            if isinstance(error, ProductError) and self._output.free() < self._settings.service.min_free:
+            if isinstance(error, ProductError) and self._lacks_room():
                 self._was_no_crash(job)
                 raise DiskFullError(str(error)) from error
             if not isinstance(error, SchangerError):
@@ -98,25 +97,20 @@ class Worker:
 
     def run_hooks(self) -> None:
         """Run the hook on the results for which it is due; one that is killed meanwhile runs again."""
-        settings = self._settings
+        wanted, inbox, reason = self._settings.notification, self._settings.inbox, None
         for job in self._ledger.jobs(hook=HOOK_DUE):
             self._station.note(f"hook on {job.name}")
-            path, reason = self._output.results / job.name, None
-            if settings.notification.command:
-                reason = run_hook(
-                    settings.notification.command, job, path, settings.inbox, settings.notification.hook_timeout
-                )
-            self._ledger.set_job(job, hook=HOOK_FAILED if reason else HOOK_RAN, hook_reason=reason)
+            if wanted.command:
+                reason = run_hook(wanted.command, job, self._output.results / job.name, inbox, wanted.hook_timeout)
+            self._ledger.set(job, hook=HOOK_FAILED if reason else HOOK_RAN, hook_reason=reason)
             if reason:
                 self._station.report(f"{job.name}: {reason}")
 
     def _detect(self, job: Job, listing: dict[str, Arrival]) -> None:
         session, options, scenes = self._session(), self._settings.options, (job.before, job.after)
-        made_of: dict[str, Any] = {}
-        for date, scene in zip(("before", "after"), scenes, strict=True):
-            identity = {"file": scene.name, "size": scene.size, "mtime_ns": scene.mtime_ns}
-            made_of[date] = {**identity, "sha256": scene.sha256, "taken": scene.taken}
-        made_of |= {"schanger_edge": __version__, "options": options.as_json()}
+        known_by = ("size", "mtime_ns", "sha256", "taken")
+        files = [{"file": scene.name, **{name: getattr(scene, name) for name in known_by}} for scene in scenes]
+        made_of = {"before": files[0], "after": files[1], "schanger_edge": __version__, "options": options.as_json()}
         made_of |= {"model": session.model_sha256, "device": session.device}
         folder = self._output.prepare(job.name, made_of, afresh=job.attempts > 0)
         if not is_made(folder):
@@ -129,7 +123,7 @@ class Worker:
         summary = json.loads((self._output.results / job.name / SUMMARY).read_text(encoding="utf-8"))
         figures = {"pixels": summary["pixels"]["total"], "seconds": summary["seconds"]["total"]}
         hook = HOOK_DUE if self._settings.notification.command else NO_HOOK
-        self._ledger.set_job(job, state=DONE, ended=time.time(), reason=None, hook=hook, **figures)
+        self._ledger.set(job, state=DONE, ended=time.time(), reason=None, hook=hook, **figures)
         self._output.remove_reason(job.name)
         size = f"{figures['pixels'] / 1e6:.2f} megapixels"
         self._station.report(f"published {job.name} ({size}, {figures['seconds']:.1f} s)")
@@ -151,22 +145,23 @@ class Worker:
 
     def _try_again(self, job: Job, error: Exception) -> bool:
         reason = str(error) or type(error).__name__
-        if job.attempts + 1 >= ATTEMPTS:
-            return self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
-        self._ledger.set_job(job, attempts=job.attempts + 1, starts=0, reason=reason)
-        self._station.report(f"{job.name} will be retried: {reason}")
-        return False
+        if job.attempts + 1 < ATTEMPTS:
+            return self._station.try_again(job, reason)
+        return self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
 
     def _fail(self, job: Job, reason: str) -> bool:
         self._output.write_reason(job.name, reason)
-        self._ledger.set_job(job, state=FAILED, ended=time.time(), reason=reason)
+        self._ledger.set(job, state=FAILED, ended=time.time(), reason=reason)
         self._output.remove(job.name)
         self._station.report(f"failed {job.name}: {reason}")
         return True
 
+    def _lacks_room(self) -> bool:
+        return self._output.free() < self._settings.service.min_free
+
     def _was_no_crash(self, job: Job) -> None:
         with contextlib.suppress(DiskFullError):
-            self._ledger.set_job(job, starts=job.starts)
+            self._ledger.set(job, starts=job.starts)
 
 
 def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeout: float) -> str | None:

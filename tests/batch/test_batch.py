@@ -30,9 +30,10 @@ from rasterio._err import CPLE_OpenFailedError
 from typer.testing import CliRunner
 
 from schanger_edge import detect
-from schanger_edge.batch import Batch, Cluster, batch
 from schanger_edge.batch.cluster import Size, dashboard_of, opened
-from schanger_edge.batch.service import Listener
+from schanger_edge.batch.options import Cluster
+from schanger_edge.batch.results import Batch
+from schanger_edge.batch.service import Listener, batch
 from schanger_edge.batch.worker import WarmSession, _portable
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, ProductError, SchangerError, StoppedError

@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 from schanger_edge.bench import measure, memory, method, plan
 from schanger_edge.bench import report as bench_report
 from schanger_edge.bench.energy import Meters
+from schanger_edge.bench.measure import UNFINISHED
 from schanger_edge.bench.method import ROUNDS
 from schanger_edge.bench.plan import Request, find_models, parse_batch_sizes
-from schanger_edge.bench.state import UNFINISHED
 from schanger_edge.bench.tool import bench
 from schanger_edge.cli import app
 from schanger_edge.errors import SchangerError
@@ -73,7 +73,7 @@ def pair(make_pair: MakePair) -> tuple[str, str]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up peak instead of a process, and no plot, where these are not what is tested."""
     monkeypatch.setattr(measure, "peak_memory", lambda *_: {"host_bytes": 1_000_000, "device_bytes": None})
-    monkeypatch.setattr(bench_report, "draw_pareto", lambda path, _: bool(path.write_bytes(b"plot")))
+    monkeypatch.setattr(bench_report, "draw_pareto", lambda path, _: "" if path.write_bytes(b"plot") else "empty")
 
 
 def run(output: Path, model: Path, root: Path, **options: Any) -> dict[str, Any]:
@@ -86,14 +86,16 @@ def test_everything_in_one_run(model: Path, root: Path, pair: tuple[str, str], t
     steps: list[tuple[str, int, int]] = []
     previews: list[Any] = []
     result = run(
-        tmp_path / "out", model, root, pair=pair, batch_sizes=(1,), gsd=0.5, on_start=previews.append,
+        tmp_path / "out", model, root, pair=pair, batch_sizes=(1,), gsd=0.5,
+        on_start=lambda *args: previews.append(args),
         progress=lambda *step: steps.append(step),
     )  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == RESULTS
     assert json.loads((tmp_path / "out" / "bench.json").read_text()) == result
-    (preview,) = previews
-    assert preview.words == "1 model x 1 batch on cpu, 1 dataset, a pair of 0.0 megapixels"
-    assert 0 < preview.minutes < 2
+    ((wanted, finished),) = previews
+    assert wanted.words == "1 model x 1 batch on cpu, 1 dataset, a pair of 0.0 megapixels"
+    assert 0 < wanted.seconds() < 120
+    assert finished == 0
     (row,) = result["speed"]
     assert (row["latency_ms"]["n"], row["latency_ms"]["p50_of_rounds"]["n"]) == (10, ROUNDS)
     assert row["latency_ms"]["p50"] > 0
@@ -169,8 +171,8 @@ def test_an_interrupted_benchmark_goes_on(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [UNFINISHED]
     kept = json.loads((tmp_path / "out" / UNFINISHED).read_text())["parts"]
     previews: list[Any] = []
-    result = run(tmp_path / "out", model, root, pair=pair, on_start=previews.append)
-    assert previews[0].finished == len(kept)
+    result = run(tmp_path / "out", model, root, pair=pair, on_start=lambda *args: previews.append(args))
+    assert previews[0][1] == len(kept)
     warm = 2 if stage == "run_pair" else 1  # runs that are not counted
     assert calls == {"block": 2 * ROUNDS, "run_pair": 2 + warm, "evaluate": 1}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == RESULTS
@@ -286,14 +288,14 @@ def test_refused_before_the_work(model: Path, root: Path, tmp_path: Path, monkey
         wanted = {"models": [str(model)], "datasets": [], **options}
         with pytest.raises(SchangerError, match=sentence):
             how = {name: wanted.pop(name) for name in HOW if name in wanted}
-            bench(tmp_path / "out", Request(**wanted), on_start=lambda _: pytest.fail("work"), **how)
+            bench(tmp_path / "out", Request(**wanted), on_start=lambda *_: pytest.fail("work"), **how)
         assert not (tmp_path / "out").exists()
 
     refused("model none does not exist", models=["none"])
     refused("given twice", models=[str(model), str(model)])
     refused("is no ONNX model, or is damaged", models=[str(root / "val" / "A" / "0.png")])
-    refused("--dataset must be NAME=ROOT", datasets=[str(root)])
-    refused("--dataset must be NAME=ROOT", datasets=[f"x={root},split="])
+    refused(r"needs NAME=ROOT\[,split=val\]", datasets=[str(root)])
+    refused("a folder takes split here, not glob", datasets=[f"x={root},glob=*"])
     refused("does not exist", datasets=[f"x={root}"])  # there is no split test
     refused("twice with the same split", datasets=[f"x={root},split=val"] * 2)
     refused("does not exist", pair=("no.tif", "nor.tif"))

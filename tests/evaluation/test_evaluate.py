@@ -229,7 +229,7 @@ def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
 def test_nothing_is_written_where_an_image_is_damaged(root: Path, model: Path, tmp_path: Path) -> None:
     (root / "val" / "time2" / "2.png").write_text("no image")
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(DatasetError, match=r"time2/2\.png cannot be read"):
+    with pytest.raises(DatasetError, match=r"time2/2\.png is incomplete"):
         evaluate(
             root, split="val", model=model, json_file=tmp_path / "a.json", gallery=tmp_path / "page.html",
             sweep=tmp_path / "sweep.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ def test_a_perfect_predictor_scores_one_whatever_the_batch(files: list[LabelledF
         sizes.append(len(before))
         return brighter(before, after)
 
-    counts, tiles = score(files, RULE, predictor, tile=64, batch=batch)
+    counts, tiles = score(files, RULE, predictor, tile=64, batch_size=batch)
     assert counts.f1 == counts.accuracy == 1
     assert counts.total == sum(height * width for height, width in SIZES.values())
     assert tiles == sum(sizes) == 2 * 3 + 1 + 1
@@ -72,11 +73,11 @@ def test_a_perfect_predictor_scores_one_whatever_the_batch(files: list[LabelledF
 
 
 def test_threshold_is_exclusive_and_counts_add_up(files: list[LabelledFiles]) -> None:
-    half, _ = score(files, RULE, lambda before, after: 0.5 * brighter(before, after), tile=64, batch=2)
+    half, _ = score(files, RULE, lambda before, after: 0.5 * brighter(before, after), tile=64, batch_size=2)
     assert half.true_positive == half.false_positive == 0  # 0.5 is not greater than 0.5
     lower, _ = score(files, RULE, lambda before, after: 0.5 * brighter(before, after), tile=64, threshold=0.49)
     assert lower.f1 == 1
-    everything = [Counts.of(p > 0.5, tile.label) for tile, p in predicted_tiles(files, RULE, brighter, 64, halo=8)]
+    everything = [Counts.of(p > 0.5, tile.label) for tile, p in predicted_tiles(files, RULE, brighter, 64)]
     assert sum(everything, Counts()) == lower
 
 
@@ -86,14 +87,14 @@ def test_a_large_image_is_read_row_by_row_with_the_same_result(
     whole = score(files, RULE, brighter, tile=32)
     monkeypatch.setattr(protocol, "WHOLE_PIXELS", 0)
     read = []
-    original = Sample.images
+    original = Sample.read
 
-    def watched(self: Sample, window: Window | None = None) -> tuple[np.ndarray, ...]:
+    def watched(self: Sample, window: Window | None = None) -> Any:
         assert window is not None
         read.append(window.height)
         return original(self, window)
 
-    monkeypatch.setattr(Sample, "images", watched)
+    monkeypatch.setattr(Sample, "read", watched)
     assert score(files, RULE, brighter, tile=32) == whole
     assert read == [32, 32, 32, 20, 32, 32]
 
@@ -111,5 +112,5 @@ def test_single_dates(tmp_path: Path) -> None:
 
 def test_a_damaged_file_ends_the_score_with_its_sentence(files: list[LabelledFiles]) -> None:
     files[1].label.write_text("no image")
-    with pytest.raises(DatasetError, match=r"label/b\.png cannot be read"):
+    with pytest.raises(DatasetError, match=r"label/b\.png is incomplete"):
         score(files, RULE, brighter, tile=64)

@@ -50,7 +50,7 @@ def counts_of_run(root: Path, model: Path, folder: Path) -> Counts:
     total = Counts()
     for name in SIZES:
         before, after, label = (root / "val" / part / f"{name}.tif" for part in FOLDERS)
-        result = detect(before, after, folder / name, model=model, threshold=0.5)
+        result = detect(before, after, folder / name, model=model, threshold=0.5, min_area=0)
         total += score(result.change, label)
     return total
 

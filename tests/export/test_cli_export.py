@@ -82,5 +82,5 @@ def test_export_needs_no_torch(weights: Callable[..., Any], checkpoint: Callable
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     done = export("--checkpoint", "x.pth", "--size", "small", "-o", tmp_path / "m.onnx", block="onnx")
     assert done.returncode == 2
-    assert "pip install 'schanger-edge[export]'" in done.stderr
+    assert "onnx is not installed: pip install 'schanger-edge[models]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -15,14 +15,18 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from schanger_edge.datasets.benchmarks import dataset  # noqa: E402
 from schanger_edge.errors import CheckpointError, DatasetError, ModelError, SchangerError  # noqa: E402
+from schanger_edge.model.bundled import model_path  # noqa: E402
 from schanger_edge.model.card import METADATA_KEY, ModelCard  # noqa: E402
+from schanger_edge.model.file import read_model  # noqa: E402
+from schanger_edge.model.published import dataset  # noqa: E402
 from schanger_edge.sessions import open_session  # noqa: E402
 from schanger_export import to_onnx  # noqa: E402
-from schanger_export.checkpoints import load_network, load_weights, save_checkpoint  # noqa: E402
+from schanger_export.checkpoints import load_network, load_weights, save_checkpoint, weights_sha256  # noqa: E402
+from schanger_export.onnx_network import build  # noqa: E402
 from schanger_export.parity import image_like_tiles, largest_difference  # noqa: E402
 from schanger_export.to_onnx import ExportReport, export, export_model  # noqa: E402
+from schanger_export.weights import BUNDLED  # noqa: E402
 
 TILE = 64
 OPTIONS: dict[str, Any] = {"tile": TILE, "halo": 8}
@@ -297,3 +301,22 @@ def test_tiles_look_like_images() -> None:
     steps = np.abs(np.diff(before.astype(int), axis=3))
     assert np.median(steps) < 12  # smooth nearly everywhere
     assert steps.max() > 60  # with sharp edges
+
+
+def test_the_bundled_model_is_that_of_the_bundled_weights() -> None:
+    """So `schanger-edge export --weights schanger-small` makes it anew."""
+    import onnxruntime
+
+    present, weights = model_path("schanger-small"), BUNDLED / "schanger-small.pth"
+    card = read_model(present).card
+    assert (card.name, card.weights_sha256) == ("schanger-small", weights_sha256(weights))
+    anew = build(load_weights(weights)[1], card.normalization, card.tile, card.tile).SerializeToString()
+    tiles = dict(zip(("before", "after"), image_like_tiles(1, card.tile, seed=2), strict=True))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    found, wanted = (
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run(None, tiles)[0]
+        for model in (anew, str(present))
+    )
+    assert (wanted > card.threshold).any()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)

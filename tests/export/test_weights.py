@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import Hub, serving
+from hub_server import Hub, environment, here, run, serving
 
 pytest.importorskip("huggingface_hub")
 torch = pytest.importorskip("torch")
@@ -48,23 +48,6 @@ def hub(content: bytes) -> Iterator[Hub]:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
-
-
-def run(hub: Hub, home: Path, *command: Any, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *map(str, command)], env=environment(hub, home, **more), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-
-
-def environment(hub: Hub, home: Path, **more: str) -> dict[str, str]:
-    """Nothing of the user's; what would leave loopback goes to the test's own server, which notes it."""
-    return {
-        "PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "HOME": str(home),
-        "HF_HOME": str(home), "HF_ENDPOINT": hub.url,
-        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1",
-        "HTTP_PROXY": hub.url, "HTTPS_PROXY": hub.url, "NO_PROXY": "127.0.0.1,localhost", **more,
-    }  # fmt: skip
 
 
 def export(hub: Hub, home: Path, *arguments: Any, **more: str) -> subprocess.CompletedProcess[str]:
@@ -157,19 +140,6 @@ def test_refusals_of_the_hub(
     assert len([path for _, path, _ in hub.requests if "/resolve/" in path]) == 1
 
 
-def here(monkeypatch: pytest.MonkeyPatch, hub: Hub, cache: Path) -> None:
-    """The client of this process, whose settings were read when it was imported."""
-    from huggingface_hub import constants, file_download
-
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-
-
 def test_what_is_no_checkpoint_is_said_by_name(hub: Hub, home: Path) -> None:
     refused(export(hub, home, "--weights", "whu-cd:base", "-o", home / "m.onnx"), BASE, "damaged or not a torch file")
     assert not (home / "m.onnx").exists()
@@ -183,7 +153,10 @@ def test_a_full_disk(hub: Hub, small_disk: Path) -> None:
 def test_the_bar_is_on_standard_error_of_a_terminal(hub: Hub, home: Path) -> None:
     ours, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
-    code = "from schanger_export.weights import resolve as r; r('levir-cd:small'); r('pretrain:small', progress=False)"
+    code = (
+        "from schanger_export.weights import resolve as r; heard = []; r('levir-cd:small'); "
+        "r('pretrain:small', progress=lambda *at: heard.append(at)); assert heard[-1] == ('fetch', 1000, 1000), heard"
+    )
     subprocess.run([sys.executable, "-c", code], env=environment(hub, home), stderr=terminal, check=True)
     os.close(terminal)
     shown = os.read(ours, 1 << 16).decode()

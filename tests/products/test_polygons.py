@@ -22,6 +22,7 @@ from schanger_edge.geo.grid import Grid
 from schanger_edge.products import components
 from schanger_edge.products import polygons as polygons_module
 from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products.shaping import Shaping
 
 FIELDS = ["id", "area_m2", "pixels", "probability_mean", "probability_max"]
 UTM = CRS.from_epsg(32633)
@@ -40,7 +41,7 @@ def vectorise(folder: Path, change, *, crs=UTM, transform=HALF_METRE, valid=None
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
     write_maps(folder, grid, probability, valid)
     target = folder / "changes.gpkg"
-    count = write_polygons(paths["change"], paths["probability"], grid, target, min_area=min_area)
+    count = write_polygons(paths["change"], paths["probability"], grid, target, Shaping(min_area=min_area))
     meta, _, wkb, data = pyogrio.raw.read(target, layer="changes")
     assert list(meta["fields"]) == FIELDS
     assert {path.name for path in folder.iterdir()} == {"probability.tif", "change.tif", "changes.gpkg"}
@@ -144,7 +145,7 @@ def test_plain_image_has_pixel_coordinates_and_no_area(tmp_path):
     assert fields["pixels"].tolist() == [8]
 
 
-def test_min_area_drops_smaller_polygons_and_leaves_the_map_alone(tmp_path):
+def test_areas_below_the_minimum_leave_polygons_and_map(tmp_path):
     change = np.zeros((300, 300), bool)
     change[0, :] = change[5:9, 5:9] = change[250:254, 3:6] = change[100, 100] = True
     valid = np.ones_like(change)
@@ -154,7 +155,11 @@ def test_min_area_drops_smaller_polygons_and_leaves_the_map_alone(tmp_path):
     assert fields["pixels"].tolist() == [300, 16]
     assert fields["area_m2"] == pytest.approx([300 * PIXEL, 16 * PIXEL], rel=1e-5)
     with rasterio.open(tmp_path / "change.tif") as dataset:
-        assert np.array_equal(dataset.read(1) == 1, change & valid)
+        values = dataset.read(1)
+        assert dataset.overviews(1) == [2]
+        assert dataset.descriptions == ("change",)
+    change[100, 100] = change[250:254, 3:6] = False
+    assert np.array_equal(values, np.where(valid, change, 255))
 
 
 def blob():
@@ -251,7 +256,7 @@ def test_of_too_many_polygons_the_largest_stay(tmp_path, monkeypatch):
     grid = Grid(UTM, HALF_METRE, 9, 3)
     write_maps(tmp_path, grid, change, np.ones_like(change))
     monkeypatch.setattr(polygons_module, "MOST", 2)
-    count = write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg")
+    count = write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg", Shaping(min_area=0))
     assert (count.written, count.left_out) == (2, 2)
     _, _, _, data = pyogrio.raw.read(tmp_path / "changes.gpkg", layer="changes")
     assert dict(zip(FIELDS, data, strict=True))["pixels"].tolist() == [3, 2]
@@ -262,10 +267,10 @@ def test_unreadable_map_and_missing_folder(tmp_path):
     grid = Grid(UTM, HALF_METRE, 80, 60)
     change, probability = tmp_path / "change.tif", tmp_path / "probability.tif"
     with pytest.raises(ProductError, match=r"changes\.gpkg could not be written"):
-        write_polygons(change, probability, grid, tmp_path / "absent" / "changes.gpkg")
+        write_polygons(change, probability, grid, tmp_path / "absent" / "changes.gpkg", Shaping(min_area=0))
     change.write_bytes(b"no tiff")
     with pytest.raises(ProductError, match=r"change\.tif could not be read"):
-        write_polygons(change, probability, grid, tmp_path / "changes.gpkg")
+        write_polygons(change, probability, grid, tmp_path / "changes.gpkg", Shaping(min_area=0))
 
 
 def test_full_disk(small_disk, tmp_path):
@@ -277,7 +282,7 @@ def test_full_disk(small_disk, tmp_path):
     target, grid = small_disk / "changes.gpkg", Grid(UTM, HALF_METRE, 200, 200)
     for min_area in (0.0, 0.25):
         with pytest.raises(ProductError, match=r"changes\.gpkg could not be written"):
-            write_polygons(maps / "change.tif", maps / "probability.tif", grid, target, min_area=min_area)
+            write_polygons(maps / "change.tif", maps / "probability.tif", grid, target, Shaping(min_area=min_area))
 
 
 def test_areas_keep_their_size_near_the_pole(tmp_path):

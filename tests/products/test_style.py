@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sqlite3
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,6 +19,7 @@ from rasterio.crs import CRS
 
 from schanger_edge.geo.grid import Grid
 from schanger_edge.products.polygons import write_polygons
+from schanger_edge.products.shaping import Shaping
 
 
 @pytest.fixture(params=["EPSG:32631", None])
@@ -30,7 +32,7 @@ def package(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         probability[10:20, col : col + 10] = value
     paths = {"probability": tmp_path / "probability.tif", "change": tmp_path / "change.tif"}
     write_maps(tmp_path, grid, probability, np.ones((60, 90), bool))
-    write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg")
+    write_polygons(paths["change"], paths["probability"], grid, tmp_path / "changes.gpkg", Shaping(min_area=0))
     return tmp_path / "changes.gpkg"
 
 
@@ -58,6 +60,7 @@ def test_the_table_is_registered_and_the_file_sound(package: Path) -> None:
         ("changes", "features"),
         ("layer_styles", "attributes"),
     ]
+    assert rows(package, "PRAGMA user_version") == [{"user_version": 10200}]  # 1.2, see polygons.py
     assert rows(package, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
     assert rows(package, "PRAGMA foreign_key_check") == []
     assert {path.name for path in package.parent.iterdir()} == {"changes.gpkg", "change.tif", "probability.tif"}
@@ -66,7 +69,7 @@ def test_the_table_is_registered_and_the_file_sound(package: Path) -> None:
 def test_qml_draws_every_polygon_by_a_field_that_exists(package: Path) -> None:
     (style,) = rows(package, "SELECT styleQML FROM layer_styles")
     root = ElementTree.fromstring(str(style["styleQML"]))
-    assert root.attrib["labelsEnabled"] == "0"
+    assert root.attrib["labelsEnabled"] == "1"
     renderer = root.find("renderer-v2")
     assert renderer is not None
     meta, _, _, data = pyogrio.raw.read(package, layer="changes")
@@ -76,6 +79,13 @@ def test_qml_draws_every_polygon_by_a_field_that_exists(package: Path) -> None:
     assert {name for *_, name in ranges} == set(symbols)
     assert (ranges[0][0], ranges[-1][1]) == (0, 1)
     assert all(a[1] == b[0] for a, b in itertools.pairwise(ranges))
+    style = root.find("labeling/settings/text-style")
+    assert style is not None
+    assert style.attrib["fieldName"] in meta["fields"]
+    assert [alias.attrib["field"] for alias in root.iter("alias")] == list(meta["fields"])
+    named = re.findall(r'"(\w+)"', root.findtext("mapTip") or "")
+    assert set(named) <= set(meta["fields"])
+    assert len(named) >= 4
     values = data[list(meta["fields"]).index(renderer.attrib["attr"])]
     drawn = [next(name for lower, upper, name in ranges if lower <= value <= upper) for value in values]
     assert len(set(drawn)) == 3
@@ -105,5 +115,5 @@ def test_two_runs_give_the_same_content(package: Path, tmp_path: Path) -> None:
     first = content()
     with rasterio.open(tmp_path / "change.tif") as change:
         grid = Grid(change.crs, change.transform, change.width, change.height)
-    write_polygons(tmp_path / "change.tif", tmp_path / "probability.tif", grid, package)
+    write_polygons(tmp_path / "change.tif", tmp_path / "probability.tif", grid, package, Shaping(min_area=0))
     assert content() == first

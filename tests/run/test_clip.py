@@ -64,8 +64,8 @@ def pixels_of(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
 def test_inside_nothing_differs_and_outside_is_nodata(pair: Any, model: Path, tmp_path: Path, crs: str) -> None:
     aoi = save(tmp_path / "aoi.gpkg", ISLAND, CORNER, crs=crs)
-    whole = detect(*pair, tmp_path / "whole", model=model)
-    part = detect(*pair, tmp_path / "part", model=model, clip=aoi)
+    whole = detect(*pair, tmp_path / "whole", model=model, min_area=0)
+    part = detect(*pair, tmp_path / "part", model=model, clip=aoi, min_area=0)
     inside = burnt(ISLAND, CORNER)
     for in_whole, in_part in zip(pixels_of(whole.folder), pixels_of(part.folder), strict=True):
         assert np.array_equal(in_part, np.where(inside, in_whole, 255))

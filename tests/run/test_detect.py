@@ -13,12 +13,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pyogrio
+import pyogrio.raw
 import pytest
 import rasterio
 from affine import Affine
 from helpers import ArraySink, Ground, MakePair, Tiff
 
 from schanger_edge import detect
+from schanger_edge.cli.app import print_result
 from schanger_edge.errors import ModelError, ProductError, SceneError, SchangerError, SessionError
 from schanger_edge.products.journal import unfinished
 from schanger_edge.products.register import STANDARD_NAMES as STANDARD
@@ -37,7 +39,9 @@ def pair(make_pair: MakePair) -> tuple[Path, Path]:
 
 def test_products_agree_with_each_other_and_with_the_model(pair: Any, model: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    result = detect(*pair, tmp_path / "out", model=model, batch_size=3, progress=lambda *args: seen.append(args))
+    result = detect(
+        *pair, tmp_path / "out", model=model, batch_size=3, min_area=0, progress=lambda *args: seen.append(args)
+    )
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(STANDARD)
     with open_pair(*pair) as opened:
         valid = opened.read(opened.grid.window).valid
@@ -48,7 +52,6 @@ def test_products_agree_with_each_other_and_with_the_model(pair: Any, model: Pat
         assert dataset.scales == (pytest.approx(1 / 254),)
     with rasterio.open(result.change) as dataset:
         change = dataset.read(1)
-        assert dataset.colormap(1)[1] != dataset.colormap(1)[0]
     assert ((probability != 255) == valid).all()
     assert ((change != 255) == valid).all()
     assert (change[probability > 128] != 0).all()
@@ -78,7 +81,7 @@ def test_threshold_is_compared_with_the_float(pair: Any, model: Path, tmp_path: 
     probability, valid = sink.probability, sink.valid
     values = np.unique(probability[valid])
     threshold = float(values[values.size // 3])  # a value that occurs: greater, not equal
-    result = detect(*pair, tmp_path / "out", model=model, threshold=threshold)
+    result = detect(*pair, tmp_path / "out", model=model, threshold=threshold, min_area=0)
     with rasterio.open(result.change) as dataset:
         change = dataset.read(1)
     assert (change[valid] == (probability[valid] > np.float32(threshold))).all()
@@ -116,11 +119,27 @@ def test_declared_nan_reaches_the_summary(make_tiff: Tiff, ground: Ground, model
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["inputs"]["before"]["validity"]["nan"] is True
 
 
-def test_min_area_spares_the_change_map(pair: Any, model: Path, tmp_path: Path) -> None:
-    whole = detect(*pair, tmp_path / "out1", model=model)
-    large = detect(*pair, tmp_path / "out2", model=model, min_area=2.0)
-    assert 0 < large.polygons < whole.polygons
-    assert whole.change.read_bytes() == large.change.read_bytes()
+@pytest.mark.parametrize("options", [{}, {"min_area": 2.0}])
+def test_figures_list_and_map_count_the_same(
+    pair: Any, model: Path, tmp_path: Path, options: dict[str, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = detect(*pair, tmp_path / "whole", model=model, min_area=0)
+    large = detect(*pair, tmp_path / "large", model=model, **options)
+    least = options.get("min_area", 10.0)
+    small = large.summary["too_small"]
+    assert 0 < large.polygons == whole.polygons - small["areas"] < whole.polygons
+    assert large.changed == whole.changed - small["pixels"]
+    with rasterio.open(whole.change) as one, rasterio.open(large.change) as other:
+        before, after = one.read(1), other.read(1)
+    assert (after == 1).sum() == large.changed == large.summary["pixels"]["changed"]
+    assert ((before == 255) == (after == 255)).all()
+    _, _, _, (areas, pixels) = pyogrio.raw.read(large.folder / "changes.gpkg", columns=["area_m2", "pixels"])
+    assert areas.min() >= least
+    assert pixels.sum() == large.changed
+    print_result(large)
+    said = f"{large.polygons} polygons of {least:g} m2 or more ({small['areas']} smaller left out; see --min-area)"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert f"of {least:g} m² or more; {small['areas']} smaller left out" in large.report.read_text(encoding="utf-8")
 
 
 def test_torch_is_never_loaded(pair: Any, model: Path, tmp_path: Path) -> None:

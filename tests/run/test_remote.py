@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ import rasterio.shutil
 import shapely
 from affine import Affine
 from helpers import Ground, write_tiff
-from range_server import Store, serving
+from range_server import DRIP, Store, serving
+from rasterio.windows import Window as Part
 
 from schanger_edge import detect
 from schanger_edge.errors import SceneError
+from schanger_edge.geo.grid import Window
 from schanger_edge.scene import open_pair
-from schanger_edge.scene.remote import SETTINGS, fetching, is_remote, public_name, public_text, resolved_name
+from schanger_edge.scene.remote import SETTINGS, is_remote, public_name, public_text, reading, resolved_name
 
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 HALF = ORIGIN @ Affine.translation(3.5, 2.5)
@@ -59,9 +63,9 @@ def maps(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in ("change.tif", "probability.tif")]
 
 
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+def run(*arguments: Any, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "schanger_edge", "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env)
 
 
 def test_the_same_results_as_from_the_disk(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
@@ -157,7 +161,7 @@ def test_an_image_that_names_an_address_with_keys(store: Store, pair: Any, tmp_p
 def test_a_clipped_run_fetches_what_it_needs(
     store: Store, ground: Ground, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("schanger_edge.scene.image.SAMPLE_SIDE", 256)  # as 1024 for a scene of 8192
+    monkeypatch.setattr("schanger_edge.scene.values.SAMPLE_SIDE", 256)  # as 1024 for a scene of 8192
     side = 2048
     image = np.tile(ground(512, 512)[:1], (4, 4))
     paths = [
@@ -171,6 +175,26 @@ def test_a_clipped_run_fetches_what_it_needs(
     assert maps(remote.folder) == maps(local.folder)
     for path in paths:
         assert 0 < store.sent(path.name) < 0.12 * path.stat().st_size
+
+
+def test_unwritten_blocks_and_stale_overviews_are_found_behind_an_address(store: Store, ground: Ground) -> None:
+    tiled: Any = {"driver": "GTiff", "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
+    image = ground(1200, 1200).astype(np.uint16) * 9
+    save(store.folder / "whole.tif", image, ORIGIN, **tiled)
+    with (
+        rasterio.open(store.folder / "whole.tif") as file,
+        rasterio.open(store.folder / "part.tif", "w", **file.profile, sparse_ok=True) as part,
+    ):
+        part.write(image[:, :512], window=Part(0, 0, 1200, 512))
+    stale = save(store.folder / "stale.tif", np.full_like(image, 60_000), ORIGIN, **tiled)
+    with rasterio.open(stale, "r+") as file:
+        file.build_overviews([2, 4])
+        file.write(image)
+    with open_pair(store.url("whole.tif"), store.url("part.tif")) as pair:
+        assert not pair.read(Window(0, 1000, 50, 50)).valid.any()
+        assert [warning for warning in pair.warnings if warning.startswith("60.0% of the blocks of http")]
+    with open_pair(store.url("whole.tif"), store.url("stale.tif")) as pair:
+        assert [warning for warning in pair.warnings if warning.startswith("the overviews of http")]
 
 
 def test_what_is_not_there(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
@@ -255,6 +279,8 @@ def test_names() -> None:
     assert public_name("https://me:secret@x.org/a.tif?key=hidden") == "https://x.org/a.tif"
     assert public_name("HTTPS://me:s@cret@x.org/a.tif?key=hidden") == "HTTPS://x.org/a.tif"
     assert public_name("vrt://https://me:secret@x.org/a.tif") == "vrt://https://x.org/a.tif"
+    given = "/vsicurl?max_retry=1&url=https%3A%2F%2Fme:s@x.org%2Fa.tif%3Fkey=1"
+    assert public_name(given) == "/vsicurl?url=https://x.org/a.tif"
     assert public_name("/data/why?.tif") == "/data/why?.tif"
     assert resolved_name("https://me:secret@x.org/a.tif?key=hidden") == "https://x.org/a.tif"
     said = "'/vsicurl/https://me:secret@x.org/a.zip?key=hidden/a.tif' is none. Why? (s3://b/k?key=hidden)."
@@ -268,9 +294,39 @@ def test_what_cannot_be_fetched_is_told_without_keys() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("form", ["{}", "/vsicurl/{}", "/vsicurl?max_retry=1&url={}"])
+def test_a_server_that_never_ends_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """GDAL would ask it again for each of its drivers."""
+    (store.folder / DRIP).write_bytes(bytes(100))
+    monkeypatch.setitem(SETTINGS, "GDAL_HTTP_LOW_SPEED_TIME", "2")
+    monkeypatch.setattr("schanger_edge.scene.opening.PATIENCE", 1)
+    address, began = form.format(store.url(DRIP)), time.monotonic()
+    with pytest.raises(SceneError, match=r"drip\.tif cannot be fetched as an image .*sent nothing that can be used in"):
+        open_pair(address, address)
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cause"),
+    [
+        ("https_proxy", "socks5h://127.0.0.1:9", "via 127.0.0.1"),
+        ("https_proxy", "bogus://127.0.0.1:9", "Unsupported proxy scheme"),
+        ("GDAL_CURL_CA_BUNDLE", "/nowhere/ca.pem", "error setting certificate file: /nowhere/ca.pem"),
+    ],
+)
+def test_a_proxy_or_certificates_that_are_not_there(variable: str, value: str, cause: str) -> None:
+    """In a process of its own: GDAL reads the environment once."""
+    env = {name: text for name, text in os.environ.items() if name.lower() not in ("no_proxy", "https_proxy")}
+    found = run("https://localhost:9/a.tif", "https://localhost:9/a.tif", "-o", "out", env=env | {variable: value})
+    assert found.returncode == 2
+    said = " ".join(found.stderr.split())
+    assert "cannot be fetched as an image" in said
+    assert cause in said
+
+
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "9")
-    with fetching("https://x.org/a.tif"):
+    with reading("https://x.org/a.tif"):
         options = rasterio.env.getenv()
     assert "GDAL_HTTP_MAX_RETRY" not in options
     assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == SETTINGS["GDAL_DISABLE_READDIR_ON_OPEN"]

@@ -185,7 +185,7 @@ def test_the_same_images_by_another_path(
 
 
 def test_resume_without_an_unfinished_run_begins(pair: Any, model: Path, tmp_path: Path) -> None:
-    assert detect(*pair, tmp_path / "out", model=model, resume=True).polygons > 0
+    assert detect(*pair, tmp_path / "out", model=model, resume=True, min_area=0).polygons > 0
 
 
 def test_two_runs_of_one_folder(pair: Any, model: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,34 @@ def write_jpeg(path: Path, shown: np.ndarray, code: int) -> Path:
     return path
 
 
+def write_with_exif(path: Path, make_tiff: Tiff, shown: np.ndarray, code: int) -> Path:
+    """(C, H, W) as a PNG or a WebP without loss, stored so that EXIF's orientation turns it back."""
+    driver = path.suffix[1:].upper()
+    stored = np.ascontiguousarray(STORED[code](shown.transpose(1, 2, 0)).transpose(2, 0, 1))
+    lossless = {"lossless": True} if driver == "WEBP" else {}
+    data = make_tiff(path.name, stored, crs=None, driver=driver, **lossless).read_bytes()
+    exif = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 274, 3, 1, code, 0) + b"\0" * 4
+    if driver == "PNG":
+        at, body = data.index(b"IDAT") - 4, b"eXIf" + exif
+        chunk = struct.pack(">I", len(exif)) + body + struct.pack(">I", zlib.crc32(body))
+        path.write_bytes(data[:at] + chunk + data[at:])
+    else:
+        body = data[8:] + b"EXIF" + struct.pack("<I", len(exif)) + exif
+        path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return path
+
+
+def write_turned_bigtiff(path: Path, make_tiff: Tiff, shown: np.ndarray, code: int) -> Path:
+    """As `write_turned_tiff`, with 64-bit offsets."""
+    stored = np.ascontiguousarray(STORED[code](shown.transpose(1, 2, 0)).transpose(2, 0, 1))
+    file = make_tiff(path.name, stored, crs=None, interleave="pixel", bigtiff="YES")
+    entry = struct.pack("<HHQHHI", 284, 3, 1, 1, 0, 0)
+    raw = file.read_bytes()
+    assert raw.count(entry) == 1
+    file.write_bytes(raw.replace(entry, struct.pack("<HHQHHI", 274, 3, 1, code, 0, 0)))
+    return file
+
+
 def write_turned_tiff(path: Path, make_tiff: Tiff, shown: np.ndarray, code: int) -> Path:
     """(C, H, W) as a plain TIFF whose tag 274, put where the planar configuration (1 by default) stood, turns it."""
     stored = np.ascontiguousarray(STORED[code](shown.transpose(1, 2, 0)).transpose(2, 0, 1))
@@ -55,7 +84,9 @@ def test_exif_orientation_is_heeded(tmp_path: Path, make_tiff: Tiff, ground: Gro
     image = cv2.GaussianBlur(ground(40, 60).transpose(1, 2, 0), (0, 0), 2).transpose(2, 0, 1)
     jpeg = write_jpeg(tmp_path / "b.jpg", image, code)
     tiff = write_turned_tiff(tmp_path / "b.tif", make_tiff, image, code)
-    for path, most in ((jpeg, 20), (tiff, 0)):
+    big = write_turned_bigtiff(tmp_path / "big.tif", make_tiff, image, code)
+    others = [write_with_exif(tmp_path / f"b.{suffix}", make_tiff, image, code) for suffix in ("png", "webp")]
+    for path, most in ((jpeg, 20), *((path, 0) for path in (tiff, big, *others))):
         with open_pair(write_jpeg(tmp_path / "a.jpg", image, 1), path) as pair:
             tile, part = pair.read(pair.grid.window), pair.read(Window(7, 5, 30, 20))
             pair.align(Affine.translation(0.0, 0.4))
@@ -97,3 +128,12 @@ def test_a_crs_without_a_geotransform_gives_no_place(make_tiff: Tiff, ground: Gr
         assert [("no geotransform" in warning) for warning in pair.warnings] == [True, True]
     with pytest.raises(SceneError, match=r"b\.tif has no georeference"):
         open_pair(make_tiff("c.tif", ground(40, 40)), b)
+
+
+def test_a_jpeg_that_was_cut_short_is_refused(tmp_path: Path, ground: Ground) -> None:
+    """GDAL would read grey below the cut."""
+    whole = write_jpeg(tmp_path / "a.jpg", ground(60, 60), 1)
+    cut = tmp_path / "b.jpg"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with open_pair(whole, cut) as pair, pytest.raises(SceneError, match=r"b\.jpg cannot be read: it is damaged"):
+        pair.read(pair.grid.window)

@@ -10,6 +10,7 @@ import rasterio
 from helpers import Ground, Tiff
 from rasterio.enums import ColorInterp
 
+from schanger_edge.errors import SceneError
 from schanger_edge.scene import open_pair
 
 BGR = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
@@ -72,3 +73,13 @@ def test_infrared_that_is_called_alpha_hides_nothing(make_tiff: Tiff, ground: Gr
     with open_pair(make_tiff("a.tif", image[:3]), make_tiff("b.tif", image, alpha=True)) as pair:
         assert pair.read(pair.grid.window).valid.sum() == 3500
         assert not pair.warnings
+
+
+def test_an_alpha_band_that_is_cut_off(make_tiff: Tiff, ground: Ground) -> None:
+    """Its values are looked at before any pixel is read."""
+    image = np.concatenate([ground(200, 200, 1), np.full((1, 200, 200), 255, np.uint8)])
+    path = make_tiff("a.tif", image, alpha=True, compress="deflate", interleave="band")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(SceneError, match=r"a\.tif cannot be read: it is damaged or incomplete"), open_pair(path, path):
+        pass

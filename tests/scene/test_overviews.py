@@ -17,7 +17,7 @@ def test_overviews_of_earlier_pixels_are_not_used(
     make_tiff: Tiff, ground: Ground, monkeypatch: pytest.MonkeyPatch, way: Resampling, large: bool
 ) -> None:
     if large:
-        monkeypatch.setattr("schanger_edge.scene.image.LARGE", 1000)
+        monkeypatch.setattr("schanger_edge.scene.values.LARGE", 1000)
     raw = ground(1100, 1200).astype(np.uint16) * 11 + 300
     raw[:, :200] = 0
     blocks = {"tiled": True, "blockxsize": 128, "blockysize": 128, "nodata": 0}
@@ -39,7 +39,7 @@ def test_overviews_of_earlier_pixels_are_not_used(
 
 
 def test_a_collar_of_a_large_scene(make_tiff: Tiff, ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schanger_edge.scene.image.LARGE", 1000)
+    monkeypatch.setattr("schanger_edge.scene.values.LARGE", 1000)
     image = ground(1000, 1000)
     image[:, :250] = 0
     path = make_tiff("a.tif", image)

@@ -273,7 +273,7 @@ def test_hidden_values_are_not_blended_where_nodata_is_declared_too(
 
 
 def test_a_large_scene_with_little_data_is_found(make_tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schanger_edge.scene.image.LARGE", 1000)
+    monkeypatch.setattr("schanger_edge.scene.values.LARGE", 1000)
     raw = np.zeros((3, 900, 900), np.uint16)
     raw[:, 150:190, 152:192] = 700
     path = make_tiff("a.tif", raw, nodata=0)
@@ -392,7 +392,7 @@ def test_statistics_describe_what_the_network_sees(make_tiff: Tiff, ground: Grou
 
 
 def test_large_scenes_are_sampled_without_reading_all(make_tiff: Tiff, ground: Ground, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("schanger_edge.scene.image.LARGE", 1000)
+    monkeypatch.setattr("schanger_edge.scene.values.LARGE", 1000)
     image = ground(900, 1000)
     path = make_tiff("a.tif", image)
     with open_pair(path, path) as pair:
@@ -494,3 +494,16 @@ def test_pixels_that_are_not_square_on_the_ground(make_tiff: Tiff, ground: Groun
         path = make_tiff("a.tif", ground(40, 40), crs="EPSG:4326", transform=place)
         with open_pair(path, path) as pair:
             assert ["not square on the ground" in warning for warning in pair.warnings] == [True] * told
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_vrt_in_letters_that_rasterio_cannot_read(tmp_path: Path, nested: bool) -> None:
+    """It would lose GDAL's error that the source is missing, and read zeros."""
+    form = b'<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand band="1"><SimpleSource><SourceFilename>%b' + (
+        b"</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    (tmp_path / "a.vrt").write_bytes(form % b"\xff.tif")
+    (tmp_path / "b.vrt").write_bytes(form % bytes(tmp_path / "a.vrt"))
+    path = tmp_path / ("b.vrt" if nested else "a.vrt")
+    with pytest.raises(SceneError, match=r"\.vrt holds letters that are no UTF-8"), open_pair(path, path):
+        pass

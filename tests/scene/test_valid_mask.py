@@ -132,7 +132,7 @@ def test_plain_images(make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
 def test_clouds_have_no_say_in_the_stretch(
     make_tiff: Tiff, ground: Ground, monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:
-    monkeypatch.setattr("schanger_edge.scene.image.LARGE", large)
+    monkeypatch.setattr("schanger_edge.scene.values.LARGE", large)
     raw = ground(SIDE, SIDE).astype(np.uint16)
     expected = np.percentile(raw[:, ~CLOUD], (1, 99), axis=1)
     raw[:, CLOUD] = 60_000

@@ -130,6 +130,9 @@ def test_defects(tmp_path: Path) -> None:
         Polygons(str(tmp_path / "bare.shp"), GRID)
     with pytest.raises(SceneError, match="points or lines"):
         Polygons(save(tmp_path / "points.gpkg", box, box.centroid), GRID)
+    nowhere = shapely.Polygon([(500_000, 4_650_000), (500_010, float("nan")), (500_010, 4_649_990)])
+    with pytest.raises(SceneError, match="coordinates that are no numbers"):
+        Polygons(save(tmp_path / "nan.gpkg", nowhere), GRID)
 
 
 def test_agrees_with_one_burn_of_the_whole(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_sigterm_finishes_the_pair_and_ends_well(station: Any, pair: str) -> Non
 def test_events_of_the_system_wake_the_watch(tmp_path: Path) -> None:
     pytest.importorskip("watchdog")
     wakeup = Wakeup()
-    with ringing(wakeup, tmp_path):
+    with ringing(wakeup, tmp_path, print):
         began = time.monotonic()
         wakeup.wait(0.2)  # nothing happens
         assert time.monotonic() - began >= 0.2
@@ -195,9 +195,31 @@ def test_events_of_the_system_wake_the_watch(tmp_path: Path) -> None:
         assert time.monotonic() - began < 60
 
 
+def test_a_folder_without_events_is_listed_from_time_to_time(
+    station: Any, drop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one with a folder of another user's in it; root may see all, so the system's refusal is played."""
+    observers = pytest.importorskip("watchdog.observers")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(observers.Observer, "schedule", refuse)
+    monkeypatch.setattr(importlib.import_module("schanger_edge.watch.loop"), "RESCAN", 0.02)
+    for day in (1, 2):
+        drop(f"a_2024050{day}.tif")
+    station.until(lambda text: text.startswith("published"), poll=None)
+    assert station.reported[1] == (
+        f"{station.inbox} cannot be watched for events (Permission denied): it is listed every 30 seconds instead."
+    )
+
+
 def test_watchdog_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "watchdog.events", None)
-    with pytest.raises(SchangerError, match=r"pip install 'schanger-edge\[station\]'"), ringing(Wakeup(), tmp_path):
+    with (
+        pytest.raises(SchangerError, match=r"pip install 'schanger-edge\[station\]'"),
+        ringing(Wakeup(), tmp_path, print),
+    ):
         pass
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +24,7 @@ from schanger_edge.products import SUMMARY
 from schanger_edge.products.register import STANDARD_NAMES as STANDARD
 from schanger_edge.watch.intake import STARTS
 from schanger_edge.watch.ledger import LEDGER, Ledger
+from schanger_edge.watch.status import status
 
 Drop = Callable[..., Path]
 loop = importlib.import_module("schanger_edge.watch.loop")
@@ -422,12 +426,55 @@ def test_a_damaged_ledger_is_reported(station: Any, drop: Drop) -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE service SET value = 'never'",
+        "UPDATE pairs SET ended = 'x', reason = 'y'",
+        "UPDATE scenes SET state = x'00'",
+        "UPDATE pairs SET state = 'queued', starts = 'x'",
+    ],
+)
+def test_the_status_of_a_ledger_that_no_watch_has_written(station: Any, pair: str, change: str) -> None:
+    station.once()
+    with contextlib.closing(sqlite3.connect(station.output / LEDGER)) as ledger, ledger:
+        ledger.execute(change)
+    with pytest.raises(ProductError, match=r"watch\.sqlite is damaged .*: move it away"):
+        status(station.output)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE scenes SET outline = '9999'",
+        "UPDATE scenes SET taken = NULL",
+        "UPDATE scenes SET size = 1.5",
+        "UPDATE pairs SET name = ''",
+        "UPDATE pairs SET name = '..'",
+        "UPDATE pairs SET before = 77",
+        "UPDATE pairs SET pixels = 'many'",
+    ],
+)
+def test_a_ledger_with_values_that_no_watch_writes(station: Any, drop: Drop, pair: str, change: str) -> None:
+    """A name that is none of a folder within could have all results removed."""
+    station.once()
+    with contextlib.closing(sqlite3.connect(station.output / LEDGER)) as ledger, ledger:
+        ledger.execute(change)
+    drop("a_20240503.tif", seed=5)
+    try:
+        station.once(keep=1)
+    except ProductError as error:
+        station.reported.append(str(error))
+    assert [line for line in station.reported if re.search(r"watch\.sqlite is damaged .*: move it away", line)]
+    assert pair in station.results
+
+
+@pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"keep": 0}, "--keep must be at least 1"),
         ({"min_overlap": 1.5}, "--min-overlap must be"),
         ({"name_pattern": "(?P<place>x)"}, "needs --pair-by name"),
-        ({"settle": 0.0}, "--settle must be a positive duration"),
+        ({"settle": 0.0}, "--settle must be greater than 0 seconds, not 0.0"),
         ({"hook": ("no-such-program",)}, "program no-such-program not found"),
         ({"run": {"threshold": 2.0}}, "threshold must be"),
     ],

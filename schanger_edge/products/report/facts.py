@@ -123,13 +123,14 @@ def _run(summary: Summary) -> dict[str, str]:
         "tiles": f"{tiles['run']:,} run{skipped}{resumed}, batch {options['batch_size']}",
         "time": f"{seconds:,.1f} s, {pace:,.2f} megapixels per second",
         "version": f"schanger-edge {summary['schanger_edge']}",
-    }  # fmt: skip
+    }
 
 
 def _least(min_area: float, summary: Summary) -> str:
     if not min_area:
         return ""
-    return f"of {min_area:,g} {_unit(summary, '²')} or more"
+    small = summary["too_small"]["areas"]
+    return f"of {min_area:,g} {_unit(summary, '²')} or more" + (f"; {small:,} smaller left out" if small else "")
 
 
 def _shaping(options: Mapping[str, Any], summary: Summary) -> str:

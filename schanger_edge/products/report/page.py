@@ -139,11 +139,9 @@ class Report:
             "step": self._step,
             "metres": summary["grid"]["gsd"],
             "overview": self._overview,
-            "details": [
-                {"box": _box(detail.window), "pictures": detail.pictures} for detail in self._details
-            ],
+            "details": [{"box": _box(detail.window), "pictures": detail.pictures} for detail in self._details],
             "places": [_place(place) for place in self._places],
-        }  # fmt: skip
+        }
 
 
 def detail_windows(places: list[Place], grid: Grid, step: int) -> list[Window]:

@@ -82,11 +82,17 @@ def read_places(polygons: Path, grid: Grid) -> list[Place]:
     for index, (number, area, pixels, mean, peak) in enumerate(zip(*fields, strict=True)):
         places.append(
             Place(
-                int(number), None if np.isnan(area) else float(area), int(pixels), float(mean), float(peak),
-                outlines.box(index), (float(cols[index]), float(rows[index])), positions[index],
+                int(number),
+                None if np.isnan(area) else float(area),
+                int(pixels),
+                float(mean),
+                float(peak),
+                outlines.box(index),
+                (float(cols[index]), float(rows[index])),
+                positions[index],
                 tuple(outlines.simplified[index]),
             )
-        )  # fmt: skip
+        )
     return places
 
 

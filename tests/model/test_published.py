@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from schanger_edge.datasets.benchmarks import DATASETS, dataset
 from schanger_edge.errors import DatasetError
+from schanger_edge.model.published import DATASETS, MODELS, VALUES, dataset
+from schanger_export.architecture import shapes
 
 
 def test_six_datasets_with_complete_entries() -> None:
@@ -35,6 +38,11 @@ def test_published_figures(name: str, tiles: int, small: float, base: float, che
     assert entry.checkpoint_f1["small"] == checkpoint_small
 
 
+def test_numbers_of_the_networks() -> None:
+    for size, values in VALUES.items():
+        assert sum(math.prod(shape) for shape in shapes(size, True).values()) == values
+
+
 def test_statistics_presets_and_file_names() -> None:
     levir = dataset("LEVIR-CD")
     assert levir.normalization.before.mean == (0.45026044289717515, 0.446668114688959, 0.3813465843039952)
@@ -42,7 +50,10 @@ def test_statistics_presets_and_file_names() -> None:
     assert dataset("whu-cd").normalization.after.std[2] == 0.1784981031158062
     assert (levir.training.epochs, levir.training.warmup_epochs, levir.training.eval_interval) == (12000, 600, 50)
     assert dataset("levir-cd+").checkpoint_name("base") == "schanger_base_levir_plus.pth"
-    assert (levir.gsd, dataset("cdd").gsd) == (0.5, None)
+    gsds = {name: entry.gsd for name, entry in DATASETS.items()}
+    assert gsds == {"levir-cd": 0.5, "levir-cd+": 0.5, "s2looking": 0.65, "cdd": None, "sysu-cd": 0.5, "whu-cd": 0.2}
+    assert [name for name, entry in DATASETS.items() if entry.off_nadir] == ["s2looking"]
+    assert [*MODELS][:2] == ["levir-cd:small", "levir-cd:base"]
 
 
 def test_unknown_name_lists_the_six() -> None:

@@ -1,0 +1,93 @@
+"""What is refused because GDAL would wait for it for ever, or cannot take it: pipes, odd names, VRTs without end."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from typing import Any
+
+from schanger_edge.errors import SceneError
+from schanger_edge.scene.remote import is_plain, public_name
+
+MOST_NESTED = 10_000
+"""VRTs that may be gone through for one band: of twelve that each name the next one twice, it is 4,096."""
+_BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".rrd", ".wld", ".tfw")
+_BAND = re.compile(r"<VRTRasterBand\b")
+_SOURCE = re.compile(r"<Source(?:Filename|Dataset)\b([^>]*)>([^<]*)<")
+_HEAD = re.compile(r"\s*(<\?xml[^>]*>\s*)?<VRTDataset\b")
+
+
+def check_path(path: str, what: str = "image") -> None:
+    """Raise a SceneError where it cannot be opened, or might keep GDAL waiting; `what` is what a user gives."""
+    name = public_name(path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise SceneError(f"{name} has a name that is not UTF-8, which GDAL cannot open: rename it.") from None
+    if not is_plain(path):
+        return
+    if _is_pipe(path):
+        raise SceneError(f"{name} is no file but a device or a pipe: give the {what} as a file.")
+    for stem in (path, os.path.splitext(path)[0]):
+        for suffix in _BESIDE:
+            if _is_pipe(stem + suffix):
+                raise SceneError(f"{stem + suffix} is a device or a pipe, which GDAL would read: remove it.")
+
+
+def _is_pipe(path: str) -> bool:
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
+def check_nesting(dataset: Any, name: str) -> None:
+    """Raise a SceneError where an open VRT leads through itself, a pipe, or so many VRTs that reading it would not end.
+
+    GDAL opens and reads them one in the other, each as often as it is named; what they hold is not looked at.
+    """
+    if dataset.driver != "VRT":
+        return
+    text = dataset.tags(ns="xml:VRT").get("xml:VRT", "")
+    folder = os.path.dirname(dataset.name) if is_plain(dataset.name) else ""
+    known: dict[str, int] = {}
+    if _passes(text, folder, known, name) > MOST_NESTED:
+        raise SceneError(
+            f"{name} leads through more than {MOST_NESTED} VRTs, one in the other: make one image of it with "
+            "gdal_translate, or with gdalbuildvrt of the images themselves."
+        )
+
+
+def _passes(text: str, folder: str, known: dict[str, int], name: str) -> int:
+    """VRTs that are gone through to read a band of one, itself included."""
+    most = 0
+    for band in _BAND.split(text):
+        passes = 0
+        for attributes, stated in _SOURCE.findall(band):
+            path = html.unescape(stated)
+            path = os.path.join(folder, path) if 'relativeToVRT="1"' in attributes else path
+            passes += _passes_of(path, known, name)
+        most = max(most, passes)
+    return 1 + most
+
+
+def _passes_of(path: str, known: dict[str, int], name: str) -> int:
+    """The same of a source; 0 where it is no VRT of this machine."""
+    if _HEAD.match(path):
+        return _passes(path, "", known, name)
+    if not is_plain(path):
+        return 0
+    if path not in known:
+        if _is_pipe(path):
+            raise SceneError(f"{name} leads to {path}, which is no file but a device or a pipe: take it out.")
+        known[path] = MOST_NESTED + 1  # for a VRT that leads to itself
+        known[path] = _passes(text, os.path.dirname(path), known, name) if (text := _vrt_text(path)) else 0
+    return known[path]
+
+
+def _vrt_text(path: str) -> str:
+    """Of a VRT; empty for other files."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            head = file.read(200)
+            return head + file.read() if _HEAD.match(head) else ""
+    except OSError:
+        return ""
