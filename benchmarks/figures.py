@@ -17,7 +17,7 @@ import figures_of_runs
 import figures_of_speed
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/figures.md", "docs/models.md", "docs/engines.md")
+PAGES = ("README.md", "docs/figures.md", "docs/models.md", "docs/engines.md", "docs/native-engine.md")
 BLOCKS = {
     **figures_of_models.BLOCKS, **figures_of_runs.BLOCKS, **figures_of_speed.BLOCKS, **figures_of_field.BLOCKS,
 }  # fmt: skip

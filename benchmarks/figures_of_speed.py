@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from figure_text import fixed, machines, paragraph, percent, result, table
+from figure_text import fixed, machines, paragraph, percent, result, significant, table
 from peers.tables import told
 
 Row = Mapping[str, Any]
@@ -73,6 +73,38 @@ def cpu_speed() -> str:
     return f"{paragraph(intro)}\n\n{table(head, rows)}"
 
 
+def native_speed() -> str:
+    """The native engine against ONNX Runtime and OpenVINO, all on the file that `export` writes."""
+    found, against = result("cpu_native"), "ONNX Runtime, as exported"
+    rows = []
+    for case, variants in found["cases"].items():
+        for name, own in variants.items():
+            difference = significant(own["difference"]) if own["difference"] else "-"
+            cost = fixed(own["milliseconds"]["median"]), _ratio(own["ratios"][against])
+            rows.append([case, name.removesuffix(", as exported"), *cost, difference, str(own["flipped"])])
+    rounds = sorted({own["milliseconds"]["n"] for case in found["cases"].values() for own in case.values()})
+    clock = {"cpu": "CPU time", "wall": "wall time"}[found["clock"]]
+    intro = f"""One pair of tiles on {machines("cpu_native")}, OpenVINO {found["openvino"]}: {clock}, medians of
+        {", ".join(map(str, rounds))} interleaved rounds, with quartiles, at a load of {fixed(found["load"][0], 1)}
+        (`benchmarks/cpu_speed.py`):"""
+    head = ["network", "engine", "ms", "against ONNX Runtime", "largest difference", "pixels flipped"]
+    return f"{paragraph(intro)}\n\n{table(head, rows)}"
+
+
+def native_accuracy() -> str:
+    """What the native engine changes in the result."""
+    found = result("native")
+    rows = []
+    for name, kinds in found["rows"].items():
+        for kind, own in kinds.items():
+            flipped = f"{own['flipped']:,} of {own['pixels']:,}"
+            scores = percent(own["f1_reference"], 2), percent(own["f1"], 2)
+            rows.append([name, str(own["tiles"]), kind, significant(own["largest_difference"]), flipped, *scores])
+    intro = f"""{found["model"]} on labelled tiles of {found["tile"]}, against ONNX Runtime (`benchmarks/native.py`):"""
+    head = ["data", "tiles", "kernels", "largest difference", "pixels flipped", "F1, ONNX Runtime", "F1"]
+    return f"{paragraph(intro)}\n\n{table(head, rows)}"
+
+
 def _ratio(spread: Row) -> str:
     return f"{fixed(spread['median'], 2)} ({fixed(spread['q1'], 2)} to {fixed(spread['q3'], 2)})"
 
@@ -118,4 +150,10 @@ def _work(tool: Row) -> float:
     return float(tool["cost"]["cpu"]["median"] - tool["cost"]["start_cpu"]["median"])
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"bench": bench, "cpu-speed": cpu_speed, "peers": peers}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "bench": bench,
+    "cpu-speed": cpu_speed,
+    "native-speed": native_speed,
+    "native-accuracy": native_accuracy,
+    "peers": peers,
+}
