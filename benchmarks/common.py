@@ -70,7 +70,7 @@ def official_scores(data: Sequence[str], model: Path) -> dict[str, dict[str, flo
     for text in data:
         name, place = text.split("=", 1)
         root, split = place.rsplit(":", 1)
-        result = schanger_edge.evaluation.evaluate(root, split=split, model=model)
+        result = schanger_edge.evaluate(root, split=split, model=model)
         keys = ("f1", "precision", "recall", "iou")
         counts = result.counts
         share = (counts.true_positive + counts.false_negative) / counts.total
