@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from schanger_edge.model_card import normalization_from
+from schanger_edge.model.card import normalization_from
 from torch import Tensor, nn
 
 from schanger_export.checkpoints import load_network, read_card, save_checkpoint
