@@ -48,6 +48,7 @@ class Calibration:
         agreement: of the finished file with its parent.
         tiles: (calibration, held aside).
         reports: JSON and picture.
+        label_rules: which values of the labels count, in words; empty without labels.
         notes: warnings, a sentence each.
     """
 
@@ -59,7 +60,8 @@ class Calibration:
     agreement: Agreement
     tiles: tuple[int, int]
     reports: tuple[Path, Path]
-    notes: tuple[str, ...] = ()
+    label_rules: list[str]
+    notes: list[str]
 
 
 def calibrate(
@@ -128,6 +130,7 @@ def calibrate(
         origin = {"model": target.name, "parent": model.name, "parent_sha256": sha256}
         values = {
             **origin,
+            "label_rules": held.label_rules(),
             "max_f1_loss": options.max_f1_loss,
             **facts,
             "agreement": found.as_dict(),
@@ -141,9 +144,21 @@ def calibrate(
             "tile_names": {"calibration": drawn.names(), "held_aside": held.names()},
         }
         json_file.write_text(json.dumps(values, indent=1) + "\n")
-    note = draw_report(reports[1], f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
+    notes = [
+        found.warning(held.label_rules()),
+        draw_report(reports[1], f"{card.name}: {chosen}", parts, steps, options.max_f1_loss),
+    ]
     return Calibration(
-        target, chosen, tries, parts, steps, found, (len(drawn), len(held)), reports, (note,) if note else ()
+        path=target,
+        method=chosen,
+        tries=tries,
+        parts=parts,
+        steps=steps,
+        agreement=found,
+        tiles=(len(drawn), len(held)),
+        reports=reports,
+        label_rules=held.label_rules(),
+        notes=list(filter(None, notes)),
     )
 
 

@@ -7,6 +7,7 @@ not fit is a CheckpointError of one sentence. Reading needs numpy alone; torch i
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -139,11 +140,15 @@ def fusion_names(size: Size) -> frozenset[str]:
     return frozenset(shapes(size, True).keys() - shapes(size, False).keys())
 
 
-def as_tensors(state: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    """The same in torch."""
+def as_tensors(values: Any) -> Any:
+    """The same with torch's tensors for arrays, in dictionaries and lists of any depth."""
     import torch
 
-    return {name: torch.from_numpy(value) for name, value in state.items()}
+    if isinstance(values, np.ndarray):
+        return torch.from_numpy(values)
+    if isinstance(values, Mapping):
+        return {name: as_tensors(value) for name, value in values.items()}
+    return type(values)(map(as_tensors, values)) if isinstance(values, list | tuple) else values
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
@@ -155,7 +160,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
         CheckpointError: missing, unreadable, no torch file, other objects inside, or no state_dict of tensors.
     """
     path = Path(path)
-    content = _load(path)
+    content = load(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
     if isinstance(content, dict) and all(isinstance(value, np.ndarray) for value in content.values()):
         state = content
@@ -174,7 +179,7 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: the file cannot be read, or an entry is not what `CARD` says.
     """
-    content = _load(Path(path))
+    content = load(Path(path))
     card = content.get("card") if isinstance(content, dict) else None
     if card is None:
         return {}
@@ -207,8 +212,10 @@ def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     """
     import torch
 
+    content = io.BytesIO()  # torch.save says of a full disk only that it was surprised
+    torch.save({"state_dict": dict(state_dict), **extra}, content)
     with replacing(Path(path), CheckpointError) as temporary, temporary.open("wb") as file:
-        torch.save({"state_dict": dict(state_dict), **extra}, file)
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
 
@@ -229,7 +236,12 @@ def weights_sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _load(path: Path) -> Any:
+def load(path: Path) -> Any:
+    """What a file holds, tensors as arrays; no code in it is run.
+
+    Raises:
+        CheckpointError: missing, unreadable, no torch file, or other objects inside.
+    """
     try:
         return torch_file.read(path)
     except OSError as error:

@@ -40,6 +40,8 @@ class Conversion:
         resize_fp16: whether Resize works in FP16.
         kept_by_range: nodes that stay FP32 because a tensor of theirs is too large.
         report: the JSON file beside the model.
+        label_rules: which values of the labels count, in words; empty without labels.
+        notes: warnings, a sentence each.
     """
 
     path: Path
@@ -48,6 +50,8 @@ class Conversion:
     resize_fp16: bool
     kept_by_range: list[str]
     report: Path
+    label_rules: list[str]
+    notes: list[str]
 
 
 def convert(
@@ -95,6 +99,7 @@ def convert(
             "parent": model.name,
             "parent_sha256": sha256,
             "precision": "fp16",
+            "label_rules": held.label_rules(),
             "resize_fp16": resize,
             "limit": LARGEST,
             "kept_by_range": converted.by_range,
@@ -103,7 +108,17 @@ def convert(
             "largest_values": {name: float(f"{value:.5g}") for name, value in ranges.items()},
         }
         report_temporary.write_text(json.dumps(values, indent=1) + "\n")
-    return Conversion(target, (target.stat().st_size, model.stat().st_size), found, resize, converted.by_range, report)
+    rules = held.label_rules()
+    return Conversion(
+        path=target,
+        bytes=(target.stat().st_size, model.stat().st_size),
+        agreement=found,
+        resize_fp16=resize,
+        kept_by_range=converted.by_range,
+        report=report,
+        label_rules=rules,
+        notes=list(filter(None, [found.warning(rules)])),
+    )
 
 
 def report_path(target: Path, suffix: str = ".json") -> Path:

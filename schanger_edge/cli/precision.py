@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,7 @@ def convert(
     with progress_bars() as progress:
         result = convert_tool(model_path(model), output, sources=pairs or (), samples=samples, progress=progress)
     size, before = result.bytes
+    _print_labels(result.label_rules, result.notes)
     out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
     out.print(_sentence(result.agreement))
     resize = "FP16" if result.resize_fp16 else "FP32"
@@ -75,8 +77,7 @@ def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: 
         raise missing_extra(error, "quantize") from error
     with progress_bars() as progress:
         result = calibrate_tool(model_path(model), pairs or (), output, options, progress=progress)
-    for note in result.notes:
-        err.print(Text(f"warning: {note}"), style="yellow")
+    _print_labels(result.label_rules, result.notes)
     if result.tiles[0] < FEW_TILES:
         err.print(f"warning: only {result.tiles[0]} tiles; use {FEW_TILES} or more.", style="yellow")
     _print_calibration(result)
@@ -101,6 +102,7 @@ def compare(
     ):
         out.print(f"{Path(name).name}: {precision}, {engine}, {latency:.1f} ms per pair of tiles (median)")
     out.print(f"the second takes {result.latency_ratio:.2f} times as long as the first")
+    _print_labels(result.label_rules, result.notes)
     out.print(_sentence(result.agreement))
     for path in (options.worst, options.json_file):
         if path is not None:
@@ -109,6 +111,13 @@ def compare(
 
 app.command()(flags(calibrate))
 app.command()(flags(compare))
+
+
+def _print_labels(rules: Sequence[str], notes: Sequence[str]) -> None:
+    if rules:
+        out.print(f"label: {', '.join(rules)}")
+    for note in notes:
+        err.print(Text(f"warning: {note}"), style="yellow")
 
 
 def _sentence(found: Agreement) -> str:

@@ -76,15 +76,19 @@ app.command()(flags(pretrain, leave_out=(*ARGUMENTS, "swap", "side_losses", "jit
 
 def _train(kind: type[Training], given: dict[str, Any], output: Path, machine: Machine, *, resume: bool) -> Trained:
     try:
+        from schanger_export.run_folder import saved_options
         from schanger_export.train import train as train_tool
     except ImportError as error:
         raise missing_extra(error, "export") from error
 
     options = None
-    if given or not resume:
+    if given and resume:
+        without = {"validation": ()} if given.get("validation") == ("none",) else {}
+        options = saved_options(output).replace(**{**given, **without})
+    elif not resume:
         options = kind.with_presets(**{**given, "validation": _validation(kind, given)})
     with TrainingLines() as lines:
-        return train_tool(options, output, machine, resume=resume, report=lines)
+        return train_tool(options, output, machine, resume=resume, report=lines, tell=lines.tell)
 
 
 def _validation(kind: type[Training], given: dict[str, Any]) -> tuple[str, ...]:
@@ -138,10 +142,12 @@ class TrainingLines:
     def __exit__(self, *_: object) -> None:
         self.live.stop()
 
+    def tell(self, line: str) -> None:
+        """Print a line that stays."""
+        err.print(Text(line), style="yellow" if line.startswith("warning: ") else None)
+
     def __call__(self, progress: Progress) -> None:
         """Show where the run stands."""
-        if progress.message:
-            err.print(progress.message)
         line = _line(progress)
         if err.is_terminal:
             self.live.update(Text(line))

@@ -10,6 +10,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
+from schanger_edge.datasets.samples import LabelRule
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.opening import damaged, gdal_errors, grid_of, open_dataset, reason
@@ -56,6 +57,11 @@ def open_label(path: str, grid: Grid, layer: str | None = None) -> Label:
         name = public_name(path)
         raise SceneError(f"{name} is a raster, which has no layers: leave layer empty, or use a GPKG.")
     return RasterLabel(path, grid)
+
+
+def rule_of(path: str) -> str:
+    """What counts as change in a file that `open_label` opens, in words."""
+    return "inside a polygon" if is_vector(path) else str(LabelRule())
 
 
 class PolygonLabel:

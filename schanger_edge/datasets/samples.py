@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # folders hold ten thousand files; nothing beside an image is needed
     "GDAL_PAM_ENABLED": False,
 }
+_LOOKED_AT = 2048  # pixels a side, where the largest value is looked for
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -144,12 +146,58 @@ class Sample:
         Raises:
             DatasetError: the file is damaged or truncated.
         """
+        return self.rule(self._label_values(window))
+
+    def _label_values(self, window: Window | None = None) -> NDArray[np.uint8]:
         raster = self._open[-1]
         bands = _color_bands(raster.dataset)
         values = _read(raster, bands, window)
         if len(bands) == 1 and not self.rule.values and _has_palette(raster.dataset):
             values = _palette(raster.dataset)[:, values[0]]
-        return self.rule(values.max(0) if len(values) > 1 else values[0])
+        greatest: NDArray[np.uint8] = values.max(0)
+        return greatest
+
+
+def kinds_of_labels(files: Sequence[LabelledFiles], rule: LabelRule) -> set[bool]:
+    """Whether labels have pixels that count, and such that don't; reads no more of them than it takes to see both.
+
+    Raises:
+        DatasetError: a label is damaged or truncated.
+    """
+    kinds: set[bool] = set()
+    for entry in files:
+        with Sample(dataclasses.replace(entry, images=()), rule) as sample:
+            kinds |= {bool(kind) for kind in np.unique(sample.label())}
+        if len(kinds) == 2:
+            break
+    return kinds
+
+
+def warning_on_labels(
+    place: str, files: Sequence[LabelledFiles], rule: LabelRule | str, kinds: set[bool], choose: str
+) -> str:
+    """A sentence where labels are all alike, so that neither scores nor training mean anything; else an empty one.
+
+    Args:
+        place: that the labels are of.
+        files: theirs; the values of the first label are told.
+        rule: by which they were read.
+        kinds: see `kinds_of_labels`.
+        choose: what the user chooses the values with that count.
+    """
+    if len(kinds) == 2:
+        return ""
+    found = ""
+    if files:
+        every = LabelRule(values=tuple(range(256)))  # by which a label's values are those that a rule can name
+        with Sample(dataclasses.replace(files[0], images=()), every) as sample:
+            values = np.unique(sample._label_values())
+        some = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+        found = f" (values in {files[0].label.name}: {some})"
+    return (
+        f"{'every' if True in kinds else 'no'} label pixel of {place} counts by the rule `{rule}`{found}: scores say "
+        f"nothing, and there is nothing to learn; if that is not so, choose the values that count with {choose}."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,12 +224,32 @@ def _open(path: Path) -> _Raster:
             dataset = open_dataset(str(path))
     except SceneError as error:
         raise _unreadable(path) from error
-    kinds = {kind for kind in dataset.dtypes if kind != "uint8"}
-    if kinds or not dataset.count:
-        dataset.close()
-        kind = ", ".join(sorted(kinds)) or "no bands"
-        raise DatasetError(f"{path} has pixels of type {kind}, not uint8: convert it with `gdal_translate -ot Byte`.")
+    if set(dataset.dtypes) != {"uint8"}:
+        with dataset:
+            raise _not_bytes(path, dataset)
     return _Raster(path, dataset, options, Orientation.of(dataset), stored_black(dataset))
+
+
+def _not_bytes(path: Path, dataset: Any) -> DatasetError:
+    """Says how to convert: with one range for all files, where GDAL alone cuts off at 255 or stretches each apart."""
+    kinds = ", ".join(sorted(set(dataset.dtypes))) or "no bands"
+    if not dataset.count:
+        return DatasetError(f"{path} has no bands: replace or remove it.")
+    sides = [min(side, _LOOKED_AT) for side in dataset.shape]
+    with gdal_errors(lambda _: _unreadable(path)):
+        pixels = np.nan_to_num(dataset.read(out_shape=(dataset.count, *sides)), posinf=0, neginf=0)
+    largest = float(np.abs(pixels).max())
+    scale, how = "", "convert it"
+    if pixels.dtype.kind == "f" and largest <= 1:
+        scale = " -scale 0 1 0 255"
+    elif largest > 255:
+        scale = f" -scale 0 {2 ** math.ceil(math.log2(largest + 1)) - 1} 0 255"
+    if scale:
+        how = "convert all images of the dataset alike, with a range that holds the values of each"
+    return DatasetError(
+        f"{path} has pixels of type {kinds}, not uint8, with values up to {largest:g}: {how}: "
+        f"`gdal_translate -ot Byte{scale} IN OUT`."
+    )
 
 
 def _is_whole_png(path: Path) -> bool:

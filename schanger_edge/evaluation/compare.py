@@ -45,6 +45,8 @@ class Comparison:
         latency_ratio: median over tiles of the second's time divided by the first's.
         tiles: file and offset of each tile.
         engines: how both ran.
+        label_rules: which values of the labels count, in words; empty without labels.
+        notes: warnings, a sentence each.
     """
 
     models: tuple[str, str]
@@ -55,6 +57,8 @@ class Comparison:
     latency_ratio: float
     tiles: list[str]
     engines: tuple[EngineReport, EngineReport]
+    label_rules: list[str]
+    notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -118,6 +122,8 @@ def compare(
             latency_ratio=round(statistics.median(theirs / mine for mine, theirs in timed), 3),
             tiles=tiles.names(),
             engines=(engine_report(one), engine_report(other)),
+            label_rules=tiles.label_rules(),
+            notes=list(filter(None, [agreement.warning(tiles.label_rules())])),
         )
     if options.worst is not None:
         with replacing(Path(options.worst), ProductError) as temporary:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from schanger_edge.datasets.benchmarks import BenchmarkDataset
 from schanger_edge.datasets.benchmarks import dataset as benchmark_dataset
 from schanger_edge.datasets.layouts import pair_files
-from schanger_edge.datasets.samples import LabelRule
+from schanger_edge.datasets.samples import LabelRule, warning_on_labels
 from schanger_edge.errors import ModelError, ProductError, SchangerError, require
 from schanger_edge.evaluation.curve import draw_curve
 from schanger_edge.evaluation.gallery import Gallery
@@ -129,6 +129,8 @@ def evaluate(
         counts, tiles = _count(predicted, len(files), page, counter, progress)
         published = benchmark if scoring.split == "test" and not scoring.stitched else None  # of that split's tiles
         size = session.card.size
+        where = f"{Path(root)} {scoring.split}"
+        note = warning_on_labels(where, files, rule, counts.kinds_of_labels, "--label-rule")
         result = Evaluation(
             dataset=scoring.dataset,
             split=scoring.split,
@@ -151,6 +153,7 @@ def evaluate(
             paper_f1=published.paper_f1.get(size) if published else None,
             checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
             engine=engine_report(session),
+            notes=(note,) if note else (),
         )
         if counter is not None:
             found = counter.result(*_gsd(scoring.gsd, benchmark, session.card))

@@ -217,3 +217,9 @@ def test_a_card_is_read_back_in_plain_values(weights: Weights, tmp_path: Path) -
 def test_a_wrong_card(weights: Weights, tmp_path: Path, card: Any, pattern: str) -> None:
     save_checkpoint(tmp_path / "best.pth", weights("small"), card=card)
     fails(lambda path, _: read_card(path), tmp_path / "best.pth", pattern)
+
+
+def test_a_full_disk_is_named(small_disk: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"a\.pth cannot be written \(No space left on device\)"):
+        save_checkpoint(small_disk / "a.pth", {"weight": torch.zeros(1 << 20)})
+    assert not list(small_disk.iterdir())

@@ -42,6 +42,26 @@ def test_engine_errors_become_one_sentence(model: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (
+            {"ir_version": 99},
+            r"can load \(Unsupported model IR version: 99, max .* version: \d+\): export it again",
+        ),
+        ({"opset": 99}, r"can load \(.*[Oo]pset 99 is under development.*\): export it again, or update onnxruntime"),
+    ],
+)
+def test_a_model_of_a_newer_version_is_told_by_its_version(model: Path, version: dict[str, int], words: str) -> None:
+    newer = onnx.load(str(model))
+    newer.ir_version = version.get("ir_version", newer.ir_version)
+    newer.opset_import[0].version = version.get("opset", newer.opset_import[0].version)
+    onnx.save(newer, str(model))
+    with pytest.raises(ModelError, match=words) as caught:
+        open_session(model)
+    assert "onnxruntime_src" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.5, 1.5])
 def test_what_is_no_probability_is_refused(value: float) -> None:
     array = np.full((1, 1, 4, 4), 0.5, np.float32)
