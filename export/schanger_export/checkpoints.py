@@ -212,9 +212,9 @@ def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     """
     import torch
 
-    content = io.BytesIO()  # torch.save says of a full disk only that it was surprised
-    torch.save({"state_dict": dict(state_dict), **extra}, content)
     with replacing(Path(path), CheckpointError) as temporary, temporary.open("wb") as file:
+        content = io.BytesIO()  # of a full disk torch.save says only that it was surprised
+        torch.save({"state_dict": dict(state_dict), **extra}, content)
         file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
