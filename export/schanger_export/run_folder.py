@@ -38,8 +38,8 @@ def held(folder: Path, *, resume: bool, writes: bool) -> Iterator[None]:
     Raises:
         SchangerError: it cannot be made, another process trains there, or it holds nothing to go on with.
     """
-    if resume and not unfinished(folder).exists():
-        raise CheckpointError(f"{folder / LAST} does not exist: there is nothing to resume; omit --resume.")
+    if resume:
+        saved_options(folder)
     if not writes:
         yield
         return
@@ -76,7 +76,10 @@ def saved_options(folder: Path) -> Training:
     Raises:
         CheckpointError: it holds none.
     """
-    return training_from(_training_part(unfinished(folder))["options"])
+    path = unfinished(folder)
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist: there is nothing to resume; omit --resume.")
+    return training_from(_training_part(path)["options"])
 
 
 def unfinished(folder: Path) -> Path:

@@ -113,7 +113,8 @@ def train(
         except RuntimeError as error:  # raised by torch's handler of signals, wherever the loop is
             if "DataLoader worker" not in str(error):
                 raise
-            reason = str(error).splitlines()[0].rstrip(".")
+            lines = str(error).splitlines()  # the worker's traceback, or a line of torch's own
+            reason = lines[-1 if lines[0].startswith("Caught") else 0].rstrip(".")
             raise SchangerError(
                 f"a process that reads data has ended ({reason}): use --workers 0, or give it more memory, in a "
                 "container more /dev/shm."
