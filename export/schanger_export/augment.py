@@ -20,7 +20,9 @@ Image = NDArray[np.float32]
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 CLEAN = 0.25  # of the samples keep their colours, so that those of the data stay the best known
 APART = 0.6  # of the dates that may differ do
-EMBOSS = np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]], np.float32)
+RELIEF = np.diag(np.array([-1, 1, 1], np.float32))
+DEEPER = np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]], np.float32)
+"""The published emboss filter is RELIEF + strength * DEEPER, mixed with the image."""
 
 
 class Augmentation:
@@ -156,7 +158,7 @@ def _published(dates: list[Image], rng: np.random.Generator) -> list[Image]:
         return [_power(image, gamma) for image in dates]
     if kind == 4:
         strength, alpha = rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.5)
-        kernel = _unit() + np.float32(alpha * strength) * EMBOSS
+        kernel = np.float32(1 - alpha) * _unit() + np.float32(alpha) * (RELIEF + np.float32(strength) * DEEPER)
     else:
         kernel = _streak(int(rng.integers(3, 8)), rng.uniform(0, math.pi))
     return [np.asarray(cv2.filter2D(image, -1, kernel), np.float32).clip(0, 1) for image in dates]

@@ -48,7 +48,9 @@ class Calibration:
         agreement: of the finished file with its parent.
         tiles: (calibration, held aside).
         reports: JSON and picture.
-        warnings: what is doubtful, in sentences: what the files of the tiles leave open, a picture that failed.
+        label_rules: which values of the labels count, in words; empty without labels.
+        warnings: what is doubtful, in sentences: labels that are all alike, what the files of the tiles leave open, a
+            picture that failed.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class Calibration:
     agreement: Agreement
     tiles: tuple[int, int]
     reports: tuple[Path, Path]
+    label_rules: list[str]
     warnings: tuple[str, ...]
 
 
@@ -127,9 +130,11 @@ def calibrate(
         write_card(result, converted_card(card, precision, sha256, calibration, kept_fp32))
         onnx.save_model(result, str(temporary))
         found = verified(parent, temporary, reference, search.limits)
+        rules, warnings = held.label_rules(), (found.warning(held.label_rules()), *drawn.warnings)
         origin = {"model": target.name, "parent": model.name, "parent_sha256": sha256}
         values = {
             **origin,
+            "label_rules": rules,
             "max_f1_loss": options.max_f1_loss,
             **facts,
             "agreement": found.as_dict(),
@@ -139,14 +144,24 @@ def calibrate(
                 {"kept": step.kept, "int8_share_of_macs": round(step.macs_share, 4), **step.agreement.as_dict()}
                 for step in steps
             ],
-            "warnings": drawn.warnings,
+            "warnings": list(filter(None, warnings)),
             "thresholds": {name: float(f"{value:.5g}") for name, value in thresholds.items()},
             "tile_names": {"calibration": drawn.names(), "held_aside": held.names()},
         }
         json_file.write_text(json.dumps(values, indent=1) + "\n")
     failed = draw_report(reports[1], f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
-    warnings = (*drawn.warnings, *([failed] if failed else ()))
-    return Calibration(target, chosen, tries, parts, steps, found, (len(drawn), len(held)), reports, warnings)
+    return Calibration(
+        path=target,
+        method=chosen,
+        tries=tries,
+        parts=parts,
+        steps=steps,
+        agreement=found,
+        tiles=(len(drawn), len(held)),
+        reports=reports,
+        label_rules=rules,
+        warnings=tuple(filter(None, (*warnings, failed))),
+    )
 
 
 def _drawn(

@@ -140,11 +140,15 @@ def fusion_names(size: Size) -> frozenset[str]:
     return frozenset(shapes(size, True).keys() - shapes(size, False).keys())
 
 
-def as_tensors(state: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    """The same in torch."""
+def as_tensors(values: Any) -> Any:
+    """The same with torch's tensors for arrays, in dictionaries and lists of any depth."""
     import torch
 
-    return {name: torch.from_numpy(value) for name, value in state.items()}
+    if isinstance(values, np.ndarray):
+        return torch.from_numpy(values)
+    if isinstance(values, Mapping):
+        return {name: as_tensors(value) for name, value in values.items()}
+    return type(values)(map(as_tensors, values)) if isinstance(values, list | tuple) else values
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
@@ -156,7 +160,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
         CheckpointError: missing, unreadable, no torch file, other objects inside, or no state_dict of tensors.
     """
     path = Path(path)
-    content = _load(path)
+    content = load(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
     if isinstance(content, dict) and all(isinstance(value, np.ndarray) for value in content.values()):
         state = content
@@ -175,7 +179,7 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: the file cannot be read, or an entry is not what `CARD` says.
     """
-    content = _load(Path(path))
+    content = load(Path(path))
     card = content.get("card") if isinstance(content, dict) else None
     if card is None:
         return {}
@@ -208,9 +212,9 @@ def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     """
     import torch
 
-    content = io.BytesIO()  # of a full disk torch says no more than that a position is unexpected
-    torch.save({"state_dict": dict(state_dict), **extra}, content)
     with replacing(Path(path), CheckpointError) as temporary, temporary.open("wb") as file:
+        content = io.BytesIO()  # of a full disk torch says no more than that a position is unexpected
+        torch.save({"state_dict": dict(state_dict), **extra}, content)
         file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
@@ -232,7 +236,12 @@ def weights_sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _load(path: Path) -> Any:
+def load(path: Path) -> Any:
+    """What a file holds, tensors as arrays; no code in it is run.
+
+    Raises:
+        CheckpointError: missing, unreadable, no torch file, or other objects inside.
+    """
     try:
         return torch_file.read(path)
     except OSError as error:

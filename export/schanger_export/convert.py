@@ -40,7 +40,8 @@ class Conversion:
         resize_fp16: whether Resize works in FP16.
         kept_by_range: nodes that stay FP32 because a tensor of theirs is too large.
         report: the JSON file beside the model.
-        warnings: what the files of the tiles leave in doubt, in sentences.
+        label_rules: which values of the labels count, in words; empty without labels.
+        warnings: what is doubtful, in sentences: labels that are all alike, what the files of the tiles leave open.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Conversion:
     resize_fp16: bool
     kept_by_range: list[str]
     report: Path
+    label_rules: list[str]
     warnings: tuple[str, ...]
 
 
@@ -92,22 +94,33 @@ def convert(
         write_card(converted.model, converted_card(card, "fp16", sha256, kept_fp32=converted.kept))
         onnx.save_model(converted.model, str(temporary))
         found = verified(parent, temporary, reference, fp16_limits)
+        rules = held.label_rules()
+        warnings = tuple(filter(None, (found.warning(rules), *measured.warnings)))
         values: dict[str, Any] = {
             "model": target.name,
             "parent": model.name,
             "parent_sha256": sha256,
             "precision": "fp16",
+            "label_rules": rules,
             "resize_fp16": resize,
             "limit": LARGEST,
             "kept_by_range": converted.by_range,
             "agreement": found.as_dict(),
             "tiles": {"ranges": measured.names(), "parity": held.names()},
-            "warnings": measured.warnings,
+            "warnings": warnings,
             "largest_values": {name: float(f"{value:.5g}") for name, value in ranges.items()},
         }
         report_temporary.write_text(json.dumps(values, indent=1) + "\n")
-    sizes = target.stat().st_size, model.stat().st_size
-    return Conversion(target, sizes, found, resize, converted.by_range, report, measured.warnings)
+    return Conversion(
+        path=target,
+        bytes=(target.stat().st_size, model.stat().st_size),
+        agreement=found,
+        resize_fp16=resize,
+        kept_by_range=converted.by_range,
+        report=report,
+        label_rules=rules,
+        warnings=warnings,
+    )
 
 
 def report_path(target: Path, suffix: str = ".json") -> Path:

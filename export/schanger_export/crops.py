@@ -7,20 +7,24 @@ that goes on after an interruption, or is shared by several processes, sees just
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from schanger_edge.datasets.doubts import Doubts, spread
 from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.samples import Color, LabelRule, Sample
 from schanger_edge.datasets.sources import Source
+from schanger_edge.errors import SchangerError
 from schanger_edge.geo.grid import Window
+from schanger_edge.tiling.plan import pad_to_tile
 from schanger_export.augment import Augmentation
 from schanger_export.options import Sampling
 
@@ -91,6 +95,11 @@ class Crops(Dataset[Item]):
                 doubts.add(sample.warnings, *files.images)
         return doubts.sentences
 
+    def sha256(self) -> str:
+        """Of the names of the samples, in order, and of the rules for their labels: the same wherever they lie."""
+        lines = (f"{files.name}\t{rule}\n" for files, rule, _ in self.entries)
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
     def __getitem__(self, number: int) -> Item:
         epoch, position = divmod(number, len(self))
         files, rule, source = self.entries[self._order(epoch)[position]]
@@ -127,17 +136,20 @@ class Crops(Dataset[Item]):
     def _crop(
         self, files: LabelledFiles, rule: LabelRule, source: Source, rng: np.random.Generator
     ) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
-        """Images (3, T, T) and label (T, T): a window of the files, resized to one tile where a scale is drawn."""
+        """Images (3, T, T) and label (T, T): a window of the files, resized to one tile where a scale is drawn.
+
+        What a file smaller than a tile lacks is its mirror image, as in validation and `run`.
+        """
         with self._sample(files, rule) as sample:
             scale = float(np.exp(rng.uniform(*np.log(source.scale))))
-            side = min(max(round(self.tile * scale), 1), sample.height, sample.width)
+            side = min(max(round(self.tile * scale), 1), max(min(sample.height, sample.width), self.tile))
             whole = sample.label() if self.focus and rng.random() < self.focus else None
             window = _window(side, sample.height, sample.width, whole, rng)
             label = sample.label(window) if whole is None else whole[window.slices_in(_whole(sample))]
-            images = [self._resized(image, side) for image in sample.images(window)]
-        mask = label.astype(np.uint8)
+            images = [self._resized(pad_to_tile(image, side), side) for image in sample.images(window)]
+        mask = pad_to_tile(label.astype(np.uint8)[None], side)[0]
         if side != self.tile:
-            mask = cv2.resize(mask, (self.tile, self.tile), interpolation=cv2.INTER_NEAREST)  # type: ignore[assignment]
+            mask = cv2.resize(mask, (self.tile, self.tile), interpolation=cv2.INTER_NEAREST)
         return images, mask
 
     def _resized(self, image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -153,14 +165,15 @@ def _whole(sample: Sample | KeptSample) -> Window:
 
 
 def _window(side: int, height: int, width: int, label: NDArray[np.bool_] | None, rng: np.random.Generator) -> Window:
-    """A square window: around a labelled pixel where there is a label with any, else anywhere."""
+    """A window, square where there is room: around a labelled pixel where there is a label with any, else anywhere."""
+    rows, cols = min(side, height), min(side, width)
     found = np.flatnonzero(label) if label is not None else np.empty(0, np.int64)
     if found.size:
         row, col = divmod(int(found[rng.integers(found.size)]), width)
-        top, left = row - int(rng.integers(side)), col - int(rng.integers(side))
+        top, left = row - int(rng.integers(rows)), col - int(rng.integers(cols))
     else:
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    return Window(min(max(left, 0), width - side), min(max(top, 0), height - side), side, side)
+        top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - cols + 1))
+    return Window(min(max(left, 0), width - cols), min(max(top, 0), height - rows), cols, rows)
 
 
 class Batches:
@@ -188,3 +201,39 @@ class Batches:
 
     def __len__(self) -> int:
         return (self.steps - self.start) * self.accumulate
+
+
+def loaded(crops: Crops, numbers: Batches, workers: int, *, pin_memory: bool) -> Iterator[Any]:
+    """The micro-batches; `workers` processes read them ahead, and what is wrong with a file is raised here.
+
+    Raises:
+        SchangerError: a file is not usable.
+    """
+    loader = DataLoader(
+        _Caught(crops), batch_sampler=numbers, num_workers=workers, pin_memory=pin_memory, collate_fn=_collated
+    )
+    return _raised(iter(loader))  # made here and not with the first batch: torch draws from its generator for it
+
+
+def _raised(batches: Iterator[Any]) -> Iterator[Any]:
+    for batch in batches:
+        if isinstance(batch, SchangerError):
+            raise batch
+        yield batch
+
+
+class _Caught(Dataset[Any]):
+    """Samples, or what was raised instead: torch would raise it with the traceback of the worker as its text."""
+
+    def __init__(self, crops: Crops) -> None:
+        self.crops = crops
+
+    def __getitem__(self, number: int) -> Item | SchangerError:
+        try:
+            return self.crops[number]
+        except SchangerError as error:
+            return error
+
+
+def _collated(samples: list[Any]) -> Any:
+    return next((one for one in samples if isinstance(one, SchangerError)), None) or default_collate(samples)

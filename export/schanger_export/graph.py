@@ -70,7 +70,11 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, ModelCard, str]:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf and the checker raise kinds of their own
-        raise ModelError(f"{path} is not a complete ONNX model: export it again.") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ModelError(
+            f"{path} is not a complete ONNX model that onnx {onnx.__version__} reads ({reason}): export it again, or "
+            "update onnx."
+        ) from error
     text = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
     if text is None:
         raise ModelError(f"{path} has no model card: make it with `schanger-edge export`.")

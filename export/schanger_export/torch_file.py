@@ -185,7 +185,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _tensor(storage: NDArray[Any] | None, offset: int, shape: Any, strides: Any, *_: Any) -> NDArray[Any] | None:
-    """torch._utils._rebuild_tensor_v2, as an array of its own."""
+    """torch._utils._rebuild_tensor_v2, as an array of its own with just these strides, on which rounding depends."""
     if storage is None:
         return None
     shape, strides = tuple(map(int, shape)), tuple(map(int, strides))
@@ -196,8 +196,7 @@ def _tensor(storage: NDArray[Any] | None, offset: int, shape: Any, strides: Any,
     if empty:
         return np.zeros(shape, storage.dtype)
     steps = tuple(step * storage.itemsize for step in strides)
-    view = np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
-    return np.array(view)
+    return np.lib.stride_tricks.as_strided(storage[offset : last + 1].copy(), shape, steps)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

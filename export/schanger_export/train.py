@@ -18,18 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 
 from schanger_edge.errors import SchangerError
 from schanger_edge.model.card import Normalization
 from schanger_export import run_folder
 from schanger_export.allocator import check_memory, keep_large_blocks
-from schanger_export.crops import Batches, Crops
+from schanger_export.crops import Batches, Crops, loaded
 from schanger_export.history import History
 from schanger_export.network import DropPath, SChanger, SingleDateNetwork, freeze_batchnorm
 from schanger_export.options import Amp, Machine, Training
 from schanger_export.processes import Processes, joined
 from schanger_export.recipe import ema_decay, learning_rate, loss_function, optimizer_groups, update_average
+from schanger_export.remarks import remarks
 from schanger_export.state import State
 from schanger_export.validation import validate
 
@@ -45,7 +45,6 @@ class Progress:
         f1: of the latest validation; None before the first.
         best_f1: the highest so far.
         seconds_left: at the pace so far.
-        message: worth a line of its own, or empty.
     """
 
     step: int
@@ -55,7 +54,6 @@ class Progress:
     f1: float | None
     best_f1: float | None
     seconds_left: float
-    message: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +84,7 @@ def train(
     *,
     resume: bool = False,
     report: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Trained:
     """Train a network, or go on with a run.
 
@@ -95,6 +94,7 @@ def train(
         machine: what it uses of the machine; None takes the defaults.
         resume: go on after the last checkpoint in `folder`.
         report: called after every step, in the first process.
+        tell: called there too, with each line for the user: how labels are read, warnings, scores.
 
     Raises:
         SchangerError: the data, the options or the folder are not usable, or the loss is not finite.
@@ -102,17 +102,32 @@ def train(
     machine = machine or Machine()
     if machine.threads:
         torch.set_num_threads(machine.threads)
-    with joined(machine.device) as processes:
+    with joined(machine.device) as processes, run_folder.held(folder, resume=resume, writes=processes.first):
         if processes.device.type == "cpu":
             keep_large_blocks()
-        options = run_folder.prepare(folder, options, resume=resume, writes=processes.first)
+        options = run_folder.prepare(folder, options, resume=resume)
         if processes.device.type == "cpu":
             check_memory(options, processes.world)
-        return _train(options, folder, machine, processes, report or (lambda _: None))
+        try:
+            return _train(options, folder, machine, processes, report or (lambda _: None), tell or (lambda _: None))
+        except RuntimeError as error:  # raised by torch's handler of signals, wherever the loop is
+            if "DataLoader worker" not in str(error):
+                raise
+            lines = str(error).splitlines()  # the worker's traceback, or a line of torch's own
+            reason = lines[-1 if lines[0].startswith("Caught") else 0].rstrip(".")
+            raise SchangerError(
+                f"a process that reads data has ended ({reason}): use --workers 0, or give it more memory, in a "
+                "container more /dev/shm."
+            ) from error
 
 
 def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
-    options: Training, folder: Path, machine: Machine, processes: Processes, report: Callable[[Progress], None]
+    options: Training,
+    folder: Path,
+    machine: Machine,
+    processes: Processes,
+    report: Callable[[Progress], None],
+    tell: Callable[[str], None],
 ) -> Trained:
     device, world = processes.device, processes.world
     schedule, optimizer, sampling = options.schedule, options.optimizer, options.sampling
@@ -122,18 +137,21 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         )
 
     # Data: an endless numbered stream of crops, of which this process takes its part of every step.
-    normalization = run_folder.normalization(options)
+    normalization = run_folder.normalization(folder, options)
     crops = Crops(options.sources(), options.dates, sampling, normalization.mean_colors[: options.dates])
-    doubts = crops.doubts() if processes.first else ()
-    validation = options.validation()
-    for source in validation:
-        source.files(options.dates)  # a missing folder shows now, not after the first epochs
+    validation, data = options.validation(), crops.sha256()
+    rules, lines = remarks(options, processes, crops) if processes.first else ({}, [])
+    for line in lines:
+        tell(line)
     steps_per_epoch = max(1, round(len(crops) / schedule.batch_size))
     steps, warmup = schedule.epochs * steps_per_epoch, round(schedule.warmup_epochs * steps_per_epoch)
 
     # Network, average, optimizer: fresh, or as the last checkpoint left them.
     torch.manual_seed(sampling.seed)
-    network = build_network(options).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    resumed = run_folder.unfinished(folder).exists()
+    network = build_network(options.replace(init=None) if resumed else options).to(
+        device, memory_format=torch.channels_last
+    )  # type: ignore[call-overload]
     amp = _amp_type(optimizer.amp, device)
     state = State(
         network=network,
@@ -141,11 +159,10 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         optimizer=torch.optim.AdamW(optimizer_groups(network, optimizer.weight_decay), lr=optimizer.rate),
         scaler=torch.amp.GradScaler(device.type, enabled=amp is torch.float16),
     )
-    run_folder.restore(folder, state, device)
+    run_folder.restore(folder, state, data)
     model = _parallel(network, processes)
     numbers = Batches(state.step, steps, schedule.batch_size, schedule.accumulate, processes.rank, world)
-    loader = DataLoader(crops, batch_sampler=numbers, num_workers=machine.workers, pin_memory=device.type == "cuda")
-    batches = iter(loader)
+    batches = loaded(crops, numbers, machine.workers, pin_memory=device.type == "cuda")
     prepare = Preparation(normalization, options.dates, device)
     history = History(folder, state.step, machine.tensorboard) if processes.first else None
     started, saved, first_step = time.monotonic(), time.monotonic(), state.step
@@ -188,27 +205,27 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         # Once an epoch a record; every few epochs, and at the end, the validation; last.pth from time to time.
         epoch, in_epoch = divmod(state.step, steps_per_epoch)
         validates = in_epoch == 0 and (epoch % schedule.eval_interval == 0 or state.step == steps)
-        loss_mean, lines = state.loss_sum / state.loss_count, [f"warning: {doubt}" for doubt in doubts]
-        doubts = ()
+        loss_mean = state.loss_sum / state.loss_count
         if in_epoch == 0:
             state.loss_sum, state.loss_count = 0.0, 0
         if history and in_epoch == 0:
             record = {"step": state.step, "epoch": epoch, "loss": loss_mean, "rate": rate}
             if validates and validation:
-                scores = validate(state.average, validation, options.dates, normalization, device, amp)
+                scored = run_folder.weights_to_use(options, state).eval()
+                scores = validate(scored, validation, options.dates, normalization, device, amp)
                 state.f1, record = scores.f1, record | scores.as_record()
-                lines.append(f"epoch {epoch}: loss {loss_mean:.3f}, {scores}")
-            history.add(record)
+                tell(f"epoch {epoch}: loss {loss_mean:.3f}, {scores}")
+            history.add(record if history.records else {**record, "label_rules": rules})
             if validates and run_folder.is_best(state):
                 state.best_f1 = state.f1
-                run_folder.save(folder / run_folder.BEST, options, normalization, state)
+                run_folder.save(folder / run_folder.BEST, options, normalization, state, data)
         if processes.first and (state.step == steps or time.monotonic() - saved >= machine.save_seconds):
-            run_folder.save(folder / run_folder.LAST, options, normalization, state)
+            run_folder.save(folder / run_folder.LAST, options, normalization, state, data)
             saved = time.monotonic()
         pace = (time.monotonic() - started) / (state.step - first_step)
         left = pace * (steps - state.step)
         if processes.first:
-            report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left, "\n".join(lines)))
+            report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left))
 
     note = history.close() if history else ""
     return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first, note)

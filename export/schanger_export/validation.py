@@ -28,17 +28,21 @@ class Scores:
     by_source: dict[str, float]
 
     @property
-    def f1(self) -> float:
-        """Of the change class (or of the single-date class), over all sources."""
-        return self.counts.f1
+    def f1(self) -> float | None:
+        """Of the change class (or of the single-date class), over all sources; None where it says nothing."""
+        return self.counts.f1 if len(self.counts.kinds_of_labels) == 2 else None
 
     def as_record(self) -> dict[str, Any]:
         """For the history."""
         counts = self.counts
+        if self.f1 is None:
+            return {}
         plain = {"f1": counts.f1, "precision": counts.precision, "recall": counts.recall, "iou": counts.iou}
         return {**plain, **({"f1_by_source": self.by_source} if len(self.by_source) > 1 else {})}
 
     def __str__(self) -> str:
+        if self.f1 is None:
+            return "no F1: the labels for validation are all alike, so the last weights count as the best"
         precision, recall = 100 * self.counts.precision, 100 * self.counts.recall
         return f"F1 {100 * self.f1:.2f} (precision {precision:.2f}, recall {recall:.2f})"
 

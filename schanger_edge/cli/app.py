@@ -155,8 +155,10 @@ def percent(scores: Any, *names: str) -> str:
     return "  ".join(f"{name} {100 * getattr(scores, name):.2f}" for name in names)
 
 
-def agreement(found: Agreement) -> str:
-    """How two models agree."""
+def print_agreement(found: Agreement, label_rules: Iterable[str]) -> None:
+    """How two models agree, and which values of the labels count."""
+    if label_rules:
+        out.print(f"label: {', '.join(label_rules)}")
     text = (
         f"{found.tiles} tiles: agreement {100 * found.agreement:.3f} %, mean difference of probability "
         f"{found.mean_difference:.5f} (largest {found.largest:.3f}), F1 against the first's own map "
@@ -164,7 +166,7 @@ def agreement(found: Agreement) -> str:
     )
     if found.labelled and found.reference_counts and found.other_counts:
         text += f", F1 against labels {100 * found.reference_counts.f1:.2f} and {100 * found.other_counts.f1:.2f}"
-    return text
+    out.print(text)
 
 
 class _Rate(ProgressColumn):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from schanger_edge.cli.app import agreement, app, note, out, progress_bars, warn
+from schanger_edge.cli.app import app, note, out, print_agreement, progress_bars, warn
 from schanger_edge.cli.flags import flags
 from schanger_edge.datasets.sources import TILES, usage
 from schanger_edge.errors import SchangerError, extra
@@ -99,7 +99,7 @@ def convert(
     warn(*result.warnings)
     size, before = result.bytes
     out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
-    out.print(agreement(result.agreement))
+    print_agreement(result.agreement, result.label_rules)
     resize = "FP16" if result.resize_fp16 else "FP32"
     out.print(f"kept in FP32 for their range: {len(result.kept_by_range)} nodes; resize in {resize}")
     out.print(f"report: {result.report}")
@@ -173,5 +173,5 @@ def _print_calibration(result: Calibration) -> None:
     last = result.steps[-1]
     kept = f"; kept in higher precision: {', '.join(last.kept)}" if last.kept else ""
     out.print(f"{result.path}: {100 * last.macs_share:.1f} % of the multiply-adds in INT8{kept}")
-    out.print(agreement(result.agreement))
+    print_agreement(result.agreement, result.label_rules)
     out.print(f"reports: {result.reports[0]}, {result.reports[1]}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schanger_edge.cli.app import agreement, app, note, out, percent, print_written, progress_bars, warn
+from schanger_edge.cli.app import app, note, out, percent, print_agreement, print_written, progress_bars, warn
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.models import Pairs
 from schanger_edge.evaluation.options import ComparisonOptions, EvaluationOptions
@@ -63,7 +63,7 @@ def compare(
     for row in zip(names, result.precisions, result.devices, result.latency_ms, strict=True):
         out.print("{}: {}, {}, {:.1f} ms per pair of tiles (median)".format(*row))
     out.print(f"the second takes {result.latency_ratio:.2f} times as long as the first")
-    out.print(agreement(result.agreement))
+    print_agreement(result.agreement, result.label_rules)
     print_written((options.worst, options.json_file))
 
 

@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from schanger_edge.cli.app import app, err, out
+from schanger_edge.cli.app import app, err, note, out, warn
 from schanger_edge.cli.flags import flags
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.sources import SINGLE_DATES, TRAINING, parse_source, usage
@@ -78,13 +78,17 @@ def pretrain(
 
 def _train(kind: type[Training], given: dict[str, Any], output: Path, machine: Machine, *, resume: bool) -> Trained:
     with extra("export"):
+        from schanger_export.run_folder import saved_options
         from schanger_export.train import train as train_tool
 
     options = None
-    if given or not resume:
+    if given and resume:
+        without = {"validation": ()} if given.get("validation") == ("none",) else {}
+        options = saved_options(output).replace(**{**given, **without})
+    elif not resume:
         options = kind.with_presets(**{**given, "validation": _validation(kind, given)})
     with _lines() as lines:
-        return train_tool(options, output, machine, resume=resume, report=lines)
+        return train_tool(options, output, machine, resume=resume, report=lines, tell=_tell)
 
 
 def _validation(kind: type[Training], given: dict[str, Any]) -> tuple[str, ...]:
@@ -115,7 +119,7 @@ def _print_trained(trained: Trained, then: str) -> None:
         best = f"best F1 {100 * trained.best_f1:.2f}"
     out.print(f"{trained.step:,} steps, {best}: {trained.checkpoint}")
     if trained.note:
-        err.print(Text(f"warning: {trained.note}"), style="yellow")
+        warn(trained.note)
     else:
         out.print(f"curves: {trained.folder / 'training.png'}")
     out.print(f"next: {then.format(trained.checkpoint)}")
@@ -123,13 +127,11 @@ def _print_trained(trained: Trained, then: str) -> None:
 
 @contextlib.contextmanager
 def _lines() -> Iterator[Callable[[Progress], None]]:
-    """Progress as one live line on a terminal, else a line now and then; validations get lines of their own."""
+    """Progress as one live line on a terminal, else a line now and then."""
     live, last_line = Live(console=err, refresh_per_second=2, transient=True), 0.0
 
     def report(progress: Progress) -> None:
         nonlocal last_line
-        if progress.message:
-            err.print(progress.message)
         line = _line(progress)
         if err.is_terminal:
             live.update(Text(line))
@@ -139,6 +141,12 @@ def _lines() -> Iterator[Callable[[Progress], None]]:
 
     with live if err.is_terminal else contextlib.nullcontext():
         yield report
+
+
+def _tell(line: str) -> None:
+    """Print a line that stays."""
+    doubt = line.removeprefix("warning: ")
+    (note if doubt == line else warn)(doubt)
 
 
 def _line(progress: Progress) -> str:

@@ -62,6 +62,10 @@ class TileSet:
         """File and offset (column, row) of each tile."""
         return [f"{self._items[p.item]}@{p.window.col_off},{p.window.row_off}" for p in self.places]
 
+    def label_rules(self) -> list[str]:
+        """Which values of the labels count, in words."""
+        return sorted({self._items[place.item].label_rule for place in self.places} - {""})
+
     def sha256(self) -> str:
         """Hash over the pixels of both dates, in order: the same for the same tiles wherever their files lie."""
         digest = hashlib.sha256()

@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
+from schanger_edge.datasets.samples import LabelRule
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.cover import check_written
@@ -78,6 +79,11 @@ def open_label(path: str, grid: Grid, layer: str | None = None) -> Iterator[Labe
                 return (values[:-1] != none).any(0) & known, known
 
             yield Label(read)
+
+
+def rule_of(path: str) -> str:
+    """What counts as change in a file that `open_label` opens, in words."""
+    return "inside a polygon" if is_vector(path) else str(LabelRule())
 
 
 def _polygons(polygons: Polygons) -> Label:

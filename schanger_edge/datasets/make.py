@@ -218,6 +218,8 @@ def _report(cut: _Cut, splits: dict[str, str], side: float, root: Path) -> MadeD
             notes.append(f"{split} has no tiles.")
         elif not changed:
             notes.append(f"{split} has no change: it can be used neither for training nor for scoring.")
+        elif changed == pixels:
+            notes.append(f"{split} is change everywhere: check the labels, in which any value but 0 is change.")
     dates = MeanMoments(), MeanMoments()
     for one in kept:
         if splits[one.name] == "train":

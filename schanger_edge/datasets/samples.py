@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ _GDAL = {
     "GDAL_PAM_ENABLED": False,
 }
 Color = tuple[int, int, int]
+_LOOKED_AT = 2048  # pixels a side, where the largest value is looked for
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -167,6 +169,47 @@ class Sample:
         return label
 
 
+def kinds_of_labels(files: Sequence[LabelledFiles], rule: LabelRule) -> set[bool]:
+    """Whether labels have pixels that count, and such that don't; reads no more of them than it takes to see both.
+
+    Raises:
+        DatasetError: a label is damaged or truncated.
+    """
+    kinds: set[bool] = set()
+    for entry in files:
+        with contextlib.closing(_Label(entry.label)) as label:
+            kinds.update(np.unique(label.read(rule)).tolist())
+        if len(kinds) == 2:
+            break
+    return kinds
+
+
+def warning_on_labels(
+    place: str, files: Sequence[LabelledFiles], rule: LabelRule | str, kinds: set[bool], choose: str
+) -> str:
+    """A sentence where labels are all alike, so that neither scores nor training mean anything; else an empty one.
+
+    Args:
+        place: that the labels are of.
+        files: theirs; the values of the first label are told.
+        rule: by which they were read.
+        kinds: see `kinds_of_labels`.
+        choose: what the user chooses the values with that count.
+    """
+    if len(kinds) == 2:
+        return ""
+    found = ""
+    if files:
+        with contextlib.closing(_Label(files[0].label)) as label:
+            values = np.unique(label.values())
+        some = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+        found = f" (values in {files[0].label.name}: {some})"
+    return (
+        f"{'every' if True in kinds else 'no'} label pixel of {place} counts by the rule `{rule}`{found}: scores say "
+        f"nothing, and there is nothing to learn; if that is not so, choose the values that count with {choose}."
+    )
+
+
 class _Image:
     """An open image of one date."""
 
@@ -177,7 +220,7 @@ class _Image:
         self.close = self.image.close
         if self.image.dtype != np.uint8:
             self.close()
-            raise _wrong_type(path, str(self.image.dtype))
+            raise _not_bytes(path)
         self.image.take_stretch()
 
     @property
@@ -200,9 +243,8 @@ class _Label:
             self.dataset = open_dataset(str(path))
         self.close = self.dataset.close
         try:
-            kinds = {kind for kind in self.dataset.dtypes if kind != "uint8"}
-            if kinds or not self.dataset.count:
-                raise _wrong_type(path, ", ".join(sorted(kinds)) or "no bands")
+            if set(self.dataset.dtypes) != {"uint8"}:
+                raise _not_bytes(path)
             colors = enumerate(self.dataset.colorinterp, 1)
             self._bands = [band for band, color in colors if color != ColorInterp.alpha] or [1]
             with _as_dataset_errors():
@@ -217,21 +259,48 @@ class _Label:
         """(rows, columns) as shown."""
         return self._turn.shape(*self.dataset.shape)
 
-    def read(self, rule: LabelRule, window: Window | None) -> NDArray[np.bool_]:
+    def read(self, rule: LabelRule, window: Window | None = None) -> NDArray[np.bool_]:
         """(h, w) by the rule."""
+        return rule(self.values(window, colors=not rule.values))
+
+    def values(self, window: Window | None = None, *, colors: bool = False) -> NDArray[np.uint8]:
+        """(h, w) as a rule of values sees them; `colors`: those of a palette count, and not its indices."""
         part = None if window is None else self._turn.stored(window, *self.dataset.shape).rasterio
         with rasterio.Env(**self._options), _as_dataset_errors(), _read_errors(str(self.path)):
             values: NDArray[np.uint8] = self.dataset.read(self._bands, window=part)
         if self._black is not None:
             np.subtract(self._black, values, out=values, casting="unsafe")
-        if len(values) == 1 and not rule.values and self.dataset.colorinterp[0] == ColorInterp.palette:
+        if len(values) == 1 and colors and self.dataset.colorinterp[0] == ColorInterp.palette:
             values = _palette(self.dataset)[:, values[0]]
-        return rule(self._turn.shown(values.max(0) if len(values) > 1 else values[0]))
+        return self._turn.shown(values.max(0) if len(values) > 1 else values[0])
 
 
 def _options(path: Path) -> Mapping[str, Any]:
     # GDAL's fast way with whole PNGs, twice as fast, gives noise instead of an error where the file was cut short.
     return {**_GDAL, "GDAL_PNG_WHOLE_IMAGE_OPTIM": _is_whole_png(path)}
+
+
+def _not_bytes(path: Path) -> DatasetError:
+    """Says how to convert: with one range for all files, where GDAL alone cuts off at 255 or stretches each apart."""
+    with _as_dataset_errors(), open_dataset(str(path)) as dataset:
+        if not dataset.count:
+            return DatasetError(f"{path} has no bands: replace or remove it.")
+        kinds = ", ".join(sorted(set(dataset.dtypes)))
+        sides = [min(side, _LOOKED_AT) for side in dataset.shape]
+        with _read_errors(str(path)):
+            pixels = np.nan_to_num(dataset.read(out_shape=(dataset.count, *sides)), posinf=0, neginf=0)
+    largest = float(np.abs(pixels).max())
+    scale, how = "", "convert it"
+    if pixels.dtype.kind == "f" and largest <= 1:
+        scale = " -scale 0 1 0 255"
+    elif largest > 255:
+        scale = f" -scale 0 {2 ** math.ceil(math.log2(largest + 1)) - 1} 0 255"
+    if scale:
+        how = "convert all images of the dataset alike, with a range that holds the values of each"
+    return DatasetError(
+        f"{path} has pixels of type {kinds}, not uint8, with values up to {largest:g}: {how}: "
+        f"`gdal_translate -ot Byte{scale} IN OUT`."
+    )
 
 
 def _is_whole_png(path: Path) -> bool:
@@ -256,10 +325,6 @@ def _as_dataset_errors() -> Iterator[None]:
 def _read_errors(name: str) -> Iterator[None]:
     with reading(name), gdal_errors(lambda error: damaged(name, error)):
         yield
-
-
-def _wrong_type(path: Path, kind: str) -> DatasetError:
-    return DatasetError(f"{path} has pixels of type {kind}, not uint8: convert it with `gdal_translate -ot Byte`.")
 
 
 def _palette(dataset: Any) -> NDArray[np.uint8]:

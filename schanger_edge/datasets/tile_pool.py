@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.datasets.doubts import Doubts
-from schanger_edge.datasets.labels import Label, open_label
+from schanger_edge.datasets.labels import Label, open_label, rule_of
 from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.pair_list import read_pair_list
 from schanger_edge.datasets.samples import LabelRule, Sample
@@ -52,7 +52,14 @@ class OpenItem:
 
 
 class Item(Protocol):
-    """A pair that can be opened; its name as a string is that of its first file."""
+    """A pair that can be opened; its name as a string is that of its first file.
+
+    Attributes:
+        label_rule: which values of its label count, in words; empty where it has none.
+    """
+
+    @property
+    def label_rule(self) -> str: ...
 
     def open(self) -> contextlib.AbstractContextManager[OpenItem]:
         """Hold its files open."""
@@ -68,6 +75,11 @@ class DatasetItem:
 
     def __str__(self) -> str:
         return str(self.files.images[0])
+
+    @property
+    def label_rule(self) -> str:
+        """See `Item`."""
+        return str(self.rule)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenItem]:
@@ -93,6 +105,11 @@ class SceneItem:
 
     def __str__(self) -> str:
         return self.before
+
+    @property
+    def label_rule(self) -> str:
+        """See `Item`."""
+        return rule_of(self.label) if self.label else ""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenItem]:

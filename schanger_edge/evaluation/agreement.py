@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.datasets.samples import warning_on_labels
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.model.decision import is_change
 
@@ -81,6 +83,13 @@ class Agreement:
         """Whether every tile had a label, and some pixel was labelled as change."""
         counts = self.reference_counts
         return counts is not None and counts.true_positive + counts.false_negative > 0
+
+    def warning(self, label_rules: Sequence[str]) -> str:
+        """A sentence where every tile had a label, but all labels are alike; else an empty one."""
+        if self.reference_counts is None:
+            return ""
+        kinds, rules = self.reference_counts.kinds_of_labels, ", ".join(label_rules)
+        return warning_on_labels("these tiles", (), rules, kinds, "label= of a folder, or correct the files")
 
     @property
     def f1_loss(self) -> float:

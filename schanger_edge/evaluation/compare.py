@@ -45,7 +45,8 @@ class Comparison:
         latency_ratio: median over tiles of the second's time divided by the first's.
         tiles: file and offset of each tile.
         engines: how both ran.
-        warnings: what the files of the tiles leave in doubt, in sentences.
+        label_rules: which values of the labels count, in words; empty without labels.
+        warnings: what is doubtful, in sentences: labels that are all alike, what the files of the tiles leave open.
     """
 
     models: tuple[str, str]
@@ -56,7 +57,8 @@ class Comparison:
     latency_ratio: float
     tiles: list[str]
     engines: tuple[EngineReport, EngineReport]
-    warnings: tuple[str, ...] = ()
+    label_rules: list[str]
+    warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -110,7 +112,7 @@ def compare(
             mean = agreement.add(mine, theirs, tile.label, (threshold, other.card.threshold))
             sheet.add(mean, name, tile.before, tile.after, mine, theirs)
             notify("compare", number, len(tiles))
-        timed = times[WARM:] or times
+        timed, rules = times[WARM:] or times, tiles.label_rules()
         result = Comparison(
             models=(str(one.model), str(other.model)),
             devices=(one.device, other.device),
@@ -120,7 +122,8 @@ def compare(
             latency_ratio=round(statistics.median(theirs / mine for mine, theirs in timed), 3),
             tiles=tiles.names(),
             engines=(engine_report(one), engine_report(other)),
-            warnings=tiles.warnings,
+            label_rules=rules,
+            warnings=tuple(filter(None, (agreement.warning(rules), *tiles.warnings))),
         )
     if options.worst is not None:
         with replacing(Path(options.worst), ProductError) as temporary:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from schanger_edge.datasets.doubts import Doubts
 from schanger_edge.datasets.layouts import pair_files
-from schanger_edge.datasets.samples import LabelRule
+from schanger_edge.datasets.samples import LabelRule, warning_on_labels
 from schanger_edge.errors import ModelError, ProductError, SchangerError, require
 from schanger_edge.evaluation.curve import draw_curve
 from schanger_edge.evaluation.gallery import Gallery
@@ -133,6 +133,8 @@ def evaluate(
             doubts.add([f"{empty:,} pixels have no data in one of the dates: they don't count."])
         published = benchmark if scoring.split == "test" and not scoring.stitched else None  # of that split's tiles
         size = session.card.size
+        where = f"{Path(root)} {scoring.split}"
+        alike = warning_on_labels(where, files, rule, counts.kinds_of_labels, "--label-rule")
         result = Evaluation(
             dataset=scoring.dataset,
             split=scoring.split,
@@ -155,7 +157,7 @@ def evaluate(
             paper_f1=published.paper_f1.get(size) if published else None,
             checkpoint_f1=published.checkpoint_f1.get(size) if published else None,
             engine=engine_report(session),
-            warnings=doubts.sentences,
+            warnings=tuple(filter(None, (alike, *doubts.sentences))),
         )
         if counter is not None:
             found = counter.result(*_gsd(scoring.gsd, benchmark, session.card))

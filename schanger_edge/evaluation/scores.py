@@ -41,6 +41,12 @@ class Counts:
         return self.true_positive + self.false_positive + self.false_negative + self.true_negative
 
     @property
+    def kinds_of_labels(self) -> set[bool]:
+        """Whether there are pixels labelled as change, and such labelled as none; without both, scores say nothing."""
+        labelled = self.true_positive + self.false_negative
+        return {kind for kind, count in ((True, labelled), (False, self.total - labelled)) if count}
+
+    @property
     def f1(self) -> float:
         """2 TP / (2 TP + FP + FN); 0 where nothing is predicted or labelled."""
         return _ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 ERRORS_ONLY = 3
 GPU_BATCH = 4
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
+_PLACES = r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .* failed:|/\S*onnxruntime/\S+:\d+ .*?\) (?=\S)"
 
 
 class OnnxRuntimeSession(OneAtATime):
@@ -82,7 +84,8 @@ def _load(model: ModelFile, threads: int, provider: str) -> Any:
         return onnxruntime.InferenceSession(str(model.path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
         raise ModelError(
-            f"{model.path} is not an ONNX model that ONNX Runtime can load: {_first_line(error)}"
+            f"{model.path} is not an ONNX model that ONNX Runtime {onnxruntime.__version__} can load "
+            f"({_first_line(error)}): export it again, or update onnxruntime."
         ) from error
 
 
@@ -92,9 +95,9 @@ def _tensors(found: Sequence[Any]) -> list[Tensor]:
 
 
 def _first_line(error: Exception) -> str:
-    """Its beginning and its end, where the reason stands; between them ONNX Runtime names its own functions."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if len(line) <= 300 else f"{line[:100]} ... {line[-200:]}"
+    """What happened, without the place in ONNX Runtime's source that stands before it."""
+    lines = re.sub(_PLACES, "", str(error)).strip().splitlines()
+    return lines[0][:300].rstrip(".") if lines else type(error).__name__
 
 
 def cpu_words(threads: int) -> str:

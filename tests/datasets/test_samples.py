@@ -13,7 +13,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from schanger_edge.datasets.layouts import LabelledFiles
-from schanger_edge.datasets.samples import LabelRule, Sample
+from schanger_edge.datasets.samples import LabelRule, Sample, kinds_of_labels, warning_on_labels
 from schanger_edge.errors import DatasetError
 from schanger_edge.geo.grid import Window
 
@@ -190,3 +190,81 @@ def test_defects(tmp_path: Path, files: LabelledFiles, pixels: np.ndarray) -> No
     refused(tmp_path / "none.png", r"none\.png does not exist")
     refused(save(tmp_path / "small.png", pixels[:20]), r"small\.png has a different size, 60 x 20 .* has 60 x 40")
     refused(save(tmp_path / "deep.png", pixels.astype(np.uint16)), r"deep\.png has pixels of type uint16, not uint8")
+
+
+LABELS = {
+    "0 and 255": (lambda on: on * np.uint8(255), "auto", ""),
+    "all black": (
+        lambda on: on * 0,
+        "auto",
+        "no label pixel of here counts by the rule `value != 0` (values in a.png: 0)",
+    ),
+    "white where nothing changed": (
+        lambda on: np.where(on[..., None], np.array([128, 0, 0]), 255),
+        "auto",
+        "every label pixel of here counts by the rule `value != 0` (values in a.png: 128, 255)",
+    ),
+    "painted on a transparent layer": (
+        lambda on: np.dstack([on * 0 + 255, on * 0, on * 0, on * 255]),
+        "auto",
+        "every label pixel of here counts by the rule `value != 0` (values in a.png: 255)",
+    ),
+    "0 and 1 above 127": (
+        lambda on: on,
+        ">127",
+        "no label pixel of here counts by the rule `value > 127` (values in a.png: 0, 1)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_that_are_all_alike_get_a_sentence(kind: str, tmp_path: Path) -> None:
+    draw, text, expected = LABELS[kind]
+    on = np.zeros((40, 60), np.uint8)
+    on[10:20, 30:50] = 1
+    files = [LabelledFiles("a", (), save(tmp_path / "a.png", np.asarray(draw(on), np.uint8)))]
+    rule = LabelRule.for_files(files, text)
+    warning = warning_on_labels("here", files, rule, kinds_of_labels(files, rule), "--label-rule")
+    assert warning.startswith(expected)
+    assert bool(warning) == bool(expected)
+    assert not warning or warning.endswith("choose the values that count with --label-rule.")
+
+
+def test_a_palette_without_black_is_told_by_its_indices(tmp_path: Path) -> None:
+    """Those are what a rule of values means."""
+    on = np.zeros((40, 60), np.uint8)
+    on[10:20] = 1
+    path = paletted(tmp_path / "a.png", on, {0: (68, 1, 84), 1: (253, 231, 37)})
+    files = [LabelledFiles("a", (), path)]
+    assert "(values in a.png: 0, 1)" in warning_on_labels("here", files, NONZERO, kinds_of_labels(files, NONZERO), "x")
+    assert kinds_of_labels(files, LabelRule(values=(1,))) == {True, False}
+
+
+def test_labels_are_read_until_both_kinds_are_seen(tmp_path: Path) -> None:
+    on = np.zeros((4, 4), np.uint8)
+    on[0] = 255
+    good = LabelledFiles("a", (), save(tmp_path / "a.png", on))
+    damaged = LabelledFiles("b", (), tmp_path / "absent.png")
+    assert kinds_of_labels([good, damaged], NONZERO) == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("pixels", "command"),
+    [
+        (
+            np.full((5, 5), 4080, np.uint16),
+            "not uint8, with values up to 4080: .*`gdal_translate -ot Byte -scale 0 4095 0 255 IN",
+        ),
+        (np.full((5, 5), 65535, np.uint16), "`gdal_translate -ot Byte -scale 0 65535 0 255 IN OUT`"),
+        (np.full((5, 5), 3, np.uint16), "with values up to 3: convert it: `gdal_translate -ot Byte IN OUT`"),
+        (np.full((5, 5), 0.75, np.float32), "`gdal_translate -ot Byte -scale 0 1 0 255 IN OUT`"),
+    ],
+)
+def test_other_types_are_refused_with_a_command_that_keeps_their_values(
+    pixels: np.ndarray, command: str, tmp_path: Path
+) -> None:
+    profile = {"driver": "GTiff", "count": 1, "height": 5, "width": 5, "dtype": pixels.dtype}
+    with rasterio.open(tmp_path / "a.tif", "w", **profile) as file:
+        file.write(pixels, 1)
+    with pytest.raises(DatasetError, match=command), Sample(LabelledFiles("a", (), tmp_path / "a.tif"), NONZERO):
+        pass

@@ -60,6 +60,22 @@ def test_own_pairs(models: tuple[Path, Path], make_tiff: Tiff, ground: Ground) -
     assert "times as long as the first" in result.output
 
 
+def test_labels_that_are_all_alike_are_told(
+    models: tuple[Path, Path], make_tiff: Tiff, ground: Ground, tmp_path: Path
+) -> None:
+    images = [make_tiff(f"{name}.tif", ground(128, 128, seed)) for seed, name in enumerate("ab")]
+    label = make_tiff("label.tif", np.full((1, 128, 128), 3, np.uint8))
+    command = ["compare", *map(str, models), "--tiles", "4", "--json", str(tmp_path / "a.json")]
+    pair = f"{images[0]},{images[1]}"
+    done = CliRunner().invoke(app, [*command, "--pairs", f"{pair},label={label}"])
+    assert "label: value != 0\n" in done.output
+    assert "warning: every label pixel of these tiles counts by the rule `value != 0`" in done.stderr
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["label_rules"] == ["value != 0"]
+    assert len(written["warnings"]) == 1
+    assert "label:" not in CliRunner().invoke(app, [*command, "--pairs", pair]).output
+
+
 def test_notes_and_the_progress_of_a_build_are_shown(
     models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import rasterio
 from typer.testing import CliRunner
 
 from schanger_edge.cli import app
@@ -159,6 +161,11 @@ def test_nothing_labelled_has_no_best_threshold(root: Path, model: Path, tmp_pat
     result = evaluate(root, split="val", model=model, sweep=tmp_path / "sweep.json", gallery=tmp_path / "page.html")
     assert result.sweep is not None
     assert (result.sweep.best, result.sweep.average_precision) == (None, 0)
+    (warning,) = result.warnings
+    assert warning.startswith(
+        f"no label pixel of {root} val counts by the rule `value != 0` (values in 0.png: 0): scores say"
+    )
+    assert result.as_dict()["warnings"] == (warning,)
     assert json.loads((tmp_path / "sweep.json").read_text())["best"] is None
 
 
@@ -220,6 +227,11 @@ def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
     assert "per km2 (GSD 0.5 m, given)" in done.output
     assert "written: " + str(tmp_path / "page.html") in done.output
     assert "choose it on val" not in done.output
+    assert "warning" not in done.output
+    done = run("--split", "val", "--label-rule", "1")
+    assert "label: value = 1, change: probability > 0.5" in done.output
+    assert "(values in 0.png: 0, 255)" in done.stderr
+    assert "choose the values that count with --label-rule" in done.stderr
     (root / "val").rename(root / "test")
     done = run("--split", "test")
     assert done.exit_code == 0, done.output
@@ -235,3 +247,37 @@ def test_nothing_is_written_where_an_image_is_damaged(root: Path, model: Path, t
             sweep=tmp_path / "sweep.json",
         )  # fmt: skip
     assert sorted(tmp_path.iterdir()) == before
+
+
+def translated(path: Path, options: str) -> None:
+    """What `gdal_translate OPTIONS` makes of a file, in its place, by the same virtual dataset that it builds."""
+    kind, low, high, first, last = re.fullmatch(r"-ot (Byte) -scale (\d+) (\d+) (\d+) (\d+)", options).groups()  # type: ignore[union-attr]
+    ratio = (int(last) - int(first)) / (int(high) - int(low))
+    scaling = f"<ScaleOffset>{int(first) - int(low) * ratio}</ScaleOffset><ScaleRatio>{ratio!r}</ScaleRatio>"
+    with rasterio.open(path) as source:
+        bands = "".join(
+            f'<VRTRasterBand dataType="{kind}" band="{band}"><ComplexSource><SourceFilename>{path}</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand>{scaling}</ComplexSource></VRTRasterBand>"
+            for band in source.indexes
+        )
+        size = f'rasterXSize="{source.width}" rasterYSize="{source.height}"'
+    with rasterio.open(f"<VRTDataset {size}>{bands}</VRTDataset>") as made:
+        pixels = made.read()
+    path.unlink()
+    cv2.imwrite(str(path), pixels[::-1].transpose(1, 2, 0))
+
+
+def test_the_advice_for_12_bits_keeps_the_score(root: Path, model: Path) -> None:
+    """Twelve bits in sixteen, as many sensors give them; GDAL's own way to bytes would leave nothing but white."""
+    as_bytes = evaluate(root, split="val", model=model)
+    images = [path for folder in ("time1", "time2") for path in sorted((root / "val" / folder).iterdir())]
+    for path in images:
+        cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 16)  # type: ignore[union-attr]
+    with pytest.raises(DatasetError) as refused:
+        evaluate(root, split="val", model=model)
+    options = str(refused.value).partition("`gdal_translate ")[2].partition(" IN OUT`")[0]
+    for path in images:
+        translated(path, options)
+    advised = evaluate(root, split="val", model=model)
+    assert advised.counts.true_positive > 0
+    assert advised.f1 == pytest.approx(as_bytes.f1, abs=0.01)

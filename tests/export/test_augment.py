@@ -84,6 +84,25 @@ def test_one_date_twice_has_no_change() -> None:
     assert not all(torch.equal(*dates) for dates, _ in turned)
 
 
+def test_emboss_is_the_published_filter() -> None:
+    """Its answer to one bright pixel: 1 in the middle, alpha (1 + strength) at two corners, alpha strength beside."""
+    image = np.full((9, 9, 3), 0.5, np.float32)
+    image[4, 4] += 0.1
+    found = 0
+    for seed in range(60):
+        if np.random.default_rng(seed).integers(6) == EMBOSS:
+            answer = (_published([image], np.random.default_rng(seed))[0][..., 0] - 0.5) / 0.1
+            corner, beside = answer[3, 3], answer[3, 4]
+            alpha = corner - beside
+            assert answer[4, 4] == pytest.approx(1, abs=1e-4)
+            assert 0.2 <= alpha <= 0.5
+            assert 0.2 <= beside / alpha <= 0.7
+            assert answer[5, 5] == pytest.approx(-corner, abs=1e-4)
+            assert answer[3, 5] == pytest.approx(0, abs=1e-4)
+            found += 1
+    assert found > 4
+
+
 def test_emboss_raises_the_contrast_of_edges() -> None:
     grain = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 0.2 + 0.4
     image = np.ascontiguousarray(grain[0].numpy().transpose(1, 2, 0))

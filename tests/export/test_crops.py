@@ -99,3 +99,17 @@ def test_processes_and_parts_share_a_step() -> None:
     for step in range(3):
         taken = [number for part in parts for micro in (0, 1) for number in part[2 * step + micro]]
         assert sorted(taken) == whole[step]
+
+
+def test_what_a_small_image_lacks_is_its_mirror_image(tmp_path: Path) -> None:
+    """As in validation and `run`; it is not enlarged, so that what is learnt has the size it has in the field."""
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 28, 3), np.uint8)
+    for folder in ("A", "B", "label"):
+        (tmp_path / "train" / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "train" / folder / "0.png"), pixels if folder != "label" else pixels[..., 0] // 128)
+    images, label, _ = crops(tmp_path, augment=False, focus=1.0)[0]
+    rgb = pixels[..., ::-1].transpose(2, 0, 1)
+    assert np.array_equal(np.rint(images[0, :, :20, :28].numpy() * 255), rgb)
+    assert np.array_equal(np.rint(images[0, :, 20:, :28].numpy() * 255), rgb[:, 18:6:-1])
+    assert np.array_equal(label[0, :20, :28].numpy(), pixels[..., 0] // 128)
+    assert np.array_equal(label[0, 20:, :28].numpy(), (pixels[..., 0] // 128)[18:6:-1])

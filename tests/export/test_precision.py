@@ -64,7 +64,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def int8(model: Path, tree: Path) -> Path:
     """A calibrated model; the limit is wide, because few small tiles make F1 a rough measure."""
     target = model.with_name("model.int8.onnx")
-    calibrate(model, [str(tree)], target, method="percentile", samples=16, max_f1_loss=5)
+    done = calibrate(model, [str(tree)], target, method="percentile", samples=16, max_f1_loss=5)
+    assert done.label_rules == json.loads(done.reports[0].read_text())["label_rules"] == ["value != 0"]
+    assert done.warnings == ()
     return target
 
 
@@ -306,14 +308,17 @@ def chosen(int8: Path) -> list[Any]:
 class TestRefused:
     @pytest.mark.parametrize("command", ["convert", "calibrate"])
     def test_bad_models(self, command: str, model: Path, int8: Path, tree: Path, tmp_path: Path) -> None:
-        cut, bare = tmp_path / "cut.onnx", tmp_path / "bare.onnx"
+        cut, bare, newer = (tmp_path / f"{name}.onnx" for name in ("cut", "bare", "newer"))
         cut.write_bytes(model.read_bytes()[:50_000])
         without = onnx.load(str(model))
         del without.metadata_props[:]
         onnx.save(without, str(bare))
+        without.ir_version = 99
+        onnx.save(without, str(newer))
         cases = {
             cut: "not a complete ONNX model",
             bare: "no model card",
+            newer: "ir_version 99",
             int8: "already int8",
             tmp_path / "no": "exist",
         }
@@ -321,7 +326,7 @@ class TestRefused:
             result = CliRunner().invoke(app, [command, str(path), "-o", str(tmp_path / "x.onnx"), "--pairs", str(tree)])
             assert isinstance(result.exception, SchangerError), result.output
             assert words in str(result.exception)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.onnx", "cut.onnx"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.onnx", "cut.onnx", "newer.onnx"]
 
     def test_target_that_cannot_be_written(self, model: Path, tree: Path, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="cannot be written"):

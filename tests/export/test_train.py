@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from schanger_edge.errors import CheckpointError, DatasetError, SchangerError  # noqa: E402
+from schanger_edge.model.card import normalization_from  # noqa: E402
 from schanger_edge.synthetic import SyntheticScene  # noqa: E402
 from schanger_export import run_folder  # noqa: E402
 from schanger_export import train as train_module  # noqa: E402
@@ -26,6 +28,7 @@ from schanger_export.checkpoints import load_network, load_single_date  # noqa: 
 from schanger_export.network import SChanger  # noqa: E402
 from schanger_export.options import Machine, Pretraining, Training, training_from  # noqa: E402
 from schanger_export.train import Progress, Trained, train  # noqa: E402
+from schanger_export.validation import validate  # noqa: E402
 
 STATISTICS = {"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}
 
@@ -34,7 +37,7 @@ STATISTICS = {"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rendered pairs of 96 pixels as train and val, and the same as single dates."""
     root = tmp_path_factory.mktemp("tree")
-    for split, seed in (("train", 13), ("train", 14), ("val", 13)):
+    for split, seed in (("train", 15), ("train", 22), ("val", 15)):
         scene = SyntheticScene(seed, 96, 96)
         arrays = {f"{split}/A": scene.render("before"), f"{split}/B": scene.render("after")}
         arrays |= {f"{split}/label": scene.truth() * 255, "image": scene.render("before")}
@@ -78,8 +81,13 @@ def assert_same_state(one: Path, other: Path) -> None:
 
 def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
+    lines: list[str] = []
     asked = options(tree, validation=(str(tree),), accumulate=2, dataset="rendered", gsd=0.5)
-    trained = train(asked, tmp_path / "run", CPU, report=told.append)
+    trained = train(asked, tmp_path / "run", CPU, report=told.append, tell=lines.append)
+    said = [f"labels of {tree} train: value != 0", f"labels of {tree} val: value != 0"]
+    assert lines[:2] == said
+    assert lines[2].startswith("BatchNorm sees 1 samples at a time, not the 2 of --batch")
+    assert [line.split(":")[0] for line in lines[3:]] == ["epoch 2", "epoch 4"]
     assert trained.checkpoint == tmp_path / "run" / "best.pth"
     assert [p.step for p in told] == [1, 2, 3, 4]
     assert told[-1].f1 is not None
@@ -90,6 +98,9 @@ def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path)
     card = weights(tmp_path / "run", "best.pth")["card"]
     assert (card["size"], card["dataset"], card["gsd"]) == ("small", "rendered", 0.5)
     assert card["normalization"]["before"]["mean"] == STATISTICS["mean"]
+    first, *others = records(tmp_path / "run")
+    assert set(first["label_rules"].values()) == {"value != 0"}
+    assert not any("label_rules" in record for record in others)
     image = cv2.imread(str(tmp_path / "run" / "training.png"))
     assert image is not None
     assert image.std() > 10
@@ -125,7 +136,7 @@ def test_killed_and_resumed_reaches_the_same_weights(tree: Path, tmp_path: Path,
 
 def test_prior_is_handed_over(tree: Path, tmp_path: Path) -> None:
     single = run(tree, tmp_path / "single", Pretraining, epochs=2, validation=(str(tree),), eval_interval=1)
-    assert all(0 <= r["f1"] <= 1 for r in records(tmp_path / "single"))
+    assert all(0 <= r.get("f1", 0) <= 1 for r in records(tmp_path / "single"))
     saved = weights(tmp_path / "single")
     raw = saved["training"]["network"]
     assert all(torch.equal(value, saved["state_dict"][name]) for name, value in raw.items())  # raw, not averaged
@@ -199,10 +210,10 @@ def test_a_batch_that_cannot_fit_is_refused(tree: Path, tmp_path: Path) -> None:
 def test_size_is_that_of_the_start_weights(tree: Path, tmp_path: Path) -> None:
     torch.save({"state_dict": SChanger("base").state_dict()}, tmp_path / "base.pth")
     asked = options(tree, init=str(tmp_path / "base.pth"))
-    assert run_folder.prepare(tmp_path / "run", asked, resume=False, writes=True).size == "base"
-    assert run_folder.prepare(tmp_path / "other", options(tree), resume=False, writes=True).size == "small"
+    assert run_folder.prepare(tmp_path / "run", asked, resume=False).size == "base"
+    assert run_folder.prepare(tmp_path / "other", options(tree), resume=False).size == "small"
     small = options(tree, init=str(tmp_path / "base.pth"), size="small")
-    wrong = run_folder.prepare(tmp_path / "x", small, resume=False, writes=True)
+    wrong = run_folder.prepare(tmp_path / "x", small, resume=False)
     with pytest.raises(CheckpointError, match="--size base"):
         train_module.build_network(wrong)
 
@@ -293,10 +304,10 @@ def test_an_option_given_as_it_is_by_default_is_given(tree: Path, tmp_path: Path
     run(tree, tmp_path / "run", epochs=1, warmup_epochs=0, rate=1e-3)
     resume = ["train", "-o", str(tmp_path / "run"), "--resume", "--device", "cpu"]
     assert CliRunner().invoke(app, resume).exit_code == 0
-    for more, words in (([], "name at least one folder"), ([str(tree)], "made with a different")):
+    for more in ([], [str(tree)]):
         refused = CliRunner().invoke(app, [*resume, "--rate", "0.0005", *more])
         assert isinstance(refused.exception, SchangerError)
-        assert words in str(refused.exception)
+        assert "made with a different rate: omit" in str(refused.exception)
 
 
 def test_options_need_no_torch() -> None:
@@ -321,3 +332,124 @@ def test_two_processes_train(tree: Path, tmp_path: Path) -> None:
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert refused.returncode != 0
     assert "cannot be divided among 2 processes" in refused.stderr
+
+
+def test_labels_that_are_all_alike_choose_no_weights(tree: Path, tmp_path: Path) -> None:
+    """The last weights count as the best, not the first that were validated."""
+    data = tmp_path / "data"
+    shutil.copytree(tree, data)
+    (label,) = (data / "val" / "label").iterdir()
+    cv2.imwrite(str(label), np.zeros((96, 96), np.uint8))
+    lines: list[str] = []
+    asked = options(data, validation=(str(data),), eval_interval=1)
+    trained = train(asked, tmp_path / "run", SAVING, tell=lines.append)
+    assert trained.best_f1 is None
+    assert weights(tmp_path / "run", "best.pth")["training"]["step"] == 4
+    assert weights(tmp_path / "run", "best.pth")["card"]["scores"] == {}
+    (warning,) = [line for line in lines if line.startswith("warning: ")]
+    assert f"no label pixel of {data} val counts by the rule `value != 0` (values in 15.png: 0)" in warning
+    assert sum("no F1: the labels for validation are all alike" in line for line in lines) == 4
+
+
+def test_of_equal_scores_the_later_is_the_best() -> None:
+    state = run_folder.State(*[None] * 4, f1=0.0, best_f1=0.0)  # type: ignore[list-item]
+    assert run_folder.is_best(state)
+    assert not run_folder.is_best(dataclasses.replace(state, best_f1=0.5))
+
+
+def test_the_score_is_that_of_the_weights_in_the_file(tree: Path, tmp_path: Path) -> None:
+    """Pre-training hands on the raw weights, so it validates them."""
+    run(tree, tmp_path / "run", Pretraining, validation=(str(tree),), eval_interval=1, rate=3e-3, ema=0.99)
+    best = weights(tmp_path / "run", "best.pth")
+    network = load_single_date(tmp_path / "run" / "best.pth", "small")
+    normalization = normalization_from(best["card"]["normalization"])
+    sources = options(tree, Pretraining, validation=(str(tree),)).validation()
+    found = validate(network, sources, 1, normalization, torch.device("cpu"), None)
+    assert best["card"]["scores"] == {"validation": {"f1": round(found.f1 or 0, 4)}}
+    assert found.f1
+
+
+def test_one_folder_takes_one_run_at_a_time(tree: Path, tmp_path: Path) -> None:
+    with (
+        run_folder.held(tmp_path / "run", resume=False, writes=True),
+        pytest.raises(SchangerError, match=r"another training uses .*run: wait for it, or choose another folder"),
+    ):
+        run(tree, tmp_path / "run")
+    run(tree, tmp_path / "run", epochs=1, warmup_epochs=0)
+
+
+def interrupted(asked: Training, folder: Path) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(asked, folder, SAVING, report=stop)
+
+
+def test_a_run_goes_on_where_its_data_have_moved(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tree, "before")
+    torch.save({"state_dict": SChanger("small").state_dict()}, "start.pth")
+    asked = options(Path("before"), validation=("before",), init="start.pth")
+    interrupted(asked, Path("run"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    train(None, tmp_path / "run", CPU, resume=True)  # paths are kept whole
+    (tmp_path / "before").rename(tmp_path / "moved")
+    (tmp_path / "start.pth").unlink()
+    with pytest.raises(DatasetError, match="before/train does not exist"):
+        train(None, tmp_path / "again", CPU, resume=True)
+    trained = train(options(tmp_path / "moved"), tmp_path / "again", CPU, resume=True)
+    assert trained.step == 4
+    assert_same_state(tmp_path / "run", tmp_path / "again")
+    last = weights(tmp_path / "again")
+    assert last["training"]["options"]["validation"] == [str(tmp_path / "moved")]
+
+
+def test_a_run_killed_before_its_first_last_checkpoint_goes_on_from_the_best(tree: Path, tmp_path: Path) -> None:
+    more = {"validation": (str(tree),), "eval_interval": 1}
+    run(tree, tmp_path / "whole", **more)
+    interrupted(options(tree, **more), tmp_path / "parts")
+    (tmp_path / "parts" / "last.pth").unlink()
+    with pytest.raises(CheckpointError, match="already holds a run: continue it with --resume"):
+        run(tree, tmp_path / "parts", **more)
+    train(None, tmp_path / "parts", SAVING, resume=True)
+    assert_same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_does_not_go_on_with_other_data(tree: Path, tmp_path: Path) -> None:
+    interrupted(options(tree), tmp_path / "run")
+    other = tmp_path / "other"
+    shutil.copytree(tree, other)
+    for folder in ("A", "B", "label"):
+        (other / "train" / folder / "22.png").rename(other / "train" / folder / "23.png")
+    with pytest.raises(CheckpointError, match=r"was made from other data.*--init .*last\.pth"):
+        train(options(other), tmp_path / "run", CPU, resume=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_is_one_sentence(tree: Path, tmp_path: Path, workers: int) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tree, data)
+    image = data / "train" / "A" / "22.png"
+    image.write_bytes(image.read_bytes()[:500])
+    with pytest.raises(DatasetError) as caught:
+        train(options(data), tmp_path / "run", dataclasses.replace(CPU, workers=workers))
+    assert str(caught.value).startswith(f"{image} cannot be read: it is damaged")
+
+
+def test_a_process_that_reads_data_ends(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error.\nmore")
+
+    monkeypatch.setattr(train_module, "loaded", killed)
+    with pytest.raises(SchangerError, match=r"has ended \(.* Bus error\): use --workers 0, or .*/dev/shm"):
+        run(tree, tmp_path / "run")
+
+
+def test_images_smaller_than_a_crop_are_told(tree: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(options(tree, tile=128, epochs=1, warmup_epochs=0), tmp_path / "run", CPU, tell=lines.append)
+    assert any(f"images of {tree} train (96 x 96) are smaller than --tile 128" in line for line in lines)
