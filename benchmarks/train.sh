@@ -2,7 +2,7 @@
 # Trains the bundled model: benchmarks/train.sh DATA FOLDER [START]
 # DATA holds levir, levir_extra, hotosm, banepa, inria_like, sat_cn and mixed_cities; FOLDER gets the rendered scenes, the
 # pairs and three runs; the weights to bundle are FOLDER/run3/last.pth. START (schanger-small) is what the first run
-# begins with. Some two hours on one thread of a CPU with AVX-512 BF16; elsewhere set AMP=none. With a GPU set
+# begins with: a checkpoint or a name. Some two hours on one thread of a CPU with AVX-512 BF16; elsewhere set AMP=none. With a GPU set
 # DEVICE=cuda AMP=fp16 and LONGER=20, for twenty times the epochs.
 set -euo pipefail
 data=$(realpath "$1")
@@ -35,17 +35,13 @@ sat_cn * 60 15 50
 mixed_cities whu* 60 12 60
 TABLE
 
-# BatchNorm gets statistics, where the weights to start from have it folded away.
-"$python" "$here/revive_batchnorm.py" "$start" levir,repeat=60,scale=0.7:1.4 scenes,scale=0.7:1.4 pairs,scale=1.0:1.6 \
-  -o start.pth
-
 train() {
   "$python" -m schanger_edge train "$@" --val none --amp "${AMP:-bf16}" --device "${DEVICE:-cpu}" --threads 1 --drop 0 \
     --ema-every 1 --clip 5 --jitter 0.7 --cast 1 --gsd 0.5
 }
 # Tiles of 128, then of 256, the size the model is used with; the last run looks at LEVIR-CD for more than half the time.
 train levir,repeat=150,scale=0.7:1.4 extra,repeat=20,scale=0.8:1.3 scenes,repeat=2,scale=0.7:1.4 pairs,scale=1.0:1.7 \
-  -o run1 --init start.pth --epochs "$((4 * longer))" --warmup-epochs 0.15 --batch 8 --tile 128 --rate 4e-4 --ema 0.995 \
+  -o run1 --init "$start" --epochs "$((4 * longer))" --warmup-epochs 0.15 --batch 8 --tile 128 --rate 4e-4 --ema 0.995 \
   --focus 0.2 --negatives 0.12
 train levir,repeat=40,scale=0.75:1.3 extra,repeat=5 scenes,scale=0.75:1.3 mosaics,scale=1.0:2.0 \
   -o run2 --init run1/last.pth --epochs "$((3 * longer))" --warmup-epochs 0.1 --batch 4 --tile 256 --rate 2.5e-4 \
