@@ -4,13 +4,14 @@ TORCH := torch==2.13.0
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo test test-all lint wheels figures reference docs clean help
+.PHONY: demo test test-all lint bounds wheels figures reference docs clean help
 
 help:
 	@echo "make demo      render a pair, find what changed, score it (no torch; a minute or two)"
 	@echo "make test      all tests but the slow ones"
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff, mypy (Python 3.10 and 3.12), import-linter, shellcheck"
+	@echo "make bounds    the lowest stated versions of the dependencies work, and the newest"
 	@echo "make wheels    own wheels for Linux, x86-64 and 64-bit Arm; every runtime dependency has one too"
 	@echo "make figures   write the figures of README and docs from benchmarks/results/"
 	@echo "make reference write docs/reference.md from the descriptions of the options"
@@ -33,7 +34,10 @@ lint: .venv/.ready
 	@.venv/bin/mypy --python-version 3.10
 	@.venv/bin/mypy --python-version 3.12
 	@.venv/bin/lint-imports
-	@.venv/bin/shellcheck -x jetson/*.sh .ci/run
+	@.venv/bin/shellcheck -x jetson/*.sh .ci/run .ci/bounds
+
+bounds: .venv/.ready
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .ci/bounds
 
 wheels: .venv/.ready
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" jetson/wheels.sh

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,12 @@ def calibrate(
         chosen, tries = search.methods(histograms, methods)
         thresholds = {name: histogram.threshold(chosen) for name, histogram in histograms.items()}
         parts = search.each_part(thresholds)
-        steps = search.steps(thresholds, list(parts), tries[chosen])
+        build = _builder(parent, thresholds, drawn if options.fp16 else None)
+        known = None if options.fp16 else tries[chosen]
+        steps = search.steps(list(parts), lambda names: build(names)[0], known)
 
         last = steps[-1]
-        result, kept_fp32 = _built(parent, thresholds, search.names(last.kept), drawn if options.fp16 else None)
+        result, kept_fp32 = build(search.names(last.kept))
         facts = {
             "method": chosen,
             "tiles_sha256": drawn.sha256(),
@@ -166,14 +168,21 @@ def _drawn(
     return drawn, held
 
 
-def _built(
-    parent: onnx.ModelProto, thresholds: Mapping[str, float], chosen: Sequence[str], range_tiles: TileSet | None
-) -> tuple[onnx.ModelProto, list[str]]:
-    """The final graph; with tiles for ranges, FP16 where it is not INT8, and the nodes that stay FP32 then."""
+def _builder(
+    parent: onnx.ModelProto, thresholds: Mapping[str, float], range_tiles: TileSet | None
+) -> Callable[[Sequence[str]], tuple[onnx.ModelProto, list[str]]]:
+    """What makes the final graph of the convolutions that become INT8, and names the nodes that stay FP32.
+
+    With tiles for ranges, the rest becomes FP16.
+    """
     if range_tiles is None:
-        return quantize(parent, thresholds, chosen), []
+        return lambda chosen: (quantize(parent, thresholds, chosen), [])
     newer = onnx.version_converter.convert_version(parent, OPSET_FP16)
     some = range_tiles.every(max(1, len(range_tiles) // RANGE_TILES))
     ranges = largest_values(parent, list(float_tensors(parent)), some)
-    converted = to_fp16(quantize(newer, thresholds, chosen), ranges, resize=True)
-    return converted.model, converted.kept
+
+    def build(chosen: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
+        converted = to_fp16(quantize(newer, thresholds, chosen), ranges, resize=True)
+        return converted.model, converted.kept
+
+    return build

@@ -7,6 +7,7 @@ not fit is a CheckpointError of one sentence. Reading needs numpy alone; torch i
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -207,8 +208,10 @@ def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     """
     import torch
 
+    content = io.BytesIO()  # of a full disk torch says no more than that a position is unexpected
+    torch.save({"state_dict": dict(state_dict), **extra}, content)
     with replacing(Path(path), CheckpointError) as temporary, temporary.open("wb") as file:
-        torch.save({"state_dict": dict(state_dict), **extra}, file)
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
 

@@ -13,6 +13,8 @@ from schanger_edge.files import replacing
 Record = dict[str, Any]
 HISTORY, CURVES = "history.jsonl", "training.png"
 
+_SHOWN = ("loss", "rate", "f1", "precision", "recall")
+
 
 class History:
     """Records by step, one JSON object a line.
@@ -43,7 +45,7 @@ class History:
             sentence = f"{self.path} cannot be written ({error.strerror}): free some space and use --resume."
             raise ProductError(sentence) from error
         if self.writer:
-            for name in ("loss", "rate", "f1", "precision", "recall"):
+            for name in _SHOWN:
                 if name in record:
                     self.writer.add_scalar(name, record[name], record["step"])
             self.writer.flush()
@@ -56,17 +58,21 @@ class History:
 
 
 def read_history(path: Path) -> list[Record]:
-    """The records of a file; a line cut off by a kill is left out."""
+    """The records of a file; a line cut off by a kill, or damaged, is left out."""
     records = []
     if path.exists():
-        for line in path.read_text().splitlines():
+        for line in path.read_text(errors="replace").splitlines():
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(record, dict) and "step" in record:
+            if isinstance(record, dict) and isinstance(record.get("step"), int) and _is_drawable(record):
                 records.append(record)
     return records
+
+
+def _is_drawable(record: Record) -> bool:
+    return all(isinstance(record.get(name, 0), int | float) for name in _SHOWN)
 
 
 def draw_curves(records: list[Record], path: Path) -> str:

@@ -15,6 +15,7 @@ from schanger_export.parity import Reference
 from schanger_export.ranges import Histogram
 
 EVERY = 4  # of the held-aside tiles, those that each part alone is tried on
+Build = Callable[[Sequence[str]], onnx.ModelProto]
 MEAN_DIFFERENCE = 0.02  # of probability: more is not accepted, whatever F1 says on a few tiles
 
 
@@ -73,18 +74,18 @@ class Search:
             self._notify("parts", number, len(parts))
         return dict(sorted(found.items(), key=lambda entry: -entry[1].mean_difference))
 
-    def steps(self, thresholds: Mapping[str, float], worst_first: Sequence[str], everything: Agreement) -> list[Step]:
+    def steps(self, worst_first: Sequence[str], built: Build, everything: Agreement | None = None) -> list[Step]:
         """Put the worst part back to high precision until the limits hold.
 
         Args:
-            thresholds: see `int8.quantize`.
             worst_first: the parts.
-            everything: agreement with all of them in INT8.
+            built: makes the model that is written, with these convolutions in INT8.
+            everything: agreement with all parts in INT8, where it is known of that model.
 
         Raises:
             ModelError: with one part left they do not.
         """
-        steps = [Step((), self._share(()), everything)]
+        steps = [Step((), self._share(()), everything or self._reference.score(built(self.names())))]
         while any(not value <= most for _, value, most in self.limits(steps[-1].agreement)):
             kept = tuple(worst_first[: len(steps)])
             if len(kept) == len(worst_first):
@@ -93,7 +94,7 @@ class Search:
                     f"{steps[-1].agreement.worst_f1_loss:.2f} points of F1 (at most {self._max_f1_loss:g}): nothing "
                     "more can be put back; raise --max-f1-loss, or convert to FP16."
                 )
-            steps.append(Step(kept, self._share(kept), self._score(thresholds, self.names(kept))))
+            steps.append(Step(kept, self._share(kept), self._reference.score(built(self.names(kept)))))
             self._notify("search", len(steps) - 1, len(worst_first) - 1)
         if len(steps) > 1:
             self._notify("search", 1, 1)

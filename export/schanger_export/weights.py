@@ -111,7 +111,7 @@ def _fetch(file: str, name: str, progress: Progress | None) -> Path:
             if not isinstance(try_to_load_from_cache(REPOSITORY, file), str):
                 get_hf_file_metadata(hf_hub_url(REPOSITORY, file))
             return Path(hf_hub_download(REPOSITORY, file, tqdm_class=_bar(progress) if progress else None))
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, ImportError) as error:  # of a proxy's package, for one
             raise _failure(error, file, name) from error
 
 
@@ -148,6 +148,10 @@ def _quiet_client() -> Iterator[None]:
         utils.logging.set_verbosity(verbosity)
 
 
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that name where certificates are."""
+
+
 def _failure(error: Exception, file: str, name: str) -> CheckpointError:
     """One sentence for what the client raised."""
     from huggingface_hub import constants, errors
@@ -166,6 +170,9 @@ def _failure(error: Exception, file: str, name: str) -> CheckpointError:
         what = f"are not published at {host}: {REPOSITORY} has no {file}; see {PAGE}"
     elif status is not None:
         what = f"could not be fetched ({host} answered {status}): try again later"
+    elif absent := [name for name in _CERTIFICATES if not os.path.exists(os.environ.get(name) or os.curdir)]:
+        named = f"{absent[0]}={os.environ[absent[0]]}"
+        what = f"could not be fetched ({named} does not exist): correct the path of the certificates"
     elif isinstance(cause, OSError) and cause.errno is not None:
         what = (
             f"cannot be stored in {cache} ({cause.strerror}): free some space there, or set HF_HOME to another folder"

@@ -92,7 +92,9 @@ def _tensors(found: Sequence[Any]) -> list[Tensor]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+    """Its beginning and its end, where the reason stands; between them ONNX Runtime names its own functions."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= 300 else f"{line[:100]} ... {line[-200:]}"
 
 
 def cpu_words(threads: int) -> str:

@@ -25,6 +25,7 @@ from schanger_export.checkpoints import (  # noqa: E402
     save_checkpoint,
     weights_sha256,
 )
+from schanger_export.history import read_history  # noqa: E402
 from schanger_export.network import SChanger  # noqa: E402
 
 Weights = Callable[..., dict[str, Any]]
@@ -217,3 +218,18 @@ def test_a_card_is_read_back_in_plain_values(weights: Weights, tmp_path: Path) -
 def test_a_wrong_card(weights: Weights, tmp_path: Path, card: Any, pattern: str) -> None:
     save_checkpoint(tmp_path / "best.pth", weights("small"), card=card)
     fails(lambda path, _: read_card(path), tmp_path / "best.pth", pattern)
+
+
+def test_a_disk_that_is_full_at_any_point_is_named(small_disk: Path) -> None:
+    """A file of torch's that its disk cuts off in its last bytes fails in another way than one cut off before."""
+    for size in (1 << 20, (1 << 20) + 5000, (1 << 20) + 10000):
+        state = {f"w{number}": torch.zeros(size // 40) for number in range(10)}
+        with pytest.raises(CheckpointError, match="No space left on device"):
+            save_checkpoint(small_disk / "x.pth", state)
+        assert not list(small_disk.iterdir())
+
+
+def test_a_damaged_line_of_the_history_is_left_out(tmp_path: Path) -> None:
+    lines = (b'{"step": 1, "loss": 0.5}', b'{"step": 2, "lo', b"\xff\xfe", b'{"step": "3"}', b'{"step": 4, "f1": "x"}')
+    (tmp_path / "history.jsonl").write_bytes(b"\n".join((*lines, b"[" * 100_000)))
+    assert read_history(tmp_path / "history.jsonl") == [{"step": 1, "loss": 0.5}]

@@ -120,6 +120,18 @@ def test_no_network_and_nothing_in_the_cache(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SSL_CERT_FILE", "/nonexistent/corp.pem", ("SSL_CERT_FILE=/nonexistent/corp.pem does not exist",)),
+        ("ALL_PROXY", "socks5://127.0.0.1:9", ("fetching from http://127.0.0.1:1 failed (", "run once with a network")),
+    ],
+)
+def test_settings_of_the_network_that_do_not_work(home: Path, name: str, value: str, words: tuple[str, ...]) -> None:
+    gone = Hub(REPOSITORY, port=1)
+    refused(export(gone, home, "--weights", "levir-cd:small", "-o", home / "m.onnx", **{name: value}), *words)
+
+
+@pytest.mark.parametrize(
     ("status", "code", "words"),
     [
         (404, "EntryNotFound", f"not published at .* {REPOSITORY} has no {SMALL}; see https://huggingface"),

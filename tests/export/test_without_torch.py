@@ -132,7 +132,7 @@ def test_fetch_interrupted_resumed_run_offline_watch_and_batch(
     inbox.mkdir()
     for date, image in zip(("2020-01-01", "2021-01-01"), images, strict=True):
         (inbox / f"town_{date}.tif").write_bytes(image.read_bytes())
-    gone("watch", inbox, "-o", home / "watched", "--once", "--settle", "0s", "--model", "levir-cd:small")
+    gone("watch", inbox, "-o", home / "watched", "--once", "--settle", "1s", "--model", "levir-cd:small")
     (watched,) = (home / "watched").rglob("summary.json")
     assert model_of(watched.parent) == "schanger-small-levir-cd"
 

@@ -108,3 +108,12 @@ def test_broken_contracts(model: Path, change: str, sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence) as caught:
         open_session(model)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_a_newer_version_is_named(model: Path) -> None:
+    graph = onnx.load(model)
+    graph.ir_version = 99
+    onnx.save(graph, model)
+    with pytest.raises(ModelError, match=r"Unsupported model IR version: 99") as caught:
+        open_session(model)
+    assert "\n" not in str(caught.value)
