@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model.file import ModelFile, read_model
+from schanger_edge.products.journal import FOLDER
 from schanger_edge.run.detect import detect
 from schanger_edge.sessions import gpu, open_session, ort, register
 from schanger_edge.sessions.doctor import doctor
@@ -286,6 +287,28 @@ def test_auto_takes_it_where_it_is_exact_and_remembers(
         file.write_text(json.dumps({"difference": difference, "ratio": 0.4}))
         with open_session(model, "auto", threads=1) as session:
             assert session.device.startswith(taken)
+
+
+def test_a_run_is_resumed_with_other_threads(
+    models: Callable[[str, int], ModelFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, out, run = write_pair(tmp_path / "scene", width=400, height=300, seed=1), tmp_path / "out", NativeSession.run
+    options = {"model": models("small", 48).path, "device": "cpu:native"}
+
+    def failing(self: NativeSession, before: Tiles, after: Tiles) -> NDArray[np.float32]:
+        if any((out / FOLDER).glob("*-*-*-*")):
+            raise SessionError("the engine failed")
+        return run(self, before, after)
+
+    monkeypatch.setattr(NativeSession, "run", failing)
+    with pytest.raises(SessionError, match="the engine failed"):
+        detect(scene.before, scene.after, out, threads=1, **options)
+    monkeypatch.undo()
+    resumed = detect(scene.before, scene.after, out, threads=3, resume=True, **options)
+    whole = detect(scene.before, scene.after, tmp_path / "whole", threads=1, **options)
+    assert resumed.summary["device"] != whole.summary["device"]
+    for name in ("probability.tif", "change.tif"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_run_tells_what_it_used(models: Callable[[str, int], ModelFile], tmp_path: Path) -> None:
