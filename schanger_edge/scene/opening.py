@@ -72,7 +72,7 @@ def open_dataset(path: str, formats: Sequence[str] = (), **options: Any) -> Any:
 def _opened(path: str, formats: Sequence[str], options: Mapping[str, Any]) -> Any:
     if formats:  # of which rasterio.open takes one only
         return DatasetReader(path, driver=list(formats), **options)
-    if is_remote(path):
+    if is_remote(path) and not path.startswith("<"):  # a description of remote files is no file
         began = time.monotonic()
         try:
             return rasterio.open(path, driver="GTiff", **options)

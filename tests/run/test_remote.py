@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -315,9 +316,11 @@ def test_a_server_that_never_ends_is_given_up(store: Store, monkeypatch: pytest.
     ],
 )
 def test_a_proxy_or_certificates_that_are_not_there(variable: str, value: str, cause: str) -> None:
-    """In a process of its own: GDAL reads the environment once."""
+    """In a process of its own: GDAL reads the environment once. Certificates are read when somebody answers."""
     env = {name: text for name, text in os.environ.items() if name.lower() not in ("no_proxy", "https_proxy")}
-    found = run("https://localhost:9/a.tif", "https://localhost:9/a.tif", "-o", "out", env=env | {variable: value})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"https://127.0.0.1:{listening.getsockname()[1]}/a.tif"
+        found = run(address, address, "-o", "out", env=env | {variable: value})
     assert found.returncode == 2
     said = " ".join(found.stderr.split())
     assert "cannot be fetched as an image" in said
