@@ -101,6 +101,7 @@ class BuilderNames:
         parses: models can be parsed.
         builds: plans can be built.
         takes_caches: timing caches are of this device and version.
+        old_driver: the driver is older than the CUDA this TensorRT was built for.
 
     Attributes:
         builds_asked: (network, config) of each build, as they were left.
@@ -109,6 +110,7 @@ class BuilderNames:
     parses: bool = True
     builds: bool = True
     takes_caches: bool = True
+    old_driver: bool = False
     builds_asked: list[tuple[INetworkDefinition, IBuilderConfig]] = dataclasses.field(default_factory=list)
 
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
@@ -123,7 +125,14 @@ class BuilderNames:
         return OnnxParser(self, network)
 
     def Builder(self, log: Any) -> Any:  # noqa: N802  # TensorRT's name
+        self.refuse_old_driver(log)
         return Builder(self, log)
+
+    def refuse_old_driver(self, log: Any) -> None:
+        """As the bindings do."""
+        if self.old_driver:
+            log.log(log.Severity.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
 
     @property
     def sources(self) -> list[bytes]:

@@ -72,6 +72,7 @@ class SimulatedTensorRT(BuilderNames):
         self.alive: Counter[str] = Counter()
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802  # TensorRT's name
+        self.refuse_old_driver(log)
         return _Runtime(self, log)
 
 

@@ -57,6 +57,12 @@ def board(root: Path) -> dict[str, str]:
     }
 
 
+def is_jetson(root: Path = Path("/")) -> bool:
+    """Whether this is a Jetson; a container shows the device tree, though not the release."""
+    compatible = text_of(root / "proc/device-tree/compatible")
+    return (root / "etc/nv_tegra_release").exists() or "nvidia,tegra" in compatible
+
+
 def jetpack(release: str, packages: str = "") -> str:
     """JetPack in words: what its package says, else by the L4T release; a range where that does not tell.
 

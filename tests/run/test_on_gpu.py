@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from fake_device import FakeDevice
+from fake_memory import Code
 from helpers import Ground, Tiff
 from simulated_machine import Machine
 from tensorrt_names import VERSIONS, Exactly
@@ -20,10 +21,12 @@ from typer.testing import CliRunner
 
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.host import board
 from schanger_edge.model.plan import Batches
 from schanger_edge.run.detect import detect
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.devices import open_on
+from schanger_edge.sessions.doctor import doctor
 from schanger_edge.sessions.engine import SessionOptions
 from schanger_edge.sessions.gpu import NO_DRIVER
 from schanger_edge.sessions.tensorrt.build import build
@@ -247,6 +250,35 @@ def test_auto_says_why_it_is_the_cpu(machine: Machine, model: Path) -> None:
     machine.without_driver()
     with open_session(model, "auto") as session:
         assert session.notes == [f"on the CPU (fp32): {NO_DRIVER}"]
+
+
+def test_a_driver_older_than_tensorrts_cuda(
+    machine: Machine, model: Path, standin: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT's constructors then raise TypeError; `auto` goes on without it, and doctor does not promise it."""
+    without_plan = tmp_path / "other.onnx"
+    standin.integer_model(without_plan, radius=2, tile=TILE, halo=8)
+    build(model, None, BuildOptions())
+    machine.trt.old_driver = True
+    sentence = (
+        "TensorRT 10.13.3 does not start (CUDA initialization failure with error: 35): the driver is for CUDA 12.4. "
+        "Update the driver, or pip uninstall tensorrt and pip install tensorrt-cu12, built for that CUDA."
+    )
+    monkeypatch.setattr(machine.driver, "cuDriverGetVersion", lambda: (Code.CUDA_SUCCESS, 12040))
+    for other in (model, without_plan):
+        with pytest.raises(SessionError) as caught:
+            open_session(other, "cuda")
+        assert str(caught.value) == sentence
+        with open_session(other, "auto") as session:
+            assert session.device.startswith("ONNX Runtime")
+            assert sentence in " ".join(session.notes)
+    report = doctor(Path("/nowhere"))
+    assert report.missing["TensorRT"] == sentence
+    assert sentence in report.uses
+    monkeypatch.setattr(board, "is_jetson", lambda: True)
+    with pytest.raises(SessionError, match=r"Use JetPack's own TensorRT \(python3-libnvinfer\)"):
+        open_session(model, "cuda")
+    assert not any(machine.device.live.values())
 
 
 def test_a_missing_model_is_not_hidden_by_auto(machine: Machine, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.engine import Progress
-from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log
+from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, start
 
 OBEY = "OBEY_PRECISION_CONSTRAINTS"  # TensorRT fails where it cannot keep what layers are told
 SAID = 3  # of the builder's last complaints, those that are repeated to the user
@@ -67,7 +67,7 @@ def build_plan(
     """
     trt = flavour.module
     log = error_log(trt)
-    builder = trt.Builder(log)
+    builder = start(flavour, "Builder", log)
     network = builder.create_network(flavour.network_flags)
     parser = trt.OnnxParser(network, log)
     if not parser.parse(recipe.source.read_bytes()):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions.tensorrt.cuda import Cuda
+from schanger_edge.sessions.tensorrt.flavour import last_complaint
 
 MOST_CONTEXTS = 4  # each holds memory for the largest batch
 PROFILE_SHARED_SINCE = (10, 0)  # before, a shape profile was the one context's that came first
@@ -144,8 +145,3 @@ class Contexts:
         for name, address in zip((*INPUT_NAMES, OUTPUT_NAME), addresses, strict=True):
             sized.context.set_tensor_address(name, address)
         return bool(sized.context.execute_async_v3(self._cuda.stream_number(stream)))
-
-
-def last_complaint(log: Any) -> str:
-    """What TensorRT said last, for a sentence."""
-    return str(log.errors[-1]) if log.errors else "no reason given"

@@ -14,7 +14,7 @@ from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, OwnFile
 from schanger_edge.sessions.tensorrt.build import MEGABYTE, build, find_built
 from schanger_edge.sessions.tensorrt.builder import check_capability
 from schanger_edge.sessions.tensorrt.cuda import OutOfDeviceMemoryError, open_cuda
-from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, load_flavour
+from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, error_log, load_flavour, start
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 from schanger_edge.sessions.tensorrt.plans import target_on
 from schanger_edge.sessions.tensorrt.session import TensorRTSession
@@ -68,6 +68,7 @@ def _as_built(card: PlanCard, batches: Batches) -> BuildOptions:
 def _usable() -> str:
     trt, device = load_flavour(), gpu.find_gpu()
     check_capability(trt, device.capability)
+    start(trt, "Runtime", error_log(trt.module))
     return f"{trt.words} on {device.name}"
 
 
@@ -75,10 +76,14 @@ def _findings() -> Findings:
     """Versions; of what is installed and does not work, why. What is not installed is said with its extra."""
     facts, missing = dict[str, str](), dict[str, str]()
     for name, module in MODULES.items():
+        trt = None
         try:
-            facts[FLAVOURS[name]] = load_flavour(name).version
+            trt = load_flavour(name)
+            facts[FLAVOURS[name]] = trt.version
+            if gpu.driver_present():
+                start(trt, "Runtime", error_log(trt.module))
         except SessionError as error:
-            if is_installed(module):
+            if trt or is_installed(module):
                 missing[FLAVOURS[name]] = str(error)
     return Findings(facts, missing)
 

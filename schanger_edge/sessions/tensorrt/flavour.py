@@ -12,7 +12,9 @@ import re
 from typing import Any
 
 from schanger_edge.errors import SessionError
+from schanger_edge.host import board
 from schanger_edge.model.plan import FLAVOURS, Name
+from schanger_edge.sessions import gpu
 
 MODULES: dict[Name, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 INSTALL: dict[Name, str] = {
@@ -89,6 +91,41 @@ def _loaded(name: Name) -> Flavour:
             f"TensorRT {version} is too old, 8.6 or later is needed: on Jetson install JetPack 6 or newer."
         )
     return Flavour(name, module, version)
+
+
+def start(flavour: Flavour, part: str, log: Any) -> Any:
+    """TensorRT's `Builder` or `Runtime`.
+
+    Raises:
+        SessionError: it does not start, mostly because the driver is older than the CUDA it was built for.
+    """
+    try:
+        return getattr(flavour.module, part)(log)
+    except TypeError as error:  # its constructor gave nothing; the log says why
+        raise SessionError(f"{flavour.words} does not start ({last_complaint(log)}): {_mend(flavour)}") from error
+
+
+def _mend(flavour: Flavour) -> str:
+    """What to do where TensorRT does not start."""
+    try:
+        driver = gpu.find_gpu().driver
+    except SessionError as error:
+        return str(error)
+    if board.is_jetson():
+        return (
+            f"the driver is for CUDA {driver}. Use JetPack's own TensorRT (python3-libnvinfer), and uninstall what pip "
+            "installed in its place."
+        )
+    package = {"tensorrt": "tensorrt-cu", "rtx": "tensorrt-rtx-cu"}[flavour.name] + driver.split(".")[0]
+    return (
+        f"the driver is for CUDA {driver}. Update the driver, or pip uninstall {MODULES[flavour.name]} and pip install "
+        f"{package}, built for that CUDA."
+    )
+
+
+def last_complaint(log: Any) -> str:
+    """What TensorRT said last, for a sentence."""
+    return str(log.errors[-1]) if log.errors else "no reason given"
 
 
 def version_of(text: str) -> tuple[int, int]:

@@ -29,10 +29,9 @@ from schanger_edge.sessions.tensorrt.contexts import (
     PROFILE_SHARED_SINCE,
     Contexts,
     Loaded,
-    last_complaint,
 )
 from schanger_edge.sessions.tensorrt.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
-from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, version_of
+from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, last_complaint, start, version_of
 
 STAGES = ("copy_in", "infer", "copy_out")
 TIMINGS_KEPT = 10_000
@@ -90,7 +89,7 @@ class TensorRTSession:
             self.notes: list[str] = []
             self.timings: deque[tuple[str, float]] = deque(maxlen=TIMINGS_KEPT)
             self._cuda, self._trt, self._log = cuda, flavour.module, error_log(flavour.module)
-            self._runtime = self._trt.Runtime(self._log)
+            self._runtime = start(flavour, "Runtime", self._log)
             self._engine = self._runtime.deserialize_cuda_engine(content)
             if self._engine is None:
                 raise SessionError(f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; rebuild it.")
