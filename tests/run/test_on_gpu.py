@@ -13,7 +13,6 @@ import numpy as np
 import onnxruntime
 import pytest
 from fake_device import FakeDevice
-from fake_memory import Code
 from helpers import Ground, Tiff
 from simulated_machine import Machine
 from tensorrt_names import VERSIONS, Exactly
@@ -264,7 +263,7 @@ def test_a_driver_older_than_tensorrts_cuda(
         "TensorRT 10.13.3 does not start (CUDA initialization failure with error: 35): the driver is for CUDA 12.4. "
         "Update the driver, or pip uninstall tensorrt and pip install tensorrt-cu12, built for that CUDA."
     )
-    monkeypatch.setattr(machine.driver, "cuDriverGetVersion", lambda: (Code.CUDA_SUCCESS, 12040))
+    machine.driver.driver = 12040
     for other in (model, without_plan):
         with pytest.raises(SessionError) as caught:
             open_session(other, "cuda")

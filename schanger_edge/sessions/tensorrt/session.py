@@ -78,6 +78,7 @@ class TensorRTSession:
         self._contexts: Contexts | None = None
         self._slots: list[Slot] = []
         self._runtime_cache: Any = None
+        self._timed = True
         with contextlib.ExitStack() as opening:
             opening.callback(self.close)
             self._resources.callback(cuda.close)
@@ -187,15 +188,27 @@ class TensorRTSession:
     def _finish(self, slot: Slot, ticket: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
         if slot.ticket is not ticket:
             raise SessionError("the result of this batch was already taken, or the session is closed.")
-        self._cuda.enter()
-        self._cuda.synchronize(slot.events[-1])
-        for stage, begin, end in zip(STAGES, slot.events[::2], slot.events[1::2], strict=True):
-            self.timings.append((stage, self._cuda.milliseconds(begin, end)))
-        count = int(np.prod(shape)) * np.dtype(np.float32).itemsize
-        probability: NDArray[np.float32] = slot.host[2].bytes[:count].view(np.float32).reshape(shape).copy()
-        slot.ticket = None
+        try:
+            self._cuda.enter()
+            self._cuda.synchronize(slot.events[-1])
+            self._measure(slot)
+            count = int(np.prod(shape)) * np.dtype(np.float32).itemsize
+            probability: NDArray[np.float32] = slot.host[2].bytes[:count].view(np.float32).reshape(shape).copy()
+        finally:
+            slot.ticket = None
         check_probability(probability, shape)
         return probability
+
+    def _measure(self, slot: Slot) -> None:
+        """Times of a batch that is done; where they cannot be had the run goes on without any."""
+        if not self._timed:
+            return
+        try:
+            for stage, begin, end in zip(STAGES, slot.events[::2], slot.events[1::2], strict=True):
+                self.timings.append((stage, self._cuda.milliseconds(begin, end)))
+        except SessionError as error:
+            self._timed = False
+            self.notes.append(f"times on the GPU are not measured: {error}")
 
     # What is made once.
 
