@@ -101,6 +101,8 @@ class BuilderNames:
         parses: models can be parsed.
         builds: plans can be built.
         takes_caches: timing caches are of this device and version.
+        scratch: bytes of scratch memory that an engine needs for each pair of tiles.
+        room: bytes that the device has for it.
         old_driver: the driver is older than the CUDA this TensorRT was built for.
 
     Attributes:
@@ -110,6 +112,8 @@ class BuilderNames:
     parses: bool = True
     builds: bool = True
     takes_caches: bool = True
+    scratch: int = 1 << 20
+    room: int = 1 << 30
     old_driver: bool = False
     builds_asked: list[tuple[INetworkDefinition, IBuilderConfig]] = dataclasses.field(default_factory=list)
 
@@ -185,6 +189,13 @@ class Builder:
                 return None
             monitor.phase_finish("Building engine")
         self._log.log("warning", "slow")
+        needed = self._trt.scratch * _batches(config).most
+        if needed > config.pools.get(self._trt.MemoryPoolType.WORKSPACE, self._trt.room) or needed > self._trt.room:
+            self._log.log(
+                self._log.Severity.ERROR,
+                f"IBuilder::buildSerializedNetwork: Error Code 2: OutOfMemory (Requested size was {needed} bytes.)",
+            )
+            return None
         if not self._trt.builds:
             self._log.log(self._log.Severity.ERROR, "could not find any implementation for node /x/Conv\nmore")
             return None

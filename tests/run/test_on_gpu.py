@@ -213,6 +213,20 @@ def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Pa
         open_session(model, "cuda")
 
 
+def test_no_room_to_build_builds_for_smaller_batches(machine: Machine, model: Path) -> None:
+    machine.trt.scratch, machine.trt.room = 300 << 20, 1 << 30
+    with open_session(model, "cuda") as session:
+        assert session.max_batch == 2
+        notes = session.notes
+    assert machine.trt.profiles == [Batches(1, 4, 8), Batches(1, 4, 4), Batches(1, 2, 2)]
+    assert notes[0].startswith("there is too little memory to build for batches of 8 (IBuilder::buildSerializedNetwork")
+    assert notes[1].endswith("a plan for batches of at most 2 is built instead.")
+    machine.trt.room = 200 << 20
+    machine.trt.__version__ = "10.16.0"
+    with pytest.raises(SessionError, match=r"cannot build m\.onnx: .*OutOfMemory \(Requested size was 314572800 bytes"):
+        open_session(model, "cuda")
+
+
 def test_shared_memory_builds_with_care_and_copies_nothing(
     machine: Machine, model: Path, pair: Any, tmp_path: Path
 ) -> None:
@@ -222,7 +236,7 @@ def test_shared_memory_builds_with_care_and_copies_nothing(
     detect(*pair, tmp_path / "gpu", model=model, device="cuda")
     assert machine.trt.profiles == [Batches(1, 1, 1)]
     ((_, config),) = machine.trt.builds_asked
-    assert (config.pools, config.builder_optimization_level) == ({"workspace": 512 << 20}, 3)
+    assert (config.pools, config.builder_optimization_level) == ({"workspace": 64 << 20}, 3)  # tiles of 64 pixels
     assert (machine.device.copies, machine.device.faults) == (0, [])
     assert machine.device.launches > 0
     for name in ("probability.tif", "change.tif"):

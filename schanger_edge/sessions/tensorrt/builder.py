@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,18 @@ from schanger_edge.sessions.engine import Progress
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, start
 
 OBEY = "OBEY_PRECISION_CONSTRAINTS"  # TensorRT fails where it cannot keep what layers are told
+NO_ROOM = re.compile(
+    r"out ?of ?memory|insufficient|any implementation", re.I
+)  # the last also where a limit is the cause
 SAID = 3  # of the builder's last complaints, those that are repeated to the user
+
+
+class ScratchError(SessionError):
+    """The builder found no engine in the scratch memory there is; `reason` is what it said."""
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +75,7 @@ def build_plan(
         The plan, and the timing cache as it is after the build (empty where none was asked for).
 
     Raises:
+        ScratchError: there is no engine in the scratch memory.
         SessionError: the graph cannot be parsed or built; the sentence names node and reason.
     """
     trt = flavour.module
@@ -90,10 +103,11 @@ def build_plan(
         plan = builder.build_serialized_network(network, config)
     if plan is None:
         said = "; ".join(log.errors[-SAID:]) or "no reason given"
-        raise SessionError(
+        sentence = (
             f"{flavour.words} cannot build {recipe.source.name}: {said}. "
             "Try `schanger-edge build` with a smaller --batch, another --workspace or a lower --optimization-level."
         )
+        raise ScratchError(sentence, said) if NO_ROOM.search(said) else SessionError(sentence)
     return bytes(plan), b"" if cache is None else bytes(cache.serialize())
 
 

@@ -12,14 +12,14 @@ from schanger_edge.model.plan import FLAVOURS, SUFFIX, Batches, PlanCard, read_p
 from schanger_edge.sessions import gpu
 from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, OwnFiles, SessionOptions, is_installed
 from schanger_edge.sessions.tensorrt.build import MEGABYTE, build, find_built
-from schanger_edge.sessions.tensorrt.builder import check_capability
+from schanger_edge.sessions.tensorrt.builder import ScratchError, check_capability
 from schanger_edge.sessions.tensorrt.cuda import OutOfDeviceMemoryError, open_cuda
 from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, error_log, load_flavour, start
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 from schanger_edge.sessions.tensorrt.plans import target_on
 from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
-CAREFUL = BuildOptions(Batches(1, 1, 1), workspace=512, level=3)
+CAREFUL = BuildOptions(Batches(1, 1, 1), level=3)
 """For boards on which builder, engine and everything else share a few gigabytes."""
 
 
@@ -36,8 +36,20 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
     built, rebuild = find_built(model, trt, target_on(trt, here)), False
     while True:
         began = time.perf_counter()
-        if built is None:
-            built = build(model, None, how, binding=options.binding, rebuild=rebuild, progress=options.progress)
+        try:
+            built = built or build(
+                model, None, how, binding=options.binding, rebuild=rebuild, progress=options.progress
+            )
+        except ScratchError as error:
+            batches = how.batches or Batches()
+            if not (most := batches.most // 2):
+                raise
+            notes.append(
+                f"there is too little memory to build for batches of {batches.most} ({error.reason}): a plan for "
+                f"batches of at most {most} is built instead."
+            )
+            how = dataclasses.replace(how, batches=Batches(1, min(batches.best, most), most))
+            continue
         took = "" if built.cached else f" in {time.perf_counter() - began:.0f} s, once for this GPU"
         notes.append(f"{'found' if built.cached else 'built'} {built.plan}{took}: {built.explanation}")
         try:

@@ -29,7 +29,8 @@ class BuildOptions(Options):
 
     Attributes:
         batches: shape profile; None is 1,4,8.
-        workspace: megabytes of scratch memory an engine may take.
+        workspace: megabytes of scratch memory an engine may take; None is a limit that fits the model on boards where
+            CPU and GPU share their memory, elsewhere TensorRT's choice.
         level: builder optimization level, 0 to 5.
         timing_cache: file with TensorRT's measurements, read if it exists and written after the build.
         flavour: `tensorrt` or `rtx`; None takes what is installed.
@@ -47,7 +48,11 @@ class BuildOptions(Options):
         unset="1,4,8",
     )
     workspace: int | None = option(
-        None, "Scratch memory in megabytes.", at_least=1, unit="megabytes", unset="TensorRT's choice"
+        None,
+        "Scratch memory in megabytes.",
+        at_least=1,
+        unit="megabytes",
+        unset="by model, tile and batch on Jetson, else TensorRT's choice",
     )
     level: int | None = option(
         None,
