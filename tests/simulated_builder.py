@@ -69,6 +69,7 @@ class IBuilderConfig:
     def __init__(self, takes_caches: bool) -> None:
         self._takes_caches = takes_caches
         self.pools, self.flags, self.profiles = dict[Any, int](), list[Any](), list[IOptimizationProfile]()
+        self.on = ["TF32"]  # without being set
         self.capabilities, self.caches = list[Any](), list[bytes]()
         self.cache: ITimingCache | None = None
 
@@ -77,6 +78,9 @@ class IBuilderConfig:
 
     def set_flag(self, flag: Any) -> None:
         self.flags.append(flag)
+
+    def clear_flag(self, flag: Any) -> None:
+        self.on.remove(flag)
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> None:
         self.profiles.append(profile)
@@ -118,7 +122,9 @@ class BuilderNames:
     builds_asked: list[tuple[INetworkDefinition, IBuilderConfig]] = dataclasses.field(default_factory=list)
 
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
-    BuilderFlag = SimpleNamespace(FP16="FP16", INT8="INT8", OBEY_PRECISION_CONSTRAINTS="OBEY_PRECISION_CONSTRAINTS")
+    BuilderFlag = SimpleNamespace(
+        TF32="TF32", FP16="FP16", INT8="INT8", OBEY_PRECISION_CONSTRAINTS="OBEY_PRECISION_CONSTRAINTS"
+    )
     NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
     ComputeCapability = SimpleNamespace(SM75="7.5", SM86="8.6", SM120="12.0")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -115,7 +116,7 @@ def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: An
     used = detect(*pair, tmp_path / "out", model=model, batch_size=20, device="auto").summary["engine"]
     assert used["device"].startswith("TensorRT 10.13.3 (Simulated GPU")
     assert used["chosen"] == "auto: the first choice is available"
-    assert (used["precision"], used["typing"], used["flags"]) == ("fp32", "strong", ())
+    assert (used["precision"], used["typing"], used["flags"], used["tf32"]) == ("fp32", "strong", (), True)
     assert used["batch"] == 8  # the plan takes no more
     assert set(used["stages"]) == {"copy_in", "infer", "copy_out"}
     for times in used["stages"].values():
@@ -301,8 +302,17 @@ def test_a_missing_model_is_not_hidden_by_auto(machine: Machine, tmp_path: Path)
 
 def test_the_cuda_provider_of_onnx_runtime(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(SessionError, match=r"no CUDA provider here: pip uninstall onnxruntime"):
-        open_session(model, "cuda:onnxruntime")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    for jetson, machine, advice in (
+        (False, "x86_64", "pip uninstall onnxruntime, then pip install onnxruntime-gpu."),
+        (False, "aarch64", "use TensorRT (--device cuda)."),
+        (True, "aarch64", "on Jetson use TensorRT, which comes with JetPack (python3-libnvinfer from apt)."),
+    ):
+        monkeypatch.setattr(board, "is_jetson", lambda jetson=jetson: jetson)
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        with pytest.raises(SessionError) as caught:
+            open_session(model, "cuda:onnxruntime")
+        assert str(caught.value) == f"ONNX Runtime has no CUDA provider here: {advice}"
     # It is listed but does not start: ONNX Runtime would go on on the CPU without a word.
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with (
@@ -310,3 +320,20 @@ def test_the_cuda_provider_of_onnx_runtime(model: Path, monkeypatch: pytest.Monk
         pytest.raises(SessionError, match="CUDAExecutionProvider does not start"),
     ):
         open_session(model, "cuda:onnxruntime")
+
+
+def test_cudnn_is_not_searched_for_every_batch_size(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    real = onnxruntime.InferenceSession
+
+    def load(path: str, options: Any, providers: list[Any]) -> Any:
+        asked.append(providers)
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", load)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(SessionError, match="CUDAExecutionProvider does not start"):
+        open_session(model, "cuda:onnxruntime")
+    open_session(model, "cpu").close()
+    cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
+    assert asked == [[cuda, "CPUExecutionProvider"], ["CPUExecutionProvider"]]

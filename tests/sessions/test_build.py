@@ -285,6 +285,40 @@ def test_a_limit_that_is_too_low_is_dropped_and_it_is_said(
         build(model, None, BuildOptions(Batches(1, 1, 1), workspace=16))
 
 
+@pytest.mark.parametrize(
+    ("precision", "no_tf32", "capability", "said"),
+    [
+        ("fp32", False, "8.6", True),
+        ("fp32", True, "8.6", False),
+        ("fp32", False, "7.5", False),
+        ("int8", False, "8.6", True),
+        ("fp16", False, "8.6", False),
+    ],
+)
+def test_tf32_is_said_recorded_and_can_be_declined(
+    precision: str,
+    no_tf32: bool,
+    capability: str,
+    said: bool,
+    models: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch, tmp_path / "cache")
+    here = dataclasses.replace(gpu.find_gpu(), capability=capability)
+    monkeypatch.setattr(gpu, "find_gpu", lambda *_: here)
+    options = BuildOptions(Batches(1, 1, 1), no_tf32=no_tf32)
+    for cached in (False, True):
+        built = build(models[precision], None, options)
+        assert built.cached == cached
+        assert (
+            "FP32 layers multiply in TF32, with 10 bits of fraction (build with --no-tf32" in built.explanation
+        ) == said
+    assert (built.card.tf32, built.card.in_tf32) == (not no_tf32, said)
+    ((_, config),) = machine.trt.builds_asked
+    assert config.on == ([] if no_tf32 else ["TF32"])
+
+
 @pytest.mark.parametrize("capability", ["7.5", "9.0"])
 def test_rtx_builds_for_the_gpu_that_is_here(
     capability: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

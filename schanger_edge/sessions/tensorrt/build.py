@@ -93,7 +93,7 @@ def build(
     path = plan or _in_cache(wanted)
     with plans.locked(path):  # another process may be building the same
         if not rebuild and (found := _cached(path, wanted)):
-            return Built(path, found, True, f"{path} exists already; {choice.explanation}")
+            return Built(path, found, True, f"{path} exists already; {_explained(choice, found)}")
         tell = progress or (lambda *_: None)
         tell("build", 0, 1)
         limit = None if options.workspace or options.capabilities else _scratch_limit(wanted, gpu.find_gpu(binding))
@@ -111,7 +111,7 @@ def build(
         if options.timing_cache is not None:
             with replacing(options.timing_cache, SessionError) as temporary:
                 temporary.write_bytes(timings)
-        return Built(path, written, False, choice.explanation + said)
+        return Built(path, written, False, _explained(choice, written) + said)
 
 
 def _scratch_limit(wanted: PlanCard, here: gpu.Gpu) -> int | None:
@@ -123,6 +123,11 @@ def _scratch_limit(wanted: PlanCard, here: gpu.Gpu) -> int | None:
         return None
     pair = SCRATCH.get(wanted.card.size, max(SCRATCH.values()))
     return math.ceil(pair * (wanted.card.tile / SCRATCH_TILE) ** 2 * wanted.batches.most) * MEGABYTE
+
+
+def _explained(choice: Choice, card: PlanCard) -> str:
+    tf32 = "; FP32 layers multiply in TF32, with 10 bits of fraction (build with --no-tf32 for whole FP32)"
+    return choice.explanation + (tf32 if card.in_tf32 else "")
 
 
 def _wanted(model: ModelFile, trt: Flavour, target: Target, choice: Choice, options: BuildOptions) -> PlanCard:
@@ -138,6 +143,7 @@ def _wanted(model: ModelFile, trt: Flavour, target: Target, choice: Choice, opti
         batches=options.batches or Batches(),
         workspace=options.workspace and options.workspace * MEGABYTE,
         level=options.level,
+        tf32=not options.no_tf32,
         producer=f"schanger-edge {__version__}",
     )
 
@@ -153,6 +159,7 @@ def _recipe(wanted: PlanCard, trt: Flavour, choice: Choice, options: BuildOption
         workspace=wanted.workspace,
         level=wanted.level,
         keep_fp32=choice.keep_fp32,
+        tf32=wanted.tf32,
     )
 
 
@@ -176,7 +183,7 @@ def find_built(model: ModelFile, trt: Flavour, here: Target) -> Built | None:
     if not fitting:
         return None
     *_, plan, found = max(fitting, key=lambda one: one[:2])
-    return Built(plan, found, True, choice.explanation)
+    return Built(plan, found, True, _explained(choice, found))
 
 
 def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Binding | None = None) -> Target:

@@ -48,6 +48,7 @@ class Recipe:
         workspace: bytes of scratch memory the engine may take; None leaves it to TensorRT.
         level: builder optimization level, 0 to 5; None leaves it to TensorRT.
         keep_fp32: names of the nodes that weak types must not make FP16; it goes with `OBEY`.
+        tf32: FP32 layers may multiply in TF32.
     """
 
     source: Path
@@ -58,6 +59,7 @@ class Recipe:
     workspace: int | None = None
     level: int | None = None
     keep_fp32: tuple[str, ...] = ()
+    tf32: bool = True
 
 
 def build_plan(
@@ -93,6 +95,8 @@ def build_plan(
         config.builder_optimization_level = recipe.level
     for flag in recipe.flags:
         config.set_flag(getattr(trt.BuilderFlag, flag))
+    if not recipe.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
     _set_capabilities(flavour, config, recipe.capabilities)
     config.add_optimization_profile(_profile(builder, recipe))
     cache = _set_timing_cache(config, timing_cache) if timing_cache is not None else None

@@ -110,8 +110,8 @@ class TensorRTSession:
         return min(self._plan_card.batches.best, self.max_batch)
 
     def describe(self) -> dict[str, Any]:
-        """`typing`: `strong` (types as in the model file) or `weak` (by flags); `flags` of the builder."""
-        return {"typing": self._plan_card.typing, "flags": self._plan_card.flags}
+        """`typing`: `strong` (types as in the model file) or `weak` (by flags); `flags` of the builder; `tf32`."""
+        return {"typing": self._plan_card.typing, "flags": self._plan_card.flags, "tf32": self._plan_card.in_tf32}
 
     def identity(self) -> dict[str, Any]:
         return {"model": self.model_sha256, "device": self.device, "plan": self._plan_card.plan_sha256}
