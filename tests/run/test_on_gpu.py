@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from fake_device import FakeDevice
+from fake_memory import Code
 from helpers import Ground, Tiff
 from simulated_machine import Machine
 from tensorrt_names import VERSIONS, Exactly
@@ -212,6 +213,29 @@ def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Pa
     machine.trt.full_contexts = 100
     with pytest.raises(SessionError, match="has no memory for the engine"):
         open_session(model, "cuda")
+
+
+def test_no_room_to_load_a_plan_leaves_the_plan(machine: Machine, model: Path) -> None:
+    """It may be good, and the memory be another program's for a while."""
+    plan = build(model, None).plan
+    written = plan.read_bytes(), plan.stat().st_mtime_ns
+    machine.trt.fails = "load"
+    with pytest.raises(SessionError, match=r"Simulated GPU has no memory to load .*\.plan \(.*OutOfMemory"):
+        open_session(model, "cuda")
+    assert machine.builds == 1
+    machine.trt.fails = ""
+    assert (plan.read_bytes(), plan.stat().st_mtime_ns) == written
+    with open_session(model, "cuda") as session:
+        assert session.max_batch == 8
+        assert session.model == plan
+
+
+def test_a_fault_of_the_device_leaves_the_plan(machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(model, None)
+    monkeypatch.setattr(machine.driver, "cuStreamCreate", lambda flags: (Code.CUDA_ERROR_ILLEGAL_ADDRESS, None))
+    with pytest.raises(SessionError, match="failed in cuStreamCreate"):
+        open_session(model, "cuda")
+    assert machine.builds == 1
 
 
 def test_no_room_to_build_builds_for_smaller_batches(machine: Machine, model: Path) -> None:

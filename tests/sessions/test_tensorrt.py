@@ -39,6 +39,8 @@ def test_the_bytes_of_onnx_runtime(model: Path, plan: Path, slots: int, kind: st
         with nothing_left(device, trt), opened(plan, device, trt, binding, **options) as session:
             for got, expected in zip(in_order(session, batches), wanted, strict=True):
                 assert got.tobytes() == expected.tobytes()
+            assert ("cannot be captured as a CUDA graph" in " ".join(session.notes)) == (kind == "capture fails")
+            assert len(session.notes) <= 1
             assert {stage for stage, _ in session.timings} == {"copy_in", "infer", "copy_out"}
             assert all(milliseconds >= 0 for _, milliseconds in session.timings)
             del session

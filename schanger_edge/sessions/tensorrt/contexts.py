@@ -55,13 +55,14 @@ class Contexts:
         loaded: the engine.
         first: a context of it.
         cuda: the device.
+        notes: gets a sentence where graphs cannot be made.
         graphs: make CUDA graphs.
         most: contexts there may be.
     """
 
-    def __init__(self, loaded: Loaded, first: Any, cuda: Cuda, *, graphs: bool, most: int) -> None:
+    def __init__(self, loaded: Loaded, first: Any, cuda: Cuda, notes: list[str], *, graphs: bool, most: int) -> None:
         self._engine, self._plan, self._tile, self._log = loaded
-        self._cuda, self._graphs, self._most = cuda, graphs, most
+        self._cuda, self._notes, self._graphs, self._most = cuda, notes, graphs, most
         self._contexts = [Sized(first, cuda.event())]  # the latest used last
         self._seen: set[int] = set()
 
@@ -139,6 +140,10 @@ class Contexts:
             self._graphs = graph is not None
             if self._graphs:
                 sized.graphs[addresses] = graph
+            else:
+                self._notes.append(
+                    "the inference cannot be captured as a CUDA graph here: each batch is launched anew."
+                )
         return sized.graphs.get(addresses)
 
     def _execute(self, sized: Sized, addresses: Addresses, stream: Any) -> bool:

@@ -17,7 +17,7 @@ from schanger_edge.sessions.tensorrt.cuda import OutOfDeviceMemoryError, open_cu
 from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, error_log, load_flavour, start
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 from schanger_edge.sessions.tensorrt.plans import target_on
-from schanger_edge.sessions.tensorrt.session import TensorRTSession
+from schanger_edge.sessions.tensorrt.session import PlanError, TensorRTSession
 
 CAREFUL = BuildOptions(Batches(1, 1, 1), level=3)
 """For boards on which builder, engine and everything else share a few gigabytes."""
@@ -61,7 +61,7 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
             notes.append(f"{error} A plan for batches of at most {most} is used instead.")
             how, built = _as_built(built.card, Batches(1, min((how.batches or Batches()).best, most), most)), None
             continue
-        except SessionError as error:
+        except PlanError as error:
             if not built.cached:
                 raise
             notes.append(f"{error} It is rebuilt.")

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions.engine import SLOTS
 from schanger_edge.sessions.session import check_probability
 from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt.builder import NO_ROOM
 from schanger_edge.sessions.tensorrt.contexts import (
     MOST_CONTEXTS,
     PROFILE_SHARED_SINCE,
@@ -36,6 +37,10 @@ from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, last_com
 STAGES = ("copy_in", "infer", "copy_out")
 TIMINGS_KEPT = 10_000
 RUNTIME_CACHE_SUFFIX = ".runtime-cache"
+
+
+class PlanError(SessionError):
+    """TensorRT does not take a plan, which another build may mend."""
 
 
 @dataclasses.dataclass
@@ -93,7 +98,7 @@ class TensorRTSession:
             self._runtime = start(flavour, "Runtime", self._log)
             self._engine = self._runtime.deserialize_cuda_engine(content)
             if self._engine is None:
-                raise SessionError(f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; rebuild it.")
+                self._refuse_plan(flavour)
             self._check_tensors()
             self._contexts = self._make_contexts(flavour, graphs)
             self._streams = [cuda.stream() for _ in STAGES]
@@ -212,6 +217,14 @@ class TensorRTSession:
 
     # What is made once.
 
+    def _refuse_plan(self, flavour: Flavour) -> NoReturn:
+        said = last_complaint(self._log)
+        if NO_ROOM.search(" ".join(self._log.errors)):  # the plan may be good, and a smaller batch takes as much
+            raise SessionError(
+                f"{self._cuda.gpu.name} has no memory to load {self.model.name} ({said}): close other programs."
+            )
+        raise PlanError(f"{flavour.words} cannot load {self.model.name}: {said}; rebuild it.")
+
     def _check_tensors(self) -> None:
         engine, kinds = self._engine, self._trt.DataType
         names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
@@ -219,14 +232,14 @@ class TensorRTSession:
         found = {name: engine.get_tensor_dtype(name) for name in names}
         if found != wanted:
             described = ", ".join(f"{name} {kind}" for name, kind in found.items())
-            raise SessionError(f"{self.model} breaks the model contract (it has {described}): rebuild it.")
+            raise PlanError(f"{self.model} breaks the model contract (it has {described}): rebuild it.")
 
     def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
         graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
         several = graphs and version_of(flavour.version) >= PROFILE_SHARED_SINCE
         loaded = Loaded(self._engine, self.model.name, self.card.tile, self._log)
         most = MOST_CONTEXTS if several else 1
-        return Contexts(loaded, self._make_context(flavour), self._cuda, graphs=graphs, most=most)
+        return Contexts(loaded, self._make_context(flavour), self._cuda, self.notes, graphs=graphs, most=most)
 
     def _make_context(self, flavour: Flavour) -> Any:
         if flavour.name == "rtx":
