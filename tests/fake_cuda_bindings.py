@@ -54,7 +54,7 @@ class FakeCudaBindings:
     )  # fmt: skip
 
     def __init__(self, device: FakeDevice, driver: int = DRIVER) -> None:
-        self._device, self.driver = device, driver
+        self._device, self.driver, self.multiprocessors = device, driver, MULTIPROCESSORS
 
     # The device and its primary context.
 
@@ -71,7 +71,7 @@ class FakeCudaBindings:
         return _gave(bytes, lambda: NAME.encode().ljust(length, b"\0"))
 
     def cuDeviceGetAttribute(self, attribute: int, device: Any) -> Any:  # noqa: N802
-        values = {75: CAPABILITY[0], 76: CAPABILITY[1], 18: int(self._device.integrated), 16: MULTIPROCESSORS}
+        values = {75: CAPABILITY[0], 76: CAPABILITY[1], 18: int(self._device.integrated), 16: self.multiprocessors}
         return _gave(int, lambda: values[attribute])
 
     def cuDeviceTotalMem(self, device: Any) -> Any:  # noqa: N802

@@ -27,7 +27,7 @@ from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.gpu import Gpu
 from schanger_edge.sessions.tensorrt.cuda import CudaPython, PyCuda
 
-GPU_WORDS = f"{NAME}, {MULTIPROCESSORS} multiprocessors"
+GPU_WORDS = NAME
 INPUTS = ("before", "after")
 
 

@@ -49,7 +49,9 @@ class Target:
         version: of it.
         system: operating system and processor, such as `linux-x86_64`.
         capabilities: compute capabilities, such as `8.7`.
-        gpu: name of the GPU; empty where the plan runs on every GPU of these capabilities (RTX).
+        gpu: name of the GPU, and of the board it is on; empty where the plan runs on every GPU of these capabilities
+            (RTX).
+        multiprocessors: how many were on when it was built; power modes change that, so a plan fits with others too.
     """
 
     flavour: Name
@@ -57,6 +59,7 @@ class Target:
     system: str
     capabilities: tuple[str, ...]
     gpu: str = ""
+    multiprocessors: int = 0
 
     def misfit(self, here: Target) -> str:
         """Why a plan for this target does not run here, in a few words; empty where it does."""
@@ -120,7 +123,8 @@ class PlanCard:
     @property
     def key(self) -> str:
         """Hash of all that makes a plan valid: where it differs, another plan is needed."""
-        valid_by = dataclasses.replace(self, model="", plan_sha256="", plan_bytes=0, producer="")
+        target = dataclasses.replace(self.target, multiprocessors=0)
+        valid_by = dataclasses.replace(self, model="", target=target, plan_sha256="", plan_bytes=0, producer="")
         return hashlib.sha256(valid_by.to_json().encode()).hexdigest()
 
     @property

@@ -24,7 +24,8 @@ class Gpu:
         capability: compute capability, such as `8.7`.
         memory: bytes.
         integrated: it shares the memory of the CPU, as on Jetson.
-        multiprocessors: how many; boards of one family differ in it, and may share a name (`Orin`).
+        multiprocessors: how many are on; boards of one family differ in it and may share a name (`Orin`), and a board's
+            power mode changes it.
         driver: CUDA version of the driver, such as `13.0`.
         binding: who was asked.
     """
@@ -36,11 +37,6 @@ class Gpu:
     driver: str
     binding: Binding
     multiprocessors: int = 0
-
-    @property
-    def words(self) -> str:
-        """What plans are bound to: `Orin, 16 multiprocessors`."""
-        return f"{self.name}, {self.multiprocessors} multiprocessors"
 
 
 def driver_present() -> bool:

@@ -268,6 +268,26 @@ def test_shared_memory_builds_with_care_and_copies_nothing(
         assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
 
 
+def test_another_power_mode_keeps_the_plan(machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It changes the number of multiprocessors; another board is another matter."""
+    machine.plug_in(FakeDevice(integrated=True))
+    monkeypatch.setattr(board, "board_name", lambda: "Orin Nano kit")
+    built = build(model)
+    assert (built.card.target.gpu, built.card.target.multiprocessors) == ("Simulated GPU, Orin Nano kit", 28)
+    machine.driver.multiprocessors = 8
+    with open_session(model, "cuda") as session:
+        assert session.model == built.plan
+        assert session.notes[1:] == [
+            "the plan was built with 28 multiprocessors, and 8 are on now, as in another power mode: it runs, and "
+            "`schanger-edge build --rebuild` may make a faster one."
+        ]
+    assert build(model).cached
+    assert machine.builds == 1
+    monkeypatch.setattr(board, "board_name", lambda: "AGX Orin kit")
+    open_session(model, "cuda").close()
+    assert machine.builds == 2
+
+
 def test_another_version_builds_another_plan(machine: Machine, model: Path) -> None:
     open_session(model, "cuda").close()
     open_session(model, "cuda").close()
@@ -300,7 +320,7 @@ def test_a_driver_older_than_tensorrts_cuda(
     machine.trt.old_driver = True
     sentence = (
         "TensorRT 10.13.3 does not start (CUDA initialization failure with error: 35): the driver is for CUDA 12.4. "
-        "Update the driver, or pip uninstall tensorrt and pip install tensorrt-cu12, built for that CUDA."
+        "Update the driver, or with pip put tensorrt-cu12 in its place, which is built for that CUDA."
     )
     machine.driver.driver = 12040
     for other in (model, without_plan):

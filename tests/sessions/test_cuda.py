@@ -359,7 +359,7 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDevice]:
 def test_the_implementation_follows_the_binding(binding: Any, kind: type, packages: FakeDevice) -> None:
     cuda = open_cuda(binding)
     assert isinstance(cuda, kind)
-    assert cuda.gpu.words == "Simulated GPU, 28 multiprocessors"
+    assert (cuda.gpu.name, cuda.gpu.multiprocessors) == ("Simulated GPU", 28)
     assert (cuda.gpu.capability, cuda.gpu.driver, cuda.gpu.integrated) == ("8.6", "13.0", True)
     cuda.close()
     assert packages.live["context"] == 0

@@ -48,7 +48,7 @@ def test_both_packages_say_the_same(orin: FakeDevice, monkeypatch: pytest.Monkey
     one, other = find_gpu(), find_gpu("pycuda")
     facts = "Simulated GPU", "8.6", 8 << 30, True, "13.0"
     assert (one.name, one.capability, one.memory, one.integrated, one.driver) == facts
-    assert one.words == "Simulated GPU, 28 multiprocessors"
+    assert one.multiprocessors == 28
     assert (one.binding, other.binding) == ("cuda-python", "pycuda")
     assert dataclasses.replace(other, binding="cuda-python") == one
 

@@ -125,8 +125,8 @@ def _mend(flavour: Flavour) -> str:
         )
     package = {"tensorrt": "tensorrt-cu", "rtx": "tensorrt-rtx-cu"}[flavour.name] + driver.split(".")[0]
     return (
-        f"the driver is for CUDA {driver}. Update the driver, or pip uninstall {MODULES[flavour.name]} and pip install "
-        f"{package}, built for that CUDA."
+        f"the driver is for CUDA {driver}. Update the driver, or with pip put {package} in its place, which is built "
+        "for that CUDA."
     )
 
 

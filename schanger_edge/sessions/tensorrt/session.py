@@ -89,10 +89,11 @@ class TensorRTSession:
             self._resources.callback(cuda.close)
             if slots < 1:
                 raise SessionError(f"slots must be at least 1, not {slots}.")
-            content, self._plan_card = plans.load_plan(plan, plans.target_on(flavour, cuda.gpu))
+            here = plans.target_on(flavour, cuda.gpu)
+            content, self._plan_card = plans.load_plan(plan, here)
             self.card, self.model = self._plan_card.card, plan
             self.model_sha256, self.chosen = self._plan_card.model_sha256, ""
-            self.notes: list[str] = []
+            self.notes: list[str] = list(filter(None, [plans.power_note(self._plan_card.target, here)]))
             self.timings: deque[tuple[str, float]] = deque(maxlen=TIMINGS_KEPT)
             self._cuda, self._trt, self._log = cuda, flavour.module, error_log(flavour.module)
             self._runtime = start(flavour, "Runtime", self._log)
