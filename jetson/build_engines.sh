@@ -58,12 +58,12 @@ parse_options() {
   VENV=$ROOT$VENV
 }
 
-# Builder and CPU share the memory: on small boards one fixed batch, little scratch memory, few tactics.
+# Builder and CPU share the memory: on small boards one fixed batch, few tactics.
 choose_options() {
   if (($1 < 5000)); then
-    OPTIONS=(--batch 1 --workspace 256 --optimization-level 2)
+    OPTIONS=(--batch 1 --optimization-level 2)
   elif (($1 < 10000)); then
-    OPTIONS=(--batch 1 --workspace 512 --optimization-level 3)
+    OPTIONS=(--batch 1 --optimization-level 3)
   else
     OPTIONS=(--batch "1,4,8")
   fi

@@ -37,7 +37,12 @@ class CaptureMode(IntEnum):
 
 
 class FakeCudaBindings:
-    """The functions and kinds that are used, named as in the package; `test_cuda.py` compares the two."""
+    """The functions and kinds that are used, named as in the package 13; `test_cuda.py` compares the two.
+
+    Args:
+        device: that answers.
+        driver: its version; the package asks drivers for functions that older ones lack, and raises RuntimeError.
+    """
 
     CUresult, CUstreamCaptureMode = Code, CaptureMode
     CUdevice, CUcontext, CUdeviceptr = _kind("CUdevice"), _kind("CUcontext"), _kind("CUdeviceptr")
@@ -48,8 +53,8 @@ class FakeCudaBindings:
         CU_DEVICE_ATTRIBUTE_INTEGRATED=18, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT=16,
     )  # fmt: skip
 
-    def __init__(self, device: FakeDevice) -> None:
-        self._device = device
+    def __init__(self, device: FakeDevice, driver: int = DRIVER) -> None:
+        self._device, self.driver, self.multiprocessors = device, driver, MULTIPROCESSORS
 
     # The device and its primary context.
 
@@ -57,7 +62,7 @@ class FakeCudaBindings:
         return _did(lambda: None)
 
     def cuDriverGetVersion(self) -> Any:  # noqa: N802
-        return _gave(int, lambda: DRIVER)
+        return _gave(int, lambda: self.driver)
 
     def cuDeviceGet(self, ordinal: int) -> Any:  # noqa: N802
         return _gave(self.CUdevice, lambda: 0) if ordinal == 0 else (Code.CUDA_ERROR_INVALID_DEVICE, None)
@@ -66,7 +71,7 @@ class FakeCudaBindings:
         return _gave(bytes, lambda: NAME.encode().ljust(length, b"\0"))
 
     def cuDeviceGetAttribute(self, attribute: int, device: Any) -> Any:  # noqa: N802
-        values = {75: CAPABILITY[0], 76: CAPABILITY[1], 18: int(self._device.integrated), 16: MULTIPROCESSORS}
+        values = {75: CAPABILITY[0], 76: CAPABILITY[1], 18: int(self._device.integrated), 16: self.multiprocessors}
         return _gave(int, lambda: values[attribute])
 
     def cuDeviceTotalMem(self, device: Any) -> Any:  # noqa: N802
@@ -132,6 +137,8 @@ class FakeCudaBindings:
         return _did(self._device.synchronize, _number(self.CUevent, event))
 
     def cuEventElapsedTime(self, start: Any, end: Any) -> Any:  # noqa: N802
+        if self.driver < 12080:
+            raise RuntimeError('Function "cuEventElapsedTime_v2" not found')
         events = _number(self.CUevent, start), _number(self.CUevent, end)
         return _gave(float, self._device.milliseconds, *events)
 

@@ -69,6 +69,7 @@ class IBuilderConfig:
     def __init__(self, takes_caches: bool) -> None:
         self._takes_caches = takes_caches
         self.pools, self.flags, self.profiles = dict[Any, int](), list[Any](), list[IOptimizationProfile]()
+        self.on = ["TF32"]  # without being set
         self.capabilities, self.caches = list[Any](), list[bytes]()
         self.cache: ITimingCache | None = None
 
@@ -77,6 +78,9 @@ class IBuilderConfig:
 
     def set_flag(self, flag: Any) -> None:
         self.flags.append(flag)
+
+    def clear_flag(self, flag: Any) -> None:
+        self.on.remove(flag)
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> None:
         self.profiles.append(profile)
@@ -101,6 +105,9 @@ class BuilderNames:
         parses: models can be parsed.
         builds: plans can be built.
         takes_caches: timing caches are of this device and version.
+        scratch: bytes of scratch memory that an engine needs for each pair of tiles.
+        room: bytes that the device has for it.
+        old_driver: the driver is older than the CUDA this TensorRT was built for.
 
     Attributes:
         builds_asked: (network, config) of each build, as they were left.
@@ -109,10 +116,15 @@ class BuilderNames:
     parses: bool = True
     builds: bool = True
     takes_caches: bool = True
+    scratch: int = 1 << 20
+    room: int = 1 << 30
+    old_driver: bool = False
     builds_asked: list[tuple[INetworkDefinition, IBuilderConfig]] = dataclasses.field(default_factory=list)
 
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
-    BuilderFlag = SimpleNamespace(FP16="FP16", INT8="INT8", OBEY_PRECISION_CONSTRAINTS="OBEY_PRECISION_CONSTRAINTS")
+    BuilderFlag = SimpleNamespace(
+        TF32="TF32", FP16="FP16", INT8="INT8", OBEY_PRECISION_CONSTRAINTS="OBEY_PRECISION_CONSTRAINTS"
+    )
     NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
     ComputeCapability = SimpleNamespace(SM75="7.5", SM86="8.6", SM120="12.0")
 
@@ -123,7 +135,14 @@ class BuilderNames:
         return OnnxParser(self, network)
 
     def Builder(self, log: Any) -> Any:  # noqa: N802  # TensorRT's name
+        self.refuse_old_driver(log)
         return Builder(self, log)
+
+    def refuse_old_driver(self, log: Any) -> None:
+        """As the bindings do."""
+        if self.old_driver:
+            log.log(log.Severity.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
 
     @property
     def sources(self) -> list[bytes]:
@@ -176,6 +195,13 @@ class Builder:
                 return None
             monitor.phase_finish("Building engine")
         self._log.log("warning", "slow")
+        needed = self._trt.scratch * _batches(config).most
+        if needed > config.pools.get(self._trt.MemoryPoolType.WORKSPACE, self._trt.room) or needed > self._trt.room:
+            self._log.log(
+                self._log.Severity.ERROR,
+                f"IBuilder::buildSerializedNetwork: Error Code 2: OutOfMemory (Requested size was {needed} bytes.)",
+            )
+            return None
         if not self._trt.builds:
             self._log.log(self._log.Severity.ERROR, "could not find any implementation for node /x/Conv\nmore")
             return None

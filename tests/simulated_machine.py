@@ -25,6 +25,7 @@ class Machine:
     Attributes:
         trt: what `import tensorrt` gives.
         device: the GPU.
+        driver: what `cuda.bindings.driver` gives.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -38,7 +39,8 @@ class Machine:
     def plug_in(self, device: FakeDevice) -> None:
         """Another GPU, under both packages."""
         self.device = self.trt.device = device
-        self._monkeypatch.setitem(sys.modules, "cuda.bindings.driver", FakeCudaBindings(device))
+        self.driver = FakeCudaBindings(device)
+        self._monkeypatch.setitem(sys.modules, "cuda.bindings.driver", self.driver)
         self._monkeypatch.setitem(sys.modules, "pycuda.driver", FakePyCuda(device))
 
     def install(self, trt: Any, name: str = "tensorrt") -> None:

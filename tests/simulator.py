@@ -27,7 +27,7 @@ from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.gpu import Gpu
 from schanger_edge.sessions.tensorrt.cuda import CudaPython, PyCuda
 
-GPU_WORDS = f"{NAME}, {MULTIPROCESSORS} multiprocessors"
+GPU_WORDS = NAME
 INPUTS = ("before", "after")
 
 
@@ -49,8 +49,8 @@ def on_fake_driver(device: FakeDevice, binding: Any = "cuda-python", layer: Any 
 class SimulatedTensorRT(BuilderNames):
     """The module: as much of its builder and runtime as is used, for one fake device.
 
-    `fails` names what goes wrong: `deserialize`, `context`, `shape`, `execute` (from the n-th call on). The first
-    `full_contexts` contexts find no room, and those beyond `most_contexts`.
+    `fails` names what goes wrong: `deserialize`, `load` (no memory for it), `context`, `shape`, `execute` (from the
+    n-th call on). The first `full_contexts` contexts find no room, and those beyond `most_contexts`.
     """
 
     class DataType(Enum):
@@ -72,6 +72,7 @@ class SimulatedTensorRT(BuilderNames):
         self.alive: Counter[str] = Counter()
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802  # TensorRT's name
+        self.refuse_old_driver(log)
         return _Runtime(self, log)
 
 
@@ -105,6 +106,9 @@ class _Runtime(_Counted):
         self.log = log
 
     def deserialize_cuda_engine(self, plan: bytes) -> Any:
+        if self._trt.fails == "load":
+            self.log.log(self._trt.ILogger.Severity.ERROR, "Error Code 2: OutOfMemory (Requested size was 9 bytes.)")
+            return None
         magic, *rest = plan.split(b";", 2)
         if self._trt.fails == "deserialize" or magic != MAGIC:
             self.log.log(self._trt.ILogger.Severity.ERROR, "the magic tag does not match")

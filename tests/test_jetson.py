@@ -231,8 +231,8 @@ def test_an_environment_that_cannot_serve(config: str, said: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("megabytes", "options"),
     [
-        (4000, "--batch 1 --workspace 256 --optimization-level 2"),
-        (8000, "--batch 1 --workspace 512 --optimization-level 3"),
+        (4000, "--batch 1 --optimization-level 2"),
+        (8000, "--batch 1 --optimization-level 3"),
         (64000, "--batch 1,4,8"),
     ],
 )

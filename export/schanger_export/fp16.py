@@ -13,11 +13,10 @@ from collections.abc import Mapping
 import onnx
 from onnxconverter_common import float16
 
+from schanger_edge.model.graph import ALWAYS_FP32
+
 LARGEST = 8000.0
 """A tensor that passes this on real tiles stays FP32: an eighth of FP16's range is left for tiles not seen."""
-
-ALWAYS_FP32 = frozenset({"ReduceMean", "Pow", "Sqrt"})
-"""Mean, power, root of the channel LayerNorm; squeeze-excite's mean, whose sum over a tile passes FP16's range."""
 
 RESIZE = "Resize"
 _HALF, _SINGLE = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
@@ -69,7 +68,7 @@ def to_fp16(model: onnx.ModelProto, largest: Mapping[str, float], *, resize: boo
 
 
 def _always(graph: onnx.GraphProto) -> set[str]:
-    """Names of the nodes of `ALWAYS_FP32`, and of the additions of epsilon before the roots."""
+    """What `model.graph.fp32_nodes` tells of a file."""
     roots = {node.input[0] for node in graph.node if node.op_type == "Sqrt"}
     return {node.name for node in graph.node if node.op_type in ALWAYS_FP32 or roots & set(node.output)}
 

@@ -44,7 +44,7 @@ SECONDS = 5
 def board(root: Path) -> dict[str, str]:
     """Board, JetPack, power mode and clocks of a Jetson; elsewhere the board where it is told, else nothing."""
     release = text_of(root / "etc/nv_tegra_release")
-    model = text_of(root / "proc/device-tree/model").rstrip("\0")
+    model = board_name(root)
     if not release:
         return {"board": model} if model else {}
     return {
@@ -55,6 +55,17 @@ def board(root: Path) -> dict[str, str]:
         "GPU clock": _clock(_gpu_folders(root), "cur_freq", "max_freq") or "not readable",
         "memory clock": _memory_clock(root),
     }
+
+
+def board_name(root: Path = Path("/")) -> str:
+    """Such as `NVIDIA Jetson Orin Nano Developer Kit`; empty where the machine does not tell."""
+    return text_of(root / "proc/device-tree/model").rstrip("\0")
+
+
+def is_jetson(root: Path = Path("/")) -> bool:
+    """Whether this is a Jetson; a container shows the device tree, though not the release."""
+    compatible = text_of(root / "proc/device-tree/compatible")
+    return (root / "etc/nv_tegra_release").exists() or "nvidia,tegra" in compatible
 
 
 def jetpack(release: str, packages: str = "") -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +16,10 @@ from schanger_edge.model.file import ATTRIBUTE, ELEMENTS, GRAPH, INITIALIZER, IN
 from schanger_edge.model.wire import fields, parts, text
 
 # Numbers of fields in onnx.proto: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-NODE_INPUT, NODE_OUTPUT, NODE_KIND = 1, 2, 4  # NodeProto
+NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_KIND = 1, 2, 3, 4  # NodeProto
 ATTRIBUTE_NAME, ATTRIBUTE_VALUES = 1, (3, 4, 8, 9)  # AttributeProto: i, s, ints, strings
 DIMENSIONS, DATA_TYPE, RAW_DATA = 1, 2, 9  # TensorProto
+ALWAYS_FP32 = frozenset({"ReduceMean", "Pow", "Sqrt"})
 _FLOAT = ELEMENTS.index("float")
 
 Value = int | str
@@ -45,18 +48,45 @@ def read_graph(path: Path) -> Graph:
         ModelError: it cannot be read, or is damaged.
     """
     nodes, floats = list[Node](), dict[str, NDArray[np.float32]]()
-    try:
-        for graph in parts(memoryview(path.read_bytes()), GRAPH):
+    with _reading(path) as graphs:
+        for graph in graphs:
             for number, value in fields(graph):
                 if number == NODE and isinstance(value, memoryview):
                     nodes.append(_node(value))
                 elif number == INITIALIZER and isinstance(value, memoryview):
                     floats.update(_floats(value))
+    return Graph(nodes, floats)
+
+
+def read_named_nodes(path: Path) -> dict[str, Node]:
+    """The nodes of a model file by their names, in their order.
+
+    Raises:
+        ModelError: it cannot be read, or is damaged.
+    """
+    with _reading(path) as graphs:
+        return {text(node, NODE_NAME): _node(node) for graph in graphs for node in parts(graph, NODE)}
+
+
+def fp32_nodes(nodes: Mapping[str, Node]) -> list[str]:
+    """Names of the nodes that need FP32's range or precision in any model, in their order.
+
+    Mean, power and root of the channel LayerNorm with the addition of epsilon between them; squeeze-excite's mean,
+    whose sum over a tile passes FP16's range.
+    """
+    roots = {node.inputs[0] for node in nodes.values() if node.kind == "Sqrt"}
+    return [name for name, node in nodes.items() if node.kind in ALWAYS_FP32 or roots & set(node.outputs)]
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[Iterable[memoryview]]:
+    """The graphs of a model file, and errors as sentences."""
+    try:
+        yield parts(memoryview(path.read_bytes()), GRAPH)
     except OSError as error:
         raise ModelError(f"model {path} cannot be read ({error.strerror}): give the path of an .onnx file.") from error
     except ValueError as error:
         raise ModelError(f"{path} is damaged ({error}): export it again.") from error
-    return Graph(nodes, floats)
 
 
 def _node(node: memoryview) -> Node:

@@ -19,6 +19,7 @@ from schanger_edge.model.card import ModelCard
 
 SUFFIX = ".plan"
 FORMAT = 2
+TF32_SINCE = 8.0  # compute capability
 Name = Literal["tensorrt", "rtx"]
 FLAVOURS: dict[Name, str] = {"tensorrt": "TensorRT", "rtx": "TensorRT-RTX"}
 """In words."""
@@ -48,7 +49,9 @@ class Target:
         version: of it.
         system: operating system and processor, such as `linux-x86_64`.
         capabilities: compute capabilities, such as `8.7`.
-        gpu: name of the GPU; empty where the plan runs on every GPU of these capabilities (RTX).
+        gpu: name of the GPU, and of the board it is on; empty where the plan runs on every GPU of these capabilities
+            (RTX).
+        multiprocessors: how many were on when it was built; power modes change that, so a plan fits with others too.
     """
 
     flavour: Name
@@ -56,6 +59,7 @@ class Target:
     system: str
     capabilities: tuple[str, ...]
     gpu: str = ""
+    multiprocessors: int = 0
 
     def misfit(self, here: Target) -> str:
         """Why a plan for this target does not run here, in a few words; empty where it does."""
@@ -95,6 +99,7 @@ class PlanCard:
         batches: shape profile.
         workspace: bytes, or None.
         level: builder optimization level, or None.
+        tf32: FP32 layers may multiply in TF32.
         plan_sha256: hash of the plan; empty until it is built.
         plan_bytes: its size.
         producer: program and version that wrote it.
@@ -110,6 +115,7 @@ class PlanCard:
     batches: Batches
     workspace: int | None = None
     level: int | None = None
+    tf32: bool = True
     plan_sha256: str = ""
     plan_bytes: int = 0
     producer: str = ""
@@ -117,8 +123,18 @@ class PlanCard:
     @property
     def key(self) -> str:
         """Hash of all that makes a plan valid: where it differs, another plan is needed."""
-        valid_by = dataclasses.replace(self, model="", plan_sha256="", plan_bytes=0, producer="")
+        target = dataclasses.replace(self.target, multiprocessors=0)
+        valid_by = dataclasses.replace(self, model="", target=target, plan_sha256="", plan_bytes=0, producer="")
         return hashlib.sha256(valid_by.to_json().encode()).hexdigest()
+
+    @property
+    def in_tf32(self) -> bool:
+        """Whether convolutions multiply in TF32: FP32 ones do, on GPUs that have it, unless told not to."""
+        has_fp32, able = (
+            self.card.precision in ("fp32", "int8"),
+            max(map(float, self.target.capabilities)) >= TF32_SINCE,
+        )
+        return self.tf32 and has_fp32 and able
 
     @property
     def file_name(self) -> str:

@@ -86,6 +86,7 @@ def config(name: str, card: ModelCard) -> str:
     """config.pbtxt, the text form of Triton's ModelConfig. The batch, N, is not among the dims."""
     tile = card.tile
     inputs = ",\n".join(_tensor(date, "TYPE_UINT8", (3, tile, tile)) for date in INPUT_NAMES)
+    warm_up = ",\n".join(_warm_up(size, tile) for size in (1, *PREFERRED_BATCHES))
     return f"""\
 # RGB tiles of both dates in, probability of change out; normalization is inside. The parameter holds the model card:
 # threshold, halo, metres per pixel, scores, licence.
@@ -103,6 +104,14 @@ dynamic_batching {{
   preferred_batch_size: [ {", ".join(map(str, PREFERRED_BATCHES))} ]
   max_queue_delay_microseconds: {QUEUE_DELAY}
 }}
+model_warmup [
+{warm_up}
+]
+# cuDNN's heuristic: by default it tries all its algorithms anew for every batch size.
+parameters {{
+  key: "cudnn_conv_algo_search"
+  value {{ string_value: "1" }}
+}}
 parameters {{
   key: "{METADATA_KEY}"
   value {{ string_value: {_quoted(card.to_json())} }}
@@ -112,6 +121,13 @@ parameters {{
 
 def _tensor(name: str, kind: str, dims: tuple[int, ...]) -> str:
     return f'  {{ name: "{name}" data_type: {kind} dims: [ {", ".join(map(str, dims))} ] }}'
+
+
+def _warm_up(batch: int, tile: int) -> str:
+    """Run once before the first request: libraries load and algorithms are chosen then."""
+    empty = f"value {{ data_type: TYPE_UINT8 dims: [ 3, {tile}, {tile} ] zero_data: true }}"
+    inputs = " ".join(f'inputs {{ key: "{date}" {empty} }}' for date in INPUT_NAMES)
+    return f'  {{ name: "batch of {batch}" batch_size: {batch} {inputs} }}'
 
 
 def _quoted(text: str) -> str:

@@ -113,6 +113,8 @@ def _look_at_gpu(root: Path, facts: dict[str, str], missing: dict[str, str]) -> 
     shared = ", shares the CPU's memory" if found.integrated else ""
     facts["GPU"] = f"{found.name}, compute capability {found.capability}, {found.memory / MEGABYTE:,.0f} MB{shared}"
     facts["CUDA"] = f"driver for {found.driver}, through {found.binding}"
+    if misfit := gpu.bindings_misfit(found):
+        missing["CUDA"] = misfit
 
 
 def _cache() -> str:

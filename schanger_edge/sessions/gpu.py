@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import importlib
+import importlib.metadata
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -23,7 +24,8 @@ class Gpu:
         capability: compute capability, such as `8.7`.
         memory: bytes.
         integrated: it shares the memory of the CPU, as on Jetson.
-        multiprocessors: how many; boards of one family differ in it, and may share a name (`Orin`).
+        multiprocessors: how many are on; boards of one family differ in it and may share a name (`Orin`), and a board's
+            power mode changes it.
         driver: CUDA version of the driver, such as `13.0`.
         binding: who was asked.
     """
@@ -35,11 +37,6 @@ class Gpu:
     driver: str
     binding: Binding
     multiprocessors: int = 0
-
-    @property
-    def words(self) -> str:
-        """What plans are bound to: `Orin, 16 multiprocessors`."""
-        return f"{self.name}, {self.multiprocessors} multiprocessors"
 
 
 def driver_present() -> bool:
@@ -93,14 +90,47 @@ def find_gpu(binding: Binding | None = None, ordinal: int = 0) -> Gpu:
     )
 
 
+def lacking(what: str, driver: str = "") -> str:
+    """The sentence on a function of cuda-bindings that an older driver does not have.
+
+    Args:
+        what: the package's words, such as `Function "cuEventElapsedTime_v2" not found`.
+        driver: its CUDA version, where it is known.
+    """
+    major, _, _ = driver.partition(".")
+    package = f"cuda-bindings=={major}.*" if major else "cuda-bindings<13"
+    words = f"the driver for CUDA {driver}" if driver else "the driver"
+    return (
+        f"{words} is older than cuda-bindings and lacks a function ({what}): update the driver, or "
+        f"pip install '{package}'."
+    )
+
+
+def bindings_misfit(found: Gpu) -> str:
+    """What is wrong between driver and cuda-bindings, in a sentence; empty where they fit, or pycuda is used."""
+    if found.binding != "cuda-python":
+        return ""
+    try:
+        version = importlib.metadata.version("cuda-bindings")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    theirs, ours = (int(text.split(".")[0]) for text in (found.driver, version))
+    if ours <= theirs:
+        return ""
+    return (
+        f"cuda-bindings {version} is for a newer CUDA than the driver ({found.driver}), which lacks some of its "
+        f"functions: update the driver, or pip install 'cuda-bindings=={theirs}.*'."
+    )
+
+
 def _by_cuda_python(ordinal: int) -> Gpu:
     driver = importlib.import_module("cuda.bindings.driver")
 
     def ask(call: Callable[..., Any], *arguments: Any) -> Any:
         try:
             code, *values = call(*arguments)
-        except RuntimeError as error:  # the driver's library is not there
-            raise SessionError(NO_DRIVER) from error
+        except RuntimeError as error:  # the driver's library is not there, or lacks the function
+            raise SessionError(NO_DRIVER if call is driver.cuInit else lacking(str(error))) from error
         if int(code):
             raise SessionError(
                 NO_DRIVER if call is driver.cuInit else f"CUDA device {ordinal} does not respond: {code.name}."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.host import board
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.model.file import ModelFile, Tensor, check_contract
 from schanger_edge.sessions.engine import Auto, Engine, Findings, SessionOptions
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 ERRORS_ONLY = 3
 GPU_BATCH = 4
+X86_64 = ("x86_64", "amd64")
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 _PLACES = r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .* failed:|/\S*onnxruntime/\S+:\d+ .*?\) (?=\S)"
 
@@ -79,7 +82,9 @@ def _load(model: ModelFile, threads: int, provider: str) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider == CUDA_PROVIDER and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN as installed by pip
-    providers = list(dict.fromkeys((provider, CPU_PROVIDER)))
+    providers: list[Any] = [CPU_PROVIDER]
+    if provider == CUDA_PROVIDER:  # by default cuDNN tries all its algorithms anew for every batch size
+        providers = [(CUDA_PROVIDER, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU_PROVIDER]
     try:
         return onnxruntime.InferenceSession(str(model.path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
@@ -128,10 +133,17 @@ def _usable_on_cuda() -> str:
     import onnxruntime
 
     if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-        raise SessionError(
-            "ONNX Runtime has no CUDA provider here: pip uninstall onnxruntime, then pip install onnxruntime-gpu."
-        )
+        raise SessionError(f"ONNX Runtime has no CUDA provider here: {_way_to_cuda()}.")
     return "ONNX Runtime on the GPU"
+
+
+def _way_to_cuda() -> str:
+    """What gets this machine a GPU engine; onnxruntime is only given up where pip has another in its place."""
+    if board.is_jetson():
+        return "on Jetson use TensorRT, which comes with JetPack (python3-libnvinfer from apt)"
+    if platform.machine().lower() in X86_64 and platform.system() in ("Linux", "Windows"):
+        return "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+    return "use TensorRT (--device cuda)"
 
 
 def _findings() -> Findings:

@@ -71,6 +71,11 @@ def test_triton_reads_the_config_and_it_fits_the_file(name: str, tmp_path: Path)
     assert (read.name, read.backend, read.max_batch_size) == (name, "onnxruntime", 8)
     assert list(read.dynamic_batching.preferred_batch_size) == [4, 8]
     card = read_model(model_path(name)).card
+    assert read.parameters["cudnn_conv_algo_search"].string_value == "1"  # the heuristic
+    assert [warm_up.batch_size for warm_up in read.model_warmup] == [1, 4, 8]
+    for warm_up in read.model_warmup:
+        sent = {key: (value.data_type, list(value.dims), value.zero_data) for key, value in warm_up.inputs.items()}
+        assert sent == {tensor.name: (tensor.data_type, list(tensor.dims), True) for tensor in read.input}
     assert ModelCard.from_json(read.parameters[METADATA_KEY].string_value) == card
     session = onnxruntime.InferenceSession(tmp_path / name / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     for told, there in ((read.input, session.get_inputs()), (read.output, session.get_outputs())):

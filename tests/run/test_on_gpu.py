@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from fake_device import FakeDevice
+from fake_memory import Code
 from helpers import Ground, Tiff
 from simulated_machine import Machine
 from tensorrt_names import VERSIONS, Exactly
@@ -20,10 +22,12 @@ from typer.testing import CliRunner
 
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, SessionError
+from schanger_edge.host import board
 from schanger_edge.model.plan import Batches
 from schanger_edge.run.detect import detect
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.devices import open_on
+from schanger_edge.sessions.doctor import doctor
 from schanger_edge.sessions.engine import SessionOptions
 from schanger_edge.sessions.gpu import NO_DRIVER
 from schanger_edge.sessions.tensorrt.build import build
@@ -113,7 +117,7 @@ def test_what_was_used_is_in_the_summary(machine: Machine, model: Path, pair: An
     used = detect(*pair, tmp_path / "out", model=model, batch_size=20, device="auto").summary["engine"]
     assert used["device"].startswith("TensorRT 10.13.3 (Simulated GPU")
     assert used["chosen"] == "auto: the first choice is available"
-    assert (used["precision"], used["typing"], used["flags"]) == ("fp32", "strong", ())
+    assert (used["precision"], used["typing"], used["flags"], used["tf32"]) == ("fp32", "strong", (), True)
     assert used["batch"] == 8  # the plan takes no more
     assert set(used["stages"]) == {"copy_in", "infer", "copy_out"}
     for times in used["stages"].values():
@@ -211,6 +215,43 @@ def test_no_room_for_the_engine_builds_a_smaller_one(machine: Machine, model: Pa
         open_session(model, "cuda")
 
 
+def test_no_room_to_load_a_plan_leaves_the_plan(machine: Machine, model: Path) -> None:
+    """It may be good, and the memory be another program's for a while."""
+    plan = build(model, None).plan
+    written = plan.read_bytes(), plan.stat().st_mtime_ns
+    machine.trt.fails = "load"
+    with pytest.raises(SessionError, match=r"Simulated GPU has no memory to load .*\.plan \(.*OutOfMemory"):
+        open_session(model, "cuda")
+    assert machine.builds == 1
+    machine.trt.fails = ""
+    assert (plan.read_bytes(), plan.stat().st_mtime_ns) == written
+    with open_session(model, "cuda") as session:
+        assert session.max_batch == 8
+        assert session.model == plan
+
+
+def test_a_fault_of_the_device_leaves_the_plan(machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(model, None)
+    monkeypatch.setattr(machine.driver, "cuStreamCreate", lambda flags: (Code.CUDA_ERROR_ILLEGAL_ADDRESS, None))
+    with pytest.raises(SessionError, match="failed in cuStreamCreate"):
+        open_session(model, "cuda")
+    assert machine.builds == 1
+
+
+def test_no_room_to_build_builds_for_smaller_batches(machine: Machine, model: Path) -> None:
+    machine.trt.scratch, machine.trt.room = 300 << 20, 1 << 30
+    with open_session(model, "cuda") as session:
+        assert session.max_batch == 2
+        notes = session.notes
+    assert machine.trt.profiles == [Batches(1, 4, 8), Batches(1, 4, 4), Batches(1, 2, 2)]
+    assert notes[0].startswith("there is too little memory to build for batches of 8 (IBuilder::buildSerializedNetwork")
+    assert notes[1].endswith("a plan for batches of at most 2 is built instead.")
+    machine.trt.room = 200 << 20
+    machine.trt.__version__ = "10.16.0"
+    with pytest.raises(SessionError, match=r"cannot build m\.onnx: .*OutOfMemory \(Requested size was 314572800 bytes"):
+        open_session(model, "cuda")
+
+
 def test_shared_memory_builds_with_care_and_copies_nothing(
     machine: Machine, model: Path, pair: Any, tmp_path: Path
 ) -> None:
@@ -220,11 +261,31 @@ def test_shared_memory_builds_with_care_and_copies_nothing(
     detect(*pair, tmp_path / "gpu", model=model, device="cuda")
     assert machine.trt.profiles == [Batches(1, 1, 1)]
     ((_, config),) = machine.trt.builds_asked
-    assert (config.pools, config.builder_optimization_level) == ({"workspace": 512 << 20}, 3)
+    assert (config.pools, config.builder_optimization_level) == ({"workspace": 64 << 20}, 3)  # tiles of 64 pixels
     assert (machine.device.copies, machine.device.faults) == (0, [])
     assert machine.device.launches > 0
     for name in ("probability.tif", "change.tif"):
         assert (tmp_path / "gpu" / name).read_bytes() == (tmp_path / "cpu" / name).read_bytes()
+
+
+def test_another_power_mode_keeps_the_plan(machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It changes the number of multiprocessors; another board is another matter."""
+    machine.plug_in(FakeDevice(integrated=True))
+    monkeypatch.setattr(board, "board_name", lambda: "Orin Nano kit")
+    built = build(model)
+    assert (built.card.target.gpu, built.card.target.multiprocessors) == ("Simulated GPU, Orin Nano kit", 28)
+    machine.driver.multiprocessors = 8
+    with open_session(model, "cuda") as session:
+        assert session.model == built.plan
+        assert session.notes[1:] == [
+            "the plan was built with 28 multiprocessors, and 8 are on now, as in another power mode: it runs, and "
+            "`schanger-edge build --rebuild` may make a faster one."
+        ]
+    assert build(model).cached
+    assert machine.builds == 1
+    monkeypatch.setattr(board, "board_name", lambda: "AGX Orin kit")
+    open_session(model, "cuda").close()
+    assert machine.builds == 2
 
 
 def test_another_version_builds_another_plan(machine: Machine, model: Path) -> None:
@@ -249,6 +310,35 @@ def test_auto_says_why_it_is_the_cpu(machine: Machine, model: Path) -> None:
         assert session.notes == [f"on the CPU (fp32): {NO_DRIVER}"]
 
 
+def test_a_driver_older_than_tensorrts_cuda(
+    machine: Machine, model: Path, standin: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT's constructors then raise TypeError; `auto` goes on without it, and doctor does not promise it."""
+    without_plan = tmp_path / "other.onnx"
+    standin.integer_model(without_plan, radius=2, tile=TILE, halo=8)
+    build(model, None, BuildOptions())
+    machine.trt.old_driver = True
+    sentence = (
+        "TensorRT 10.13.3 does not start (CUDA initialization failure with error: 35): the driver is for CUDA 12.4. "
+        "Update the driver, or with pip put tensorrt-cu12 in its place, which is built for that CUDA."
+    )
+    machine.driver.driver = 12040
+    for other in (model, without_plan):
+        with pytest.raises(SessionError) as caught:
+            open_session(other, "cuda")
+        assert str(caught.value) == sentence
+        with open_session(other, "auto") as session:
+            assert session.device.startswith("ONNX Runtime")
+            assert sentence in " ".join(session.notes)
+    report = doctor(Path("/nowhere"))
+    assert report.missing["TensorRT"] == sentence
+    assert sentence in report.uses
+    monkeypatch.setattr(board, "is_jetson", lambda: True)
+    with pytest.raises(SessionError, match=r"Use JetPack's own TensorRT \(python3-libnvinfer\)"):
+        open_session(model, "cuda")
+    assert not any(machine.device.live.values())
+
+
 def test_a_missing_model_is_not_hidden_by_auto(machine: Machine, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         open_session(tmp_path / "none.onnx", "auto")
@@ -256,8 +346,17 @@ def test_a_missing_model_is_not_hidden_by_auto(machine: Machine, tmp_path: Path)
 
 def test_the_cuda_provider_of_onnx_runtime(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(SessionError, match=r"no CUDA provider here: pip uninstall onnxruntime"):
-        open_session(model, "cuda:onnxruntime")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    for jetson, machine, advice in (
+        (False, "x86_64", "pip uninstall onnxruntime, then pip install onnxruntime-gpu."),
+        (False, "aarch64", "use TensorRT (--device cuda)."),
+        (True, "aarch64", "on Jetson use TensorRT, which comes with JetPack (python3-libnvinfer from apt)."),
+    ):
+        monkeypatch.setattr(board, "is_jetson", lambda jetson=jetson: jetson)
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        with pytest.raises(SessionError) as caught:
+            open_session(model, "cuda:onnxruntime")
+        assert str(caught.value) == f"ONNX Runtime has no CUDA provider here: {advice}"
     # It is listed but does not start: ONNX Runtime would go on on the CPU without a word.
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with (
@@ -265,3 +364,20 @@ def test_the_cuda_provider_of_onnx_runtime(model: Path, monkeypatch: pytest.Monk
         pytest.raises(SessionError, match="CUDAExecutionProvider does not start"),
     ):
         open_session(model, "cuda:onnxruntime")
+
+
+def test_cudnn_is_not_searched_for_every_batch_size(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    real = onnxruntime.InferenceSession
+
+    def load(path: str, options: Any, providers: list[Any]) -> Any:
+        asked.append(providers)
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", load)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(SessionError, match="CUDAExecutionProvider does not start"):
+        open_session(model, "cuda:onnxruntime")
+    open_session(model, "cpu").close()
+    cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
+    assert asked == [[cuda, "CPUExecutionProvider"], ["CPUExecutionProvider"]]

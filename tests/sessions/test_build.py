@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import pytest
+from fake_device import FakeDevice
 from simulated_machine import Machine
 from simulator import GPU_WORDS, SimulatedRTX
 from typer.testing import CliRunner
@@ -21,6 +22,7 @@ from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model import bundled
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.file import read_model
+from schanger_edge.model.graph import ALWAYS_FP32
 from schanger_edge.model.plan import Batches, read_plan_card, sidecar_of
 from schanger_edge.sessions import gpu
 from schanger_edge.sessions.gpu import Gpu
@@ -209,7 +211,7 @@ def test_a_gpu_is_needed_or_a_capability(models: dict[str, Path], rtx: Flavour, 
     ("version", "precision", "flags", "source"),
     [
         ("8.6.2", "fp16", ("FP16", OBEY), "fp32"),
-        ("10.3.0", "int8", ("FP16", "INT8"), "int8"),
+        ("10.3.0", "int8", ("FP16", "INT8", OBEY), "int8"),
         ("10.3.0", "int8+fp16", ("FP16", "INT8", OBEY), "int8"),
         ("10.13.3", "fp16", (), "fp16"),
     ],
@@ -229,8 +231,11 @@ def test_the_builder_gets_what_was_asked_for(
     for network, config in machine.trt.builds_asked:
         assert (tuple(config.flags), config.pools) == (flags, {"workspace": 256 << 20})
         assert config.builder_optimization_level == 3
-        held = built.card.card.kept_fp32 if OBEY in flags else ()
-        assert {layer.name for layer in network.layers if layer.precision} == set(held)
+        kinds = {node.name: node.op_type for node in onnx.load_from_string(network.source).graph.node}
+        held = {layer.name for layer in network.layers if layer.precision}
+        choice = choose_source(read_model(models[precision]), Flavour("tensorrt", machine.trt, version))
+        assert held == set(choice.keep_fp32)
+        assert {kinds[name] for name in held} == ({"Pow", "ReduceMean", "Add", "Sqrt"} if OBEY in flags else set())
     assert [config.caches for _, config in machine.trt.builds_asked] == [[b""], [b"+"]]
     assert (tmp_path / "timings").read_bytes() == b"++"
     assert built.card.target.gpu == GPU_WORDS
@@ -239,6 +244,79 @@ def test_the_builder_gets_what_was_asked_for(
         nowhere = dataclasses.replace(options, timing_cache=tmp_path / "none" / "timings")
         build(models[precision], None, nowhere, rebuild=True)
     assert build(models[precision], None, options).cached  # the plan that was built is kept
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "batches", "megabytes"),
+    [
+        ("small", 256, Batches(1, 1, 1), 512),
+        ("small", 256, Batches(1, 4, 8), 4096),
+        ("base", 256, Batches(1, 1, 1), 1024),
+        ("base", 512, Batches(1, 1, 2), 8192),
+        ("unknown", 256, Batches(1, 1, 1), 1024),
+    ],
+)
+def test_on_a_board_scratch_memory_follows_model_tile_and_batch(
+    size: str, tile: int, batches: Batches, megabytes: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(monkeypatch, tmp_path / "cache")
+    file = read_model(model)
+    file = dataclasses.replace(file, card=dataclasses.replace(file.card, size=size, tile=tile))
+    build(file, None, BuildOptions(batches))
+    machine.plug_in(FakeDevice(integrated=True))
+    build(file, None, BuildOptions(batches), rebuild=True)
+    build(file, None, BuildOptions(batches, workspace=77))
+    pools = [config.pools for _, config in machine.trt.builds_asked]
+    assert pools == [{}, {"workspace": megabytes << 20}, {"workspace": 77 << 20}]
+
+
+def test_a_limit_that_is_too_low_is_dropped_and_it_is_said(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not the user's."""
+    machine = Machine(monkeypatch, tmp_path / "cache")
+    machine.plug_in(FakeDevice(integrated=True))
+    machine.trt.scratch = 20 << 20
+    built = build(model, None, BuildOptions(Batches(1, 1, 1)))
+    assert [config.pools for _, config in machine.trt.builds_asked] == [{"workspace": 16 << 20}, {}]
+    assert "; 16 MB of scratch memory were too little (IBuilder::buildSer" in built.explanation
+    assert built.explanation.endswith("OutOfMemory (Requested size was 20971520 bytes.)), so it has no limit")
+    with pytest.raises(SessionError, match=r"OutOfMemory .* Try `schanger-edge build` with .* another --workspace"):
+        build(model, None, BuildOptions(Batches(1, 1, 1), workspace=16))
+
+
+@pytest.mark.parametrize(
+    ("precision", "no_tf32", "capability", "said"),
+    [
+        ("fp32", False, "8.6", True),
+        ("fp32", True, "8.6", False),
+        ("fp32", False, "7.5", False),
+        ("int8", False, "8.6", True),
+        ("fp16", False, "8.6", False),
+    ],
+)
+def test_tf32_is_said_recorded_and_can_be_declined(
+    precision: str,
+    no_tf32: bool,
+    capability: str,
+    said: bool,
+    models: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch, tmp_path / "cache")
+    here = dataclasses.replace(gpu.find_gpu(), capability=capability)
+    monkeypatch.setattr(gpu, "find_gpu", lambda *_: here)
+    options = BuildOptions(Batches(1, 1, 1), no_tf32=no_tf32)
+    for cached in (False, True):
+        built = build(models[precision], None, options)
+        assert built.cached == cached
+        assert (
+            "FP32 layers multiply in TF32, with 10 bits of fraction (build with --no-tf32" in built.explanation
+        ) == said
+    assert (built.card.tf32, built.card.in_tf32) == (not no_tf32, said)
+    ((_, config),) = machine.trt.builds_asked
+    assert config.on == ([] if no_tf32 else ["TF32"])
 
 
 @pytest.mark.parametrize("capability", ["7.5", "9.0"])
@@ -301,11 +379,29 @@ class TestWeakTypes:
         """Of a model converted before cards named them."""
         file = read_model(models["fp16"])
         older = dataclasses.replace(file, card=dataclasses.replace(file.card, kept_fp32=()))
-        choice = choose_source(older, self.OLD)
-        assert (choice.flags, choice.keep_fp32) == (("FP16",), ())
-        assert "TensorRT chooses what runs in FP16: check it with `schanger-edge compare`" in choice.explanation
+        assert choose_source(older, self.OLD) == choose_source(file, self.OLD)
 
-    @pytest.mark.parametrize(("precision", "source"), [("fp16", "fp32"), ("int8+fp16", "int8")])
+    @pytest.mark.parametrize("precision", ["fp16", "int8"])
+    def test_what_needs_fp32_is_found_in_the_graph(self, precision: str, models: dict[str, Path]) -> None:
+        """As `convert` finds it, and in a plain INT8 model too, whose card names none."""
+        graph = onnx.load(str(models["int8" if precision == "int8" else "fp32"])).graph
+        roots = {node.input[0] for node in graph.node if node.op_type == "Sqrt"}
+        wanted = {node.name for node in graph.node if node.op_type in ALWAYS_FP32 or roots & set(node.output)}
+        assert len(wanted) > 50
+        assert choose_source(read_model(models[precision]), self.OLD).keep_fp32 == tuple(sorted(wanted))
+
+    def test_q_and_dq_are_not_held(self, models: dict[str, Path]) -> None:
+        """A card may name them by the range of their input."""
+        file = read_model(models["int8"])
+        nodes = {node.name: node.op_type for node in onnx.load(str(file.path)).graph.node}
+        named = next(name for name, kind in nodes.items() if kind == "QuantizeLinear")
+        wide = next(name for name, kind in nodes.items() if kind == "Conv")
+        card = dataclasses.replace(file.card, kept_fp32=(named, wide))
+        held = choose_source(dataclasses.replace(file, card=card), self.OLD).keep_fp32
+        assert wide in held
+        assert not {"QuantizeLinear", "DequantizeLinear"} & {nodes[name] for name in held}
+
+    @pytest.mark.parametrize(("precision", "source"), [("fp16", "fp32"), ("int8", "int8"), ("int8+fp16", "int8")])
     def test_nodes_that_stay_fp32_are_layers_of_the_file_that_is_built(
         self, precision: str, source: str, models: dict[str, Path], rtx: Flavour
     ) -> None:
@@ -320,9 +416,9 @@ class TestWeakTypes:
         assert {layers[name].get_output(0).dtype for name in kept} == {trt.DataType.FLOAT}
 
     def test_int8_from_the_plain_int8_model(self, models: dict[str, Path]) -> None:
-        for precision, more in (("int8", ()), ("int8+fp16", (OBEY,))):
+        for precision in ("int8", "int8+fp16"):
             choice = choose_source(read_model(models[precision]), self.OLD)
-            assert (choice.source, choice.flags) == (models["int8"], ("FP16", "INT8", *more))
+            assert (choice.source, choice.flags) == (models["int8"], ("FP16", "INT8", OBEY))
 
     def test_fp32_needs_no_flag(self, models: dict[str, Path]) -> None:
         choice = choose_source(read_model(models["fp32"]), self.OLD)

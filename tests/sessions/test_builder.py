@@ -112,8 +112,11 @@ def test_all_names_of_the_table_are_used_and_no_others(model: Path, recipe: Reci
         flavour = exactly(trt)
         flags = {"flags": ("FP16", OBEY), "keep_fp32": ("/Conv",)} if version in WEAK else {"flags": ()}
         capabilities = ("8.6", "12.0") if version == "rtx" else ()
-        build_plan(flavour, dataclasses.replace(recipe, **flags, capabilities=capabilities), b"", lambda *_: None)
+        build_plan(
+            flavour, dataclasses.replace(recipe, **flags, capabilities=capabilities, tf32=False), b"", lambda *_: None
+        )
         assert trt.builds_asked[0][1].capabilities == list(capabilities)
+        assert trt.builds_asked[0][1].on == []
         assert flavour.network_flags == trt.builds_asked[0][0].flags
         trt.parses = False
         with pytest.raises(SessionError, match="cannot parse"):

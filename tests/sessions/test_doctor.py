@@ -6,6 +6,7 @@ The made-up files follow the form that NVIDIA documents; none was recorded on a 
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -172,6 +173,16 @@ def test_without_a_gpu_the_command_that_shows_or_gets_it(
     assert "sudo apt install nvidia-jetpack" in doctor(system(tmp_path / "jetson", JETSON)).missing["GPU"]
     monkeypatch.setattr(gpu, "driver_present", lambda: True)
     assert doctor(tmp_path).missing["CUDA"] == "CUDA cannot be reached. To see what the driver sees: nvidia-smi"
+
+
+def test_bindings_that_are_newer_than_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "13.5.0")
+    machine = Machine(monkeypatch, tmp_path)
+    assert "CUDA" not in doctor(tmp_path).missing
+    machine.driver.driver = 12020
+    assert (
+        doctor(tmp_path).missing["CUDA"].startswith("cuda-bindings 13.5.0 is for a newer CUDA than the driver (12.2)")
+    )
 
 
 def test_elsewhere_nothing_is_said_of_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

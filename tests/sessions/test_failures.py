@@ -89,7 +89,7 @@ def other_capability(machine: Machine) -> None:
 
 
 def other_gpu(machine: Machine) -> None:
-    machine.write(gpu="Orin, 16 multiprocessors")
+    machine.write(gpu="Orin, NVIDIA Jetson AGX Orin Developer Kit")
     machine.open()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from schanger_edge.errors import SessionError
+from schanger_edge.host import board
 from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour, version_of
 
 OLD_FLAGS = SimpleNamespace(EXPLICIT_BATCH=0)
@@ -55,6 +57,40 @@ def test_what_is_missing_is_said(installed: dict[str, ModuleType | Exception]) -
         load_flavour()
     with pytest.raises(SessionError, match="'trt' is unknown: use tensorrt or rtx"):
         load_flavour("trt")  # type: ignore[arg-type]
+
+
+def test_on_jetson_no_wheel_takes_the_place_of_jetpacks(
+    installed: dict[str, ModuleType | Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "is_jetson", lambda: True)
+    for name in ("tensorrt", "rtx"):
+        with pytest.raises(SessionError, match="is not installed") as caught:
+            load_flavour(name)  # type: ignore[arg-type]
+        assert "pip" not in str(caught.value)
+    installed["tensorrt"] = ImportError("libnvinfer.so.10: cannot open shared object file")
+    with pytest.raises(SessionError, match=r"does not load .*: reinstall it with sudo apt install python3-libnvinfer"):
+        load_flavour("tensorrt")
+
+
+def test_thin_images_of_jetpack_6_lack_a_library(installed: dict[str, ModuleType | Exception]) -> None:
+    installed["tensorrt"] = ImportError("libnvdla_compiler.so: cannot open shared object file: No such file")
+    with pytest.raises(
+        SessionError, match=r"does not load \(libnvdla_compiler.*sudo apt install nvidia-l4t-dla-compiler"
+    ):
+        load_flavour("tensorrt")
+
+
+def test_a_jetson_is_known_by_its_files(tmp_path: Path) -> None:
+    assert not board.is_jetson(tmp_path)
+    tree = tmp_path / "container" / "proc" / "device-tree"
+    tree.mkdir(parents=True)
+    (tree / "compatible").write_bytes(b"nvidia,p3768-0000+p3767-0003\0nvidia,tegra234\0")
+    assert board.is_jetson(tmp_path / "container")
+    (tree / "compatible").write_bytes(b"raspberrypi,5-model-b\0brcm,bcm2712\0")
+    assert not board.is_jetson(tmp_path / "container")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "nv_tegra_release").write_text("# R36")
+    assert board.is_jetson(tmp_path)
 
 
 def test_a_version_that_is_too_old(installed: dict[str, ModuleType | Exception]) -> None:

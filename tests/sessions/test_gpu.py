@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.metadata
 import shutil
 from typing import Any
 
@@ -15,7 +16,7 @@ from fake_pycuda import FakePyCuda
 
 from schanger_edge.errors import SessionError
 from schanger_edge.sessions import gpu as gpu_module
-from schanger_edge.sessions.gpu import NO_DRIVER, find_gpu
+from schanger_edge.sessions.gpu import NO_DRIVER, Gpu, bindings_misfit, find_gpu
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a driver here")
@@ -47,7 +48,7 @@ def test_both_packages_say_the_same(orin: FakeDevice, monkeypatch: pytest.Monkey
     one, other = find_gpu(), find_gpu("pycuda")
     facts = "Simulated GPU", "8.6", 8 << 30, True, "13.0"
     assert (one.name, one.capability, one.memory, one.integrated, one.driver) == facts
-    assert one.words == "Simulated GPU, 28 multiprocessors"
+    assert one.multiprocessors == 28
     assert (one.binding, other.binding) == ("cuda-python", "pycuda")
     assert dataclasses.replace(other, binding="cuda-python") == one
 
@@ -71,6 +72,37 @@ def test_a_driver_without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_module, "driver_present", lambda: True)
     with pytest.raises(SessionError, match=r"pycuda does not load \(libcuda.*: reinstall it"):
         find_gpu("pycuda")
+
+
+def test_a_function_that_an_older_driver_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeCudaBindings(FakeDevice())
+
+    def missing(*_: Any) -> None:
+        raise RuntimeError('Function "cuDeviceTotalMem_v2" not found')
+
+    monkeypatch.setattr(driver, "cuDeviceTotalMem", missing)
+    monkeypatch.setattr(importlib, "import_module", lambda name: driver)
+    with pytest.raises(
+        SessionError, match=r"older than cuda-bindings and lacks a function \(Function \"cuDeviceTotalMem"
+    ):
+        find_gpu("cuda-python")
+
+
+@pytest.mark.parametrize(
+    ("driver", "version", "fits"),
+    [("12.2", "13.5.0", False), ("12.9", "12.9.4", True), ("12.2", "12.9.4", True), ("13.0", "12.9.4", True)],
+)
+def test_driver_and_bindings_are_compared(
+    driver: str, version: str, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    found = Gpu("GPU", "8.6", 1, False, driver, "cuda-python", 1)
+    sentence = (
+        f"cuda-bindings {version} is for a newer CUDA than the driver ({driver}), which lacks some of its functions: "
+        "update the driver, or pip install 'cuda-bindings==12.*'."
+    )
+    assert bindings_misfit(found) == ("" if fits else sentence)
+    assert not bindings_misfit(dataclasses.replace(found, binding="pycuda"))
 
 
 def test_a_package_that_does_not_load_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

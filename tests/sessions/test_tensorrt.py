@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_cuda_bindings import FakeCudaBindings
 from fake_device import FakeDevice
+from fake_memory import Code, RefusedError
 from simulated_builder import simulated_plan
-from simulated_session import TILE, in_another_thread, in_order, opened, tiles, write
-from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left
+from simulated_session import TILE, flavour_of, in_another_thread, in_order, opened, tiles, write
+from simulator import GPU_WORDS, SimulatedRTX, SimulatedTensorRT, nothing_left, on_fake_driver
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.plan import Batches, Target, this_system
 from schanger_edge.sessions import open_session
-from schanger_edge.sessions.tensorrt.session import RUNTIME_CACHE_SUFFIX
+from schanger_edge.sessions.tensorrt.session import RUNTIME_CACHE_SUFFIX, TensorRTSession
 
 SEEDS = range(12)
 
@@ -37,6 +39,8 @@ def test_the_bytes_of_onnx_runtime(model: Path, plan: Path, slots: int, kind: st
         with nothing_left(device, trt), opened(plan, device, trt, binding, **options) as session:
             for got, expected in zip(in_order(session, batches), wanted, strict=True):
                 assert got.tobytes() == expected.tobytes()
+            assert ("cannot be captured as a CUDA graph" in " ".join(session.notes)) == (kind == "capture fails")
+            assert len(session.notes) <= 1
             assert {stage for stage, _ in session.timings} == {"copy_in", "infer", "copy_out"}
             assert all(milliseconds >= 0 for _, milliseconds in session.timings)
             del session
@@ -107,6 +111,36 @@ def test_a_failure_half_way_leaves_nothing(plan: Path) -> None:
     ):
         in_order(session, [tiles(4, seed) for seed in range(8)])
     assert {kind: count for kind, count in device.live.items() if count} == {}
+
+
+def test_a_driver_without_times(model: Path, plan: Path) -> None:
+    """cuda-bindings 13 on a driver below 12.8: batches come, their times do not, and it is said once."""
+    device = FakeDevice()
+    cuda = on_fake_driver(device, driver=FakeCudaBindings(device, 12020))
+    trt = SimulatedTensorRT(device)
+    batches = [tiles(2, seed) for seed in range(5)]
+    with open_session(model, threads=1) as reference, TensorRTSession(plan, flavour_of(trt), cuda) as session:
+        for got, batch in zip(in_order(session, batches), batches, strict=True):
+            assert got.tobytes() == reference.run(*batch).tobytes()
+        assert list(session.timings) == []
+        (note,) = session.notes
+        assert note.startswith(
+            "times on the GPU are not measured: the driver for CUDA 13.0 is older than cuda-bindings"
+        )
+
+
+def test_a_batch_that_fails_leaves_its_slot_free(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(plan, device := FakeDevice(), slots=1) as session:
+        result = session.submit(*tiles(1))
+        monkeypatch.setattr(device, "synchronize", refuse)
+        with pytest.raises(SessionError, match="CUDA_ERROR_NOT_READY"):
+            result()
+        monkeypatch.undo()
+        assert session.run(*tiles(1)).shape == (1, 1, TILE, TILE)
+
+
+def refuse(*_: object) -> None:
+    raise RefusedError(Code.CUDA_ERROR_NOT_READY)
 
 
 def test_a_plan_for_elsewhere_is_refused_before_tensorrt_sees_it(model: Path, tmp_path: Path) -> None:

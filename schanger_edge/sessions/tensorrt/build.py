@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -13,17 +14,22 @@ from schanger_edge.files import replacing, sha256_of
 from schanger_edge.model import bundled
 from schanger_edge.model.card import ModelCard
 from schanger_edge.model.file import ModelFile, read_model
+from schanger_edge.model.graph import fp32_nodes, read_named_nodes
 from schanger_edge.model.plan import SUFFIX, Batches, PlanCard, Target, read_plan_card, this_system
 from schanger_edge.sessions import gpu
 from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.engine import Progress
 from schanger_edge.sessions.tensorrt import plans
-from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, build_plan
+from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, ScratchError, build_plan
 from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, load_flavour
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 MAX_LEVEL = 5
+QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 MEGABYTE = 1 << 20
+SCRATCH = {"small": 512, "base": 1024}
+"""Megabytes for one pair of tiles of `SCRATCH_TILE` pixels: engines of TensorRT-RTX took 244 and 424 in FP32."""
+SCRATCH_TILE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,16 +93,41 @@ def build(
     path = plan or _in_cache(wanted)
     with plans.locked(path):  # another process may be building the same
         if not rebuild and (found := _cached(path, wanted)):
-            return Built(path, found, True, f"{path} exists already; {choice.explanation}")
+            return Built(path, found, True, f"{path} exists already; {_explained(choice, found)}")
         tell = progress or (lambda *_: None)
         tell("build", 0, 1)
-        content, timings = build_plan(trt, _recipe(wanted, trt, choice, options), timings, progress)
+        limit = None if options.workspace or options.capabilities else _scratch_limit(wanted, gpu.find_gpu(binding))
+        recipe, said = _recipe(wanted, trt, choice, options), ""
+        try:
+            limited = dataclasses.replace(recipe, workspace=recipe.workspace or limit)
+            content, timings = build_plan(trt, limited, timings, progress)
+        except ScratchError as error:
+            if limit is None:
+                raise
+            said = f"; {limit // MEGABYTE} MB of scratch memory were too little ({error.reason}), so it has no limit"
+            content, timings = build_plan(trt, recipe, timings, progress)
         tell("build", 1, 1)
         written = plans.write_plan(path, content, wanted)
         if options.timing_cache is not None:
             with replacing(options.timing_cache, SessionError) as temporary:
                 temporary.write_bytes(timings)
-        return Built(path, written, False, choice.explanation)
+        return Built(path, written, False, _explained(choice, written) + said)
+
+
+def _scratch_limit(wanted: PlanCard, here: gpu.Gpu) -> int | None:
+    """Bytes of scratch memory for a plan; none where the GPU has memory of its own, which TensorRT may fill.
+
+    On a board everything else needs the memory too: the limit is about twice what an engine was seen to take.
+    """
+    if not here.integrated:
+        return None
+    pair = SCRATCH.get(wanted.card.size, max(SCRATCH.values()))
+    return math.ceil(pair * (wanted.card.tile / SCRATCH_TILE) ** 2 * wanted.batches.most) * MEGABYTE
+
+
+def _explained(choice: Choice, card: PlanCard) -> str:
+    tf32 = "; FP32 layers multiply in TF32, with 10 bits of fraction (build with --no-tf32 for whole FP32)"
+    return choice.explanation + (tf32 if card.in_tf32 else "")
 
 
 def _wanted(model: ModelFile, trt: Flavour, target: Target, choice: Choice, options: BuildOptions) -> PlanCard:
@@ -112,6 +143,7 @@ def _wanted(model: ModelFile, trt: Flavour, target: Target, choice: Choice, opti
         batches=options.batches or Batches(),
         workspace=options.workspace and options.workspace * MEGABYTE,
         level=options.level,
+        tf32=not options.no_tf32,
         producer=f"schanger-edge {__version__}",
     )
 
@@ -127,6 +159,7 @@ def _recipe(wanted: PlanCard, trt: Flavour, choice: Choice, options: BuildOption
         workspace=wanted.workspace,
         level=wanted.level,
         keep_fp32=choice.keep_fp32,
+        tf32=wanted.tf32,
     )
 
 
@@ -150,7 +183,7 @@ def find_built(model: ModelFile, trt: Flavour, here: Target) -> Built | None:
     if not fitting:
         return None
     *_, plan, found = max(fitting, key=lambda one: one[:2])
-    return Built(plan, found, True, choice.explanation)
+    return Built(plan, found, True, _explained(choice, found))
 
 
 def target_here(trt: Flavour, capabilities: Sequence[str] = (), binding: gpu.Binding | None = None) -> Target:
@@ -205,12 +238,18 @@ def choose_source(model: ModelFile, trt: Flavour) -> Choice:
 
 
 def _held(choice: Choice, card: ModelCard) -> Choice:
-    """With weak types: what the model keeps in FP32 is held there, where its card names it."""
+    """With weak types: what needs FP32 in any model is held there, and what this one's card names beside that.
+
+    Q and DQ are not: TensorRT takes their types from the graph, and would hand FP32 on where INT8 is due.
+    """
     check = "check it with `schanger-edge compare`"
-    if not card.kept_fp32:
+    nodes = read_named_nodes(choice.source)
+    quantizing = {name for name, node in nodes.items() if node.kind in QUANTIZING}
+    held = tuple(sorted({*fp32_nodes(nodes), *card.kept_fp32} - quantizing))
+    if not held:
         return dataclasses.replace(choice, explanation=f"{choice.explanation}: {check}")
-    explanation = f"{choice.explanation}, but for {len(card.kept_fp32)} nodes that are held in FP32: {check}"
-    return Choice(choice.source, (*choice.flags, OBEY), explanation, card.kept_fp32)
+    explanation = f"{choice.explanation}, but for {len(held)} nodes that are held in FP32: {check}"
+    return Choice(choice.source, (*choice.flags, OBEY), explanation, held)
 
 
 def _same_scales(other: ModelCard, card: ModelCard) -> bool:

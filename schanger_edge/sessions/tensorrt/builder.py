@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,21 @@ from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.engine import Progress
-from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log
+from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, start
 
 OBEY = "OBEY_PRECISION_CONSTRAINTS"  # TensorRT fails where it cannot keep what layers are told
+NO_ROOM = re.compile(
+    r"out ?of ?memory|insufficient|any implementation", re.I
+)  # the last also where a limit is the cause
 SAID = 3  # of the builder's last complaints, those that are repeated to the user
+
+
+class ScratchError(SessionError):
+    """The builder found no engine in the scratch memory there is; `reason` is what it said."""
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Recipe:
         workspace: bytes of scratch memory the engine may take; None leaves it to TensorRT.
         level: builder optimization level, 0 to 5; None leaves it to TensorRT.
         keep_fp32: names of the nodes that weak types must not make FP16; it goes with `OBEY`.
+        tf32: FP32 layers may multiply in TF32.
     """
 
     source: Path
@@ -46,6 +59,7 @@ class Recipe:
     workspace: int | None = None
     level: int | None = None
     keep_fp32: tuple[str, ...] = ()
+    tf32: bool = True
 
 
 def build_plan(
@@ -63,11 +77,12 @@ def build_plan(
         The plan, and the timing cache as it is after the build (empty where none was asked for).
 
     Raises:
+        ScratchError: there is no engine in the scratch memory.
         SessionError: the graph cannot be parsed or built; the sentence names node and reason.
     """
     trt = flavour.module
     log = error_log(trt)
-    builder = trt.Builder(log)
+    builder = start(flavour, "Builder", log)
     network = builder.create_network(flavour.network_flags)
     parser = trt.OnnxParser(network, log)
     if not parser.parse(recipe.source.read_bytes()):
@@ -80,6 +95,8 @@ def build_plan(
         config.builder_optimization_level = recipe.level
     for flag in recipe.flags:
         config.set_flag(getattr(trt.BuilderFlag, flag))
+    if not recipe.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
     _set_capabilities(flavour, config, recipe.capabilities)
     config.add_optimization_profile(_profile(builder, recipe))
     cache = _set_timing_cache(config, timing_cache) if timing_cache is not None else None
@@ -90,10 +107,11 @@ def build_plan(
         plan = builder.build_serialized_network(network, config)
     if plan is None:
         said = "; ".join(log.errors[-SAID:]) or "no reason given"
-        raise SessionError(
+        sentence = (
             f"{flavour.words} cannot build {recipe.source.name}: {said}. "
             "Try `schanger-edge build` with a smaller --batch, another --workspace or a lower --optimization-level."
         )
+        raise ScratchError(sentence, said) if NO_ROOM.search(said) else SessionError(sentence)
     return bytes(plan), b"" if cache is None else bytes(cache.serialize())
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions.tensorrt.cuda import Cuda
+from schanger_edge.sessions.tensorrt.flavour import last_complaint
 
 MOST_CONTEXTS = 4  # each holds memory for the largest batch
 PROFILE_SHARED_SINCE = (10, 0)  # before, a shape profile was the one context's that came first
@@ -54,13 +55,14 @@ class Contexts:
         loaded: the engine.
         first: a context of it.
         cuda: the device.
+        notes: gets a sentence where graphs cannot be made.
         graphs: make CUDA graphs.
         most: contexts there may be.
     """
 
-    def __init__(self, loaded: Loaded, first: Any, cuda: Cuda, *, graphs: bool, most: int) -> None:
+    def __init__(self, loaded: Loaded, first: Any, cuda: Cuda, notes: list[str], *, graphs: bool, most: int) -> None:
         self._engine, self._plan, self._tile, self._log = loaded
-        self._cuda, self._graphs, self._most = cuda, graphs, most
+        self._cuda, self._notes, self._graphs, self._most = cuda, notes, graphs, most
         self._contexts = [Sized(first, cuda.event())]  # the latest used last
         self._seen: set[int] = set()
 
@@ -138,14 +140,13 @@ class Contexts:
             self._graphs = graph is not None
             if self._graphs:
                 sized.graphs[addresses] = graph
+            else:
+                self._notes.append(
+                    "the inference cannot be captured as a CUDA graph here: each batch is launched anew."
+                )
         return sized.graphs.get(addresses)
 
     def _execute(self, sized: Sized, addresses: Addresses, stream: Any) -> bool:
         for name, address in zip((*INPUT_NAMES, OUTPUT_NAME), addresses, strict=True):
             sized.context.set_tensor_address(name, address)
         return bool(sized.context.execute_async_v3(self._cuda.stream_number(stream)))
-
-
-def last_complaint(log: Any) -> str:
-    """What TensorRT said last, for a sentence."""
-    return str(log.errors[-1]) if log.errors else "no reason given"

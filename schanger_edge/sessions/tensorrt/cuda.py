@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SessionError
-from schanger_edge.sessions.gpu import Binding, Gpu, find_gpu
+from schanger_edge.sessions.gpu import Binding, Gpu, find_gpu, lacking
 
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 MAPPED = 2  # CU_MEMHOSTALLOC_DEVICEMAP: the device sees this host memory too
@@ -246,8 +246,8 @@ class CudaPython:
     def _ask(self, name: str, *arguments: Any) -> Any:
         try:
             code, *values = getattr(self._driver, name)(*arguments)
-        except RuntimeError as error:  # the driver is older than the package and lacks the function
-            raise _failure(name, -1, str(error), self.gpu) from error
+        except RuntimeError as error:  # the driver is older than the package
+            raise SessionError(lacking(str(error), self.gpu.driver)) from error
         if int(code):
             raise _failure(name, int(code), code.name, self.gpu)
         return values[0] if values else None

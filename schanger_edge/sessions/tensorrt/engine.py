@@ -12,14 +12,14 @@ from schanger_edge.model.plan import FLAVOURS, SUFFIX, Batches, PlanCard, read_p
 from schanger_edge.sessions import gpu
 from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, OwnFiles, SessionOptions, is_installed
 from schanger_edge.sessions.tensorrt.build import MEGABYTE, build, find_built
-from schanger_edge.sessions.tensorrt.builder import check_capability
+from schanger_edge.sessions.tensorrt.builder import ScratchError, check_capability
 from schanger_edge.sessions.tensorrt.cuda import OutOfDeviceMemoryError, open_cuda
-from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, load_flavour
+from schanger_edge.sessions.tensorrt.flavour import INSTALL, MODULES, error_log, load_flavour, start
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 from schanger_edge.sessions.tensorrt.plans import target_on
-from schanger_edge.sessions.tensorrt.session import TensorRTSession
+from schanger_edge.sessions.tensorrt.session import PlanError, TensorRTSession
 
-CAREFUL = BuildOptions(Batches(1, 1, 1), workspace=512, level=3)
+CAREFUL = BuildOptions(Batches(1, 1, 1), level=3)
 """For boards on which builder, engine and everything else share a few gigabytes."""
 
 
@@ -36,8 +36,20 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
     built, rebuild = find_built(model, trt, target_on(trt, here)), False
     while True:
         began = time.perf_counter()
-        if built is None:
-            built = build(model, None, how, binding=options.binding, rebuild=rebuild, progress=options.progress)
+        try:
+            built = built or build(
+                model, None, how, binding=options.binding, rebuild=rebuild, progress=options.progress
+            )
+        except ScratchError as error:
+            batches = how.batches or Batches()
+            if not (most := batches.most // 2):
+                raise
+            notes.append(
+                f"there is too little memory to build for batches of {batches.most} ({error.reason}): a plan for "
+                f"batches of at most {most} is built instead."
+            )
+            how = dataclasses.replace(how, batches=Batches(1, min(batches.best, most), most))
+            continue
         took = "" if built.cached else f" in {time.perf_counter() - began:.0f} s, once for this GPU"
         notes.append(f"{'found' if built.cached else 'built'} {built.plan}{took}: {built.explanation}")
         try:
@@ -49,7 +61,7 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
             notes.append(f"{error} A plan for batches of at most {most} is used instead.")
             how, built = _as_built(built.card, Batches(1, min((how.batches or Batches()).best, most), most)), None
             continue
-        except SessionError as error:
+        except PlanError as error:
             if not built.cached:
                 raise
             notes.append(f"{error} It is rebuilt.")
@@ -68,6 +80,7 @@ def _as_built(card: PlanCard, batches: Batches) -> BuildOptions:
 def _usable() -> str:
     trt, device = load_flavour(), gpu.find_gpu()
     check_capability(trt, device.capability)
+    start(trt, "Runtime", error_log(trt.module))
     return f"{trt.words} on {device.name}"
 
 
@@ -75,10 +88,14 @@ def _findings() -> Findings:
     """Versions; of what is installed and does not work, why. What is not installed is said with its extra."""
     facts, missing = dict[str, str](), dict[str, str]()
     for name, module in MODULES.items():
+        trt = None
         try:
-            facts[FLAVOURS[name]] = load_flavour(name).version
+            trt = load_flavour(name)
+            facts[FLAVOURS[name]] = trt.version
+            if gpu.driver_present():
+                start(trt, "Runtime", error_log(trt.module))
         except SessionError as error:
-            if is_installed(module):
+            if trt or is_installed(module):
                 missing[FLAVOURS[name]] = str(error)
     return Findings(facts, missing)
 

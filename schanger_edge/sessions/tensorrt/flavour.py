@@ -12,7 +12,9 @@ import re
 from typing import Any
 
 from schanger_edge.errors import SessionError
+from schanger_edge.host import board
 from schanger_edge.model.plan import FLAVOURS, Name
+from schanger_edge.sessions import gpu
 
 MODULES: dict[Name, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 INSTALL: dict[Name, str] = {
@@ -20,6 +22,11 @@ INSTALL: dict[Name, str] = {
     "in an environment made with --system-site-packages)",
     "rtx": "pip install 'schanger-edge[rtx]'",
 }
+DLA_LIBRARY = "libnvdla_compiler"
+DLA_PACKAGE = (
+    "this library is in JetPack 6's package nvidia-l4t-dla-compiler (sudo apt install nvidia-l4t-dla-compiler, in a "
+    "container from NVIDIA's repository for Jetson); a later JetPack has a TensorRT that does without it"
+)
 OLDEST = (8, 6)
 STRONG_SINCE = (10, 12)  # the flag exists from 10.0; NVIDIA calls it complete from here
 
@@ -80,15 +87,62 @@ def _loaded(name: Name) -> Flavour:
     try:
         module = importlib.import_module(MODULES[name])
     except ModuleNotFoundError as error:
-        raise SessionError(f"{FLAVOURS[name]} is not installed: {INSTALL[name]}.") from error
+        raise SessionError(f"{FLAVOURS[name]} is not installed: {_way_to(name)}.") from error
     except (ImportError, OSError) as error:  # a library of it is missing or of another version
-        raise SessionError(f"{FLAVOURS[name]} does not load ({error}): reinstall it with {INSTALL[name]}.") from error
+        if DLA_LIBRARY in str(error):
+            raise SessionError(f"{FLAVOURS[name]} does not load ({error}): {DLA_PACKAGE}.") from error
+        raise SessionError(f"{FLAVOURS[name]} does not load ({error}): reinstall it with {_way_to(name)}.") from error
     version = str(getattr(module, "__version__", "0"))
     if name == "tensorrt" and version_of(version) < OLDEST:
         raise SessionError(
             f"TensorRT {version} is too old, 8.6 or later is needed: on Jetson install JetPack 6 or newer."
         )
     return Flavour(name, module, version)
+
+
+def start(flavour: Flavour, part: str, log: Any) -> Any:
+    """TensorRT's `Builder` or `Runtime`.
+
+    Raises:
+        SessionError: it does not start, mostly because the driver is older than the CUDA it was built for.
+    """
+    try:
+        return getattr(flavour.module, part)(log)
+    except TypeError as error:  # its constructor gave nothing; the log says why
+        raise SessionError(f"{flavour.words} does not start ({last_complaint(log)}): {_mend(flavour)}") from error
+
+
+def _mend(flavour: Flavour) -> str:
+    """What to do where TensorRT does not start."""
+    try:
+        driver = gpu.find_gpu().driver
+    except SessionError as error:
+        return str(error)
+    if board.is_jetson():
+        return (
+            f"the driver is for CUDA {driver}. Use JetPack's own TensorRT (python3-libnvinfer), and uninstall what pip "
+            "installed in its place."
+        )
+    package = {"tensorrt": "tensorrt-cu", "rtx": "tensorrt-rtx-cu"}[flavour.name] + driver.split(".")[0]
+    return (
+        f"the driver is for CUDA {driver}. Update the driver, or with pip put {package} in its place, which is built "
+        "for that CUDA."
+    )
+
+
+def last_complaint(log: Any) -> str:
+    """What TensorRT said last, for a sentence."""
+    return str(log.errors[-1]) if log.errors else "no reason given"
+
+
+def _way_to(name: Name) -> str:
+    """How it is installed here; a wheel would hide JetPack's own, or does not exist."""
+    if not board.is_jetson():
+        return INSTALL[name]
+    return {
+        "tensorrt": "sudo apt install python3-libnvinfer, and an environment made with --system-site-packages",
+        "rtx": "not on Jetson, which TensorRT-RTX does not serve: use TensorRT",
+    }[name]
 
 
 def version_of(text: str) -> tuple[int, int]:

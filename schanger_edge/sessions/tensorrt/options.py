@@ -29,8 +29,10 @@ class BuildOptions(Options):
 
     Attributes:
         batches: shape profile; None is 1,4,8.
-        workspace: megabytes of scratch memory an engine may take.
+        workspace: megabytes of scratch memory an engine may take; None is a limit that fits the model on boards where
+            CPU and GPU share their memory, elsewhere TensorRT's choice.
         level: builder optimization level, 0 to 5.
+        no_tf32: FP32 stays whole where GPUs would multiply in TF32.
         timing_cache: file with TensorRT's measurements, read if it exists and written after the build.
         flavour: `tensorrt` or `rtx`; None takes what is installed.
         capabilities: compute capabilities to build for (RTX only); empty for the GPU that is here.
@@ -47,7 +49,11 @@ class BuildOptions(Options):
         unset="1,4,8",
     )
     workspace: int | None = option(
-        None, "Scratch memory in megabytes.", at_least=1, unit="megabytes", unset="TensorRT's choice"
+        None,
+        "Scratch memory in megabytes.",
+        at_least=1,
+        unit="megabytes",
+        unset="by model, tile and batch on Jetson, else TensorRT's choice",
     )
     level: int | None = option(
         None,
@@ -56,6 +62,9 @@ class BuildOptions(Options):
         at_least=0,
         at_most=MAX_LEVEL,
         unset="TensorRT's choice",
+    )
+    no_tf32: bool = option(
+        False, "FP32 layers multiply in whole FP32, not in TF32 (10 bits of fraction), which is TensorRT's default."
     )
     timing_cache: Path | None = option(None, "File that caches TensorRT's kernel timings between builds.", unset="none")
     flavour: Name | None = option(

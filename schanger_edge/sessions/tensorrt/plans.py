@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
+from schanger_edge.host import board
 from schanger_edge.model.plan import SUFFIX, PlanCard, Target, read_plan_card, sidecar_of, this_system
 from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.gpu import Gpu
@@ -20,9 +21,22 @@ from schanger_edge.sessions.tensorrt.flavour import Flavour
 
 
 def target_on(trt: Flavour, gpu: Gpu) -> Target:
-    """What a plan is built for, and has to fit, on this machine."""
-    words = gpu.words if trt.name == "tensorrt" else ""
-    return Target(trt.name, trt.version, this_system(), (gpu.capability,), words)
+    """What a plan is built for, and has to fit, on this machine: GPU and board, for boards share a GPU's name."""
+    target = Target(trt.name, trt.version, this_system(), (gpu.capability,))
+    if trt.name == "rtx":
+        return target
+    words = ", ".join(filter(None, (gpu.name, board.board_name() if gpu.integrated else "")))
+    return dataclasses.replace(target, gpu=words, multiprocessors=gpu.multiprocessors)
+
+
+def power_note(built: Target, here: Target) -> str:
+    """What is to be said where a plan was built with more or fewer multiprocessors on; else empty."""
+    if not built.multiprocessors or built.multiprocessors == here.multiprocessors:
+        return ""
+    return (
+        f"the plan was built with {built.multiprocessors} multiprocessors, and {here.multiprocessors} are on now, as "
+        "in another power mode: it runs, and `schanger-edge build --rebuild` may make a faster one."
+    )
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +24,23 @@ from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions.engine import SLOTS
 from schanger_edge.sessions.session import check_probability
 from schanger_edge.sessions.tensorrt import plans
+from schanger_edge.sessions.tensorrt.builder import NO_ROOM
 from schanger_edge.sessions.tensorrt.contexts import (
     MOST_CONTEXTS,
     PROFILE_SHARED_SINCE,
     Contexts,
     Loaded,
-    last_complaint,
 )
 from schanger_edge.sessions.tensorrt.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
-from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, version_of
+from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, last_complaint, start, version_of
 
 STAGES = ("copy_in", "infer", "copy_out")
 TIMINGS_KEPT = 10_000
 RUNTIME_CACHE_SUFFIX = ".runtime-cache"
+
+
+class PlanError(SessionError):
+    """TensorRT does not take a plan, which another build may mend."""
 
 
 @dataclasses.dataclass
@@ -79,21 +83,23 @@ class TensorRTSession:
         self._contexts: Contexts | None = None
         self._slots: list[Slot] = []
         self._runtime_cache: Any = None
+        self._timed = True
         with contextlib.ExitStack() as opening:
             opening.callback(self.close)
             self._resources.callback(cuda.close)
             if slots < 1:
                 raise SessionError(f"slots must be at least 1, not {slots}.")
-            content, self._plan_card = plans.load_plan(plan, plans.target_on(flavour, cuda.gpu))
+            here = plans.target_on(flavour, cuda.gpu)
+            content, self._plan_card = plans.load_plan(plan, here)
             self.card, self.model = self._plan_card.card, plan
             self.model_sha256, self.chosen = self._plan_card.model_sha256, ""
-            self.notes: list[str] = []
+            self.notes: list[str] = list(filter(None, [plans.power_note(self._plan_card.target, here)]))
             self.timings: deque[tuple[str, float]] = deque(maxlen=TIMINGS_KEPT)
             self._cuda, self._trt, self._log = cuda, flavour.module, error_log(flavour.module)
-            self._runtime = self._trt.Runtime(self._log)
+            self._runtime = start(flavour, "Runtime", self._log)
             self._engine = self._runtime.deserialize_cuda_engine(content)
             if self._engine is None:
-                raise SessionError(f"{flavour.words} cannot load {plan.name}: {last_complaint(self._log)}; rebuild it.")
+                self._refuse_plan(flavour)
             self._check_tensors()
             self._contexts = self._make_contexts(flavour, graphs)
             self._streams = [cuda.stream() for _ in STAGES]
@@ -110,8 +116,8 @@ class TensorRTSession:
         return min(self._plan_card.batches.best, self.max_batch)
 
     def describe(self) -> dict[str, Any]:
-        """`typing`: `strong` (types as in the model file) or `weak` (by flags); `flags` of the builder."""
-        return {"typing": self._plan_card.typing, "flags": self._plan_card.flags}
+        """`typing`: `strong` (types as in the model file) or `weak` (by flags); `flags` of the builder; `tf32`."""
+        return {"typing": self._plan_card.typing, "flags": self._plan_card.flags, "tf32": self._plan_card.in_tf32}
 
     def identity(self) -> dict[str, Any]:
         return {"model": self.model_sha256, "device": self.device, "plan": self._plan_card.plan_sha256}
@@ -188,17 +194,37 @@ class TensorRTSession:
     def _finish(self, slot: Slot, ticket: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
         if slot.ticket is not ticket:
             raise SessionError("the result of this batch was already taken, or the session is closed.")
-        self._cuda.enter()
-        self._cuda.synchronize(slot.events[-1])
-        for stage, begin, end in zip(STAGES, slot.events[::2], slot.events[1::2], strict=True):
-            self.timings.append((stage, self._cuda.milliseconds(begin, end)))
-        count = int(np.prod(shape)) * np.dtype(np.float32).itemsize
-        probability: NDArray[np.float32] = slot.host[2].bytes[:count].view(np.float32).reshape(shape).copy()
-        slot.ticket = None
+        try:
+            self._cuda.enter()
+            self._cuda.synchronize(slot.events[-1])
+            self._measure(slot)
+            count = int(np.prod(shape)) * np.dtype(np.float32).itemsize
+            probability: NDArray[np.float32] = slot.host[2].bytes[:count].view(np.float32).reshape(shape).copy()
+        finally:
+            slot.ticket = None
         check_probability(probability, shape)
         return probability
 
+    def _measure(self, slot: Slot) -> None:
+        """Times of a batch that is done; where they cannot be had the run goes on without any."""
+        if not self._timed:
+            return
+        try:
+            for stage, begin, end in zip(STAGES, slot.events[::2], slot.events[1::2], strict=True):
+                self.timings.append((stage, self._cuda.milliseconds(begin, end)))
+        except SessionError as error:
+            self._timed = False
+            self.notes.append(f"times on the GPU are not measured: {error}")
+
     # What is made once.
+
+    def _refuse_plan(self, flavour: Flavour) -> NoReturn:
+        said = last_complaint(self._log)
+        if NO_ROOM.search(" ".join(self._log.errors)):  # the plan may be good, and a smaller batch takes as much
+            raise SessionError(
+                f"{self._cuda.gpu.name} has no memory to load {self.model.name} ({said}): close other programs."
+            )
+        raise PlanError(f"{flavour.words} cannot load {self.model.name}: {said}; rebuild it.")
 
     def _check_tensors(self) -> None:
         engine, kinds = self._engine, self._trt.DataType
@@ -207,14 +233,14 @@ class TensorRTSession:
         found = {name: engine.get_tensor_dtype(name) for name in names}
         if found != wanted:
             described = ", ".join(f"{name} {kind}" for name, kind in found.items())
-            raise SessionError(f"{self.model} breaks the model contract (it has {described}): rebuild it.")
+            raise PlanError(f"{self.model} breaks the model contract (it has {described}): rebuild it.")
 
     def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
         graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
         several = graphs and version_of(flavour.version) >= PROFILE_SHARED_SINCE
         loaded = Loaded(self._engine, self.model.name, self.card.tile, self._log)
         most = MOST_CONTEXTS if several else 1
-        return Contexts(loaded, self._make_context(flavour), self._cuda, graphs=graphs, most=most)
+        return Contexts(loaded, self._make_context(flavour), self._cuda, self.notes, graphs=graphs, most=most)
 
     def _make_context(self, flavour: Flavour) -> Any:
         if flavour.name == "rtx":
