@@ -23,7 +23,7 @@ from schanger_edge.sessions.native.library import Kernels, kernels, library_path
 from schanger_edge.sessions.native.weights import read_weights
 
 pytestmark = pytest.mark.slow
-TILE, PAIRS = 80, 2
+TILE, PAIRS = 48, 2
 
 
 @pytest.fixture(scope="module")
