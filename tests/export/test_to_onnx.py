@@ -215,7 +215,7 @@ def test_options_go_before_the_card(with_card: Path, tmp_path: Path) -> None:
 
 def test_another_dataset_takes_back_what_the_card_says_of_its_own(with_card: Path, tmp_path: Path) -> None:
     card = exported_card(with_card, None, tmp_path / "m.onnx", dataset="WHU-CD")
-    assert (card.name, card.dataset, card.gsd, card.scores) == ("schanger-small-whu-cd", "whu-cd", None, {})
+    assert (card.name, card.dataset, card.gsd, card.scores) == ("schanger-small-whu-cd", "whu-cd", 0.2, {})
     assert card.normalization == dataset("whu-cd").normalization
     assert (card.license, card.tile) == ("mine", 32)
 
