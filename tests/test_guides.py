@@ -117,7 +117,8 @@ def test_readme(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     assert len(links) > 20
     assert [link for link in links if not (ROOT / link).exists()] == []
-    install, quickstart = commands(README)
+    published, install, quickstart = commands(README)
+    assert "pip install 'schanger-edge[models]'" in published  # what follows it needs a network
     assert install == "pip install schanger-edge\n"
     run_block(quickstart, tmp_path, {"demo -o": "demo --side 256 -o"}, SCHANGER_EDGE_CACHE=cache)
     named = re.findall(r"`([a-z]+\.[a-z]+)`", text[text.index("| in `result/`") : text.index("Put two images")])

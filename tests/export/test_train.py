@@ -437,7 +437,7 @@ def test_a_damaged_image_is_one_sentence(tree: Path, tmp_path: Path, workers: in
     image.write_bytes(image.read_bytes()[:500])
     with pytest.raises(DatasetError) as caught:
         train(options(data), tmp_path / "run", dataclasses.replace(CPU, workers=workers))
-    assert str(caught.value).startswith(f"{image} cannot be read: it is damaged")
+    assert str(caught.value).startswith(f"{image} is incomplete")
 
 
 def test_a_process_that_reads_data_ends(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

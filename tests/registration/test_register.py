@@ -160,7 +160,7 @@ class TestWholeRun:
         wrong = make_tiff("w.tif", terrain(SIDE, SIDE, at=offset) // 2)
         files = [before.read_bytes(), wrong.read_bytes()]
         runs = [
-            detect(before, after, folder / str(index), model=model, threshold=0.2, **options, **more)
+            detect(before, after, folder / str(index), model=model, threshold=0.2, min_area=0, **options, **more)
             for index, (after, more) in enumerate(((right, {}), (wrong, {}), (wrong, {"align": True})))
         ]
         assert [before.read_bytes(), wrong.read_bytes()] == files

@@ -30,7 +30,7 @@ SAID = 3  # of the builder's last complaints, those that are repeated to the use
 class ScratchError(SessionError):
     """The builder found no engine in the scratch memory there is; `reason` is what it said."""
 
-    def __init__(self, sentence: str, reason: str) -> None:
+    def __init__(self, sentence: str, reason: str = "") -> None:
         super().__init__(sentence)
         self.reason = reason
 
