@@ -68,6 +68,8 @@ def require(package: str, extra: str) -> None:
 def raised_by_gdal(error: BaseException) -> bool:
     """True for what rasterio and GDAL raise.
 
-    Some of GDAL's own errors pass through rasterio unwrapped, and their base class is not public: so by module.
+    Some of GDAL's own errors pass through rasterio unwrapped, and their base class is not public: so by module. Where a
+    message quotes letters that are no UTF-8, rasterio fails to read it.
     """
-    return any(kind.__module__ in ("rasterio.errors", "rasterio._err") for kind in type(error).__mro__)
+    modules = {kind.__module__ for kind in type(error).__mro__}
+    return isinstance(error, UnicodeDecodeError) or not modules.isdisjoint(("rasterio.errors", "rasterio._err"))
