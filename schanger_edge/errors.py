@@ -54,6 +54,14 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def check_name(path: object, error_class: type[SchangerError]) -> None:
+    """Raise an error of the class for a file whose name is no UTF-8, which neither GDAL nor engines take."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise error_class(f"{str(path)!a} has a name that is not valid text: rename it.") from None
+
+
 def missing_extra(error: ImportError, extra: str) -> SchangerError:
     """What to say where a package of an extra cannot be imported."""
     return SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[{extra}]'.")

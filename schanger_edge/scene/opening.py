@@ -17,7 +17,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
-from schanger_edge.errors import SceneError, SchangerError, raised_by_gdal
+from schanger_edge.errors import SceneError, SchangerError, check_name, raised_by_gdal
 from schanger_edge.geo import vrt
 from schanger_edge.geo.grid import Grid
 from schanger_edge.scene.remote import fetching, is_plain, is_remote, public_name, public_text
@@ -49,6 +49,7 @@ def open_dataset(path: str, formats: Sequence[str] = (), **options: Any) -> Any:
         SceneError: there is no such file, it cannot be fetched, it is no image, or of another format.
     """
     name = public_name(path)
+    check_name(path, SceneError)
     if is_plain(path) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise SceneError(f"{name} is no file but a device or a pipe: give the image as a file.")
     with warnings.catch_warnings(), fetching(path):

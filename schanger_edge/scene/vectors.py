@@ -14,7 +14,7 @@ import rasterio.features
 from affine import Affine
 from numpy.typing import NDArray
 
-from schanger_edge.errors import SceneError
+from schanger_edge.errors import SceneError, check_name
 from schanger_edge.geo.crs import horizontal_crs, transformer
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.remote import is_connection, is_plain, public_name, public_text
@@ -172,6 +172,7 @@ def _describe(path: str, layer: str | None) -> dict[str, Any]:
     import pyogrio
 
     name = public_name(path)
+    check_name(path, SceneError)
     if is_plain(path) and not is_connection(path) and not os.path.exists(path):
         raise SceneError(f"{name} does not exist: check the path.")
     with _Reading(path):
