@@ -65,6 +65,14 @@ def extra(name: str) -> Iterator[None]:
         raise SchangerError(f"{error.name} is not installed: pip install 'schanger-edge[{name}]'.") from error
 
 
+def check_name(path: object, error_class: type[SchangerError]) -> None:
+    """Raise an error of the class for a file whose name is no UTF-8, which neither GDAL nor engines take."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise error_class(f"{str(path)!a} has a name that is not valid text: rename it.") from None
+
+
 def require(package: str, name: str) -> None:
     """Before the work that needs it: raise SchangerError where a package of an extra is missing."""
     if importlib.util.find_spec(package) is None:
@@ -75,6 +83,8 @@ def require(package: str, name: str) -> None:
 def raised_by_gdal(error: BaseException) -> bool:
     """True for what rasterio and GDAL raise.
 
-    Some of GDAL's own errors pass through rasterio unwrapped, and their base class is not public: so by module.
+    Some of GDAL's own errors pass through rasterio unwrapped, and their base class is not public: so by module. Where a
+    message quotes letters that are no UTF-8, rasterio fails to read it.
     """
-    return any(kind.__module__ in ("rasterio.errors", "rasterio._err") for kind in type(error).__mro__)
+    modules = {kind.__module__ for kind in type(error).__mro__}
+    return isinstance(error, UnicodeDecodeError) or not modules.isdisjoint(("rasterio.errors", "rasterio._err"))

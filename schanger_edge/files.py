@@ -148,7 +148,7 @@ def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        raise ProductError(f"{path!a} has a name that is not valid text: choose another output folder.") from error
+        raise ProductError(f"{str(path)!a} has a name that is not valid text: choose another output folder.") from error
     except Exception as error:
         if not (isinstance(error, (OSError, *errors)) or raised_by_gdal(error)):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,18 @@ def test_standard_output_without_room() -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "found no room" in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems know no such names")
+@pytest.mark.parametrize("flag", ["before", "--clip", "--model", "--valid-mask-after", "-o"])
+def test_a_name_that_is_no_text(make_pair: MakePair, model: Path, tmp_path: Path, flag: str) -> None:
+    odd, (before, after) = os.fsencode(tmp_path) + b"/\xe4.tif", map(os.fsencode, make_pair(70, 70))
+    shutil.copy(before, odd)
+    images = (odd, after) if flag == "before" else (before, after)
+    more = [] if flag == "before" else [flag, odd]
+    defaults = [b"-o", os.fsencode(tmp_path / "out"), b"--model", os.fsencode(model), *more]
+    command = [sys.executable, "-m", "schanger_edge", "run", *images, *defaults]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "has a name that is not valid text" in " ".join(done.stderr.split())

@@ -158,7 +158,8 @@ def _published(dates: list[Image], rng: np.random.Generator) -> list[Image]:
         return [_power(image, gamma) for image in dates]
     if kind == 4:
         strength, alpha = rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.5)
-        kernel = np.float32(1 - alpha) * _unit() + np.float32(alpha) * (RELIEF + np.float32(strength) * DEEPER)
+        relief = RELIEF + np.float32(strength) * DEEPER
+        kernel = np.asarray(np.float32(1 - alpha) * _unit() + np.float32(alpha) * relief, np.float32)
     else:
         kernel = _streak(int(rng.integers(3, 8)), rng.uniform(0, math.pi))
     return [np.asarray(cv2.filter2D(image, -1, kernel), np.float32).clip(0, 1) for image in dates]

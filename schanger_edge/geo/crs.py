@@ -104,7 +104,11 @@ def operation(source: CRS, target: CRS, bounds: tuple[float, float, float, float
     if not group.best_available:
         missing = [grid.short_name for grid in group.unavailable_operations[0].grids if not grid.available]
     ballpark = "ballpark" in best.description.lower()
-    return Operation(best.description, best.accuracy if best.accuracy >= 0 else None, ballpark, tuple(missing))
+    accuracy = best.accuracy if best.accuracy >= 0 else None
+    own = first.geodetic_crs
+    if own is not None and own.equals(second.geodetic_crs, ignore_axis_order=True):
+        accuracy = 0.0  # a conversion within one datum, of which PROJ 9.8 says that its accuracy is unknown
+    return Operation(best.description, accuracy, ballpark, tuple(missing))
 
 
 def lonlat(crs: CRS | None, x: Any, y: Any) -> tuple[Any, Any] | None:

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from schanger_edge.errors import ModelError
+from schanger_edge.errors import ModelError, check_name
 from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
 from schanger_edge.model.wire import fields, parts, text
 
@@ -70,6 +70,7 @@ def read_model(model: str | PathLike[str] | ModelFile) -> ModelFile:
     if isinstance(model, ModelFile):
         return model
     path = Path(model)
+    check_name(path, ModelError)
     try:
         content = path.read_bytes()
     except OSError as error:

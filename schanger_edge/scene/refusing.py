@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from schanger_edge.errors import SceneError
+from schanger_edge.errors import SceneError, check_name
 from schanger_edge.scene.remote import is_plain, public_name
 
 MOST_NESTED = 10_000
@@ -21,10 +21,7 @@ _HEAD = re.compile(r"\s*(<\?xml[^>]*>\s*)?<VRTDataset\b")
 def check_path(path: str, what: str = "image") -> None:
     """Raise a SceneError where it cannot be opened, or might keep GDAL waiting; `what` is what a user gives."""
     name = public_name(path)
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise SceneError(f"{name} has a name that is not UTF-8, which GDAL cannot open: rename it.") from None
+    check_name(path, SceneError)
     if not is_plain(path):
         return
     if _is_pipe(path):

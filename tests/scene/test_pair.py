@@ -507,3 +507,10 @@ def test_a_vrt_in_letters_that_rasterio_cannot_read(tmp_path: Path, nested: bool
     path = tmp_path / ("b.vrt" if nested else "a.vrt")
     with pytest.raises(SceneError, match=r"\.vrt holds letters that are no UTF-8"), open_pair(path, path):
         pass
+
+
+def test_an_error_of_gdal_that_rasterio_cannot_read(tmp_path: Path) -> None:
+    vrt = b'<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand band="1" dataType="\xff"/></VRTDataset>'
+    (tmp_path / "a.vrt").write_bytes(vrt)
+    with pytest.raises(SceneError, match=r"a\.vrt cannot be opened as an image"), open_pair(*[tmp_path / "a.vrt"] * 2):
+        pass

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from affine import Affine
 from helpers import Ground, Tiff
+from rasterio.crs import CRS
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
+from schanger_edge.geo.crs import operation
 from schanger_edge.scene import open_pair
 
 STEP = 5e-6
@@ -70,3 +74,14 @@ def test_an_operation_worse_than_a_pixel(make_tiff: Tiff, ground: Ground) -> Non
     with open_pair(before, before) as pair:
         assert pair.operation is None
         assert not pair.warnings
+
+
+def test_a_conversion_within_one_datum_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PROJ 9.8 says of it that its accuracy is unknown."""
+    found = SimpleNamespace(description="UTM zone 31N", accuracy=-1.0)
+    group = SimpleNamespace(transformers=[found], best_available=True)
+    monkeypatch.setattr("pyproj.transformer.TransformerGroup", lambda *_, **__: group)
+    same, other = (operation(CRS.from_epsg(code), CRS.from_epsg(32631), None) for code in (4326, 4230))
+    assert same is not None
+    assert other is not None
+    assert (same.accuracy, other.accuracy) == (0.0, None)

@@ -66,5 +66,5 @@ def test_names_that_are_not_utf8(make_tiff: Tiff, ground: Ground, tmp_path: Path
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif")
     Path(odd).write_bytes(image.read_bytes())
     for images, clip in (((odd, image), None), ((image, image), odd)):
-        with pytest.raises(SceneError, match="has a name that is not UTF-8"):
+        with pytest.raises(SceneError, match="has a name that is not valid text"):
             open_pair(*images, clip=clip)
