@@ -89,7 +89,7 @@ def _opened(path: str, formats: Sequence[str], options: Mapping[str, Any]) -> An
 def _check_text(dataset: Any, name: str) -> None:
     """Refuse a VRT, or one that it names, which is no UTF-8: rasterio loses errors that quote it, and reads zeros."""
     try:
-        for file in dataset.files:
+        for file in filter(os.path.isfile, dataset.files):  # a pipe would wait; it is refused with its own reason
             with open(file, "rb") as stream:
                 if stream.read(_HEAD).lstrip().startswith(b"<VRTDataset"):
                     stream.seek(0)
