@@ -72,15 +72,20 @@ def write_tiff(
     return path
 
 
-def load_benchmark(name: str) -> ModuleType:
-    """A script of benchmarks/ as a module."""
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+def load_script(path: Path, name: str | None = None) -> ModuleType:
+    """A Python file outside the packages as a module, named like the file unless another name is given."""
+    spec = importlib.util.spec_from_file_location(name or path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def load_benchmark(name: str) -> ModuleType:
+    """A script of benchmarks/ as a module."""
+    return load_script(ROOT / "benchmarks" / f"{name}.py", f"benchmark_{name}")
 
 
 def terrain(

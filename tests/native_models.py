@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from helpers import ROOT
+from helpers import ROOT, load_script
 from numpy.typing import NDArray
 
 State = dict[str, NDArray[Any]]
@@ -16,12 +15,7 @@ State = dict[str, NDArray[Any]]
 
 def state_of(size: str) -> State:
     """Deterministic weights of a size."""
-    place = ROOT / "tests/data/deterministic_weights.py"
-    spec = importlib.util.spec_from_file_location("deterministic_weights", place)
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    made = load_script(ROOT / "tests/data/deterministic_weights.py")
     state: State = made.make(made.table(size))
     return state
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from helpers import load_script
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -16,12 +17,7 @@ DATA = Path(__file__).parent.parent / "data"
 @pytest.fixture(scope="session")
 def reference() -> ModuleType:
     """tests/data/deterministic_weights.py."""
-    spec = importlib.util.spec_from_file_location("deterministic_weights", DATA / "deterministic_weights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(DATA / "deterministic_weights.py")
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +32,15 @@ def weights(reference: ModuleType) -> Callable[..., dict[str, Any]]:
         return {name: torch.from_numpy(array) for name, array in reference.make(table).items()}
 
     return make
+
+
+@pytest.fixture(scope="module")
+def content(weights: Callable[..., dict[str, Any]]) -> bytes:
+    """A checkpoint of the small network, of the published form, as its file's bytes."""
+    torch = pytest.importorskip("torch")
+    file = io.BytesIO()
+    torch.save({"state_dict": weights("small")}, file)
+    return file.getvalue()
 
 
 def is_fusion(name: str) -> bool:

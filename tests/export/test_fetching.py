@@ -33,13 +33,6 @@ FILE, TILE = "schanger_small_levir.pth", 32
 SMALL_TILES = f"import schanger_export.cards as cards; cards.TILE = {TILE}; "
 
 
-@pytest.fixture(scope="module")
-def content(weights: Callable[..., dict[str, Any]]) -> bytes:
-    file = io.BytesIO()
-    torch.save({"state_dict": weights("small")}, file)
-    return file.getvalue()
-
-
 @pytest.fixture
 def hub(content: bytes) -> Iterator[Hub]:
     with serving(Hub(REPOSITORY, {FILE: content})) as hub:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import os
 import pty
@@ -12,7 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,6 @@ from schanger_export import weights as module  # noqa: E402
 from schanger_export.weights import CHUNK, REPOSITORY, find, resolve  # noqa: E402
 
 SMALL, BASE, PRIOR = "schanger_small_levir.pth", "schanger_base_whu.pth", "schanger_small_pretrain.pth"
-
-
-@pytest.fixture(scope="module")
-def content(weights: Callable[..., dict[str, Any]]) -> bytes:
-    file = io.BytesIO()
-    torch.save({"state_dict": weights("small")}, file)
-    return file.getvalue()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, load_script
 from native_models import write_model
 
 from schanger_edge.model.file import read_model
@@ -29,13 +28,7 @@ TILE, PAIRS = 48, 2
 @pytest.fixture(scope="module")
 def native() -> ModuleType:
     """native/compile.py."""
-    spec = importlib.util.spec_from_file_location("native_compile", ROOT / "native/compile.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "native/compile.py", "native_compile")
 
 
 class Task(NamedTuple):
