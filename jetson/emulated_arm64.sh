@@ -140,7 +140,7 @@ install_wheel() {
 run_demo() {
   rm -rf "$TREE/root/demo"
   inside /root/venv/bin/schanger-edge doctor
-  inside /root/venv/bin/schanger-edge demo --side "$SIDE" -o /root/demo
+  inside env --chdir=/root /root/venv/bin/schanger-edge demo --side "$SIDE" -o demo
 }
 
 write_result() {
