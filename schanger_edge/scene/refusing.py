@@ -1,17 +1,25 @@
-"""What is refused because GDAL would wait for it for ever, or cannot take it: pipes, odd names, VRTs without end."""
+"""What is refused because GDAL would wait for it for ever, or cannot take it: pipes, odd names, what has no end."""
 
 from __future__ import annotations
 
+import contextlib
 import html
+import http.client
 import os
 import re
+import time
+import urllib.request
 from typing import Any
 
 from schanger_edge.errors import SceneError, check_name
-from schanger_edge.scene.remote import is_plain, public_name
+from schanger_edge.scene.remote import address_of, is_plain, public_name
 
 MOST_NESTED = 10_000
 """VRTs that may be gone through for one band: of twelve that each name the next one twice, it is 4,096."""
+ASKED = 1 << 14
+"""Bytes of a file behind an address that GDAL asks for first."""
+_MOST_SENT = 10 * ASKED  # which it takes from a server that sends all instead; without a stated length, anything
+_PATIENCE = 3  # seconds for a server's answer, before it is left to GDAL
 _BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".rrd", ".wld", ".tfw")
 _BAND = re.compile(r"<VRTRasterBand\b")
 _SOURCE = re.compile(r"<Source(?:Filename|Dataset)\b([^>]*)>([^<]*)<")
@@ -23,6 +31,7 @@ def check_path(path: str, what: str = "image") -> None:
     name = public_name(path)
     check_name(path, SceneError)
     if not is_plain(path):
+        _check_server(path, what)
         return
     if _is_pipe(path):
         raise SceneError(f"{name} is no file but a device or a pipe: give the {what} as a file.")
@@ -30,6 +39,24 @@ def check_path(path: str, what: str = "image") -> None:
         for suffix in _BESIDE:
             if _is_pipe(stem + suffix):
                 raise SceneError(f"{stem + suffix} is a device or a pipe, which GDAL would read: remove it.")
+
+
+def _check_server(path: str, what: str) -> None:
+    """Raise a SceneError where a server sends far more than it is asked for: GDAL would hold all of it.
+
+    What it doesn't send without a password, or in time, is left to GDAL.
+    """
+    address, sent, began = address_of(path), 0, time.monotonic()
+    with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+        request = urllib.request.Request(address, headers={"Range": f"bytes=0-{ASKED - 1}"})
+        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
+            while sent <= _MOST_SENT and time.monotonic() < began + _PATIENCE and (part := answer.read1(ASKED)):
+                sent += len(part)
+    if sent > _MOST_SENT:
+        raise SceneError(
+            f"the server of {public_name(path)} sends all of a file, or more, where it is asked for a part: download "
+            f"the {what}, and give the file."
+        )
 
 
 def _is_pipe(path: str) -> bool:
