@@ -10,12 +10,11 @@ from typing import Annotated
 
 import typer
 
-from schanger_edge.cli.app import app, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.talk import out, progress_bars, warn
 from schanger_edge.datasets.options import MakeOptions
 
 dataset = typer.Typer(help="Make labelled datasets.", no_args_is_help=True)
-app.add_typer(dataset, name="dataset")
 
 
 @dataset.callback()
@@ -43,7 +42,7 @@ def make(
     out.print(f"{made.gsd:.3g} m per pixel, split by squares of {made.block:g} m; results: {made.root}")
 
 
-@app.command()
+@flags
 def statistics(
     root: Annotated[Path, typer.Argument(help="Dataset folder; with --single, a folder of images (and masks).")],
     split: Annotated[str, typer.Option(help="Split to use.")] = "train",
