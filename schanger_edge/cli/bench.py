@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from schanger_edge.bench.plan import Plan, Request
-from schanger_edge.cli.app import app, err, note, out, progress_bars
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.talk import note, out, progress_bars, warn
 
 if TYPE_CHECKING:
     from schanger_edge.bench.tables import Table
@@ -22,7 +22,6 @@ FILE_WIDTH = 200
 """Width of the output when it is not a terminal."""
 
 
-@app.command()
 @flags
 def bench(
     request: Request,
@@ -60,7 +59,7 @@ def bench(
     for table in tables(result):
         _print_table(table)
     for text in result["doubts"]:
-        err.print(Text(f"doubtful: {text}"), style="yellow")
+        warn(text, word="doubtful")
     for text in result["advice"]:
         out.print(Text(text))
     out.print(f"results: {output}; open {output / 'bench.html'} in a browser")

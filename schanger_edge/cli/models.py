@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from schanger_edge.cli.app import app, note, out, print_agreement, progress_bars, warn
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.printing import print_agreement
+from schanger_edge.cli.talk import note, out, progress_bars, warn
 from schanger_edge.datasets.sources import TILES, usage
 from schanger_edge.errors import SchangerError, extra
 from schanger_export.model_options import CalibrationOptions, ExportOptions
@@ -36,7 +37,7 @@ class PrecisionOption(str, Enum):
     fp16 = "fp16"
 
 
-@app.command()
+@flags
 def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a name that `models` lists.")]) -> None:
     """Print a model's card and, for a plan, what it was built for."""
     from schanger_edge.model.bundled import model_path
@@ -45,7 +46,6 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a 
     out.print_json(json.dumps(info_tool(model_path(model))))
 
 
-@app.command()
 @flags
 def export(
     options: ExportOptions,
@@ -78,7 +78,7 @@ def export(
                 _serve(target, triton, options.name)
 
 
-@app.command()
+@flags
 def convert(
     model: Model,
     output: Target,
@@ -105,7 +105,6 @@ def convert(
     out.print(f"report: {result.report}")
 
 
-@app.command()
 @flags
 def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: Pairs = None) -> None:
     """Convert an FP32 model to INT8 and measure the loss (needs the quantize extra)."""

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schanger_edge.cli.app import app, note, out, percent, print_agreement, print_written, progress_bars, warn
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.models import Pairs
+from schanger_edge.cli.printing import percent, print_agreement, print_written
+from schanger_edge.cli.talk import note, out, progress_bars, warn
 from schanger_edge.evaluation.options import ComparisonOptions, EvaluationOptions
 
 if TYPE_CHECKING:
     from schanger_edge.evaluation.evaluate import Evaluation
 
 
-@app.command()
 @flags
 def evaluate(
     root: Annotated[Path, typer.Option(help="Labelled dataset, as published or with SPLIT/A, SPLIT/B, SPLIT/label.")],
@@ -43,7 +43,6 @@ def evaluate(
     print_written((options.results.gallery, options.results.sweep))
 
 
-@app.command()
 @flags
 def compare(
     first: Annotated[str, typer.Argument(help="An .onnx file, the name of a bundled model, or a TensorRT plan.")],

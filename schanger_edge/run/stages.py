@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ from schanger_edge.sessions import Session
 from schanger_edge.sessions.engine_report import batch_taken
 from schanger_edge.tiling.partition import Part
 
+LOG = logging.getLogger(__name__)
 FINISHING = ("finish_rasters", "polygons", "preview", "report")
 """Stages after the prediction; the user sees how many are done."""
 
@@ -52,6 +54,7 @@ class Laps:
         """The stage has ended now; it began where the one before ended."""
         now = time.perf_counter()
         self.seconds[stage], self._last = now - self._last, now
+        LOG.debug("%s took %.2f s", stage, self.seconds[stage])
         _give_memory_back()
         done = sum(name in self.seconds for name in FINISHING)
         if self._progress and (done or stage == "predict"):

@@ -48,8 +48,8 @@ class Wakeup:
 def ringing(wakeup: Wakeup, inbox: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Ring whenever something changes below the inbox, by the system's own events.
 
-    Where the system gives none, as for a folder of another user's below the inbox, that is reported, and nothing rings:
-    the inbox is listed from time to time anyway.
+    A folder below it that may not be read is left out. Where the system gives no events at all, such as where it has
+    no room for more, that is reported: the inbox is listed from time to time anyway.
 
     Raises:
         SchangerError: watchdog is not installed.

@@ -325,7 +325,7 @@ def test_two_processes_train(tree: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert [r["step"] for r in records(tmp_path / "run")] == [1, 2]
     assert result.stdout.count("next: schanger-edge export") == 1  # only the first process speaks
-    assert result.stderr.count("step 2 of 2") == 1
+    assert result.stderr.count("2 of 2 steps") == 1
     load_network(tmp_path / "run" / run_folder.BEST, "small")
     command[command.index("--batch") + 1] = "3"
     command[command.index("-o") + 1] = str(tmp_path / "odd")
