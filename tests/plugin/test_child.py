@@ -30,7 +30,7 @@ def test_the_child_gets_nothing_that_qgis_set_for_itself() -> None:
     others = {"PATH": "/bin", "HOME": "/home/me", "GDAL_HTTP_BEARER": "x", "AWS_REGION": "y", "OMP_NUM_THREADS": "1"}
     found = clean_environment({**dict.fromkeys(of_qgis, "/opt/qgis"), **others})
     assert {name: found[name] for name in others} == others
-    assert set(found) - set(others) == {"PYTHONIOENCODING", "PYTHONUNBUFFERED"}
+    assert set(found) - set(others) == {"PYTHONIOENCODING", "PYTHONUNBUFFERED", "PYTHONSAFEPATH"}
 
 
 def test_it_starts_in_that_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +47,8 @@ def test_progress_is_read() -> None:
     unknown = parse_progress(json.dumps({**TILES, "total": None, "eta": None}))
     assert unknown is not None
     assert (unknown.percent, str(unknown)) == (None, "change: 12 tiles")
+    whole = Progress("predict", 1_250_000, 4_000_000_000, "pixels", 3601)
+    assert str(whole) == "predict: 1.2 of 4,000.0 megapixels, 60 min left"
     assert parse_progress('{"stage": "finish", "done": 0, "total": 0}') == Progress("finish", 0, 0)
 
 
