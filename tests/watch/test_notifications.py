@@ -280,3 +280,16 @@ def test_a_hook_that_is_killed_takes_its_children_along(station: Any, pair: str,
     )
     time.sleep(2)
     assert not written.exists()
+
+
+def test_a_bell_whose_time_is_up_before_it_waits() -> None:
+    """As on a machine that is busy with something else."""
+
+    def listen() -> None:
+        for _ in range(1000):
+            Wakeup().wait(1e-6)
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    listening.join(60)
+    assert not listening.is_alive()

@@ -1,6 +1,6 @@
 """From a model file to the bytes of a TensorRT plan; one builder for TensorRT 8.6 to 11 and TensorRT-RTX.
 
-Precision lies in the model file. Only where types are weak (below TensorRT 10.12) flags say it, see `Recipe`.
+Precision lies in the model file. Only where types are weak (TensorRT 8) flags say it, see `Recipe`.
 """
 
 from __future__ import annotations
