@@ -77,7 +77,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
         "pretrain", str(data), "-o", str(result), "--val", str(data), "--epochs", "20", *SHORT, *TRAIN,
     ]),
     "calibrate": (".onnx", lambda data, result: [
-        "calibrate", str(data / "model.onnx"), "--pairs", str(data), "-o", str(result), "--samples", "16", "--method",
+        "calibrate", str(data / "model.onnx"), "--data", str(data), "-o", str(result), "--tiles", "16", "--method",
         "minmax", "--max-f1-loss", "100",
     ]),
     "build": (".plan", lambda data, result: [

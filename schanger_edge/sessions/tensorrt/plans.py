@@ -49,15 +49,12 @@ def locked(plan: Path) -> Iterator[None]:
     path = plan.with_name(f".{plan.name}.lock")
     lock = FileLock(path)
     try:
-        plan.parent.stat()  # FileLock would make it
-        lock.acquire()
+        lock.acquire()  # makes the folder
         while not path.exists():  # the process that held it removed it, and another may hold a new one
             lock.release()
             lock.acquire()
     except OSError as error:
-        raise SessionError(
-            f"{plan} cannot be written ({error.strerror}): choose an existing, writable folder."
-        ) from error
+        raise SessionError(f"{plan} cannot be written ({error.strerror}): choose a writable folder.") from error
     try:
         yield
     finally:
