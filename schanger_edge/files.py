@@ -200,8 +200,8 @@ def flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def locked(path: Path, refusal: str) -> FileLock:
-    """A lock, held by this process alone until it ends.
+def locked(path: Path, refusal: str | None) -> FileLock:
+    """A lock, held by this process alone until it ends; without a refusal it is waited for.
 
     Raises:
         BusyError: the refusal, where another process holds it.
@@ -214,9 +214,9 @@ def locked(path: Path, refusal: str) -> FileLock:
     while True:
         lock = FileLock(path)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if refusal is None else 0)
         except Timeout as error:
-            raise BusyError(refusal) from error
+            raise BusyError(str(refusal)) from error
         if path.exists():
             return lock
         lock.release()  # who held it has just ended and removed the file

@@ -84,7 +84,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
         "build", str(data / "model.onnx"), "-o", str(result), "--flavour", "rtx", "--compute-capability", "8.6",
     ]),
     "bench": ("", lambda data, result: [
-        "bench", str(data / "model.onnx"), "-o", str(result), "--datasets", f"tree={data},split=val", "--batch", "1",
+        "bench", str(data / "model.onnx"), "-o", str(result), "--data", f"tree={data},split=val", "--batch", "1",
         "--repetitions", "10",
     ]),
     "dataset make": ("", lambda data, result: [

@@ -34,7 +34,7 @@ def make(
 
     with progress_bars() as bars:
         made = make_dataset(pairs, output, options, progress=functools.partial(bars, "tiles"))
-    warn(*made.notes)
+    warn(*made.warnings)
     out.print(f"{'split':<6}{'tiles':>8}{'change':>10}")
     for name, counts in made.splits.items():
         out.print(f"{name:<6}{counts.tiles:>8}{counts.change:>10.2%}")

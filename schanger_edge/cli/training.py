@@ -111,8 +111,8 @@ def _print_trained(trained: Trained, then: str) -> None:
     if trained.best_f1 is not None:
         best = f"best F1 {100 * trained.best_f1:.2f}"
     out.print(f"{trained.step:,} steps, {best}: {trained.checkpoint}")
-    if trained.note:
-        warn(trained.note)
+    if trained.warning:
+        warn(trained.warning)
     else:
         out.print(f"curves: {trained.folder / 'training.png'}")
     out.print(f"next: {then.format(trained.checkpoint)}")

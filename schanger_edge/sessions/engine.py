@@ -49,10 +49,11 @@ class OtherGraphError(ModelError):
 
 
 class Extra(NamedTuple):
-    """An optional dependency: the packages that are looked for, and how it is installed, if not by pip alone."""
+    """An optional dependency: packages to look for, how it is installed if not by pip alone, and for which boards."""
 
     packages: tuple[str, ...]
     install: str = ""
+    for_jetson: bool = True
 
 
 class Findings(NamedTuple):

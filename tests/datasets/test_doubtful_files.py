@@ -141,8 +141,8 @@ def test_dataset_make_tells_of_an_unwritten_part(ground: Ground, tmp_path: Path)
     label = write_tiff(tmp_path / "l.tif", np.ones((1, 256, 256), np.uint8))
     (tmp_path / "pairs.csv").write_text(f"before,after,label,split\n{before},{after},{label},train\n")
     made = make_dataset(tmp_path / "pairs.csv", tmp_path / "tree", tile=64)
-    assert [note for note in made.notes if note.startswith("line 2: 50.0% of the blocks of")]
-    assert json.loads((tmp_path / "tree" / "dataset.json").read_text())["notes"] == list(made.notes)
+    assert [note for note in made.warnings if note.startswith("line 2: 50.0% of the blocks of")]
+    assert json.loads((tmp_path / "tree" / "dataset.json").read_text())["warnings"] == list(made.warnings)
     unwritten(label, np.ones((1, 256, 256), np.uint8))
     with pytest.raises(DatasetError, match=r"line 2: 50\.0% of the blocks of .*l\.tif were never written"):
         make_dataset(tmp_path / "pairs.csv", tmp_path / "tree2", tile=64)

@@ -92,7 +92,7 @@ def test_tiles_hold_the_pixels_of_the_pair(pair: tuple[Path, Path, Path], tmp_pa
     assert made.gsd == pytest.approx(0.5)
     assert record["sources"][0]["label"] == str(label)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
-    assert {"val has no tiles.", "test has no tiles."} <= set(made.notes)
+    assert {"val has no tiles.", "test has no tiles."} <= set(made.warnings)
 
 
 def test_statistics_are_those_of_the_tree(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -233,8 +233,8 @@ def test_another_scale_and_sixteen_bits(make_tiff: Tiff, ground: Ground, tmp_pat
 def test_nothing_changed_is_said_aloud(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     empty = polygons(tmp_path / "empty.gpkg")
     made = make_dataset(table(tmp_path, [*pair[:2], empty]), tmp_path / "tree", tile=64, **ALL_TRAIN)
-    assert any("line 2" in note and "has no polygons" in note for note in made.notes)
-    assert any("train has no change" in note for note in made.notes)
+    assert any("line 2" in note and "has no polygons" in note for note in made.warnings)
+    assert any("train has no change" in note for note in made.warnings)
     assert made.splits["train"].change == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -200,10 +201,47 @@ def test_events_of_the_system_wake_the_watch(tmp_path: Path) -> None:
         assert time.monotonic() - began < 60
 
 
+@pytest.fixture
+def plain_user() -> Iterator[None]:
+    """This thread, and those that it starts, may read what its user may, also where that is root."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("capabilities are Linux's")
+    libc, version = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0)
+    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: bits 0 to 31, then 32 to 63
+    assert libc.capget(version, held) == 0
+    assert libc.capset(version, (ctypes.c_uint32 * 6)(0, *held[1:3], 0, *held[4:])) == 0
+    yield
+    assert libc.capset(version, held) == 0
+
+
+@pytest.mark.usefixtures("plain_user")
+def test_a_folder_that_may_not_be_read_leaves_events_of_the_others(tmp_path: Path) -> None:
+    pytest.importorskip("watchdog")
+    for name in ("a/deep", "private", "z"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "private").chmod(0)
+    with pytest.raises(PermissionError):
+        os.listdir(tmp_path / "private")
+    wakeup, reported = Wakeup(), []
+    with ringing(wakeup, tmp_path, reported.append):
+        for folder in (".", "a", "a/deep", "z"):
+            while _heard(wakeup, 0.3):
+                pass
+            (tmp_path / folder / "new.tif").touch()
+            assert _heard(wakeup, 20)
+    assert not reported
+
+
+def _heard(wakeup: Wakeup, seconds: float) -> bool:
+    began = time.monotonic()
+    wakeup.wait(seconds)
+    return time.monotonic() - began < seconds
+
+
 def test_a_folder_without_events_is_listed_from_time_to_time(
     station: Any, drop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as one with a folder of another user's in it; root may see all, so the system's refusal is played."""
+    """Such as a system that watches as many as it can already, whose refusal is played."""
     observers = pytest.importorskip("watchdog.observers")
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -247,3 +285,16 @@ def test_a_hook_that_is_killed_takes_its_children_along(station: Any, pair: str,
     )
     time.sleep(2)
     assert not written.exists()
+
+
+def test_a_bell_whose_time_is_up_before_it_waits() -> None:
+    """As on a machine that is busy with something else."""
+
+    def listen() -> None:
+        for _ in range(1000):
+            Wakeup().wait(1e-6)
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    listening.join(60)
+    assert not listening.is_alive()

@@ -21,7 +21,7 @@ from schanger_edge.sessions import gpu
 from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, ScratchError, build_plan
-from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, load_flavour
+from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 MAX_LEVEL = 5
@@ -214,8 +214,7 @@ def choose_source(model: ModelFile, trt: Flavour) -> Choice:
     path, card = model.path, model.card
     if trt.strong:
         return Choice(path, (), f"{trt.words} takes the types from {path.name} ({card.precision})")
-    since = ".".join(map(str, STRONG_SINCE))
-    weak = f"{trt.words} is older than {since}, where types in the graph are complete"
+    weak = f"{trt.words} does not take types from a graph, as 10.0 and later do"
     if card.precision == "fp32":
         return Choice(path, (), f"{weak}; {path.name} is fp32 and needs none")
     if card.precision == "fp16":
