@@ -98,6 +98,20 @@ class Stage:
 
 
 @contextlib.contextmanager
+def heard(progress: Progress | bool | None) -> Iterator[Progress | None]:
+    """Whom to tell: where this is True, the terminal or notebook of this process."""
+    if not isinstance(progress, bool):
+        yield progress
+    elif progress:
+        from rich.console import Console
+
+        with shown(Console(stderr=True, highlight=False)) as tell:
+            yield tell
+    else:
+        yield None
+
+
+@contextlib.contextmanager
 def shown(console: Console, face: Face | None = "auto") -> Iterator[Tell]:
     """Whom to tell how far a piece of work is; it is shown until the block ends.
 
@@ -110,7 +124,7 @@ def shown(console: Console, face: Face | None = "auto") -> Iterator[Tell]:
     elif face == "json":
         with _Lines(lambda stage: _print(console, stage.as_json()), JSON_PAUSE, 0.0) as tell:
             yield tell
-    elif console.is_terminal:
+    elif console.is_terminal or console.is_jupyter:
         with _bars(console) as tell:
             yield tell
     else:

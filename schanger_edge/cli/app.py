@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from schanger_edge._version import __version__
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.renamed import Command
 from schanger_edge.cli.talk import INTERRUPTED, Talk, fail, out, warn
 from schanger_edge.errors import SchangerError, printable
 
@@ -109,7 +110,7 @@ def load(name: str) -> Any:
     found = getattr(importlib.import_module(f"schanger_edge.cli.{COMMANDS[name].module}"), name)
     if not isinstance(found, typer.Typer):
         alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False, context_settings=SETTINGS)
-        alone.command(name)(found)
+        alone.command(name, cls=Command)(found)
         found = alone
     return typer.main.get_command(found)
 
