@@ -89,7 +89,7 @@ class Stage:
         """Everything but the name and the share, for people."""
         rate, mega = self.rate, _MEGA.get(self.unit)
         parts = [] if mega or self.total is None else [f"{self.done:,} of {self.total:,} {self.unit}"]
-        parts += [f"{rate / 1e6:.2f} {mega}/s"] if mega and rate else []
+        parts += [f"{rate / 1e6:.3g} {mega}/s"] if mega and rate else []
         told = {name.replace("_", " "): value for name, value in self.facts.items() if value is not None}
         parts += [f"{name} {value if isinstance(value, str) else format(value, '.3g')}" for name, value in told.items()]
         if self.eta and self.done != self.total:

@@ -163,6 +163,7 @@ def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
     assert f"f1 {100 * f1:.2f}" in done.stdout
     assert result["tiles"] == 12
     assert "12 tiles of 64" in done.stdout
+    assert json.loads(cli(*arguments, "--split", "val", "--json").stdout) == result
     missing = cli(*arguments, "--split", "test")
     assert missing.returncode == 2
     assert "does not exist" in missing.stderr

@@ -58,6 +58,8 @@ def test_own_pairs(models: tuple[Path, Path], make_tiff: Tiff, ground: Ground) -
     assert result.exit_code == 0, result.output
     assert "4 tiles: agreement" in result.output
     assert "times as long as the first" in result.output
+    told = CliRunner().invoke(app, ["compare", *map(str, models), "--data", pair, "--tiles", "4", "--json"])
+    assert json.loads(told.stdout)["agreement"]["tiles"] == 4
 
 
 def test_labels_that_are_all_alike_are_told(

@@ -77,10 +77,11 @@ def test_a_result_is_posted(station: Any, pair: str, serve: Callable[[Any], int]
     assert found["changed_m2"] == summary["area_m2"]["changed"]
 
 
-def test_nobody_takes_the_post(station: Any, pair: str) -> None:
+def test_nobody_takes_the_post(station: Any, pair: str, capfd: pytest.CaptureFixture[str]) -> None:
     status = station.once(hook=[sys.executable, str(HOOKS / "webhook.py"), "http://127.0.0.1:9/x", "{result}"])
     assert status.results == 1
-    assert any("the result was not posted" in line for line in station.reported)
+    assert any("exited with code 1: see its output in the log" in line for line in station.reported)
+    assert "the result was not posted: " in capfd.readouterr().err
 
 
 def test_a_result_is_mailed_where_something_changed(station: Any, pair: str, serve: Callable[[Any], int]) -> None:
