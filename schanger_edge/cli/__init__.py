@@ -3,7 +3,7 @@
 One module per group of commands; importing it adds its commands to `app`.
 """
 
-from schanger_edge.cli import batch, bench, data, engines, models, published, run, scores, training, watch
+from schanger_edge.cli import batch, bench, data, engines, models, published, review, run, scores, training, watch
 from schanger_edge.cli.app import app, main
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "main",
     "models",
     "published",
+    "review",
     "run",
     "scores",
     "training",

@@ -14,7 +14,7 @@ from schanger_edge.files import write_json
 from schanger_edge.model.bundled import model_path
 from schanger_edge.products import CHANGE, PROBABILITY, REPORT, SUMMARY
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.register import PRODUCT_NAMES, made_by
+from schanger_edge.products.register import PRODUCT_NAMES, REVIEWED_NAMES, made_by
 from schanger_edge.products.staging import Staging
 from schanger_edge.run.control import Control, Progress, understood
 from schanger_edge.run.options import (
@@ -157,7 +157,7 @@ def _opened(
     laps = Laps(control.progress)
     intended = [product.name for product in made_by(options.further.also, stac_item=options.further.stac)]
     with contextlib.ExitStack() as stack:
-        staging = stack.enter_context(Staging(output, PRODUCT_NAMES, intended))
+        staging = stack.enter_context(Staging(output, (*PRODUCT_NAMES, *REVIEWED_NAMES), intended))
         staging.protect((*images, *options.paths))
         journal = stack.enter_context(Journal(output, resume=control.resume, restart=control.restart))
         pair = stack.enter_context(open_pair(*images, options, threads=READ_THREADS))
