@@ -348,10 +348,10 @@ def test_paper_holds_a_cover_a_map_and_each_listed_change(page: Page) -> None:
     page.value("choose(places[1]); decide('accept'); note.value = 'new hall'; note.dispatchEvent(new Event('input'))")
     page.value("choose(places[0]); decide('reject')")
     set_control(page, "show", "kept")
-    page.value("window.print = () => { window.printed = true; }; 0")
+    page.value("window.print = () => { window.paperOut = true; }; 0")
     page.value("byId('files').open = true")
     click(page, "#print")
-    page.until(lambda: page.value("'printed' in window"))
+    page.until(lambda: page.value("'paperOut' in window"))
     assert page.value("[...document.querySelectorAll('.entry h3')].map((one) => one.textContent)") == [
         "#2", "#3", "#4", "#5",
     ]  # fmt: skip

@@ -25,10 +25,11 @@ function drawPlace(canvas, place, name) {
   stroke(pen, [place], at, FOUND);
 }
 
-/* Wait until the pictures are decoded that show a date around a change. */
+/* Wait until the pictures are there that show a date around a change. */
 function decodedFor(place, name) {
   const images = [overview[name], ...detailsIn(cropOf(place).box).map((detail) => detailImage(detail, name))];
-  return Promise.all(images.map((image) => image.decode().catch(() => {}))); // a broken one stays empty
+  const missing = images.filter((image) => !ready(image));
+  return Promise.all(missing.map((image) => image.decode().catch(() => {}))); // a broken one stays empty
 }
 
 function canvasOf(side) {
