@@ -1,6 +1,6 @@
 """Make the bundled FP16 or INT8 model of a bundled FP32 model: convert or calibrate, then score.
 
-`python benchmarks/bundle_converted.py schanger-small int8 --pairs SOURCE ... --score levir/val=ROOT:val ...` writes
+`python benchmarks/bundle_converted.py schanger-small int8 --data SOURCE ... --score levir/val=ROOT:val ...` writes
 schanger_edge/model/NAME-int8.onnx, its ranges taken on the tiles of the sources, name and scores in its card; report
 and scores of both models go to benchmarks/results/.
 """
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parent", help="such as schanger-small")
     parser.add_argument("precision", choices=SAMPLES)
-    parser.add_argument("--pairs", action="append", required=True, help="as of `schanger-edge calibrate`")
+    parser.add_argument("--data", action="append", required=True, help="as of `schanger-edge calibrate`")
     parser.add_argument("--score", action="append", default=[], help="NAME=ROOT:SPLIT")
     parser.add_argument("--samples", type=int)
     options = parser.parse_args()
@@ -39,9 +39,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{name}.onnx"
         if options.precision == "fp16":
-            convert(parent, file, sources=options.pairs, samples=samples, progress=tell)
+            convert(parent, file, sources=options.data, samples=samples, progress=tell)
         else:
-            calibrate(parent, options.pairs, file, samples=samples, progress=tell)
+            calibrate(parent, options.data, file, samples=samples, progress=tell)
             shutil.copy(report_path(file, ".png"), RESULTS / f"{name}-calibration.png")
         card, scores = read_model(file).card, official_scores(options.score, file)
         model = onnx.load(str(file))

@@ -53,7 +53,7 @@ SAMPLES, SEED = 32, 36
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calibrate", action="append", default=[], help="as of `schanger-edge calibrate --pairs`")
+    parser.add_argument("--calibrate", action="append", default=[], help="as of `schanger-edge calibrate --data`")
     parser.add_argument("--score", action="append", default=[], help="NAME=ROOT:SPLIT")
     options = parser.parse_args()
     found, file = table(), RESULTS / "traffic.json"

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -56,6 +58,13 @@ class SimulatedTensorRT(BuilderNames):
     class DataType(Enum):
         UINT8 = 1
         FLOAT = 2
+
+    class LayerInformationFormat(Enum):
+        ONELINE = 0
+        JSON = 1
+
+    class IProfiler:
+        pass
 
     class ILogger:
         class Severity(Enum):
@@ -123,6 +132,8 @@ class _Runtime(_Counted):
 
 
 class _Engine(_Counted):
+    device_memory_size = 1 << 20
+
     def __init__(self, trt: SimulatedTensorRT, log: Any, batches: bytes, model: bytes) -> None:
         super().__init__(trt)
         self.log, self.batches = log, Batches(*map(int, batches.split(b",")))
@@ -138,6 +149,10 @@ class _Engine(_Counted):
     def get_tensor_dtype(self, name: str) -> Any:
         kinds = {"tensor(uint8)": self._trt.DataType.UINT8, "tensor(float)": self._trt.DataType.FLOAT}
         return kinds.get(self.tensors[name].type)
+
+    def create_engine_inspector(self) -> Any:
+        layers = [{"Name": "all", "Outputs": [{"Name": "probability", "Format/Datatype": "Row major linear FP32"}]}]
+        return SimpleNamespace(get_engine_information=lambda _: json.dumps({"Layers": layers}))
 
     def create_execution_context(self) -> Any:
         self._trt.contexts += 1
@@ -210,6 +225,7 @@ class _State:
 
 class _Context(_Counted):
     cache: Any = None
+    profiler: Any = None
 
     def __init__(self, trt: SimulatedTensorRT, engine: _Engine) -> None:
         super().__init__(trt)
@@ -253,6 +269,8 @@ class _Context(_Counted):
         if self.cache is not None and not state.ready:
             self.cache.content += b"k"
         state.ready = True
+        if self.profiler is not None:
+            self.profiler.report_layer_time("all", 1.0)
         device.give(stream, self._inference(state, capture is not None))
         return True
 
