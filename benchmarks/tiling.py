@@ -10,8 +10,8 @@ probability > 0.5. For each tile size the same weights are exported anew.
 
 Cost: pixels that enter the network per pixel of these images, where the last tile shifts in, and of a large scene,
 (tile / (tile - 2 halo))^2; CPU seconds of inference per megapixel of these images: tiles times the seconds of one, the
-median of interleaved runs of the three sizes with one thread. Of images that the network was trained on, scores tell the
-loss from one row to the next, not the accuracy.
+median of interleaved runs of the three sizes with one thread. Of images that the network was trained on, scores tell
+the loss from one row to the next, not the accuracy.
 
 Seams, on the labelled data and, at tile 256 and halos 0, 32 and 64, on the pairs: jumps |p(x + 1) - p(x)| between
 neighbours along both axes, of each way's map, across the borders of the cores and elsewhere, mean and 99th percentile.
