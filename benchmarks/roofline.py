@@ -198,6 +198,7 @@ def rates(seconds: Mapping[Any, Sequence[float]], megabytes: int) -> dict[str, A
         "copy_megabytes": megabytes,
         "bandwidth_gb_per_second": max(copy["median"] for copy in copies.values()),
         "matrix_side": GEMM_SIDE,
+        "fp32_of": "multiply-adds in registers",
         "fp32_gops": spread([operations / value / 1e9 for value in seconds["fp32"]]),
         "int8_gops": spread([operations / value / 1e9 for value in seconds["int8"]]),
     }
