@@ -25,7 +25,7 @@ from schanger_export.graph import write_card
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parent", help="such as schanger-small")
-    parser.add_argument("--calibrate", action="append", required=True, help="as `schanger-edge calibrate --pairs`")
+    parser.add_argument("--calibrate", action="append", required=True, help="as `schanger-edge calibrate --data`")
     parser.add_argument("--score", action="append", default=[], help="NAME=ROOT:SPLIT")
     parser.add_argument("--samples", type=int, default=256)
     options = parser.parse_args()

@@ -278,13 +278,13 @@ def test_engines_are_built_with_what_the_memory_allows(megabytes: int, options: 
         f"+ /opt/schanger-edge/bin/schanger-edge build {model} {options}"
         for model in ("schanger-small", "schanger-small-int8")
     ]
-    result = board.run("build_engines.sh", "--dry-run", "--out", "plans", "--check", "mine,split=val", "a/m.onnx")
+    result = board.run("build_engines.sh", "--dry-run", "-o", "plans", "--check", "mine,split=val", "a/m.onnx")
     assert result.stdout.splitlines()[1:] == [
         "+ mkdir -p plans",
         f"+ /opt/schanger-edge/bin/schanger-edge build a/m.onnx {options} --timing-cache plans/timing.cache "
         "-o plans/m.plan",
-        "+ /opt/schanger-edge/bin/schanger-edge compare a/m.onnx plans/m.plan --pairs mine,split=val "
-        "--json plans/m.compare.json",
+        "+ /opt/schanger-edge/bin/schanger-edge compare a/m.onnx plans/m.plan --data mine,split=val "
+        "-o plans/m.compare.json",
     ]
     assert board.run("build_engines.sh").returncode == 2
 

@@ -19,9 +19,10 @@ from schanger_edge.datasets.tile_pool import source_items
 from schanger_edge.errors import ModelError, require
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.files import replacing
+from schanger_edge.progress import Progress
 from schanger_export.calibration_plot import draw_report
 from schanger_export.cards import converted_card
-from schanger_export.convert import Progress, report_path, verified
+from schanger_export.convert import report_path, verified
 from schanger_export.fp16 import to_fp16
 from schanger_export.graph import float_tensors, read_model, write_card
 from schanger_export.int8 import candidates, quantize
@@ -92,7 +93,7 @@ def calibrate(
     options = dataclasses.replace(options or CalibrationOptions(), **keywords)
     notify = progress or (lambda *_: None)
     if not sources:
-        raise ModelError("calibration needs images like those the model will see: use --pairs.")
+        raise ModelError("calibration needs images like those the model will see: use --data.")
     require("matplotlib", "quantize")
     parent, card, sha256 = read_model(model)
     reports = report_path(target), report_path(target, ".png")

@@ -15,6 +15,7 @@ from schanger_edge.datasets.rendered import sources_or_rendered
 from schanger_edge.errors import ModelError
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.files import replacing
+from schanger_edge.progress import Progress
 from schanger_export.cards import converted_card
 from schanger_export.fp16 import LARGEST, to_fp16
 from schanger_export.graph import float_tensors, read_model, write_card
@@ -26,8 +27,6 @@ from schanger_export.ranges import largest_values
 HELD = 16
 MEAN_DIFFERENCE, DISAGREEMENT, F1_LOSS = 1e-3, 1e-3, 0.1
 """What an FP16 model may differ from its parent: in probability, in share of pixels, in points of F1."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from schanger_edge.errors import ModelError
 from schanger_edge.model.file import ModelFile
+from schanger_edge.progress import Progress
 from schanger_edge.sessions.gpu import Binding
 from schanger_edge.sessions.session import Session
 
-Progress = Callable[[str, int, int], None]
 SLOTS = 2
 
 

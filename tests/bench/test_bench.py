@@ -365,11 +365,11 @@ def test_the_command(model: Path, root: Path, quick: None, tmp_path: Path) -> No
     other = tmp_path / "other.onnx"
     other.write_bytes(model.read_bytes())
     out = tmp_path / "out"
-    refused = CliRunner().invoke(app, ["bench", "--models", str(model), "--batch", "0", "-o", str(out)])
+    refused = CliRunner().invoke(app, ["bench", str(model), "--batch", "0", "-o", str(out)])
     assert isinstance(refused.exception, SchangerError)
     assert "--batch must be numbers from 1 to 1024" in str(refused.exception)
     assert not out.exists()
-    arguments = ["bench", "--models", model, other, "--dataset", f"x={root},split=val", "--batch", "1", "-o", out]
+    arguments = ["bench", model, other, "--data", f"x={root},split=val", "--batch", "1", "-o", out]
     done = CliRunner().invoke(app, [str(argument) for argument in [*arguments, "--repetitions", 5]])
     assert done.exit_code == 0, done.output
     assert "measuring 2 models x 1 batch on cpu, 1 dataset: about" in done.output

@@ -323,7 +323,7 @@ class TestRefused:
             tmp_path / "no": "exist",
         }
         for path, words in cases.items():
-            result = CliRunner().invoke(app, [command, str(path), "-o", str(tmp_path / "x.onnx"), "--pairs", str(tree)])
+            result = CliRunner().invoke(app, [command, str(path), "-o", str(tmp_path / "x.onnx"), "--data", str(tree)])
             assert isinstance(result.exception, SchangerError), result.output
             assert words in str(result.exception)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.onnx", "cut.onnx", "newer.onnx"]

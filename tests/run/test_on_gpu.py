@@ -156,7 +156,7 @@ def test_a_run_uses_only_names_that_its_version_has(
 def test_compare_with_a_plan(binding: str, machine: Machine, model: Path, tmp_path: Path) -> None:
     own = build(model, tmp_path / "own.plan", BuildOptions(Batches(1, 1, 1)))
     command = ["compare", str(model), str(own.plan), "--tiles", "3", "--cuda", binding]
-    result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "c.json")], catch_exceptions=False)
+    result = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "c.json")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert (machine.device.launches > 0) == (binding == "cuda-python")  # pycuda has no graphs
     first, second = json.loads((tmp_path / "c.json").read_text())["engines"]
@@ -171,8 +171,8 @@ def test_evaluate_on_the_gpu(machine: Machine, model: Path, tmp_path: Path, grou
         cv2.imwrite(str(tmp_path / "data/val" / name / "1.png"), ground(TILE, TILE, seed).transpose(1, 2, 0))
     (tmp_path / "data/val/label").mkdir()
     cv2.imwrite(str(tmp_path / "data/val/label/1.png"), np.full((TILE, TILE), 255, np.uint8))
-    command = ["evaluate", "--root", str(tmp_path / "data"), "--split", "val", "--model", str(model)]
-    command += ["--device", "cuda", "--cuda", "cuda-python", "--json", str(tmp_path / "e.json")]
+    command = ["evaluate", str(tmp_path / "data"), "--split", "val", "--model", str(model)]
+    command += ["--device", "cuda", "--cuda", "cuda-python", "-o", str(tmp_path / "e.json")]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "once for this GPU" in result.output

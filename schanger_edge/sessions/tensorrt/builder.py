@@ -17,7 +17,7 @@ from typing import Any
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.model.plan import Batches
-from schanger_edge.sessions.engine import Progress
+from schanger_edge.progress import Progress
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, start
 
 OBEY = "OBEY_PRECISION_CONSTRAINTS"  # TensorRT fails where it cannot keep what layers are told
