@@ -11,6 +11,7 @@ from schanger_edge.datasets.options import MakeOptions
 from schanger_edge.evaluation.options import ComparisonOptions, EvaluationOptions
 from schanger_edge.options import Option, OptionGroups, Options
 from schanger_edge.run.options import RunOptions
+from schanger_edge.run.review import ReviewOptions
 from schanger_export.model_options import CalibrationOptions, ExportOptions
 from schanger_export.options import Machine, Pretraining, Training
 
@@ -82,6 +83,7 @@ def _lines() -> Iterator[str]:
 
 
 _COMMANDS: dict[str, type[Options | OptionGroups]] = {
+    "`review`": ReviewOptions,
     "`dataset make`": MakeOptions,
     "`evaluate`": EvaluationOptions,
     "`compare`": ComparisonOptions,

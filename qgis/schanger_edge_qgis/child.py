@@ -55,11 +55,16 @@ class Progress:
         """Of the stage."""
         return 100 * self.done / self.total if self.total else None
 
+    @property
+    def tenth(self) -> int:
+        """How many tenths of the stage are done."""
+        return int((self.percent or 0) // 10)
+
     def __str__(self) -> str:
         factor, unit = _MEGA.get(self.unit, (1, self.unit))
         done, total = (f"{value / factor:,.{1 if factor > 1 else 0}f}" for value in (self.done, self.total or 0))
         count = f"{done} of {total}" if self.total else done
-        if self.eta is None:
+        if not self.eta:
             return f"{self.stage}: {count} {unit}".rstrip()
         left = f"{self.eta / 60:.0f} min" if self.eta > 90 else f"{self.eta:.0f} s"
         return f"{self.stage}: {count} {unit}".rstrip() + f", {left} left"

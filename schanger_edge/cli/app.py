@@ -37,6 +37,9 @@ class Entry(NamedTuple):
 COMMANDS = {
     "run": Entry("Map", "run", "Find what changed between two images of one place."),
     "demo": Entry("Map", "run", "Render a pair with known truth, find what changed and score it."),
+    "review": Entry(
+        "Map", "review", "Take over what was decided in a report: reviewed changes, labels for training, a PDF."
+    ),
     "watch": Entry("Automate", "watch", "Compare each arriving scene with the newest earlier one of the same place."),
     "status": Entry("Automate", "watch", "Show a watch's queue, throughput and last errors."),
     "batch": Entry("Automate", "batch", "Run a list of pairs on this machine's processes or on a Dask cluster."),

@@ -22,7 +22,7 @@ from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, REPOR
 from schanger_edge.products.arrays import kept_arrays, read_probability
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.polygons import LAYER
-from schanger_edge.products.register import PRODUCT_NAMES, made_by
+from schanger_edge.products.register import PRODUCT_NAMES, REVIEWED_NAMES, made_by
 from schanger_edge.products.staging import Staging
 from schanger_edge.progress import Progress, heard
 from schanger_edge.run.control import Control, understood
@@ -215,7 +215,7 @@ def _opened(
     intended = [product.name for product in made_by(options.further.also, stac_item=options.further.stac)]
     with contextlib.ExitStack() as stack:
         laps = Laps(stack.enter_context(heard(control.progress)))
-        staging = stack.enter_context(Staging(output, PRODUCT_NAMES, intended))
+        staging = stack.enter_context(Staging(output, (*PRODUCT_NAMES, *REVIEWED_NAMES), intended))
         staging.protect((*images, *options.paths))
         journal = stack.enter_context(Journal(output, resume=control.resume, restart=control.restart))
         pair = stack.enter_context(open_pair(*images, options, threads=READ_THREADS))

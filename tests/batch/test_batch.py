@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -10,6 +11,7 @@ import logging
 import os
 import pickle
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -144,6 +146,8 @@ def test_what_sums_up(run: Callable[..., Batch], tmp_path: Path) -> None:
     counts = {outcome.id: outcome.polygons for outcome in result.outcomes if outcome.polygons}
     assert dict(zip(*np.unique(names.astype(str), return_counts=True), strict=True)) == counts
     assert result.polygons == sum(counts.values())
+    with contextlib.closing(sqlite3.connect(out / "changes.gpkg")) as package:
+        assert package.execute("PRAGMA user_version").fetchone() == (10200,)  # as each pair's own
     west, south, east, north = info["total_bounds"]
     assert (west, east) == pytest.approx((3, 9), abs=0.001)  # central meridians
     assert 41.9 < south < north < 42.1
