@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import traffic
 from common import save
 from datasheets import DATASHEETS, Datasheet
 from graph_costs import Cost, Graph, fused, layers
@@ -84,6 +85,7 @@ def main() -> None:
     result = {
         "method": __doc__,
         "load": [round(value, 2) for value in (*load, os.getloadavg()[0])],
+        "placements": traffic.table(),
         "costs": {name: {form: as_dict(cost) for form, cost in forms.items()} for name, forms in costs.items()},
         "machine": machine,
         "sessions": [

@@ -47,6 +47,10 @@ class DatasetError(SchangerError):
     """A labelled dataset is incomplete or not laid out as expected."""
 
 
+class ReviewError(SchangerError):
+    """A result cannot be reviewed: it is incomplete, or the decisions are damaged or those on another run."""
+
+
 class CheckpointError(SchangerError):
     """A checkpoint does not hold the weights of the network that was asked for."""
 

@@ -89,12 +89,26 @@ class Stage:
         """Everything but the name and the share, for people."""
         rate, mega = self.rate, _MEGA.get(self.unit)
         parts = [] if mega or self.total is None else [f"{self.done:,} of {self.total:,} {self.unit}"]
-        parts += [f"{rate / 1e6:.2f} {mega}/s"] if mega and rate else []
+        parts += [f"{rate / 1e6:.3g} {mega}/s"] if mega and rate else []
         told = {name.replace("_", " "): value for name, value in self.facts.items() if value is not None}
         parts += [f"{name} {value if isinstance(value, str) else format(value, '.3g')}" for name, value in told.items()]
         if self.eta and self.done != self.total:
             parts.append(f"{_duration(self.eta)} left")
         return ", ".join(parts)
+
+
+@contextlib.contextmanager
+def heard(progress: Progress | bool | None) -> Iterator[Progress | None]:
+    """Whom to tell: where this is True, the terminal or notebook of this process."""
+    if not isinstance(progress, bool):
+        yield progress
+    elif progress:
+        from rich.console import Console
+
+        with shown(Console(stderr=True, highlight=False)) as tell:
+            yield tell
+    else:
+        yield None
 
 
 @contextlib.contextmanager
@@ -110,7 +124,7 @@ def shown(console: Console, face: Face | None = "auto") -> Iterator[Tell]:
     elif face == "json":
         with _Lines(lambda stage: _print(console, stage.as_json()), JSON_PAUSE, 0.0) as tell:
             yield tell
-    elif console.is_terminal:
+    elif console.is_terminal or console.is_jupyter:
         with _bars(console) as tell:
             yield tell
     else:

@@ -65,9 +65,7 @@ class Page:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         width, height, ratio = self._size
-        device = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": self._touch}
-        self.call("Emulation.setDeviceMetricsOverride", **device)
-        self.call("Emulation.setTouchEmulationEnabled", enabled=self._touch)
+        self.resize(width, height, ratio=ratio, touch=self._touch)
         return self
 
     def __exit__(
@@ -85,6 +83,24 @@ class Page:
             self._log.close()
         log = (self._folder / "browser.log").read_text(errors="replace")
         self.problems += [line for line in log.splitlines() if "CONSOLE" in line]
+
+    def resize(self, width: int, height: int, *, ratio: int = 1, touch: bool = False) -> None:
+        """Be another device from now on."""
+        device = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": touch}
+        self.call("Emulation.setDeviceMetricsOverride", **device)
+        self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
+
+    def downloads_to(self, folder: Path) -> None:
+        """Where files go that the page saves."""
+        session, self._session = self._session, ""  # the browser's matter, not the page's
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self._session = session
+
+    def give_file(self, selector: str, path: Path) -> None:
+        """Choose a file for an input."""
+        document = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command and give its result."""

@@ -15,7 +15,7 @@ from helpers import ROOT
 DOCS = ROOT / "docs"
 WITHOUT_OPENVINO = ROOT / "tests" / "data" / "without_openvino"
 """Python finds a sitecustomize there: `--device auto` tries nothing, as in all tests."""
-NEEDS = ("gpu", "jetson")
+NEEDS = ("gpu", "jetson", "chromium")
 _BLOCK = re.compile(r"^(?:<!-- needs: (?P<needs>.*?) -->\n)?```(?P<kind>.*)\n(?P<text>(?s:.*?))^```$", re.MULTILINE)
 
 

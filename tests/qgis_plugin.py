@@ -1,8 +1,7 @@
 """Run by QGIS's own Python: the plugin at work, as QGIS runs it, in a thread; what came of it as JSON.
 
 qgis_plugin.py REQUEST.json, an object with `profile` (a folder), `settings` by name, and `runs`: each with `algorithm`,
-`parameters`, and maybe `cancel_at` (a stage, at whose first progress the user cancels), `picture` (a file), `dialog` (a
-file).
+`parameters`, and maybe `cancel_at` (percent of a stage, at which the user cancels), `picture` and `dialog` (files).
 """
 
 import json
@@ -33,12 +32,15 @@ class Told(QgsProcessingFeedback):
     def __init__(self, cancel_at):
         super().__init__(False)
         self.lines, self.shares, self._cancel_at = [], [], cancel_at
-        self.progressChanged.connect(self.shares.append)
+        self.progressChanged.connect(self._moved)
+
+    def _moved(self, share):
+        self.shares.append(share)
+        if self._cancel_at and share >= self._cancel_at:
+            self.cancel()
 
     def _say(self, kind, text):
         self.lines.append(f"{kind}: {text}")
-        if kind == "progress" and self._cancel_at and text.startswith(self._cancel_at):
-            self.cancel()
 
     def setProgressText(self, text):
         self._say("progress", text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from affine import Affine
-from helpers import write_maps
+from helpers import write_maps, write_tiff
 from rasterio.crs import CRS
 
 from schanger_edge.geo.grid import Grid
@@ -21,12 +22,18 @@ HALF_METRE = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 
 
 def make_report(
-    folder: Path, change: np.ndarray, *, crs: CRS | None = UTM, photos: Any = None, probability: Any = None
+    folder: Path,
+    change: np.ndarray,
+    *,
+    crs: CRS | None = UTM,
+    photos: Any = None,
+    probability: Any = None,
+    valid: Any = None,
 ) -> tuple[Report, Grid]:
     """A report on maps made from arrays; all of its windows are added."""
     height, width = change.shape
     grid = Grid(crs, HALF_METRE if crs else Affine.identity(), width, height)
-    valid = np.ones_like(change)
+    valid = np.ones_like(change) if valid is None else valid
     probability = np.where(change, 0.9, 0.1) if probability is None else probability
     before, after = (np.full((3, height, width), value, np.uint8) for value in (60, 180)) if photos is None else photos
     paths = {"probability": folder / "probability.tif", "change": folder / "change.tif"}
@@ -45,7 +52,7 @@ def summary_of(grid: Grid, **changes: Any) -> dict[str, Any]:
     """As `detect` makes it."""
     image = {"path": "/data/a.tif", "width": grid.width, "height": grid.height, "crs": "EPSG:32631", "gsd": 0.5,
              "dtype": "uint8", "bands": (1, 2, 3), "resampling": "none", "stretch": None,
-             "match": None, "valid_masks": ()}  # fmt: skip
+             "match": None, "valid_masks": (), "date": None}  # fmt: skip
     card = {"name": "m", "precision": "fp32", "dataset": "d", "gsd": None, "tile": 64, "halo": 4, "license": "",
             "scores": {"levir/val": {"f1": 0.826}}}  # fmt: skip
     return {
@@ -53,10 +60,11 @@ def summary_of(grid: Grid, **changes: Any) -> dict[str, Any]:
         "grid": {"crs": "EPSG:32631", "width": grid.width, "height": grid.height, "gsd": grid.gsd},
         "overlap": 1.0, "model": {"file": "m.onnx", "sha256": "0" * 64, "card": card}, "device": "CPU",
         "options": {"threshold": 0.5, "batch_size": 1, "grid": "before", "gsd": None, "min_area": 0.0, "clip": None,
-                    "simplify": 0.0, "fill_holes": 0.0},
+                    "dates": None, "simplify": 0.0, "fill_holes": 0.0},
         "registration": None, "tiles": {"run": 1, "skipped": 0, "taken_over": 0},
         "pixels": {"total": 100, "valid": 96, "changed": 12},
         "changed_share_of_valid": 0.125, "area_m2": {"valid": 24.0, "changed": 3.0}, "polygons": 3,
+        "changes_sha256": "c" * 64,
         "too_small": {"areas": 0, "pixels": 0},
         "seconds": {"total": 1.0}, "megapixels_per_second": 1.0, "warnings": [], **changes,
     }  # fmt: skip
@@ -69,3 +77,29 @@ def three_blobs() -> np.ndarray:
     change[60:70, 100:130] = True
     change[100, 5] = True
     return change
+
+
+def make_result(
+    folder: Path, change: np.ndarray, *, photos: Any = None, crs: CRS | None = UTM, **more: Any
+) -> dict[str, Any]:
+    """A folder as a run leaves it, as far as a review needs it, with both images; its summary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    report, grid = make_report(folder, change, photos=photos, crs=crs, **more)
+    place = {"crs": None} if crs is None else {"crs": crs, "transform": grid.transform}
+    images = [np.zeros((3, *change.shape), np.uint8) + grey for grey in (60, 180)] if photos is None else photos
+    paths = [
+        write_tiff(folder.parent / name, image, **place) for name, image in zip(("a.tif", "b.tif"), images, strict=True)
+    ]
+    summary = summary_of(grid, polygons=len(report._places), products={"changes.gpkg": "Changed areas as polygons"})
+    for date, path in zip(("before", "after"), paths, strict=True):
+        summary["inputs"][date] = summary["inputs"][date] | {"path": str(path)}
+    report.write(folder / "report.html", summary)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return summary
+
+
+def decisions_of(summary: dict[str, Any], *decided: tuple[int, str] | tuple[int, str, str]) -> dict[str, Any]:
+    """As the report saves them."""
+    entries = [dict(zip(("id", "decision", "note"), (*one, ""), strict=False)) for one in decided]
+    head = {"format": "schanger-edge decisions", "version": 1, "changes_sha256": summary["changes_sha256"]}
+    return head | {"decisions": entries}

@@ -15,12 +15,13 @@ import rasterio
 import shapely
 from guides import DOCS, NEEDS, commands, read_blocks, run_block
 from helpers import ROOT
+from reports import decisions_of
 
 from schanger_edge.model.card import METADATA_KEY
 from schanger_edge.products.register import FORMATS
 from schanger_edge.synthetic import SyntheticPair, write_pair
 
-GUIDES = ("drone-crews", "ground-stations", "gis-analysts", "ml-engineers", "contributing", "fine-tuning")
+GUIDES = ("drone-crews", "ground-stations", "gis-analysts", "ml-engineers", "contributing", "fine-tuning", "review")
 OTHER_KINDS = {"csv"}
 EXCERPTS = {"contributing": {"python"}}  # of files to be written, which cannot run alone
 SHORTER = {  # all that is not run as it is written: it would take too long
@@ -28,11 +29,12 @@ SHORTER = {  # all that is not run as it is written: it would take too long
         "-o prior --epochs 400": "-o prior --epochs 1 --tile 64 --batch 4",
         "last.pth --epochs 200": "last.pth --epochs 1 --tile 64 --batch 4",
         "--name town\n": "--name town --tile 64\n",
-        "mydata -o town.fp16.onnx": "mydata -o town.fp16.onnx --samples 4",
-        "--samples 256": "--samples 8",
+        "mydata -o town.fp16.onnx": "mydata -o town.fp16.onnx --tiles 4",
+        "--tiles 256": "--tiles 8",
         "--repetitions 100": "--repetitions 5 --batch 1",
         "split=val --worst": "split=val --tiles 4 --worst",
     },
+    "review": {"-o reviewed": "-o reviewed --tile 64 --split 1,0,0"},
     "ground-stations": {"--once": "--once --settle 1s"},
     "contributing": {"make ": "make -n "},  # this test is part of what they run
 }
@@ -159,6 +161,23 @@ def test_drone_crews(flights: SyntheticPair, cache: str, tmp_path: Path) -> None
     assert inside * 0.25 == pytest.approx(parcel.area, rel=0.1)
     for name in summaries:
         assert (tmp_path / name / "report.html").stat().st_size > 0
+
+
+def test_review(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
+    lay_out(flights, tmp_path)
+    first, *others = commands(page("review"))
+    run_block(first, tmp_path, SCHANGER_EDGE_CACHE=cache)
+    summary = json.loads((tmp_path / "result" / "summary.json").read_text())
+    count = summary["polygons"]
+    assert count > 1
+    decided = ((1, "accept"), (count, "reject"))
+    (tmp_path / "decisions.json").write_text(json.dumps(decisions_of(summary, *decided)))
+    told = [run_block(block, tmp_path, SHORTER["review"], SCHANGER_EDGE_CACHE=cache) for block in others]
+    assert told[0].startswith(f"2 of {count} reviewed: 1 accepted, 1 rejected, 0 unsure; the {count - 1} not rejected")
+    for name in re.findall(r"`result/(changes-reviewed\.\w+)`", page("review").read_text(encoding="utf-8")):
+        assert (tmp_path / "result" / name).is_file()
+    tiles = json.loads((tmp_path / "reviewed" / "dataset.json").read_text())["tiles"]
+    assert sum(tile["changed"] for tile in tiles) > 0
 
 
 def test_ground_stations(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:

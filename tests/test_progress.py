@@ -95,7 +95,7 @@ def test_facts_and_speed_in_words(clock: list[float]) -> None:
     last = told(clock, "auto", (0.0, "train", 1, 9), (4000.0, "train", 5, 9), loss=0.1234, f1=None)[-1]
     assert last == "train: 56%, 5 of 9 steps, loss 0.123, 1 h 06 min left"
     last = told(clock, "auto", (0.0, "predict", 0, 2 * 10**7), (1.0, "predict", 10**7, 2 * 10**7))[-1]
-    assert last == "predict: 50%, 10.00 Mpx/s, 1 s left"
+    assert last == "predict: 50%, 10 Mpx/s, 1 s left"
 
 
 def test_a_bar_on_a_terminal_and_nothing_where_nothing_is_wanted(clock: list[float]) -> None:

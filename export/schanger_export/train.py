@@ -317,5 +317,5 @@ def _diverged(value: float, state: State, steps: int, rate: float, folder: Path)
     where = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
     return (
         f"step {state.step + 1} of {steps}: the {what} is not finite at rate {rate:.2e}; {where}: restart from it "
-        "with --init and a lower --rate, or with --clip 1."
+        "with --init and a lower --rate, or with --max-norm 1."
     )

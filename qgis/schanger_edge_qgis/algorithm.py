@@ -110,16 +110,20 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingException: it failed; one sentence.
         """
 
+        shown_last: tuple[object, ...] = ()
+
         def hear(told: object) -> None:
+            nonlocal shown_last
             if isinstance(told, Progress):
-                feedback.setProgressText(str(told))
                 if told.percent is not None:
                     feedback.setProgress(told.percent)
-            elif str(told).startswith(_WARNING):
-                if str(told)[len(_WARNING) :] not in hush:
-                    feedback.pushWarning(str(told)[len(_WARNING) :])
-            else:
+                if shown_last != (told.stage, told.tenth):  # the dialog keeps each text in its log
+                    shown_last = told.stage, told.tenth
+                    feedback.setProgressText(str(told))
+            elif not str(told).startswith(_WARNING):
                 feedback.pushInfo(str(told))
+            elif str(told)[len(_WARNING) :] not in hush:
+                feedback.pushWarning(str(told)[len(_WARNING) :])
 
         try:
             command = [*program(setting(PROGRAM)), *arguments, "--progress", "json"]

@@ -29,6 +29,7 @@ _OURS = re.compile(
 _BREAK: int = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
 _FLAGS: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
 _ERROR = "error: "
+_MEGA = {"pixels": (1e6, "megapixels"), "bytes": (1e6, "MB")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +55,19 @@ class Progress:
         """Of the stage."""
         return 100 * self.done / self.total if self.total else None
 
+    @property
+    def tenth(self) -> int:
+        """How many tenths of the stage are done."""
+        return int((self.percent or 0) // 10)
+
     def __str__(self) -> str:
-        of = f" of {self.total:,.0f}" if self.total else ""
-        left = f", {self.eta:.0f} s left" if self.eta is not None else ""
-        return f"{self.stage}: {self.done:,.0f}{of} {self.unit}".rstrip() + left
+        factor, unit = _MEGA.get(self.unit, (1, self.unit))
+        done, total = (f"{value / factor:,.{1 if factor > 1 else 0}f}" for value in (self.done, self.total or 0))
+        count = f"{done} of {total}" if self.total else done
+        if not self.eta:
+            return f"{self.stage}: {count} {unit}".rstrip()
+        left = f"{self.eta / 60:.0f} min" if self.eta > 90 else f"{self.eta:.0f} s"
+        return f"{self.stage}: {count} {unit}".rstrip() + f", {left} left"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +80,12 @@ class Ended:
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what QGIS sets for its own Python, GDAL and PROJ; text comes as UTF-8, at once."""
+    """An environment without what QGIS sets for its own Python, GDAL and PROJ.
+
+    Text comes as UTF-8, at once, and no module of the folder that QGIS happens to be in is imported.
+    """
     kept = {name: value for name, value in environment.items() if not _OURS.fullmatch(name)}
-    return {**kept, "PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONUNBUFFERED": "1"}
+    return {**kept, "PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
 
 
 def parse_progress(line: str) -> Progress | None:

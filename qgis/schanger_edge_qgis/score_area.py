@@ -99,13 +99,12 @@ class ScoreArea(CommandAlgorithm):
             if self.command(["dataset", "make", str(table), *arguments(gsd)], feedback, _OTHER_SPLITS) is None:
                 return {}
             flags = {
-                "--root": str(tiles),
                 "--split": SPLIT,
                 **self.engine(parameters, context),
-                "--json": scores,
+                "--output": scores,
                 "--gallery": gallery,
             }
-            ended = self.command(["evaluate", *arguments(flags)], feedback)
+            ended = self.command(["evaluate", str(tiles), *arguments(flags)], feedback)
         if ended is None:
             return {}
         for line in ended.output.splitlines():

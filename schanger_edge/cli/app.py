@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from schanger_edge._version import __version__
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.renamed import Command
 from schanger_edge.cli.talk import INTERRUPTED, Talk, fail, out, warn
 from schanger_edge.errors import SchangerError, printable
 
@@ -36,6 +37,9 @@ class Entry(NamedTuple):
 COMMANDS = {
     "run": Entry("Map", "run", "Find what changed between two images of one place."),
     "demo": Entry("Map", "run", "Render a pair with known truth, find what changed and score it."),
+    "review": Entry(
+        "Map", "review", "Take over what was decided in a report: reviewed changes, labels for training, a PDF."
+    ),
     "watch": Entry("Automate", "watch", "Compare each arriving scene with the newest earlier one of the same place."),
     "status": Entry("Automate", "watch", "Show a watch's queue, throughput and last errors."),
     "batch": Entry("Automate", "batch", "Run a list of pairs on this machine's processes or on a Dask cluster."),
@@ -109,7 +113,7 @@ def load(name: str) -> Any:
     found = getattr(importlib.import_module(f"schanger_edge.cli.{COMMANDS[name].module}"), name)
     if not isinstance(found, typer.Typer):
         alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False, context_settings=SETTINGS)
-        alone.command(name)(found)
+        alone.command(name, cls=Command)(found)
         found = alone
     return typer.main.get_command(found)
 

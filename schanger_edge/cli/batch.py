@@ -31,7 +31,7 @@ def batch(
             "except the engine's, such as clip or valid_mask_before."
         ),
     ],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results, one folder per pair.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results, one folder per pair.")],
     cluster: Cluster,
     options: RunOptions,
     restart: Annotated[

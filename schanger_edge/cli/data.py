@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.renamed import Command
 from schanger_edge.cli.talk import out, progress_bars, warn
 from schanger_edge.datasets.options import MakeOptions
 
@@ -21,7 +22,7 @@ dataset = typer.Typer(help="Make labelled datasets.", no_args_is_help=True)
 def _dataset() -> None: ...
 
 
-@dataset.command()
+@dataset.command(cls=Command)
 @flags
 def make(
     pairs: Annotated[Path, typer.Argument(help="CSV table: before, after, label; optional layer, area, split, name.")],

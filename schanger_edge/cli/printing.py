@@ -32,11 +32,7 @@ def print_written(paths: Iterable[str | None]) -> None:
 def print_result(result: Detection) -> None:
     """What `run` and `demo` end with."""
     summary = result.summary
-    area = summary["area_m2"]["changed"]
-    size = f"{area:,.0f} m2" if area is not None else f"{result.changed:,} pixels"
-    out.print(
-        f"change: {size}, {result.changed_share:.2%} of the valid area, {result.polygons} polygons{_least(summary)}"
-    )
+    out.print(f"change: {result.words}{_least(summary)}")
     total = summary["pixels"]["total"]
     out.print(
         f"valid: {result.valid / total:.1%} of {total / 1e6:.1f} megapixels; {summary['tiles']['run']} tiles run, "

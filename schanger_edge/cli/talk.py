@@ -121,10 +121,10 @@ def fail(text: str) -> None:
 
 
 @contextlib.contextmanager
-def progress_bars() -> Iterator[Tell]:
-    """Whom to tell how far work is, shown as the command line asks for it."""
+def progress_bars(*, to_people: bool = True) -> Iterator[Tell]:
+    """Whom to tell how far work is, shown as the command line asks for it; or to programs alone."""
     told = False
-    with shown(err, Talk.now.face) as tell:
+    with shown(err, Talk.now.face if to_people or Talk.now.progress == "json" else None) as tell:
 
         def told_first(stage: str, done: int, total: int, /, **facts: float | str | None) -> None:
             nonlocal told

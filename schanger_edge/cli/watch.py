@@ -12,7 +12,7 @@ import typer
 
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.printing import Json, print_json
-from schanger_edge.cli.talk import INTERRUPTED, note, out
+from schanger_edge.cli.talk import INTERRUPTED, note, out, progress_bars
 from schanger_edge.errors import printable
 from schanger_edge.run.options import RunOptions
 from schanger_edge.watch.settings import Notification, Pairing, Service, Settings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @flags
 def watch(
     inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive; subfolders are included.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results, quarantine and the ledger.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, quarantine and the ledger.")],
     pairing: Pairing,
     service: Service,
     notification: Notification,
@@ -37,14 +37,15 @@ def watch(
     wakeup = Wakeup()
     received = _stop_on_signals(wakeup)
     settings = Settings(inbox, output, pairing, service, notification, options)
-    watch_tool(settings, wakeup=wakeup, report=note)
+    with progress_bars(to_people=False) as tell:
+        watch_tool(settings, wakeup=wakeup, report=note, tell=tell)
     if signal.SIGINT in received:
         sys.exit(INTERRUPTED)
 
 
 @flags
 def status(
-    output: Annotated[Path, typer.Argument(help="The folder given to `watch` as --out.")],
+    output: Annotated[Path, typer.Argument(help="The folder given to `watch` as --output.")],
     as_json: Json = False,
 ) -> None:
     """Show a watch's queue, throughput and last errors."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from schanger_edge.errors import ModelError, extra
 from schanger_edge.files import OTHER_CACHE, cache_folder, locked
 from schanger_edge.model.file import read_model
 from schanger_edge.model.published import MODELS, PAGE
+from schanger_edge.progress import Progress
 
-Progress = Callable[[str, int, int], None]
 LOG = logging.getLogger(__name__)
 PAIRS = 1
 """Pairs of tiles to compare with the network, each seconds of work: the tests of the graph look at more."""

@@ -22,15 +22,22 @@ def opened(package: Path, layer: str, fields: str = "*") -> Iterator[tuple[dict[
         yield opened
 
 
-def rows(package: Path, layer: str) -> Iterator[tuple[Any, list[Any]]]:
-    """(WKB, columns of `id`, `area_m2`, `pixels`, `probability_mean` and `probability_max`), `BATCH` rows at a time."""
+def rows(package: Path, layer: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """(WKB, columns by name: `id`, `area_m2`, `pixels` and the others), `BATCH` rows at a time."""
     import pyogrio.raw
 
     count = pyogrio.read_info(package, layer=layer, force_feature_count=True)["features"]
     for start in range(0, count, BATCH):
         between = f"fid > {start} AND fid <= {start + BATCH}"  # rows are numbered from 1, and found by their number
-        _, _, wkb, columns = pyogrio.raw.read(package, layer=layer, where=between)
-        yield wkb, columns
+        about, _, wkb, columns = pyogrio.raw.read(package, layer=layer, where=between)
+        yield wkb, dict(zip(about["fields"], columns, strict=True))
+
+
+def field_names(package: Path, layer: str) -> list[str]:
+    """Of the layer, without its geometry."""
+    import pyogrio
+
+    return list(pyogrio.read_info(package, layer=layer)["fields"])
 
 
 def errors() -> tuple[type[Exception], ...]:

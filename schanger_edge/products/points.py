@@ -14,10 +14,10 @@ from schanger_edge._version import __version__
 from schanger_edge.files import writing
 from schanger_edge.geo.crs import lonlat
 from schanger_edge.geo.grid import Grid
-from schanger_edge.products.exchange import errors, rows
+from schanger_edge.products.exchange import errors, field_names, rows
 from schanger_edge.products.product import PolygonFormat, Product
 
-_HEAD = ["id", "area_m2", "pixels", "probability_mean", "probability_max", "longitude", "latitude", "x", "y"]
+_PLACE = ("longitude", "latitude", "x", "y")
 
 
 def write_csv(package: Path, layer: str, grid: Grid, target: Path) -> None:
@@ -27,7 +27,7 @@ def write_csv(package: Path, layer: str, grid: Grid, target: Path) -> None:
     """
     with writing(target, *errors()), target.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(_HEAD)
+        table.writerow([*field_names(package, layer), *_PLACE])
         for change in _points(package, layer, grid):
             table.writerow("" if isinstance(value, float) and np.isnan(value) else value for value in change)
 
@@ -41,21 +41,25 @@ def write_gpx(package: Path, layer: str, grid: Grid, target: Path) -> None:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n')
         file.write(f'<gpx version="1.1" creator="schanger-edge {escape(__version__)}" ')
         file.write('xmlns="http://www.topografix.com/GPX/1/1">\n')
-        for number, area, _, mean, _, lon, lat, *_ in _points(package, layer, grid):
-            about = f"{area:.1f} m2, probability {mean:.2f}"
-            file.write(f'<wpt lat="{lat}" lon="{lon}"><name>{number}</name><desc>{about}</desc></wpt>\n')
+        names = [*field_names(package, layer), *_PLACE]
+        for values in _points(package, layer, grid):
+            one = dict(zip(names, values, strict=True))
+            about = f"{one['area_m2']:.1f} m2, probability {one['probability_mean']:.2f}"
+            about = ", ".join(filter(None, (about, one.get("decision"), one.get("note"))))
+            file.write(f'<wpt lat="{one["latitude"]}" lon="{one["longitude"]}"><name>{one["id"]}</name>')
+            file.write(f"<desc>{escape(about)}</desc></wpt>\n")
         file.write("</gpx>\n")
 
 
 def _points(package: Path, layer: str, grid: Grid) -> Iterator[tuple[Any, ...]]:
-    """For each change the values of `_HEAD`; NaN where one is not known."""
+    """For each change the values of the layer's fields and of `_PLACE`; NaN where one is not known."""
     import shapely
 
     for wkb, columns in rows(package, layer):
         x, y = shapely.get_coordinates(shapely.point_on_surface(shapely.from_wkb(wkb))).T
         place = lonlat(grid.crs, x, y) or (np.full_like(x, np.nan),) * 2
         degrees = [np.round(values, 7) for values in place]  # a centimetre
-        yield from zip(*(column.tolist() for column in (*columns, *degrees, x, y)), strict=True)
+        yield from zip(*(column.tolist() for column in (*columns.values(), *degrees, x, y)), strict=True)
 
 
 CSV = PolygonFormat(

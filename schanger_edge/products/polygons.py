@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from schanger_edge.products.style import add_style
 PRODUCT = Product(POLYGONS, "Changed areas as polygons", "polygons", "application/geopackage+sqlite3")
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
-_VERSION = "1.2"
-"""Of GeoPackage: GDAL before 3.7 warns about 1.4, and QGIS with it; nothing here needs more."""
+GEOPACKAGE = "1.2"
+"""The version: GDAL before 3.7 warns about 1.4, and QGIS with it; nothing here needs more."""
 _CHUNK = 20_000
 _POINTS = 100_000
 MOST = 3_000_000
@@ -44,12 +45,14 @@ class PolygonCount:
         left_out: how many more there are than the layer takes; they are the smallest.
         small: areas below the minimum, which are no change any more.
         small_pixels: theirs, all together.
+        sha256: of the polygons and their fields: what is said of their ids holds where it is the same.
     """
 
     written: int
     left_out: int
     small: int
     small_pixels: int
+    sha256: str
 
 
 def write_polygons(
@@ -104,8 +107,8 @@ def write_polygons(
             _take_out(change, grid, found, small)
     if outlines != order.size:
         raise RuntimeError(f"{outlines} outlines for {order.size} areas of change.")
-    _write_layer(target, grid, measures, order, geometry)
-    return PolygonCount(outlines, left_out, int(small.sum()), int(measures.pixels[small].sum()))
+    digest = _write_layer(target, grid, measures, order, geometry)
+    return PolygonCount(outlines, left_out, int(small.sum()), int(measures.pixels[small].sum()), digest)
 
 
 def _take_out(change: Path, grid: Grid, found: Components, small: NDArray[np.bool_]) -> None:
@@ -213,30 +216,55 @@ def _encode(
     return first, shapely.to_wkb(onto_ground)
 
 
-def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np.int64], geometry: _Geometry) -> None:
-    import pyogrio.raw
+def _write_layer(target: Path, grid: Grid, measures: Measures, order: NDArray[np.int64], geometry: _Geometry) -> str:
+    """Write the polygons; their sha256, see `PolygonCount`."""
+    digest = hashlib.sha256()
 
-    with writing(target, *errors()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
-        target.unlink(missing_ok=True)
+    def batches() -> Iterator[Rows]:
         for start in range(0, max(order.size, 1), _CHUNK):
             chunk = order[start : start + _CHUNK]
             pixels = measures.pixels[chunk]
             area = measures.area[chunk] if grid.crs is not None else np.full(chunk.size, np.nan)
             numbers = np.arange(start + 1, start + 1 + chunk.size)
             mean = measures.total[chunk] / np.maximum(pixels, 1) / SCALE
+            wkb, fields = geometry.get(chunk), (numbers, area, pixels, mean, measures.peak[chunk] / SCALE)
+            digest.update(b"".join((*wkb, *(field.tobytes() for field in fields))))
+            yield wkb, dict(zip(_FIELDS, fields, strict=True))
+
+    write_rows(target, LAYER, grid, batches())
+    return digest.hexdigest()
+
+
+Rows = tuple[NDArray[np.object_], Mapping[str, NDArray[Any]]]
+"""WKB of some polygons, and their fields by name."""
+
+
+def write_rows(target: Path, layer: str, grid: Grid, batches: Iterable[Rows]) -> None:
+    """Write polygons as the only layer of a GeoPackage, batch by batch, at least one; replaced where it exists.
+
+    Raises:
+        ProductError: it could not be written.
+    """
+    import pyogrio.raw
+
+    count = 0
+    with writing(target, *errors()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
+        target.unlink(missing_ok=True)
+        for wkb, fields in batches:
             pyogrio.raw.write(
                 target,
-                geometry.get(chunk),
-                field_data=[numbers, area, pixels, mean, measures.peak[chunk] / SCALE],
-                fields=list(_FIELDS),
-                layer=LAYER,
+                wkb,
+                field_data=list(fields.values()),
+                fields=list(fields),
+                layer=layer,
                 driver="GPKG",
                 geometry_type="Polygon",
-                VERSION=_VERSION,
+                VERSION=GEOPACKAGE,
                 crs=None if grid.crs is None else grid.crs.to_wkt(),
-                append=start > 0,
+                append=target.exists(),
             )
-        add_style(target, LAYER)
-        if pyogrio.read_info(target, layer=LAYER, force_feature_count=True)["features"] != order.size:
+            count += len(wkb)
+        add_style(target, layer)
+        if pyogrio.read_info(target, layer=layer, force_feature_count=True)["features"] != count:
             raise OSError("parts of the file are missing")

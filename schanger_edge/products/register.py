@@ -12,6 +12,7 @@ from schanger_edge.geo.grid import Grid
 from schanger_edge.products import (
     SUMMARY,
     geoparquet,
+    pdf,
     points,
     polygons,
     preview,
@@ -23,6 +24,7 @@ from schanger_edge.products import (
 )
 from schanger_edge.products.product import PolygonFormat, Product
 from schanger_edge.products.report import page
+from schanger_edge.products.reviewed import after_review
 
 FORMATS: dict[str, PolygonFormat] = {
     "geoparquet": geoparquet.FORMAT,
@@ -46,6 +48,14 @@ STANDARD = (*_MAPS, *_PAGES, *_FOR_QGIS)
 PRODUCTS = (*_MAPS, *(form.product for form in FORMATS.values()), *_PAGES, *_FOR_QGIS, stac.PRODUCT)
 """All that a run may write, so that a folder can be cleared of an earlier run's results; in the order of lists."""
 
+REVIEWED = {
+    "": after_review(polygons.PRODUCT),
+    **{name: after_review(form.product) for name, form in FORMATS.items()},
+    "pdf": pdf.PRODUCT,
+}
+"""What a review writes beside them: the GeoPackage, further formats by their name, and the report for printing."""
+
+REVIEWED_NAMES = tuple(product.name for product in REVIEWED.values())
 STANDARD_NAMES = tuple(product.name for product in STANDARD)
 PRODUCT_NAMES = tuple(product.name for product in PRODUCTS)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from schanger_edge.files import writing
 from schanger_edge.geo.grid import Grid
-from schanger_edge.products.exchange import errors, opened
+from schanger_edge.products.exchange import errors, field_names, opened
 from schanger_edge.products.product import PolygonFormat, Product
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
@@ -55,7 +55,8 @@ def write_shapefile(package: Path, layer: str, grid: Grid, target: Path) -> None
 
     Its field names have ten letters at most: `prob_mean` and `prob_max`.
     """
-    fields = "geom, id, area_m2, pixels, probability_mean AS prob_mean, probability_max AS prob_max"
+    names = ((name, name.replace("probability", "prob")) for name in field_names(package, layer))
+    fields = ", ".join(["geom", *(f"{name} AS {short}" for name, short in names)])
     options = {"ENCODING": "UTF-8", "DBF_DATE_LAST_UPDATE": "2000-01-01"}
     with writing(target, *errors()), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as made:
         shapes = Path(made) / f"{layer}.shp"

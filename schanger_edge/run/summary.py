@@ -61,6 +61,7 @@ def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: PolygonCount
             "changed": square_metres and counts.changed * square_metres,
         },
         "polygons": polygons.written,
+        "changes_sha256": polygons.sha256,
         "too_small": {"areas": polygons.small, "pixels": polygons.small_pixels},
         "seconds": {stage: round(lasted, 3) for stage, lasted in seconds.items()},
         "megapixels_per_second": flow.pixels / 1e6 / total,

@@ -102,7 +102,7 @@ def _opened(entry: LabelledFiles) -> Sample:
 @pytest.mark.parametrize("stitched", [False, True])
 def test_evaluate_leaves_out_what_has_no_data_and_says_so(root: Path, model: Path, stitched: bool) -> None:
     flags = ["--model", str(model), "--device", "cpu", *(["--stitched"] if stitched else [])]
-    said = CliRunner().invoke(app, ["evaluate", "--root", str(root), "--split", "val", *flags])
+    said = CliRunner().invoke(app, ["evaluate", str(root), "--split", "val", *flags])
     assert said.exit_code == 0
     found = evaluate(root, model=model, split="val", device="cpu", stitched=stitched)
     assert found.counts.total == 2 * (SIDE * SIDE - 20 * 64)

@@ -356,7 +356,7 @@ def test_command(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     rows, root = table(tmp_path, pair), tmp_path / "tree"
-    done = cli("dataset", "make", rows, "-o", root, "--tile", 32, "--block", 40, "--split", "60,20,20")
+    done = cli("dataset", "make", rows, "-o", root, "--tile", 32, "--block", 40, "--shares", "60,20,20")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["split", "tiles", "change"]
@@ -370,4 +370,4 @@ def test_command(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     assert again.returncode == 2
     assert "Traceback" not in again.stderr
     assert "new folder" in again.stderr
-    assert cli("dataset", "make", rows, "-o", tmp_path / "x", "--split", "most").returncode == 2
+    assert cli("dataset", "make", rows, "-o", tmp_path / "x", "--shares", "most").returncode == 2

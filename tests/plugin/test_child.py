@@ -30,7 +30,7 @@ def test_the_child_gets_nothing_that_qgis_set_for_itself() -> None:
     others = {"PATH": "/bin", "HOME": "/home/me", "GDAL_HTTP_BEARER": "x", "AWS_REGION": "y", "OMP_NUM_THREADS": "1"}
     found = clean_environment({**dict.fromkeys(of_qgis, "/opt/qgis"), **others})
     assert {name: found[name] for name in others} == others
-    assert set(found) - set(others) == {"PYTHONIOENCODING", "PYTHONUNBUFFERED"}
+    assert set(found) - set(others) == {"PYTHONIOENCODING", "PYTHONUNBUFFERED", "PYTHONSAFEPATH"}
 
 
 def test_it_starts_in_that_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,10 +43,13 @@ def test_it_starts_in_that_environment(tmp_path: Path, monkeypatch: pytest.Monke
 def test_progress_is_read() -> None:
     found = parse_progress(json.dumps(TILES))
     assert found == Progress("change", 12, 64, "tiles", 16.8)
-    assert (found.percent, str(found)) == (18.75, "change: 12 of 64 tiles, 17 s left")
+    assert (found.percent, found.tenth, str(found)) == (18.75, 1, "change: 12 of 64 tiles, 17 s left")
     unknown = parse_progress(json.dumps({**TILES, "total": None, "eta": None}))
     assert unknown is not None
-    assert (unknown.percent, str(unknown)) == (None, "change: 12 tiles")
+    assert (unknown.percent, unknown.tenth, str(unknown)) == (None, 0, "change: 12 tiles")
+    assert str(parse_progress(json.dumps({**TILES, "done": 64, "eta": 0.0}))) == "change: 64 of 64 tiles"
+    whole = Progress("predict", 1_250_000, 4_000_000_000, "pixels", 3601)
+    assert str(whole) == "predict: 1.2 of 4,000.0 megapixels, 60 min left"
     assert parse_progress('{"stage": "finish", "done": 0, "total": 0}') == Progress("finish", 0, 0)
 
 

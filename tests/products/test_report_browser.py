@@ -33,14 +33,21 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-@pytest.fixture
-def desk(report: Path, tmp_path: Path) -> Iterator[Page]:
-    """The report on a desk; whatever a test does, nothing may complain or load anything."""
-    with Page(tmp_path, 1400, 900) as page:
-        page.open(report)
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with Page(tmp_path_factory.mktemp("browser"), 1400, 900) as page:
         yield page
-        assert page.requests == [report.as_uri()]
     assert page.problems == []
+
+
+@pytest.fixture
+def desk(browser: Page, report: Path) -> Iterator[Page]:
+    """The report on a desk; whatever a test does, nothing may complain or load anything."""
+    browser.requests.clear()
+    browser.open(report)
+    yield browser
+    assert browser.requests == [report.as_uri()]
+    assert browser.problems == []
 
 
 def stage_pixels(page: Page) -> np.ndarray:
@@ -176,7 +183,7 @@ def test_hover_says_what_it_is_and_a_click_chooses(desk: Page) -> None:
 
 
 def test_keys_in_the_list_show_a_place_before_it_is_chosen(desk: Page) -> None:
-    desk.value("document.getElementById('by-probability').focus()")
+    desk.value("document.querySelector('#files summary').focus()")
     desk.press("Tab")
     assert desk.value("document.activeElement.textContent").startswith("#1")
     desk.press("ArrowDown")
@@ -213,6 +220,42 @@ def test_zoom_and_pan(desk: Page) -> None:
     assert view(desk)[0] > col
     desk.press("0")
     assert view(desk) == whole
+
+
+def test_blinking_shows_one_date_after_the_other(desk: Page) -> None:
+    desk.press("o")
+    desk.press("b")
+    assert desk.value("[divider.hidden, byId('blink').getAttribute('aria-pressed')]") == [True, "true"]
+    for side in ("left", "right", "left"):
+        desk.until(lambda side=side: desk.value("shown.blink") == side)
+    desk.value("clearInterval(blinking)")  # from here on the test says when
+    for side, grey in (("left", BEFORE), ("right", AFTER)):
+        desk.value(f"blinkTo({side!r})")
+        desk.settle()
+        row = stage_pixels(desk)[desk.value("height() >> 1")]
+        same = np.flatnonzero(abs(row - grey).max(axis=1) <= 3)
+        assert same.min() < 0.3 * len(row) < 0.7 * len(row) < same.max()
+    desk.press("b")
+    assert desk.value("[shown.blink, blinking, divider.hidden]") == ["", 0, False]
+
+
+def test_the_first_view_fits_what_was_compared(browser: Page, tmp_path: Path) -> None:
+    valid = np.zeros((300, 400), bool)
+    valid[40:100, 100:200] = True
+    change = np.zeros_like(valid)
+    change[50:60, 120:130] = True
+    made, grid = make_report(tmp_path, change, valid=valid)
+    made.write(tmp_path / "report.html", summary_of(grid))
+    browser.open(tmp_path / "report.html")
+    left, top, right, bottom = browser.value("[...toStage(100, 40), ...toStage(200, 100)]")
+    width, height = browser.value("[width(), height()]")
+    assert max(right - left - width, bottom - top - height) == pytest.approx(0, abs=0.01)  # as large as it can be
+    assert ((left + right) / 2, (top + bottom) / 2) == (pytest.approx(width / 2), pytest.approx(height / 2))
+    browser.value("choose(places[0]); jump(places[0])")
+    browser.settle()
+    browser.press("0")
+    assert browser.value("toStage(100, 40)") == pytest.approx([left, top])
+    assert browser.value("byId('north').style.transform") == "rotate(0deg)"
 
 
 def test_help_and_copy(desk: Page) -> None:
@@ -260,10 +303,11 @@ def test_on_a_phone(report: Path, tmp_path: Path) -> None:
     with Page(tmp_path, 390, 844, ratio=2, touch=True) as page:
         page.open(report)
         assert page.value("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+        assert page.value("document.documentElement.scrollHeight") < 1.25 * 844
         left, top, width, height = page.box("#stage")
         assert width == 390
-        assert page.box("#list")[1] > top + height
-        for selector in ("#next", "#previous", "#divider", "#zoom-in", "#by-area", "#list button"):
+        assert page.box("#changes")[1] >= top + height
+        for selector in ("#next", "#previous", "#divider", "#zoom-in", "#handle", "#by-area", "#list button"):
             assert min(page.box(selector)[2:]) >= 32  # for thumbs
         x, y = page.middle("#divider")
         page.touch("touchStart", (x, y))
@@ -305,7 +349,7 @@ def test_names_that_look_like_markup_are_only_text(tmp_path: Path) -> None:
         page.open(tmp_path / "report.html")
         assert page.value("document.querySelector('.names bdi:last-child').textContent") == name
         assert page.value("document.querySelector('.warnings li').textContent") == name
-        assert page.value("[document.images.length, document.scripts.length]") == [0, 2]
+        assert page.value("[document.images.length, document.scripts.length]") == [0, 3]
         page.press("n")
         assert chosen(page) == 1
     assert page.problems == []

@@ -65,6 +65,23 @@ def test_vrts_that_begin_with_a_comment(make_tiff: Tiff, ground: Ground, tmp_pat
         open_pair(image, write_vrt(tmp_path / "2.vrt", "1.vrt"))
 
 
+def test_a_mere_description_is_called_one(make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
+    image = make_tiff("0.tif", ground(40, 40), crs=None)
+    vrt = write_vrt(tmp_path / "1.vrt", "0.tif")
+    with open_pair(image, vrt) as pair:
+        assert pair.notes == [
+            f"{vrt} is a mere description (VRT) of pixels that lie in other files, or on other machines."
+        ]
+
+
+def test_more_bands_than_any_sensor_has(tmp_path: Path) -> None:
+    bands = "".join(f'<VRTRasterBand dataType="Byte" band="{band}"/>' for band in range(1, 10_002))
+    path = tmp_path / "a.vrt"
+    path.write_text(f'<VRTDataset rasterXSize="40" rasterYSize="40">{bands}</VRTDataset>')
+    with pytest.raises(SceneError, match=r"a\.vrt says it has 10001 bands, more than 10000: take three"):
+        open_pair(path, path)
+
+
 def test_pipes_beside_and_behind_an_image(make_tiff: Tiff, ground: Ground, tmp_path: Path) -> None:
     image = make_tiff("a.tif", ground(40, 40))
     os.mkfifo(tmp_path / "pipe.tif")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -45,6 +46,19 @@ def fact_groups(summary: Summary) -> dict[str, dict[str, str]]:
         "Run": _run(summary),
     }
     return {title: {name: shortened(text) for name, text in facts.items() if text} for title, facts in groups.items()}
+
+
+def cover_facts(summary: Summary, middle: tuple[float, float] | None) -> dict[str, str]:
+    """What stands on the printed cover: place and dates. `middle` is in degrees east and north."""
+    dates = summary["options"]["dates"] or [summary["inputs"][date]["date"] for date in ("before", "after")]
+    facts = {"Place": "not known"}
+    if middle is not None and not any(map(math.isnan, middle)):
+        lon, lat = map(float, middle)
+        facts["Place"] = f"{abs(lat):.5f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.5f}° {'E' if lon >= 0 else 'W'}"
+    for date, title, taken in zip(("before", "after"), ("Before", "After"), dates, strict=True):
+        name = PurePath(summary["inputs"][date]["path"]).name
+        facts[title] = shortened(f"{name}, {taken or 'date not stated'}")
+    return facts
 
 
 def area_text(square_metres: float | None, pixels: int) -> str:

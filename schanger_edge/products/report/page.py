@@ -15,7 +15,7 @@ from schanger_edge.files import writing
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import REPORT
 from schanger_edge.products.product import Product
-from schanger_edge.products.report.facts import area_text, fact_groups, figures, shortened
+from schanger_edge.products.report.facts import area_text, cover_facts, fact_groups, figures, shortened
 from schanger_edge.products.report.pictures import (
     color_ramp,
     data_urls,
@@ -23,7 +23,7 @@ from schanger_edge.products.report.pictures import (
     probability_detail,
     probability_overview,
 )
-from schanger_edge.products.report.places import Place, read_places
+from schanger_edge.products.report.places import Place, north_of, read_places
 from schanger_edge.products.thumbnail import SIDE, Thumbnail
 
 PRODUCT = Product(REPORT, "Both dates and the changes, for viewing in a browser", "report", "text/html", "overview")
@@ -73,7 +73,7 @@ class Report:
         self.windows = detail_windows(self._places, grid, thumbnail.step)
         self._details: list[_Detail] = []
         self._room = dict(_DETAILS)
-        self._step = thumbnail.step
+        self._step, self._compared = thumbnail.step, _compared(thumbnail, grid)
         shape = thumbnail.width, thumbnail.height
         pictures = {
             "before": photo(thumbnail.before, thumbnail.valid, SIDE),
@@ -127,6 +127,8 @@ class Report:
             more_warnings=max(0, len(warnings) - _WARNINGS),
             total=summary["polygons"],
             shown=len(self._places),
+            placed=any(place.position for place in self._places),
+            cover=cover_facts(summary, self._grid.lonlat(self._grid.width / 2, self._grid.height / 2)),
             threshold=summary["options"]["threshold"],
             ramp=color_ramp(9),
             version=summary["schanger_edge"],
@@ -142,6 +144,11 @@ class Report:
             "height": self._grid.height,
             "step": self._step,
             "metres": summary["grid"]["gsd"],
+            "run": summary["changes_sha256"],
+            "threshold": summary["options"]["threshold"],
+            "compared": _box(self._compared),
+            "measured": "pixels" if self._grid.crs is None else "area_m2",
+            "north": north_of(self._grid),
             "overview": self._overview,
             "details": [{"box": _box(detail.window), "pictures": detail.pictures} for detail in self._details],
             "places": [_place(place) for place in self._places],
@@ -186,6 +193,17 @@ def _around(place: Place, side: int, grid: Grid) -> Window:
     return Window(col_off, row_off, width, height)
 
 
+def _compared(thumbnail: Thumbnail, grid: Grid) -> Window:
+    """What holds all pixels with data in both dates; the whole scene where there is none."""
+    sides = []
+    for axis, size in ((0, grid.width), (1, grid.height)):
+        there = np.flatnonzero(thumbnail.valid.any(axis))
+        start, end = (int(there[0]), int(there[-1]) + 1) if there.size else (0, size)
+        sides.append((start * thumbnail.step, min(end * thumbnail.step, size)))
+    (left, right), (top, bottom) = sides
+    return Window(left, top, right - left, bottom - top)
+
+
 def _box(window: Window) -> list[int]:
     return [window.col_off, window.row_off, window.col_end, window.row_end]
 
@@ -196,10 +214,13 @@ def _place(place: Place) -> dict[str, Any]:
     return {
         "id": place.id,
         "area": area_text(place.area, place.pixels),
+        "size": place.pixels if place.area is None else round(place.area, 1),
         "mean": round(place.mean, 3),
         "peak": round(place.peak, 3),
         "box": _box(place.box),
         "inside": [int(value) for value in place.inside],  # the pixel
-        "position": None if place.position is None else [round(degrees, 6) for degrees in place.position],
+        "at": [round(float(value), 2) for value in place.inside],  # the point that `position` and `steps` tell of
+        "position": None if place.position is None else [round(degrees, 7) for degrees in place.position],
+        "steps": None if place.steps is None else [float(f"{degrees:.5g}") for degrees in place.steps],
         "rings": rings,
     }

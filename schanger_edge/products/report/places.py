@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.files import reading
-from schanger_edge.geo.crs import lonlat
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.polygons import LAYER
 
@@ -38,6 +36,7 @@ class Place:
         box: scene pixels around it.
         inside: (column, row) of a point inside it.
         position: (latitude, longitude) of that point, WGS 84 degrees; None where it is not known.
+        steps: degrees of latitude and longitude along a column there, and along a row; None without a position.
         rings: outlines, each (n, 2) of (column, row) at pixel corners, the last point not repeated; holes follow.
     """
 
@@ -49,6 +48,7 @@ class Place:
     box: Window
     inside: tuple[float, float]
     position: tuple[float, float] | None
+    steps: tuple[float, float, float, float] | None
     rings: tuple[Ints, ...]
 
 
@@ -76,8 +76,8 @@ def read_places(polygons: Path, grid: Grid) -> list[Place]:
         return []
     outlines = _Outlines(shapes, grid)
     inside = shapely.get_coordinates(shapely.point_on_surface(shapes))
-    positions = _positions(grid, inside[:, 0], inside[:, 1])
     cols, rows = grid.pixel(*inside.T)
+    positions, steps = positions_and_steps(grid, cols, rows)
     places = []
     for index, (number, area, pixels, mean, peak) in enumerate(zip(*fields, strict=True)):
         places.append(
@@ -90,6 +90,7 @@ def read_places(polygons: Path, grid: Grid) -> list[Place]:
                 outlines.box(index),
                 (float(cols[index]), float(rows[index])),
                 positions[index],
+                steps[index],
                 tuple(outlines.simplified[index]),
             )
         )
@@ -152,9 +153,26 @@ def _corners(low: Ints, high: Ints) -> Ints:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
-def _positions(grid: Grid, x: Any, y: Any) -> list[tuple[float, float] | None]:
-    """(latitude, longitude) of points of the grid's CRS; None where it has no known place on Earth."""
-    found = lonlat(grid.crs, x, y)
-    if found is None:
-        return [None] * len(x)
-    return [None if np.isnan(lon) else (float(lat), float(lon)) for lon, lat in zip(*found, strict=True)]
+def north_of(grid: Grid) -> float | None:
+    """Degrees clockwise from up to north in the middle of a picture of the grid; None where it is not known."""
+    (steps,) = positions_and_steps(grid, np.array([grid.width / 2]), np.array([grid.height / 2]))[1]
+    if steps is None:
+        return None
+    lat_col, lon_col, lat_row, lon_row = steps
+    # Along the meridian the longitude stays: so many columns and rows, up to a positive factor.
+    way = np.sign(lat_col * lon_row - lat_row * lon_col)
+    return round(float(np.degrees(np.arctan2(lon_row * way, lon_col * way))), 1)
+
+
+def positions_and_steps(
+    grid: Grid, cols: NDArray[np.float64], rows: NDArray[np.float64]
+) -> tuple[list[tuple[float, float] | None], list[tuple[float, float, float, float] | None]]:
+    """`Place.position` and `Place.steps` of points in pixels; None where they have no known place on Earth."""
+    found = [grid.lonlat(cols + col, rows + row) for col, row in ((0, 0), (1, 0), (0, 1))]
+    here, right, below = (np.full((2, len(cols)), np.nan) if one is None else np.array(one)[::-1] for one in found)
+    steps = np.concatenate([right - here, below - here])
+    steps = (steps + 180) % 360 - 180  # across the antimeridian
+    known = np.isfinite(here).all(0) & np.isfinite(steps).all(0)
+    positions = [(float(lat), float(lon)) if there else None for lat, lon, there in zip(*here, known, strict=True)]
+    table = zip(steps.T.tolist(), known, strict=True)
+    return positions, [(step[0], step[1], step[2], step[3]) if there else None for step, there in table]

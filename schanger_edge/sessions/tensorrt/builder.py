@@ -1,6 +1,6 @@
 """From a model file to the bytes of a TensorRT plan; one builder for TensorRT 8.6 to 11 and TensorRT-RTX.
 
-Precision lies in the model file. Only where types are weak (below TensorRT 10.12) flags say it, see `Recipe`.
+Precision lies in the model file. Only where types are weak (TensorRT 8) flags say it, see `Recipe`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.model.plan import Batches
-from schanger_edge.sessions.engine import Progress
+from schanger_edge.progress import Progress
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, start
 
 OBEY = "OBEY_PRECISION_CONSTRAINTS"  # TensorRT fails where it cannot keep what layers are told

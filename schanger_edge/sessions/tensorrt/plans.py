@@ -46,12 +46,10 @@ def locked(plan: Path) -> Iterator[None]:
     """
     path = plan.with_name(f".{plan.name}.lock")
     try:
-        plan.parent.stat()  # a lock would make it
+        plan.parent.mkdir(parents=True, exist_ok=True)
         lock = files.locked(path, None)
     except OSError as error:
-        raise SessionError(
-            f"{plan} cannot be written ({error.strerror}): choose an existing, writable folder."
-        ) from error
+        raise SessionError(f"{plan} cannot be written ({error.strerror}): choose a writable folder.") from error
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-/* The list of changes, the line about the chosen one, and the keys. */
+/* The list of changes, and the line about the chosen one. */
 const list = byId("list"), line = byId("place");
 const percent = (share) => `${share > 0.994 ? "> 99" : Math.round(share * 100)} %`; // no model is certain
-let order = places.slice();
+let ranked = places.slice(), order = ranked, rank = "area"; // all in their order; of these, what is listed
 
 function element(tag, text, name) {
   const made = document.createElement(tag);
@@ -22,13 +22,14 @@ for (const place of places) {
   meter.append(level);
   button.append(
     element("span", `#${place.id}`, "number"), element("span", place.area, "area"), meter,
-    element("span", percent(place.mean), "sure"),
+    element("span", percent(place.mean), "sure"), element("span", "", "verdict"),
   );
-  button.setAttribute("aria-label", `Change ${place.id}: ${place.area}, probability ${percent(place.mean)}`);
   button.addEventListener("click", () => go(place));
   button.addEventListener("focus", () => mark(place));
   button.addEventListener("blur", () => mark(null));
   place.button = button;
+  place.item = element("li");
+  place.item.append(button);
 }
 
 /* Outline a place, and say what it is where it is in view. */
@@ -39,17 +40,18 @@ function mark(place) {
 }
 
 function sort(by) {
-  order = places.slice().sort((a, b) => (by === "probability" ? b.mean - a.mean : 0) || a.id - b.id);
-  const rows = document.createDocumentFragment();
-  for (const place of order) {
-    const item = element("li");
-    item.append(place.button);
-    rows.append(item);
-  }
-  list.replaceChildren(rows);
+  rank = by;
+  ranked = places.slice().sort((a, b) => (by === "probability" ? b.mean - a.mean : 0) || a.id - b.id);
+  fillList();
   list.scrollTop = 0;
-  setStop(chosen || order[0]);
   for (const name of ["area", "probability"]) byId(`by-${name}`)?.setAttribute("aria-pressed", name === by);
+}
+
+/* The rows of what is listed. */
+function fillList() {
+  order = ranked.filter((place) => place.listed);
+  list.replaceChildren(...order.map((place) => place.item));
+  setStop(chosen?.listed ? chosen : order[0]);
 }
 
 /* Tab goes to one row of the list; arrows go on from there. */
@@ -88,19 +90,24 @@ function choose(place) {
   }
   const sure = element("span", `probability ${percent(place.mean)}, up to ${percent(place.peak)}`);
   line.replaceChildren(element("b", `#${place.id}`), element("b", place.area), sure, where);
+  showDecision(place);
   redraw();
 }
 
 function go(place) {
+  setSheet(false);
   choose(place);
   jump(place);
-  if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" }); // on a phone, from far down the list
 }
 
-function step(by) {
-  if (!order.length) return;
-  const from = chosen ? order.indexOf(chosen) : by > 0 ? -1 : 0;
-  go(order[(from + by + order.length) % order.length]);
+/* To the next that is listed, also from one that no longer is. */
+function step(by, wanted = (place) => place.listed) {
+  const count = ranked.length;
+  let at = chosen ? ranked.indexOf(chosen) : by > 0 ? -1 : 0;
+  for (let tries = 0; tries < count; tries += 1) {
+    at = (at + by + count) % count;
+    if (wanted(ranked[at])) return go(ranked[at]);
+  }
 }
 
 async function copyPlace(button) {
@@ -129,36 +136,3 @@ list.addEventListener("keydown", (event) => {
   place.button.focus();
   event.preventDefault();
 });
-
-const KEYS = {
-  n: () => step(1), j: () => step(1), p: () => step(-1), k: () => step(-1), "+": () => zoom(1.5), "=": () => zoom(1.5),
-  "-": () => zoom(1 / 1.5), 0: fit, o: toggleOutlines, c: () => copyPlace(line.querySelector("button")),
-  "?": () => byId("help").showModal(), ArrowLeft: () => setSplit(shown.split - 0.02),
-  ArrowRight: () => setSplit(shown.split + 0.02),
-};
-const SHIFTED = { ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] };
-const SLIDER = { Home: 0, End: 1 };
-
-addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open || event.target.tagName === "SELECT") return;
-  const digit = /^(?:Digit|Numpad)([123])$/.exec(event.code);
-  if (digit) setLayer(event.shiftKey ? "left" : "right", ["before", "after", "probability"][digit[1] - 1]);
-  else if (event.shiftKey && event.key in SHIFTED) pan(...SHIFTED[event.key]);
-  else if (event.target === divider && event.key in SLIDER) setSplit(SLIDER[event.key]);
-  else if (event.key in KEYS) KEYS[event.key]();
-  else return;
-  event.preventDefault();
-});
-
-byId("zoom-in").addEventListener("click", () => zoom(1.5));
-byId("zoom-out").addEventListener("click", () => zoom(1 / 1.5));
-byId("whole").addEventListener("click", fit);
-byId("outlines").addEventListener("click", toggleOutlines);
-byId("help-open").addEventListener("click", () => byId("help").showModal());
-byId("previous").addEventListener("click", () => step(-1));
-byId("next").addEventListener("click", () => step(1));
-for (const side of ["left", "right"]) byId(side).addEventListener("change", (event) => setLayer(side, event.target.value));
-for (const by of ["area", "probability"]) byId(`by-${by}`)?.addEventListener("click", () => sort(by));
-if (innerWidth < 700) byId("warnings")?.removeAttribute("open"); // on a phone the picture comes first
-sort("area");
-setSplit(shown.split);

@@ -8,12 +8,14 @@ const CLICK = 6; // CSS pixels a pointer may move and still click
 const SMALL = 6; // CSS pixels below which a change is a ring instead of an outline
 const KEPT = 36; // detail pictures kept decoded
 
-const places = data.places.map((place) => ({ ...place, rings: place.rings.map(pointsOf) }));
+const places = data.places.map((place) => ({
+  ...place, rings: place.rings.map(pointsOf), listed: true, decision: "", note: "",
+}));
 const view = { x: data.width / 2, y: data.height / 2, scale: 1 }; // scene pixel in the middle; CSS pixels per scene pixel
-const shown = { left: "before", right: "after", split: 0.5, outlines: true };
+const shown = { left: "before", right: "after", split: 0.5, outlines: true, blink: "" }; // blink: the side alone in view
 let chosen = null, hovered = null; // places
-let fitted = true; // the whole scene is shown, and stays so when the window changes
-let frame = 0, motion = 0;
+let fitted = true; // all that was compared is shown, and stays so when the window changes
+let frame = 0, motion = 0, blinking = 0;
 
 /* A ring is its first point and the steps from each point to the next. */
 function pointsOf(ring) {
@@ -65,7 +67,7 @@ function draw() {
   frame = 0;
   const ratio = canvas.width / width() || 1, k = view.scale * ratio;
   const at = { k, x: canvas.width / 2 - view.x * k, y: canvas.height / 2 - view.y * k, ratio };
-  const split = Math.round(canvas.width * shown.split);
+  const share = { left: 1, right: 0 }[shown.blink] ?? shown.split, split = Math.round(canvas.width * share);
   pen.setTransform(1, 0, 0, 1, 0, 0);
   pen.fillStyle = "#20252a";
   pen.fillRect(0, 0, canvas.width, canvas.height);
@@ -80,6 +82,12 @@ function drawLayer(name, from, to, at) {
   pen.beginPath();
   pen.rect(from, 0, to - from, canvas.height);
   pen.clip();
+  paint(pen, name, at, data.details.filter((detail) => inView(detail.box)));
+  pen.restore();
+}
+
+/* A layer's pictures, where `at` says that scene pixels lie: k to one, from x and y. */
+function paint(pen, name, at, details) {
   pen.setTransform(at.k, 0, 0, at.k, at.x, at.y);
   pen.beginPath();
   pen.rect(0, 0, data.width, data.height);
@@ -88,25 +96,27 @@ function drawLayer(name, from, to, at) {
   pen.imageSmoothingQuality = "high";
   const whole = overview[name];
   if (ready(whole)) pen.drawImage(whole, 0, 0, ...data.overview[name].size);
-  if (at.k * data.step > 1) {
-    for (const detail of data.details.filter((one) => inView(one.box))) {
-      const [left, top, right, bottom] = detail.box, image = detailImage(detail, name);
-      if (ready(image)) pen.drawImage(image, left, top, right - left, bottom - top);
-    }
+  if (at.k * data.step <= 1) return;
+  for (const detail of details) {
+    const [left, top, right, bottom] = detail.box, image = detailImage(detail, name);
+    if (ready(image)) pen.drawImage(image, left, top, right - left, bottom - top);
   }
-  pen.restore();
 }
+
+const DARK = "rgb(0 0 0 / .6)", FOUND = [[DARK, 3.25], ["#ffe600", 1.5]], REJECTED = [[DARK, 2.5], ["#c4cad0", 1]];
+const MARKED = [["#000", 7], ["#00e5ff", 3.5]];
 
 function drawOutlines(at) {
-  pen.lineJoin = "round";
-  stroke(places.filter((place) => inView(place.box)), at, [["rgb(0 0 0 / .6)", 3.25], ["#ffe600", 1.5]]);
-  const marked = [hovered, chosen].filter(Boolean);
-  stroke(marked, at, [["#000", 7], ["#00e5ff", 3.5]]);
+  const seen = places.filter((place) => place.listed && inView(place.box));
+  stroke(pen, seen.filter((place) => place.decision === "reject"), at, REJECTED);
+  stroke(pen, seen.filter((place) => place.decision !== "reject"), at, FOUND);
+  stroke(pen, [hovered, chosen].filter(Boolean), at, MARKED);
 }
 
-function stroke(list, at, lines) {
+function stroke(pen, list, at, lines) {
   pen.beginPath();
-  for (const place of list) trace(place, at);
+  pen.lineJoin = "round";
+  for (const place of list) trace(pen, place, at);
   for (const [color, size] of lines) {
     pen.strokeStyle = color;
     pen.lineWidth = size * at.ratio;
@@ -114,9 +124,9 @@ function stroke(list, at, lines) {
   }
 }
 
-function trace(place, { k, x, y, ratio }) {
+function trace(pen, place, { k, x, y, ratio }) {
   const [left, top, right, bottom] = place.box;
-  if (Math.max(right - left, bottom - top) * view.scale < SMALL) {
+  if (Math.max(right - left, bottom - top) * k < SMALL * ratio) {
     const cx = (left + right) / 2 * k + x, cy = (top + bottom) / 2 * k + y, radius = SMALL / 2 * ratio;
     pen.moveTo(cx + radius, cy);
     pen.arc(cx, cy, radius, 0, 2 * Math.PI);
@@ -159,8 +169,9 @@ function setView(x, y, scale) {
 }
 
 function fit() {
+  const [left, top, right, bottom] = data.compared;
   stopMotion();
-  setView(data.width / 2, data.height / 2, fitScale());
+  setView((left + right) / 2, (top + bottom) / 2, Math.min(width() / (right - left), height() / (bottom - top)));
   fitted = true;
 }
 
@@ -218,6 +229,23 @@ function setLayer(side, name) {
   setSplit(shown.split);
 }
 
+/* The two pictures in turn in one place: what differs blinks. */
+const BLINK = 700; // milliseconds of each: slow enough for those whom flashes harm
+
+function toggleBlink() {
+  clearInterval(blinking);
+  blinking = blinking ? 0 : setInterval(() => blinkTo(shown.blink === "left" ? "right" : "left"), BLINK);
+  byId("blink").setAttribute("aria-pressed", Boolean(blinking));
+  blinkTo(blinking ? "left" : "");
+}
+
+function blinkTo(side) {
+  shown.blink = side;
+  divider.hidden = Boolean(side);
+  for (const one of ["left", "right"]) byId(one).parentElement.classList.toggle("away", Boolean(side) && one !== side);
+  redraw();
+}
+
 function toggleOutlines() {
   shown.outlines = !shown.outlines;
   byId("outlines").setAttribute("aria-pressed", shown.outlines);
@@ -228,7 +256,7 @@ function toggleOutlines() {
 function placeAt(px, py) {
   const [x, y] = toScene(px, py), near = SMALL / view.scale;
   let best = null, least = Infinity;
-  for (const place of places) {
+  for (const place of places.filter((one) => one.listed)) {
     const [left, top, right, bottom] = place.box, size = Math.max(right - left, bottom - top);
     if (x < left - near || x > right + near || y < top - near || y > bottom + near || size > least) continue;
     const small = size * view.scale < 2 * SMALL; // it is hit by what is near
