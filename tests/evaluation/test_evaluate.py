@@ -231,7 +231,7 @@ def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
     done = run("--split", "val", "--label", "1")
     assert "label: value = 1, change: probability > 0.5" in done.output
     assert "(values in 0.png: 0, 255)" in done.stderr
-    assert "choose the values that count with --label-rule" in done.stderr
+    assert "choose the values that count with --label." in done.stderr
     (root / "val").rename(root / "test")
     done = run("--split", "test")
     assert done.exit_code == 0, done.output
