@@ -4,7 +4,7 @@ TORCH := torch==2.13.0
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo test test-all lint bounds wheels train figures reference docs clean help
+.PHONY: demo test test-all lint bounds wheels qgis train figures reference docs clean help
 
 help:
 	@echo "make demo      render a pair, find what changed, score it (no torch; a minute or two)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      ruff, mypy (Python 3.10 and 3.12), import-linter, shellcheck"
 	@echo "make bounds    the lowest stated versions of the dependencies work, and the newest"
 	@echo "make wheels    own wheels for Linux, x86-64 and 64-bit Arm; every runtime dependency has one too"
+	@echo "make qgis      the QGIS plugin as a ZIP file, in build/qgis"
 	@echo "make train DATA=FOLDER OUT=FOLDER  train the bundled model as it was trained (hours)"
 	@echo "make figures   write the figures of README and docs from benchmarks/results/"
 	@echo "make reference write docs/reference.md from the descriptions of the options"
@@ -45,6 +46,9 @@ wheels: .venv/.ready
 	@for target in x86_64-linux aarch64-linux; do \
 	  SCHANGER_EDGE_TARGET=$$target .venv/bin/uv build --quiet --wheel --out-dir dist . && echo "dist: wheel for $$target"; \
 	done
+
+qgis:
+	@$(PYTHON) qgis/build.py
 
 train: .venv/.ready
 	@PYTHON="$(CURDIR)/.venv/bin/python" benchmarks/train.sh $${DATA:?name the folder of the data: make train DATA=... OUT=...} $${OUT:?name a folder for the runs}

@@ -23,7 +23,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for samples in options.samples:
             megabytes, seconds = peak_memory(
-                "calibrate", options.model, "--pairs", options.pairs, "--samples", str(samples),
+                "calibrate", options.model, "--data", options.pairs, "--tiles", str(samples),
                 "--method", "percentile", "--max-f1-loss", "100", "-o", Path(folder) / "int8.onnx",
             )  # fmt: skip
             runs.append({"samples": samples, "peak_mb": round(megabytes, 1), "seconds": round(seconds, 1)})

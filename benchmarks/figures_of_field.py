@@ -51,8 +51,8 @@ def _killed_worker() -> tuple[str, str]:
 def _divided_scene() -> tuple[str, str]:
     found = result("batch")["split"]
     what = (
-        f"`batch --split`: a scene of {fixed(found['megapixels'])} megapixels over {found['workers']} workers, network "
-        f"{found['model'].removesuffix('.onnx')}"
+        f"`batch --divide`: a scene of {fixed(found['megapixels'])} megapixels over {found['workers']} workers, "
+        f"network {found['model'].removesuffix('.onnx')}"
     )
     differing = ", ".join(found["differing"]) or "nothing"
     faster, twice = fixed(found["seconds_whole"] / found["seconds_split"], 2), percent(found["computed_twice"])

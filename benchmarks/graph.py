@@ -6,7 +6,8 @@ by `onnx_network.build`. Each export runs in a process of its own and includes t
 with its reference: torch for the tracer, double precision in numpy for the graph. A round runs each model once on one
 pair of 256 x 256, in an order turned by one each round, in ONNX Runtime and in OpenVINO, one thread each. Times are CPU
 times of the process, medians over rounds; ratios are those of one round, to `traced`. `small` has the bundled weights,
-`base` random ones. Needs the `export` and `openvino` extras.
+`base` random ones. A size that is not named keeps what was measured of it before. Needs the `export` and `openvino`
+extras.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import save
+from common import RESULTS, save
 
 TILE, PAIRS = 256, 4
 FORMS = ("plain", "traced", "built")
@@ -39,7 +40,7 @@ def main() -> None:
     if options.export:
         export(*options.export)
         return
-    found = {}
+    found = json.loads((RESULTS / "graph.json").read_text())["sizes"] if (RESULTS / "graph.json").exists() else {}
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, __file__, "--export", size]
@@ -47,12 +48,13 @@ def main() -> None:
                 form: json.loads(subprocess.check_output([*command, form, folder], text=True).splitlines()[-1])
                 for form in FORMS
             }
-            found[size] = {"export": exports, **speeds(Path(folder), options.rounds)}
+            found[size] = {"export": exports, **speeds(Path(folder), options.rounds), "rounds": options.rounds}
+            found[size]["load"] = os.getloadavg()
     import openvino
     import torch
 
-    versions = {"torch": torch.__version__, "openvino": openvino.__version__, "load": os.getloadavg()}
-    save("graph", {"method": __doc__, **versions, "rounds": options.rounds, "sizes": found})
+    versions = {"torch": torch.__version__, "openvino": openvino.__version__}
+    save("graph", {"method": __doc__, **versions, "sizes": found})
 
 
 def export(size: str, form: str, folder: str) -> None:

@@ -90,7 +90,7 @@ def _split_by_date(graph: Any, quantize_node: Any, thresholds: list[float]) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--calibrate", action="append", required=True, help="as `schanger-edge calibrate --pairs`")
+    parser.add_argument("--calibrate", action="append", required=True, help="as `schanger-edge calibrate --data`")
     parser.add_argument("--score", required=True, help="NAME=ROOT:SPLIT")
     parser.add_argument("--samples", type=int, default=256)
     options = parser.parse_args()

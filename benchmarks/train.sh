@@ -37,7 +37,7 @@ TABLE
 
 train() {
   "$python" -m schanger_edge train "$@" --val none --amp "${AMP:-bf16}" --device "${DEVICE:-cpu}" --threads 1 --drop 0 \
-    --ema-every 1 --clip 5 --jitter 0.7 --cast 1 --gsd 0.5
+    --ema-every 1 --max-norm 5 --jitter 0.7 --cast 1 --gsd 0.5
 }
 # Tiles of 128, then of 256, the size the model is used with; the last run looks at LEVIR-CD for more than half the time.
 train levir,repeat=150,scale=0.7:1.4 extra,repeat=20,scale=0.8:1.3 scenes,repeat=2,scale=0.7:1.4 pairs,scale=1.0:1.7 \

@@ -39,7 +39,7 @@ class Service:
 
     def __init__(self, inbox: Path, output: Path, model: Path, log: Path) -> None:
         self._command = [
-            sys.executable, "-m", "schanger_edge", "watch", str(inbox), "--out", str(output), "--model", str(model),
+            sys.executable, "-m", "schanger_edge", "watch", str(inbox), "--output", str(output), "--model", str(model),
             "--device", "cpu", "--threads", "1", "--settle", f"{SETTLE}s", "--poll", "0.5s", "--min-free", "0",
         ]  # fmt: skip
         self._log = log

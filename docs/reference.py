@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from schanger_edge.cli.talk import INTERRUPTED, Talk
 from schanger_edge.datasets.options import MakeOptions
 from schanger_edge.evaluation.options import ComparisonOptions, EvaluationOptions
 from schanger_edge.options import Option, OptionGroups, Options
@@ -14,6 +16,28 @@ from schanger_export.model_options import CalibrationOptions, ExportOptions
 from schanger_export.options import Machine, Pretraining, Training
 
 PAGE = Path(__file__).parent / "reference.md"
+_EVERY = f"""\
+Results go to standard output, all else to standard error. With `--json` a command prints its result as one JSON object
+and nothing else to standard output. With `--progress json` each line of standard error that begins with `{{` is an
+object such as
+
+```json
+{{"stage": "predict", "done": 1200000, "total": 4000000, "unit": "pixels", "rate": 310000.0, "eta": 9.03}}
+```
+
+`rate` is in units per second and `eta` in seconds; they and `total` are null where nobody knows yet. A stage is told at
+its beginning, at its end, and a few times a second between them; a stage may begin anew. `watch` adds the name of the
+`pair`, `train` its `loss`, `learning_rate`, `f1` and `best_f1`. A program should leave out keys that it doesn't know.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | `batch`: some pairs failed, the others are done. Else a fault of the program, with a traceback |
+| 2 | wrong input, or the work could not be done: one sentence says why and what to do |
+| {INTERRUPTED} | interrupted by Ctrl-C |
+| {128 + signal.SIGTERM} | ended by SIGTERM; a `watch` ends with 0 |
+
+`schanger-edge --install-completion` completes commands and flags in your shell."""
 _RESUME = {
     "": "no",
     "value": "yes, its value",
@@ -30,6 +54,11 @@ def _lines() -> Iterator[str]:
     yield "# Options"
     yield ""
     yield "Written by `make reference` from the descriptions in the code; do not edit it by hand."
+    yield ""
+    yield "## Every command"
+    yield from _table(Talk)
+    yield ""
+    yield from _EVERY.splitlines()
     yield ""
     yield "## A run"
     yield ""
@@ -75,7 +104,13 @@ def _table(group: type[Options], *, resume: bool = False) -> Iterator[str]:
     yield f"| flag | keyword | values | default | what it does |{' resume |' if resume else ''}"
     yield f"|---|---|---|---|---|{'---|' if resume else ''}"
     for one in group.described():
-        cells = [f"`{one.flag}`", f"`{one.name}`", _values(one), _default(one), one.help]
+        cells = [
+            ", ".join(f"`{flag}`" for flag in (one.short, one.flag) if flag),
+            f"`{one.name}`",
+            _values(one),
+            _default(one),
+            one.help,
+        ]
         cells += [_RESUME[one.decides]] if resume else []
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

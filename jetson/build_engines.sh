@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the TensorRT plans of models for this board, with as much memory for the builder as the board can spare.
 #
-#   jetson/build_engines.sh [--dry-run] [--venv DIR] [--out DIR] [--check PAIRS] [MODEL...]
+#   jetson/build_engines.sh [--dry-run] [--venv DIR] [-o DIR] [--check PAIRS] [MODEL...]
 #
-#   MODEL       .onnx files or bundled models (schanger-small schanger-small-int8)
-#   --out       folder for MODEL.plan (your engine cache, where `run` looks)
-#   --check     compare each plan with its model on these pairs, as `schanger-edge compare --pairs`; needs --out
+#   MODEL       .onnx files or bundled models (schanger-small-fp16, the one for boards)
+#   -o, --output  folder for MODEL.plan (your engine cache, where `run` looks)
+#   --check     compare each plan with its model on these pairs, as `schanger-edge compare --data`; needs -o
 #   --venv      where install.sh put schanger-edge (/opt/schanger-edge)
 #   --dry-run   print every step, change nothing
 #
@@ -38,11 +38,12 @@ parse_options() {
   while (($#)); do
     case $1 in
       --dry-run) DRY_RUN=1 ;;
-      --venv | --out | --check)
+      --venv | -o | --output | --out | --check)
         [[ $# -ge 2 ]] || refuse "$1 needs a value: see build_engines.sh --help."
         case $1 in
           --venv) VENV=$2 ;;
-          --out) OUT=$2 ;;
+          -o | --output) OUT=$2 ;;
+          --out) OUT=$2 && echo "--out is now --output; the old name is taken for the last time in this version." >&2 ;;
           --check) PAIRS=$2 ;;
         esac
         shift
@@ -53,8 +54,8 @@ parse_options() {
     esac
     shift
   done
-  ((${#MODELS[@]})) || MODELS=(schanger-small schanger-small-int8)
-  [[ -z $PAIRS || -n $OUT ]] || refuse "--check needs --out, because compare needs the plan's file name."
+  ((${#MODELS[@]})) || MODELS=(schanger-small-fp16)
+  [[ -z $PAIRS || -n $OUT ]] || refuse "--check needs -o, because compare needs the plan's file name."
   VENV=$ROOT$VENV
 }
 
@@ -78,7 +79,7 @@ build() {
   fi
   plan=$OUT/$name.plan
   step "$VENV/bin/schanger-edge" build "$1" "${OPTIONS[@]}" --timing-cache "$OUT/timing.cache" -o "$plan"
-  [[ -z $PAIRS ]] || step "$VENV/bin/schanger-edge" compare "$1" "$plan" --pairs "$PAIRS" --json "$OUT/$name.compare.json"
+  [[ -z $PAIRS ]] || step "$VENV/bin/schanger-edge" compare "$1" "$plan" --data "$PAIRS" -o "$OUT/$name.compare.json"
 }
 
 main "$@"

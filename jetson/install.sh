@@ -69,9 +69,10 @@ parse_options() {
   VENV=$ROOT${VENV%/}
 }
 
-# Sets PYTHON (its version), TENSORRT and CUDA_MAJOR of this JetPack, and NUMPY, which its TensorRT was built for.
+# Sets PYTHON (its version), TENSORRT and CUDA_MAJOR of this JetPack, NUMPY, which its TensorRT was built for, and DLA,
+# the package of a library that JetPack 6's TensorRT loads, used or not.
 choose_versions() {
-  NUMPY=""
+  NUMPY="" DLA=""
   case $L4T in
     [0-9].* | [0-2]?.* | 3[0-5].*) refuse "$(too_old)" ;;
     36.[0-2] | 36.[0-2].*) refuse "JetPack $JETPACK is a preview: install JetPack 6.0 or later, preferably 6.2." ;;
@@ -81,6 +82,7 @@ choose_versions() {
     39.*) PYTHON=3.12 TENSORRT=10.16 CUDA_MAJOR=13 ;;
     *) refuse "JetPack $JETPACK: this version supports JetPack 6.0 to 7.2; use a newer version of schanger-edge." ;;
   esac
+  [[ $L4T != 36.* ]] || DLA=nvidia-l4t-dla-compiler
   say "JetPack's versions: Python $PYTHON, TensorRT $TENSORRT, CUDA $CUDA_MAJOR"
 }
 
@@ -95,7 +97,7 @@ too_old() {
 
 # TensorRT's Python module comes from JetPack's own archive alone.
 install_packages() {
-  local wanted=(python3-venv python3-libnvinfer) absent=() name
+  local wanted=(python3-venv python3-libnvinfer ${DLA:+"$DLA"}) absent=() name
   if [[ $CUDA == pycuda ]]; then
     wanted+=(python3-dev g++)
     [[ -x $ROOT/usr/local/cuda/bin/nvcc ]] || wanted+=(nvidia-jetpack)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from schanger_edge.run.control import Control
     from schanger_edge.run.detect import Detection, detect
     from schanger_edge.run.options import RunOptions
+    from schanger_edge.scene import open_pair
+    from schanger_edge.sessions import open_session
 
 __all__ = [
     "Control",
@@ -25,6 +27,8 @@ __all__ = [
     "__version__",
     "detect",
     "evaluate",
+    "open_pair",
+    "open_session",
 ]
 
 _HOMES = {
@@ -34,6 +38,8 @@ _HOMES = {
     "RunOptions": "run.options",
     "detect": "run.detect",
     "evaluate": "evaluation.evaluate",
+    "open_pair": "scene",
+    "open_session": "sessions",
 }
 
 

@@ -71,6 +71,8 @@ def cache_folder(kind: str, error_class: type[SchangerError]) -> Path:
 def replacing(path: Path, error_class: type[SchangerError], *errors: type[Exception]) -> Iterator[Path]:
     """A temporary name in the folder of `path`, which becomes `path` if the block succeeds and vanishes if it fails.
 
+    The folder is made where it does not exist, and is gone again if the block fails.
+
     Args:
         path: the file, replaced where it exists. Where it is a link, what it leads to is replaced; a device, a pipe or
             standard output is written to when the block has succeeded.
@@ -86,7 +88,9 @@ def replacing(path: Path, error_class: type[SchangerError], *errors: type[Except
         target = target.resolve()
     folder = Path(tempfile.gettempdir()) if in_place else target.parent
     temporary = folder / f".{target.stem}.{secrets.token_hex(4)}{target.suffix}"
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         temporary.touch()  # a folder that cannot be written fails here, before the work
         yield temporary
         if in_place:
@@ -97,12 +101,13 @@ def replacing(path: Path, error_class: type[SchangerError], *errors: type[Except
         if not (isinstance(error, (OSError, *errors)) or raised_by_gdal(error)):
             raise
         reason = getattr(error, "strerror", None) or error.__cause__ or error
-        raise error_class(
-            f"{path} cannot be written ({reason}): choose an existing, writable folder with free space."
-        ) from error
+        raise error_class(f"{path} cannot be written ({reason}): choose a writable folder with free space.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        for one in new:
+            with contextlib.suppress(OSError):  # there is something in it
+                one.rmdir()
 
 
 def _is_device(path: Path) -> bool:
@@ -195,8 +200,8 @@ def flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def locked(path: Path, refusal: str) -> FileLock:
-    """A lock, held by this process alone until it ends.
+def locked(path: Path, refusal: str | None) -> FileLock:
+    """A lock, held by this process alone until it ends; without a refusal it is waited for.
 
     Raises:
         BusyError: the refusal, where another process holds it.
@@ -209,9 +214,9 @@ def locked(path: Path, refusal: str) -> FileLock:
     while True:
         lock = FileLock(path)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if refusal is None else 0)
         except Timeout as error:
-            raise BusyError(refusal) from error
+            raise BusyError(str(refusal)) from error
         if path.exists():
             return lock
         lock.release()  # who held it has just ended and removed the file

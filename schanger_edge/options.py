@@ -70,6 +70,7 @@ class Option:
     Attributes:
         name: of the field, as a keyword in Python.
         flag: on the command line.
+        short: a second flag of one letter, such as `-q`; empty where there is none.
         help: one sentence for the user.
         default: value where none is given.
         unset: what None stands for, in words.
@@ -86,6 +87,7 @@ class Option:
 
     name: str
     flag: str
+    short: str
     help: str
     default: Any
     unset: str
@@ -141,6 +143,7 @@ class Described(TypedDict, total=False):
     """What `option` takes beside default and help: attributes of `Option`, and limits as of `Range`."""
 
     flag: str
+    short: str
     unset: str
     unit: str
     choices: tuple[str, ...]
@@ -159,8 +162,8 @@ def option(default: Any, help: str, **described: Unpack[Described]) -> Any:
     """A field of an `Options` class."""
     limits = {field.name for field in dataclasses.fields(Range)}
     given: dict[str, Any] = dict(described)
-    known: dict[str, Any] = {"flag": "", "unset": "", "unit": "", "choices": (), "parse": None, "check_value": None}
-    known |= {"is_path": False, "decides": "", "help": help}
+    known: dict[str, Any] = {**dict.fromkeys(("flag", "short", "unset", "unit", "decides"), ""), "help": help}
+    known |= {"choices": (), "parse": None, "check_value": None, "is_path": False}
     known |= {name: value for name, value in given.items() if name not in limits}
     found = {name: value for name, value in given.items() if name in limits}
     return dataclasses.field(default=default, metadata={**known, "range": Range(**found) if found else None})

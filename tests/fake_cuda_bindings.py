@@ -96,6 +96,9 @@ class FakeCudaBindings:
     def cuMemFree(self, pointer: Any) -> Any:  # noqa: N802
         return _did(self._device.free, _number(self.CUdeviceptr, pointer))
 
+    def cuMemGetInfo(self) -> Any:  # noqa: N802
+        return Code.CUDA_SUCCESS, self._device.free_bytes, self._device.memory
+
     def cuMemHostAlloc(self, size: int, flags: int) -> Any:  # noqa: N802
         return _gave(int, self._device.alloc_host, size)
 

@@ -146,6 +146,12 @@ class FakeDevice:
         """Device memory."""
         self._free("device", self._memory.free, address)
 
+    @property
+    def free_bytes(self) -> int:
+        """What is left of its memory."""
+        self._answer()
+        return self._memory.free_bytes
+
     def alloc_host(self, size: int) -> int:
         """Page-locked memory of the host; its address there."""
         self._answer()

@@ -86,8 +86,13 @@ class FakeMemory:
         """Page-locked memory there; None where none lies."""
         return _within(self._host, address, size)
 
+    @property
+    def free_bytes(self) -> int:
+        """What is left."""
+        return self._size - sum(block.nbytes for block in self._device.values())
+
     def _block(self, size: int) -> NDArray[np.uint8]:
-        if sum(block.nbytes for block in self._device.values()) + size > self._size:
+        if size > self.free_bytes:
             raise RefusedError(Code.CUDA_ERROR_OUT_OF_MEMORY)
         return np.full(size, GARBAGE, np.uint8)
 

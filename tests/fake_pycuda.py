@@ -160,7 +160,10 @@ class FakePyCuda:
 
     def _pop(self) -> None:
         self._device.live["pushed"] -= 1
-        self._device.set_current(False)
+        self._device.set_current(self._device.live["pushed"] > 0)  # the one below it is current again
+
+    def mem_get_info(self) -> tuple[int, int]:
+        return self._device.free_bytes, self._device.memory
 
     def mem_alloc(self, size: int) -> DeviceAllocation:
         return DeviceAllocation(self._device, size)

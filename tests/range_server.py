@@ -18,6 +18,8 @@ from pathlib import Path
 LOG, LIMIT = ".requests", ".limit"
 DRIP = "drip.tif"
 """A file of this name comes without end, a few bytes at a time."""
+ENDLESS = "endless.tif"
+"""This one as fast as it is taken, as a part of a file and, in a folder `whole`, as all of one."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +78,24 @@ class _Handler(BaseHTTPRequestHandler):
         gone = limit.exists() and _Handler.sent >= float(limit.read_text())
         if gone or not path.is_file():
             self._reply(404, {}, b"")
-        elif path.name == DRIP and self.command == "GET":
-            self._drip()
+        elif path.name in (DRIP, ENDLESS):
+            self._never_end(path)
         elif "Range" in self.headers:
             self._send_range(path.read_bytes(), self.headers["Range"])
         else:
             self._reply(200, {"Accept-Ranges": "bytes"}, path.read_bytes())
 
-    def _drip(self) -> None:
-        self.send_response(206)
-        self.send_header("Content-Range", "bytes 0-16383/1000000000")
+    def _never_end(self, path: Path) -> None:
+        self.close_connection = True
+        if self.command == "HEAD":
+            return self._reply(200, {"Accept-Ranges": "bytes"}, bytes(1_000_000))
+        self.send_response(200 if path.parent.name == "whole" else 206)
+        self.send_header("Content-Range", "bytes 0-16383/1000000")
         self.end_headers()
         with contextlib.suppress(OSError):  # until nobody listens
             while True:
-                self.wfile.write(b"II*\0")
-                time.sleep(0.1)
+                self.wfile.write(b"II*\0" * (1 if path.name == DRIP else 16384))
+                time.sleep(0.1 if path.name == DRIP else 0)
 
     def _send_range(self, content: bytes, asked: str) -> None:
         first, last = asked.removeprefix("bytes=").split("-")

@@ -64,6 +64,7 @@ class IOptimizationProfile:
 class IBuilderConfig:
     builder_optimization_level: int | None = None
     progress_monitor: Any = None
+    profiling_verbosity: Any = None
     num_compute_capabilities = 0
 
     def __init__(self, takes_caches: bool) -> None:
@@ -126,6 +127,7 @@ class BuilderNames:
         TF32="TF32", FP16="FP16", INT8="INT8", OBEY_PRECISION_CONSTRAINTS="OBEY_PRECISION_CONSTRAINTS"
     )
     NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)
+    ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
     ComputeCapability = SimpleNamespace(SM75="7.5", SM86="8.6", SM120="12.0")
 
     class IProgressMonitor:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -50,12 +52,19 @@ class SimulatedTensorRT(BuilderNames):
     """The module: as much of its builder and runtime as is used, for one fake device.
 
     `fails` names what goes wrong: `deserialize`, `load` (no memory for it), `context`, `shape`, `execute` (from the
-    n-th call on). The first `full_contexts` contexts find no room, and those beyond `most_contexts`.
+    n-th call on). The first `full_contexts` contexts find no room.
     """
 
     class DataType(Enum):
         UINT8 = 1
         FLOAT = 2
+
+    class LayerInformationFormat(Enum):
+        ONELINE = 0
+        JSON = 1
+
+    class IProfiler:
+        pass
 
     class ILogger:
         class Severity(Enum):
@@ -68,7 +77,7 @@ class SimulatedTensorRT(BuilderNames):
         self.executed: list[int] = []
         self.sticky = False
         self.contexts = self.full_contexts = 0  # made so far; the first so many find no room
-        self.most_contexts = 1000
+        self.scratch_held = self.most_scratch_held = 0  # bytes of its contexts, now and at most
         self.alive: Counter[str] = Counter()
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802  # TensorRT's name
@@ -79,12 +88,18 @@ class SimulatedTensorRT(BuilderNames):
 class SimulatedRTX(SimulatedTensorRT):
     """TensorRT-RTX: a context follows its runtime config, and kernels are made when it first runs."""
 
+    has_specialization = True
+
     def __init__(self, device: FakeDevice, version: str = "1.7.1") -> None:
         super().__init__(device, version)
 
     class CudaGraphStrategy(Enum):
         DISABLED = 0
         WHOLE_GRAPH_CAPTURE = 1
+
+    class DynamicShapesKernelSpecializationStrategy(Enum):
+        LAZY = 0
+        EAGER = 1
 
 
 class _Counted:
@@ -117,6 +132,8 @@ class _Runtime(_Counted):
 
 
 class _Engine(_Counted):
+    device_memory_size = 1 << 20
+
     def __init__(self, trt: SimulatedTensorRT, log: Any, batches: bytes, model: bytes) -> None:
         super().__init__(trt)
         self.log, self.batches = log, Batches(*map(int, batches.split(b",")))
@@ -133,13 +150,15 @@ class _Engine(_Counted):
         kinds = {"tensor(uint8)": self._trt.DataType.UINT8, "tensor(float)": self._trt.DataType.FLOAT}
         return kinds.get(self.tensors[name].type)
 
+    def create_engine_inspector(self) -> Any:
+        layers = [{"Name": "all", "Outputs": [{"Name": "probability", "Format/Datatype": "Row major linear FP32"}]}]
+        return SimpleNamespace(get_engine_information=lambda _: json.dumps({"Layers": layers}))
+
     def create_execution_context(self) -> Any:
         self._trt.contexts += 1
-        room = self._trt.full_contexts < self._trt.contexts <= self._trt.most_contexts
-        if not room or self._trt.fails == "context":
+        if self._trt.contexts <= self._trt.full_contexts or self._trt.fails == "context":
             return None
-        shared = not self._trt.__version__.startswith("8.")  # else the profile is the first context's
-        return _Context(self._trt, self, shared or not self._trt.alive["_Context"])
+        return _Context(self._trt, self)
 
     def refuse(self, reason: str) -> bool:
         """As TensorRT does."""
@@ -157,14 +176,23 @@ class _RTXEngine(_Engine):
             context.cache = config and config.cache
             if not config or config.cuda_graph_strategy.name != "WHOLE_GRAPH_CAPTURE":
                 self._trt.device.faults.append("TensorRT-RTX was not told to make CUDA graphs")
+            if config and config.specialization == "LAZY":
+                self._trt.device.faults.append("TensorRT-RTX changes kernels while it runs")
             if context.cache is None:
                 self._trt.device.faults.append("TensorRT-RTX has no runtime cache")
         return context
 
 
 class _RuntimeConfig:
-    def __init__(self, trt: Any) -> None:
+    def __init__(self, trt: SimulatedRTX) -> None:
         self.cuda_graph_strategy, self.cache = trt.CudaGraphStrategy.DISABLED, None
+        if trt.has_specialization:
+            self.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.LAZY
+
+    @property
+    def specialization(self) -> str:
+        strategy = getattr(self, "dynamic_shapes_kernel_specialization_strategy", None)
+        return strategy.name if strategy else "not to be chosen"
 
     def create_runtime_cache(self) -> Any:
         return _RuntimeCache()
@@ -197,19 +225,21 @@ class _State:
 
 class _Context(_Counted):
     cache: Any = None
+    profiler: Any = None
 
-    def __init__(self, trt: SimulatedTensorRT, engine: _Engine, has_profile: bool) -> None:
+    def __init__(self, trt: SimulatedTensorRT, engine: _Engine) -> None:
         super().__init__(trt)
-        self._has_profile = has_profile
+        self._scratch = trt.scratch * engine.batches.most
+        trt.scratch_held += self._scratch
+        trt.most_scratch_held = max(trt.most_scratch_held, trt.scratch_held)
         self._engine, self._state, self._addresses = engine, _State({}), dict[str, int]()
 
     def __del__(self) -> None:
         self._state.left = True
+        self._trt.scratch_held -= self._scratch
         super().__del__()
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        if not self._has_profile:
-            return self._engine.refuse("no optimization profile is set")
         wanted = self._engine.tensors[name].shape[1:]
         inside = self._engine.batches.least <= shape[0] <= self._engine.batches.most
         if self._trt.fails == "shape" or not inside or list(shape[1:]) != wanted:
@@ -239,6 +269,8 @@ class _Context(_Counted):
         if self.cache is not None and not state.ready:
             self.cache.content += b"k"
         state.ready = True
+        if self.profiler is not None:
+            self.profiler.report_layer_time("all", 1.0)
         device.give(stream, self._inference(state, capture is not None))
         return True
 

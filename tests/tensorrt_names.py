@@ -16,7 +16,8 @@ VERSIONS = ("8.6.2", "10.3.0", "10.13.3", "11.4.1")
 NAMES = {  # class: {attribute: versions that have it}. 8.6- from 8.6 on, 8.6-10 up to the last 10, rtx TensorRT-RTX
     "": {"__version__": "8.6-", "Builder": "8.6-", "ILogger": "8.6-", "OnnxParser": "8.6-", "BuilderFlag": "8.6-",
          "MemoryPoolType": "8.6-", "NetworkDefinitionCreationFlag": "8.6-", "Runtime": "8.6-", "DataType": "8.6-",
-         "IProgressMonitor": "10.0-", "CudaGraphStrategy": "rtx", "ComputeCapability": "rtx"},
+         "IProgressMonitor": "10.0-", "CudaGraphStrategy": "rtx",
+         "DynamicShapesKernelSpecializationStrategy": "rtx", "ComputeCapability": "rtx"},
     "ILogger": {"Severity": "8.6-"},
     "Severity": {"INTERNAL_ERROR": "8.6-", "ERROR": "8.6-"},
     "Builder": {"create_network": "8.6-", "create_builder_config": "8.6-", "create_optimization_profile": "8.6-",
@@ -37,12 +38,14 @@ NAMES = {  # class: {attribute: versions that have it}. 8.6- from 8.6 on, 8.6-10
     "IProgressMonitor": {"phase_start": "10.0-", "step_complete": "10.0-", "phase_finish": "10.0-"},
     "Runtime": {"deserialize_cuda_engine": "8.6-"},
     "ICudaEngine": {"num_io_tensors": "8.6-", "get_tensor_name": "8.6-", "get_tensor_dtype": "8.6-",
-                    "create_execution_context": "8.6-", "create_runtime_config": "rtx"},
+                    "create_execution_context": "8.6-", "create_runtime_config": "10.11-"},
     "IExecutionContext": {"set_input_shape": "8.6-", "set_tensor_address": "8.6-", "execute_async_v3": "8.6-"},
-    "IRuntimeConfig": {"cuda_graph_strategy": "rtx", "create_runtime_cache": "rtx", "set_runtime_cache": "rtx"},
+    "IRuntimeConfig": {"cuda_graph_strategy": "rtx", "dynamic_shapes_kernel_specialization_strategy": "rtx",
+                       "create_runtime_cache": "rtx", "set_runtime_cache": "rtx"},
     "IRuntimeCache": {"serialize": "rtx", "deserialize": "rtx"},
     "DataType": {"UINT8": "8.6-", "FLOAT": "8.6-"},
     "CudaGraphStrategy": {"WHOLE_GRAPH_CAPTURE": "rtx"},
+    "DynamicShapesKernelSpecializationStrategy": {"EAGER": "rtx"},
 }  # fmt: skip
 
 SUBCLASSED = ("ILogger", "IProgressMonitor")

@@ -151,10 +151,10 @@ def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
             path.mkdir(parents=True, exist_ok=True)
             image = ground(128, 192, index + 5 * (folder == "B")).transpose(1, 2, 0)
             cv2.imwrite(str(path / f"{index}.png"), (image[..., 0] > 128) * 255 if folder == "label" else image)
-    arguments = ["evaluate", "--dataset", "levir-cd", "--root", tmp_path / "root", "--model", model]
-    done = cli(*arguments, "--split", "val", "--json", tmp_path / "scores.json")
+    arguments = ["evaluate", "--dataset", "levir-cd", tmp_path / "root", "--model", model]
+    done = cli(*arguments, "--split", "val", "-o", tmp_path / "new" / "scores.json")
     assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "scores.json").read_text())
+    result = json.loads((tmp_path / "new" / "scores.json").read_text())
     counts = result["counts"]
     assert sum(counts.values()) == 2 * 128 * 192
     f1 = 2 * counts["true_positive"]
@@ -163,13 +163,14 @@ def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
     assert f"f1 {100 * f1:.2f}" in done.stdout
     assert result["tiles"] == 12
     assert "12 tiles of 64" in done.stdout
+    assert json.loads(cli(*arguments, "--split", "val", "--json").stdout) == result
     missing = cli(*arguments, "--split", "test")
     assert missing.returncode == 2
     assert "does not exist" in missing.stderr
-    own = cli("evaluate", "--root", tmp_path / "root", "--model", model, "--split", "val")
+    own = cli("evaluate", tmp_path / "root", "--model", model, "--split", "val")
     assert own.returncode == 0
     assert "published" not in own.stdout
-    unknown = cli("evaluate", "--dataset", "mars", "--root", tmp_path, "--model", model)
+    unknown = cli("evaluate", "--dataset", "mars", tmp_path, "--model", model)
     assert unknown.returncode == 2
     assert "levir-cd" in unknown.stderr
 

@@ -22,6 +22,7 @@ except ModuleNotFoundError:  # Python 3.10
 PACKAGE = ROOT / "schanger_edge"
 FACTORY = "export/schanger_export"
 NATIVE = "native"
+PLUGIN = "qgis"
 PROVING_GROUND = ("benchmarks", "tests", "jetson")
 
 
@@ -89,9 +90,9 @@ def test_every_layer_is_in_a_room_and_every_module_exists() -> None:
     named = sorted(part for room in rooms().values() for part in room.where)
     there = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
     there += [path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"]
-    assert named == sorted([*there, FACTORY, NATIVE, *PROVING_GROUND])
+    assert named == sorted([*there, FACTORY, NATIVE, PLUGIN, *PROVING_GROUND])
     assert sorted(there) == sorted(depths())
-    assert all((ROOT / folder).is_dir() for folder in (FACTORY, NATIVE, *PROVING_GROUND))
+    assert all((ROOT / folder).is_dir() for folder in (FACTORY, NATIVE, PLUGIN, *PROVING_GROUND))
 
 
 def test_what_a_room_may_import_lies_in_lower_layers() -> None:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 """With the tools of the environment that runs the tests."""
 APT = ["+ apt-get update", "+ apt-get install -y --no-install-recommends python3-venv python3-libnvinfer"]
+DLA = "nvidia-l4t-dla-compiler"
 VENV = "+ /usr/bin/python3 -m venv --system-site-packages /opt/schanger-edge"
 HOLD_NUMPY = [
     "+ write 'numpy<2' /opt/schanger-edge/constraints.txt",
@@ -59,7 +60,8 @@ def test_the_steps_of_each_board(
     lines = result.stdout.splitlines()
     assert lines[0].startswith("board: NVIDIA Jetson ")
     assert lines[1:] == [
-        f"JetPack: {jetpack}", f"JetPack's versions: {comes_with}", *APT, VENV, *(HOLD_NUMPY if pinned else ()),
+        f"JetPack: {jetpack}", f"JetPack's versions: {comes_with}",
+        APT[0], f"{APT[1]} {DLA}" if jetpack.startswith("6") else APT[1], VENV, *(HOLD_NUMPY if pinned else ()),
         f"{PIP} {binding}", *CHECK,
     ]  # fmt: skip
     assert board.calls() == []
@@ -95,7 +97,7 @@ def test_boards_that_are_refused(name: str, said: str, tmp_path: Path) -> None:
 
 
 def test_pycuda_is_compiled_with_what_is_missing_for_it(tmp_path: Path) -> None:
-    board = FakeBoard(tmp_path, "Orin Nano 6.2", packages=("python3-venv", "python3-libnvinfer", "g++"))
+    board = FakeBoard(tmp_path, "Orin Nano 6.2", packages=("python3-venv", "python3-libnvinfer", DLA, "g++"))
     result = board.run("install.sh", "--dry-run", "--cuda", "pycuda", "--extras", "bench")
     assert "+ apt-get install -y --no-install-recommends python3-dev nvidia-jetpack" in result.stdout
     assert "+ /opt/schanger-edge/bin/python -m pip install 'REPO[bench]' pycuda" in result.stdout
@@ -166,7 +168,7 @@ def test_a_second_run_says_what_is_there(tmp_path: Path) -> None:
     calls = board.calls()
     assert calls[1:3] == [
         "apt-get update",
-        "apt-get install -y --no-install-recommends python3-venv python3-libnvinfer",
+        f"apt-get install -y --no-install-recommends python3-venv python3-libnvinfer {DLA}",
     ]
     assert calls[-3:] == SYSTEMD
 
@@ -177,7 +179,7 @@ def test_a_second_run_says_what_is_there(tmp_path: Path) -> None:
     assert steps == [*CHECK, *(f"+ {step}" for step in SYSTEMD)]
     there = [line.removeprefix("already there: ") for line in second.stdout.splitlines() if "already there" in line]
     assert there == [
-        "python3-venv python3-libnvinfer", "/opt/schanger-edge",
+        f"python3-venv python3-libnvinfer {DLA}", "/opt/schanger-edge",
         "numpy<2 in /opt/schanger-edge/constraints.txt", f"schanger-edge {__version__}", "cuda-python",
         "/etc/sysusers.d/schanger-edge.conf", "/etc/tmpfiles.d/schanger-edge.conf",
         "/etc/schanger-edge/watch.env, left as it is", "/etc/systemd/system/schanger-watch.service",
@@ -185,6 +187,39 @@ def test_a_second_run_says_what_is_there(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert (board.root / "etc/schanger-edge/watch.env").read_text() == "INBOX=/mnt/drone\n"
     assert PIP in board.run("install.sh", "--dry-run", "--reinstall").stdout
+
+
+@pytest.mark.parametrize(
+    ("library", "package", "said"),
+    [(True, True, "libnvdla_compiler is there"), (False, True, ""), (False, False, f"no {DLA} in apt's sources")],
+)
+def test_the_image_of_jetpack_6_brings_the_library_that_tensorrt_loads(
+    library: bool, package: bool, said: str, tmp_path: Path
+) -> None:
+    text = (JETSON / "Dockerfile.jetpack6").read_text().replace("\\\n", "")
+    (command,) = re.findall(r"if ldconfig .*? fi(?= )", text)
+    board = FakeBoard(tmp_path, "desktop")
+    board.command("ldconfig", f"[[ $1 != -p ]] || echo {'libnvdla_compiler.so' if library else 'others.so'}")
+    board.command("apt-get", f"touch {DLA}_1_arm64.deb" if package else "exit 100")
+    lies = board.root / "usr/lib/aarch64-linux-gnu/nvidia"
+    board.command("dpkg-deb", f"mkdir -p {lies}; touch {lies}/libnvdla_compiler.so")
+    board.write("etc/ld.so.conf.d/nvidia.conf", "")
+    (board.root / "usr/lib").mkdir(parents=True)
+    for name in ("/etc/", "/usr/lib"):
+        command = command.replace(name, f"{board.root}{name}")
+    command = command.replace("cd /tmp", f"cd {tmp_path}")
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=True,
+        env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.stdout.startswith(said)
+    assert bool(done.stdout) == bool(said)
+    searched = board.root / "etc/ld.so.conf.d/schanger-dla.conf"
+    assert searched.exists() == (not library and package)
+    if searched.exists():
+        assert searched.read_text() == f"{lies}\n"
+        assert board.calls()[-1].strip() == "ldconfig"
+    assert not list(tmp_path.glob("*.deb"))
 
 
 def test_a_wheel_of_the_same_version_is_installed_too(tmp_path: Path) -> None:
@@ -240,16 +275,15 @@ def test_engines_are_built_with_what_the_memory_allows(megabytes: int, options: 
     board = FakeBoard(tmp_path, "Orin Nano 6.2", megabytes=megabytes)
     result = board.run("build_engines.sh", "--dry-run")
     assert result.stdout.splitlines()[1:] == [
-        f"+ /opt/schanger-edge/bin/schanger-edge build {model} {options}"
-        for model in ("schanger-small", "schanger-small-int8")
+        f"+ /opt/schanger-edge/bin/schanger-edge build schanger-small-fp16 {options}"
     ]
-    result = board.run("build_engines.sh", "--dry-run", "--out", "plans", "--check", "mine,split=val", "a/m.onnx")
+    result = board.run("build_engines.sh", "--dry-run", "-o", "plans", "--check", "mine,split=val", "a/m.onnx")
     assert result.stdout.splitlines()[1:] == [
         "+ mkdir -p plans",
         f"+ /opt/schanger-edge/bin/schanger-edge build a/m.onnx {options} --timing-cache plans/timing.cache "
         "-o plans/m.plan",
-        "+ /opt/schanger-edge/bin/schanger-edge compare a/m.onnx plans/m.plan --pairs mine,split=val "
-        "--json plans/m.compare.json",
+        "+ /opt/schanger-edge/bin/schanger-edge compare a/m.onnx plans/m.plan --data mine,split=val "
+        "-o plans/m.compare.json",
     ]
     assert board.run("build_engines.sh").returncode == 2
 

@@ -77,14 +77,14 @@ COMMANDS: dict[str, tuple[str, Command]] = {
         "pretrain", str(data), "-o", str(result), "--val", str(data), "--epochs", "20", *SHORT, *TRAIN,
     ]),
     "calibrate": (".onnx", lambda data, result: [
-        "calibrate", str(data / "model.onnx"), "--pairs", str(data), "-o", str(result), "--samples", "16", "--method",
+        "calibrate", str(data / "model.onnx"), "--data", str(data), "-o", str(result), "--tiles", "16", "--method",
         "minmax", "--max-f1-loss", "100",
     ]),
     "build": (".plan", lambda data, result: [
         "build", str(data / "model.onnx"), "-o", str(result), "--flavour", "rtx", "--compute-capability", "8.6",
     ]),
     "bench": ("", lambda data, result: [
-        "bench", str(data / "model.onnx"), "-o", str(result), "--datasets", f"tree={data},split=val", "--batch", "1",
+        "bench", str(data / "model.onnx"), "-o", str(result), "--data", f"tree={data},split=val", "--batch", "1",
         "--repetitions", "10",
     ]),
     "dataset make": ("", lambda data, result: [

@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 import pytest
 import typer
-from typer.main import get_command
 from typer.testing import CliRunner
 
-from schanger_edge.cli import app
+from schanger_edge.cli.app import load
 from schanger_edge.cli.flags import flags
 from schanger_edge.errors import SchangerError
 from schanger_edge.options import OptionGroups, Options, Range, option
@@ -44,7 +43,7 @@ class Toy(OptionGroups):
 
 
 def command(name: str) -> Any:
-    return get_command(app).commands[name]  # type: ignore[attr-defined]
+    return load(name)
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,15 @@ from schanger_edge.datasets.tile_pool import source_items
 from schanger_edge.errors import ModelError, require
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.files import replacing
+from schanger_edge.progress import Progress
 from schanger_export.calibration_plot import draw_report
 from schanger_export.cards import converted_card
-from schanger_export.convert import Progress, report_path, verified
+from schanger_export.convert import report_path, verified
 from schanger_export.fp16 import to_fp16
 from schanger_export.graph import float_tensors, read_model, write_card
 from schanger_export.int8 import candidates, quantize
 from schanger_export.int8_search import Search, Step
+from schanger_export.layer_norm import rescaled
 from schanger_export.model_options import LEAST, METHODS, CalibrationOptions
 from schanger_export.parity import Reference
 from schanger_export.ranges import collect, largest_values
@@ -91,7 +93,7 @@ def calibrate(
     options = dataclasses.replace(options or CalibrationOptions(), **keywords)
     notify = progress or (lambda *_: None)
     if not sources:
-        raise ModelError("calibration needs images like those the model will see: use --pairs.")
+        raise ModelError("calibration needs images like those the model will see: use --data.")
     require("matplotlib", "quantize")
     parent, card, sha256 = read_model(model)
     reports = report_path(target), report_path(target, ".png")
@@ -110,7 +112,8 @@ def calibrate(
         chosen, tries = search.methods(histograms, methods)
         thresholds = {name: histogram.threshold(chosen) for name, histogram in histograms.items()}
         parts = search.each_part(thresholds)
-        build = _builder(parent, thresholds, drawn if options.fp16 else None)
+        base, ranges = _safe_in_fp16(parent, drawn) if options.fp16 else (parent, None)
+        build = _builder(base, thresholds, ranges)
         known = None if options.fp16 else tries[chosen]
         steps = search.steps(list(parts), lambda names: build(names)[0], known)
 
@@ -129,7 +132,7 @@ def calibrate(
         calibration = {**facts, "agreement": last.agreement.as_dict()}
         write_card(result, converted_card(card, precision, sha256, calibration, kept_fp32))
         onnx.save_model(result, str(temporary))
-        found = verified(parent, temporary, reference, search.limits)
+        found = verified(base, temporary, reference, search.limits)
         rules, warnings = held.label_rules(), (found.warning(held.label_rules()), *drawn.warnings)
         origin = {"model": target.name, "parent": model.name, "parent_sha256": sha256}
         values = {
@@ -183,18 +186,22 @@ def _drawn(
     return drawn, held
 
 
+def _safe_in_fp16(parent: onnx.ModelProto, tiles: TileSet) -> tuple[onnx.ModelProto, dict[str, float]]:
+    """The parent for `to_fp16`, and the largest values of its tensors."""
+    some = tiles.every(max(1, len(tiles) // RANGE_TILES))
+    return rescaled(parent, largest_values(parent, list(float_tensors(parent)), some))
+
+
 def _builder(
-    parent: onnx.ModelProto, thresholds: Mapping[str, float], range_tiles: TileSet | None
+    base: onnx.ModelProto, thresholds: Mapping[str, float], ranges: Mapping[str, float] | None
 ) -> Callable[[Sequence[str]], tuple[onnx.ModelProto, list[str]]]:
     """What makes the final graph of the convolutions that become INT8, and names the nodes that stay FP32.
 
-    With tiles for ranges, the rest becomes FP16.
+    With ranges, the rest becomes FP16.
     """
-    if range_tiles is None:
-        return lambda chosen: (quantize(parent, thresholds, chosen), [])
-    newer = onnx.version_converter.convert_version(parent, OPSET_FP16)
-    some = range_tiles.every(max(1, len(range_tiles) // RANGE_TILES))
-    ranges = largest_values(parent, list(float_tensors(parent)), some)
+    if ranges is None:
+        return lambda chosen: (quantize(base, thresholds, chosen), [])
+    newer = onnx.version_converter.convert_version(base, OPSET_FP16)
 
     def build(chosen: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
         converted = to_fp16(quantize(newer, thresholds, chosen), ranges, resize=True)

@@ -15,9 +15,11 @@ from schanger_edge.datasets.rendered import sources_or_rendered
 from schanger_edge.errors import ModelError
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.files import replacing
+from schanger_edge.progress import Progress
 from schanger_export.cards import converted_card
 from schanger_export.fp16 import LARGEST, to_fp16
 from schanger_export.graph import float_tensors, read_model, write_card
+from schanger_export.layer_norm import rescaled
 from schanger_export.model_options import SEED
 from schanger_export.parity import Reference, check_parity, check_weights
 from schanger_export.ranges import largest_values
@@ -25,8 +27,6 @@ from schanger_export.ranges import largest_values
 HELD = 16
 MEAN_DIFFERENCE, DISAGREEMENT, F1_LOSS = 1e-3, 1e-3, 0.1
 """What an FP16 model may differ from its parent: in probability, in share of pixels, in points of F1."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +86,15 @@ def convert(
         ranges = largest_values(
             parent, list(float_tensors(parent)), measured, lambda done: notify("ranges", done, len(measured))
         )
+        safe, others = rescaled(parent, ranges)
         for resize in (True, False):
-            converted = to_fp16(parent, ranges, resize=resize)
+            converted = to_fp16(safe, others, resize=resize)
             found = reference.score(converted.model)
             if found.mean_difference <= MEAN_DIFFERENCE or not resize:
                 break
         write_card(converted.model, converted_card(card, "fp16", sha256, kept_fp32=converted.kept))
         onnx.save_model(converted.model, str(temporary))
-        found = verified(parent, temporary, reference, fp16_limits)
+        found = verified(safe, temporary, reference, fp16_limits)
         rules = held.label_rules()
         warnings = tuple(filter(None, (found.warning(rules), *measured.warnings)))
         values: dict[str, Any] = {

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from collections.abc import Mapping
 
 import onnx
 from onnxconverter_common import float16
-
-from schanger_edge.model.graph import ALWAYS_FP32
 
 LARGEST = 8000.0
 """A tensor that passes this on real tiles stays FP32: an eighth of FP16's range is left for tiles not seen."""
@@ -41,18 +40,20 @@ def to_fp16(model: onnx.ModelProto, largest: Mapping[str, float], *, resize: boo
     """A converted copy.
 
     Args:
-        model: with FP32 weights.
-        largest: the largest |x| of each of its tensors over real tiles, in FP32.
+        model: with FP32 weights, its LayerNorms made safe, see `layer_norm.rescaled`.
+        largest: the largest |x| of each of its other tensors over real tiles, in FP32.
         resize: whether Resize works in FP16 too.
     """
     too_large = {name for name, value in largest.items() if value > LARGEST}
     by_range = [node.name for node in model.graph.node if too_large & {*node.input, *node.output}]
-    blocked = {*by_range, *_always(model.graph)}
+    blocked = {*by_range, *_means_over_pixels(model.graph)}
     if not resize:
         blocked |= {node.name for node in model.graph.node if node.op_type == RESIZE}
-    converted = float16.convert_float_to_float16(
-        copy.deepcopy(model), keep_io_types=True, op_block_list=[], node_block_list=sorted(blocked)
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that become FP16's smallest: parity sees what they do
+        converted = float16.convert_float_to_float16(
+            copy.deepcopy(model), keep_io_types=True, op_block_list=[], node_block_list=sorted(blocked)
+        )
     del converted.graph.value_info[:]
     own_casts = {node.name for node in model.graph.node if node.op_type == "Cast"} - blocked
     for node in converted.graph.node:
@@ -67,10 +68,10 @@ def to_fp16(model: onnx.ModelProto, largest: Mapping[str, float], *, resize: boo
     return Converted(converted, by_range, sorted(blocked))
 
 
-def _always(graph: onnx.GraphProto) -> set[str]:
-    """What `model.graph.fp32_nodes` tells of a file."""
-    roots = {node.input[0] for node in graph.node if node.op_type == "Sqrt"}
-    return {node.name for node in graph.node if node.op_type in ALWAYS_FP32 or roots & set(node.output)}
+def _means_over_pixels(graph: onnx.GraphProto) -> set[str]:
+    """Squeeze-excite's: added up in FP16, hundreds of values lose their last digits, which no rescaling brings back."""
+    squares = {name for node in graph.node if node.op_type == "Pow" for name in node.output}
+    return {node.name for node in graph.node if node.op_type == "ReduceMean" and node.input[0] not in squares}
 
 
 def _drop_detours(graph: onnx.GraphProto) -> None:

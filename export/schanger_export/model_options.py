@@ -32,7 +32,7 @@ class CalibrationOptions(Options):
 
     fp16: bool = option(False, "Use FP16 instead of FP32 for everything that is not INT8 (opset 19).")
     method: Method = option("auto", "How ranges become scales; auto tries every method.", choices=("auto", *METHODS))
-    samples: int = option(256, "Tiles to measure ranges on; 25 % more are held out.", at_least=LEAST)
+    samples: int = option(256, "Tiles to measure ranges on; 25 % more are held out.", flag="--tiles", at_least=LEAST)
     max_f1_loss: float = option(
         0.5, "Largest loss of F1 allowed, in points, against labels and against the original's map."
     )

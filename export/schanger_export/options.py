@@ -94,7 +94,7 @@ class Optimizer(Options):
 
     rate: float = option(5e-4, "Peak learning rate.", above=0)
     weight_decay: float = option(2e-4, "Weight decay of the kernels.", at_least=0)
-    clip: float = option(0.0, "Maximum gradient norm; 0 means no clipping.", at_least=0)
+    clip: float = option(0.0, "Maximum gradient norm; 0 means no clipping.", flag="--max-norm", at_least=0)
     ema: float = option(0.9998, "Decay of the averaged weights (EMA).", at_least=0, below=1)
     ema_every: int = option(8, "Steps between updates of the average.", at_least=1)
     side_losses: bool = option(True, "Train only on the fused map.", flag="--no-side-losses")

@@ -66,7 +66,7 @@ class Trained:
         best_f1: of the validation; None without one.
         checkpoint: the file to export.
         first: whether this process is the one that validates, writes and reports.
-        note: a warning, or empty.
+        warning: a sentence for the user, or empty.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ class Trained:
     best_f1: float | None
     checkpoint: Path
     first: bool
-    note: str = ""
+    warning: str = ""
 
 
 def train(
@@ -227,8 +227,8 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         if processes.first:
             report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left))
 
-    note = history.close() if history else ""
-    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first, note)
+    warning = history.close() if history else ""
+    return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first, warning)
 
 
 class Preparation:
@@ -317,5 +317,5 @@ def _diverged(value: float, state: State, steps: int, rate: float, folder: Path)
     where = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
     return (
         f"step {state.step + 1} of {steps}: the {what} is not finite at rate {rate:.2e}; {where}: restart from it "
-        "with --init and a lower --rate, or with --clip 1."
+        "with --init and a lower --rate, or with --max-norm 1."
     )

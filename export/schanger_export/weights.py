@@ -11,18 +11,16 @@ import dataclasses
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schanger_edge.errors import CheckpointError, extra
 from schanger_edge.model.published import DATASETS, LICENSE, PAGE, REPOSITORY
+from schanger_edge.progress import Progress
 
 if TYPE_CHECKING:
     from schanger_export.architecture import Size
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
 
 PRETRAIN = "pretrain"
 SIZES = ("small", "base")

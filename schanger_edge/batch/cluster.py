@@ -133,8 +133,8 @@ def open_first(client: Client, session: str, *, alike: bool) -> None:
         if other != first:
             what = f"{first[0]}; {other[0]}" if first[0] != other[0] else "each has its own plan"
             raise SchangerError(
-                f"--split needs workers that compute alike, and these differ ({what}): set --threads and one "
-                "SCHANGER_EDGE_CACHE on the shared disk for all of them, or omit --split."
+                f"--divide needs workers that compute alike, and these differ ({what}): set --threads and one "
+                "SCHANGER_EDGE_CACHE on the shared disk for all of them, or omit --divide."
             )
 
 

@@ -22,4 +22,4 @@ class Cluster(Options):
     workers: int | None = option(None, "Processes on this machine.", at_least=1, unset="one per GPU, else one per core")
     retries: int = option(2, "Retries for a pair that fails or whose worker dies.", at_least=0)
     dashboard: bool = option(False, "Show this machine's workers at http://127.0.0.1:8787.")
-    split: bool = option(False, "Divide each scene over all workers; for few, large scenes.")
+    split: bool = option(False, "Divide each scene over all workers; for few, large scenes.", flag="--divide")

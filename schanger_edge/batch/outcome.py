@@ -115,7 +115,11 @@ def read_record(folder: Path, known_by: Mapping[str, Any]) -> tuple[Outcome | No
     try:
         was, outcome, summary = content["identity"], Outcome(**content["outcome"]), content["summary"]
     except (KeyError, TypeError):
-        return None, None
+        version = read_json(folder / SUMMARY).get("schanger_edge")
+        found = None if version is None else f"run again: no batch has recorded the results there, of version {version}"
+        return None, found
+    if was.get("version") != __version__:  # its files may be others, and so may its maps
+        return None, f"run again: the results are of version {was.get('version')}, this is {__version__}"
     lost = [name for name in STANDARD_NAMES if not (folder / name).is_file()]
     if lost:
         return None, f"run again: missing {', '.join(lost)}"

@@ -21,7 +21,7 @@ from schanger_edge.files import replacing, to_json
 from schanger_edge.geo.crs import transformer
 from schanger_edge.products import POLYGONS, STAC_ITEM
 from schanger_edge.products.exchange import BATCH
-from schanger_edge.products.polygons import LAYER
+from schanger_edge.products.polygons import GEOPACKAGE, LAYER
 from schanger_edge.products.stac import parse_date
 from schanger_edge.products.staging import SIDECARS
 from schanger_edge.products.style import add_style
@@ -192,7 +192,7 @@ def merge_polygons(folder: Path, crs_of: Mapping[str, str | None]) -> tuple[int,
                 names = np.full(len(wkb), name, object)
                 layout = {"layer": LAYER, "driver": "GPKG", "geometry_type": "Polygon", "crs": crs}
                 table = {"fields": [FIELD, *fields], "field_data": [names, *columns], "append": path.exists()}
-                pyogrio.raw.write(path, _onto(wkb, own, str(crs)), **layout, **table)
+                pyogrio.raw.write(path, _onto(wkb, own, str(crs)), VERSION=GEOPACKAGE, **layout, **table)
                 written += len(wkb)
         add_style(path, LAYER)
         for sidecar in SIDECARS:

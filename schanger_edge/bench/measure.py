@@ -16,7 +16,7 @@ from typing import Any
 from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.memory import peak_memory
 from schanger_edge.bench.method import ROUNDS, block, order, tiles_for, warm_up
-from schanger_edge.bench.plan import ImagePair, Labelled, Place, Plan, Progress
+from schanger_edge.bench.plan import ImagePair, Labelled, Place, Plan
 from schanger_edge.errors import ProductError, SessionError
 from schanger_edge.evaluation.evaluate import evaluate
 from schanger_edge.files import read_json, replacing
@@ -25,6 +25,7 @@ from schanger_edge.host.conditions import conditions
 from schanger_edge.host.nvml import Nvml
 from schanger_edge.model.published import DATASETS
 from schanger_edge.products.journal import differences
+from schanger_edge.progress import Progress
 from schanger_edge.run.detect import detect
 from schanger_edge.sessions import open_session
 
@@ -159,7 +160,7 @@ class _Stages:
         if free is not None and needed > free:
             raise SessionError(
                 f"the models together take up to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: use fewer "
-                "--models at once, or a smaller --batch."
+                "models at once, or a smaller --batch."
             )
 
     def speed(self) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.info import info
 from schanger_edge.model.published import DATASETS
 from schanger_edge.options import Options, option
+from schanger_edge.progress import Progress
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
 
 MAX_BATCH_SIZE = 1024
 START_SECONDS = 3.0
 """Of a process with all libraries, roughly."""
-
-Progress = Callable[[str, int, int], None]
 
 
 def parse_batch_sizes(text: str) -> tuple[int, ...]:
@@ -59,7 +58,7 @@ class Request(Options):
     datasets: tuple[str, ...] = option(
         (),
         "Labelled data for F1: NAME=ROOT[,split=test]; repeatable, see docs/sources.md.",
-        flag="--dataset",
+        flag="--data",
         is_path=True,
     )
     pair: tuple[str, str] | None = None

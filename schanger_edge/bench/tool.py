@@ -12,10 +12,11 @@ import numpy as np
 
 from schanger_edge.bench.document import document
 from schanger_edge.bench.measure import State, measure
-from schanger_edge.bench.plan import Plan, Progress, Request, counted, find_datasets, find_models, find_pair, open_once
+from schanger_edge.bench.plan import Plan, Request, counted, find_datasets, find_models, find_pair, open_once
 from schanger_edge.bench.report import check_folder, read_document, write_results
 from schanger_edge.errors import require
 from schanger_edge.host.conditions import processor
+from schanger_edge.progress import Progress
 from schanger_edge.sessions.doctor import doctor
 from schanger_edge.sessions.ort import available_cores
 

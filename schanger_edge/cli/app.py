@@ -1,43 +1,129 @@
-"""The Typer application, its entry point, its two consoles, and what several commands print there."""
+"""The commands, each loaded when it is called, and how every one of them ends.
+
+An error ends with one sentence and exit code 2. A command is a function in a module of this folder and one line here.
+"""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import io
-import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 
 from schanger_edge._version import __version__
+from schanger_edge.cli.flags import flags
+from schanger_edge.cli.renamed import Command
+from schanger_edge.cli.talk import INTERRUPTED, Talk, fail, out, warn
 from schanger_edge.errors import SchangerError, printable
 
-if TYPE_CHECKING:
-    from schanger_edge.evaluation.agreement import Agreement
-    from schanger_edge.run.detect import Detection
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class Entry(NamedTuple):
+    """A command: its panel of the help, the module of the function of its name, and that function's first sentence."""
+
+    panel: str
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "run": Entry("Map", "run", "Find what changed between two images of one place."),
+    "demo": Entry("Map", "run", "Render a pair with known truth, find what changed and score it."),
+    "review": Entry(
+        "Map", "review", "Take over what was decided in a report: reviewed changes, labels for training, a PDF."
+    ),
+    "watch": Entry("Automate", "watch", "Compare each arriving scene with the newest earlier one of the same place."),
+    "status": Entry("Automate", "watch", "Show a watch's queue, throughput and last errors."),
+    "batch": Entry("Automate", "batch", "Run a list of pairs on this machine's processes or on a Dask cluster."),
+    "models": Entry(
+        "Models",
+        "published",
+        "List the models that can be named: bundled, fetched, and published; and which one is for which imagery.",
+    ),
+    "fetch": Entry(
+        "Models",
+        "published",
+        "Fetch published models before leaving for a place without a network (needs the models extra).",
+    ),
+    "info": Entry("Models", "models", "Print a model's card and, for a plan, what it was built for."),
+    "evaluate": Entry(
+        "Models",
+        "scores",
+        "Score a model against labels, by the official protocol or on whole images as `run` maps them.",
+    ),
+    "compare": Entry("Models", "scores", "Run two models on the same tiles: agreement, differences, F1, latency."),
+    "convert": Entry(
+        "Models",
+        "models",
+        "Convert an FP32 model to FP16 and measure it against the original (needs the quantize extra).",
+    ),
+    "calibrate": Entry(
+        "Models", "models", "Convert an FP32 model to INT8 and measure the loss (needs the quantize extra)."
+    ),
+    "dataset": Entry("Train", "data", "Make labelled datasets."),
+    "statistics": Entry(
+        "Train", "data", "Compute a dataset's colour statistics, for --normalization of train and export."
+    ),
+    "pretrain": Entry(
+        "Train", "training", "Train the semantic prior on single images with masks of buildings or land cover."
+    ),
+    "train": Entry(
+        "Train", "training", "Train on labelled pairs: Siamese fine-tuning from single-date or earlier weights."
+    ),
+    "export": Entry(
+        "Train",
+        "models",
+        "Turn weights into a model file (needs the models extra), or add one to a Triton repository.",
+    ),
+    "doctor": Entry("Machine", "engines", "Show what this machine has, what a run will use, and what is missing."),
+    "build": Entry("Machine", "engines", "Build a TensorRT plan from a model (needs the tensorrt or rtx extra)."),
+    "bench": Entry(
+        "Machine",
+        "bench",
+        "Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra).",
+    ),
+}
+
+
+class Commands(TyperGroup):
+    """Lists all commands without loading them: the help is there at once, without GDAL and engines."""
+
+    def __init__(self, **settings: Any) -> None:
+        listed = {
+            name: TyperCommand(name, help=entry.help, rich_help_panel=entry.panel) for name, entry in COMMANDS.items()
+        }
+        super().__init__(**{**settings, "commands": listed})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, loaded."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else listed, rest
+
+
+def load(name: str) -> Any:
+    """A command with its flags."""
+    found = getattr(importlib.import_module(f"schanger_edge.cli.{COMMANDS[name].module}"), name)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False, context_settings=SETTINGS)
+        alone.command(name, cls=Command)(found)
+        found = alone
+    return typer.main.get_command(found)
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Change maps from two georeferenced images, on the machine in the field.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code after Ctrl-C."""
-BUILD = "build"  # the stage that `sessions.build` begins and ends with
-BUILD_TAKES = (
-    "building a TensorRT plan: this may take minutes, longest on small boards. The plan is kept for later runs."
+    context_settings=SETTINGS,
 )
 
 
@@ -45,39 +131,32 @@ def main() -> None:
     """Entry point of `schanger-edge`."""
     signal.signal(signal.SIGTERM, _terminated)
     sys.unraisablehook = _unraisable
-    _show_log()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may have no sign for a letter of a file's name
             stream.reconfigure(errors="backslashreplace")
+    call()
+
+
+def call(arguments: Sequence[str] | None = None) -> None:
+    """Do what a command line says, by default that of this process; ends with SystemExit."""
+    Talk().begin()
     try:
         try:
-            app()
+            app(arguments)
         finally:
             sys.stdout.flush()
     except SchangerError as error:
-        err.print(Text(f"error: {printable(str(error))}"), style="bold red")
+        fail(f"error: {printable(str(error))}")
         sys.exit(2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # Python would try again when it ends
-        err.print(Text(f"error: what was to be printed or written found no room ({error.strerror}): make some there."))
+        fail(f"error: what was to be printed or written found no room ({error.strerror}): make some there.")
         sys.exit(2)
     except KeyboardInterrupt:
-        err.print("interrupted")
+        fail("interrupted")
         sys.exit(INTERRUPTED)
-
-
-def _show_log() -> None:
-    """What the package tells by the way, on standard error."""
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            note(record.getMessage())
-
-    log = logging.getLogger("schanger_edge")
-    log.setLevel(logging.INFO)
-    log.handlers = [Lines()]
 
 
 def _terminated(number: int, frame: object) -> None:
@@ -90,9 +169,7 @@ def _unraisable(problem: Any) -> None:
     if "rasterio" not in str(problem.object) or not isinstance(problem.exc_value, UnicodeDecodeError):
         sys.__unraisablehook__(problem)
     elif "log_error" not in str(problem.object):
-        err.print(
-            "warning: GDAL found an error in an input, and says it in letters that cannot be read: check the input."
-        )
+        warn("GDAL found an error in an input, and says it in letters that cannot be read: check the input.")
 
 
 def _print_version(wanted: bool) -> None:
@@ -102,96 +179,10 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
+@flags
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("-V", "--version", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None: ...
-
-
-def note(*texts: str) -> None:
-    """What the user should know of."""
-    for text in texts:
-        err.print(Text(text))
-
-
-def warn(*texts: str) -> None:
-    """What makes a result doubtful."""
-    for text in texts:
-        err.print(Text(f"warning: {text}"), style="yellow")
-
-
-def print_written(paths: Iterable[str | None]) -> None:
-    """Files that a command wrote because it was asked for them."""
-    for path in filter(None, paths):
-        out.print(f"written: {path}")
-
-
-def print_result(result: Detection) -> None:
-    """What `run` and `demo` end with."""
-    summary = result.summary
-    area = summary["area_m2"]["changed"]
-    size = f"{area:,.0f} m2" if area is not None else f"{result.changed:,} pixels"
-    out.print(
-        f"change: {size}, {result.changed_share:.2%} of the valid area, {result.polygons} polygons{_least(summary)}"
-    )
-    total = summary["pixels"]["total"]
-    out.print(
-        f"valid: {result.valid / total:.1%} of {total / 1e6:.1f} megapixels; {summary['tiles']['run']} tiles run, "
-        f"{summary['tiles']['skipped']} skipped; {summary['seconds']['total']:.1f} s"
-    )
-    out.print(f"results: {result.folder}; open {result.report} in a browser")
-
-
-def _least(summary: Mapping[str, Any]) -> str:
-    """From which size on areas count, and how many did not."""
-    least, small = summary["options"]["min_area"], summary["too_small"]["areas"]
-    unit = "pixels" if summary["grid"]["crs"] is None else "m2"
-    return f" of {least:g} {unit} or more ({small} smaller left out; see --min-area)" if least else ""
-
-
-def percent(scores: Any, *names: str) -> str:
-    """Some of an object's scores, 0-1, in percent."""
-    return "  ".join(f"{name} {100 * getattr(scores, name):.2f}" for name in names)
-
-
-def print_agreement(found: Agreement, label_rules: Iterable[str]) -> None:
-    """How two models agree, and which values of the labels count."""
-    if label_rules:
-        out.print(f"label: {', '.join(label_rules)}")
-    text = (
-        f"{found.tiles} tiles: agreement {100 * found.agreement:.3f} %, mean difference of probability "
-        f"{found.mean_difference:.5f} (largest {found.largest:.3f}), F1 against the first's own map "
-        f"{100 * found.f1_against_reference:.2f}"
-    )
-    if found.labelled and found.reference_counts and found.other_counts:
-        text += f", F1 against labels {100 * found.reference_counts.f1:.2f} and {100 * found.other_counts.f1:.2f}"
-    out.print(text)
-
-
-class _Rate(ProgressColumn):
-    """Megapixels of scene per second."""
-
-    def render(self, task: Task) -> Text:
-        if not task.fields.get("pixels") or not task.speed:
-            return Text("")
-        return Text(f"{task.speed / 1e6:.2f} Mpx/s")
-
-
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar per stage on standard error, with throughput and time left."""
-    columns = (TextColumn("{task.description:>9}"), BarColumn(40), TextColumn("{task.percentage:>4.0f} %"))
-    bars = Progress(*columns, _Rate(), TimeRemainingColumn(), console=err, transient=False)
-    tasks: dict[str, Any] = {}
-
-    def update(stage: str, done: int, total: int) -> None:
-        if stage == BUILD and stage not in tasks:
-            err.print(BUILD_TAKES)
-        size = None if stage == BUILD and not done else total  # its end is unknown: the bar only moves
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=size, pixels=stage in ("render", "predict"))
-        bars.update(tasks[stage], completed=done, total=size)
-
-    with bars:
-        yield update

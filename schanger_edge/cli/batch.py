@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from schanger_edge.batch.options import Cluster
-from schanger_edge.cli.app import INTERRUPTED, app, err, note, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.talk import INTERRUPTED, fail, note, out, progress_bars, warn
 from schanger_edge.errors import SchangerError, require
 from schanger_edge.run.options import RunOptions
 
@@ -23,7 +22,6 @@ FAILED = 1
 """Exit code: some pairs failed."""
 
 
-@app.command()
 @flags
 def batch(
     pairs: Annotated[
@@ -33,7 +31,7 @@ def batch(
             "except the engine's, such as clip or valid_mask_before."
         ),
     ],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results, one folder per pair.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results, one folder per pair.")],
     cluster: Cluster,
     options: RunOptions,
     restart: Annotated[
@@ -59,11 +57,11 @@ def batch(
 
                 def cluster(self, workers: int, dashboard: str | None) -> None:
                     where = dashboard or "none; --dashboard shows one, with the package bokeh"
-                    err.print(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {where}")
+                    note(f"{workers} worker{'s' if workers > 1 else ''}; dashboard: {where}")
 
                 def outcome(self, outcome: Outcome, error: BaseException | None) -> None:
                     if outcome.status == "failed":
-                        err.print(Text(f"{outcome.id} failed: {outcome.reason}"), style="bold red")
+                        fail(f"{outcome.id} failed: {outcome.reason}")
                         if error is not None and not isinstance(error, SchangerError):
                             note("".join(traceback.format_exception(error)))
                     elif outcome.reason:
@@ -77,7 +75,7 @@ def batch(
             model_path(options.engine.model, bars)  # a published one is fetched here, where that is seen
             result = batch_tool(pairs, output, cluster=cluster, restart=restart, options=options, listener=Screen())
     except (KeyboardInterrupt, SystemExit) as stopped:
-        err.print(
+        fail(
             f"interrupted: {done} pairs are done, and finished parts of the others are kept; repeat the command to "
             "continue."
         )

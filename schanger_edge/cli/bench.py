@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,8 @@ import typer
 from rich.text import Text
 
 from schanger_edge.bench.plan import Plan, Request
-from schanger_edge.cli.app import app, err, note, out, progress_bars
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.talk import note, out, progress_bars, warn
 
 if TYPE_CHECKING:
     from schanger_edge.bench.tables import Table
@@ -22,12 +23,14 @@ FILE_WIDTH = 200
 """Width of the output when it is not a terminal."""
 
 
-@app.command()
-@flags
+@functools.partial(flags, leave_out=("models",))
 def bench(
     request: Request,
-    more_models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models, as with --models.")
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...", help="Model files, plans or names of models; all bundled ones where none is named."
+        ),
     ] = None,
     pair: Annotated[
         tuple[str, str] | None, typer.Option(metavar="BEFORE AFTER", help="Two images, to measure whole runs.")
@@ -45,7 +48,7 @@ def bench(
     from schanger_edge.bench.tables import tables
     from schanger_edge.bench.tool import bench as bench_tool
 
-    request = dataclasses.replace(request, models=(*request.models, *(more_models or ())), pair=pair)
+    request = dataclasses.replace(request, models=tuple(models or ()), pair=pair)
     try:
         with progress_bars() as progress:
             result = bench_tool(
@@ -60,7 +63,7 @@ def bench(
     for table in tables(result):
         _print_table(table)
     for text in result["doubts"]:
-        err.print(Text(f"doubtful: {text}"), style="yellow")
+        warn(text, word="doubtful")
     for text in result["advice"]:
         out.print(Text(text))
     out.print(f"results: {output}; open {output / 'bench.html'} in a browser")

@@ -10,19 +10,19 @@ from typing import Annotated
 
 import typer
 
-from schanger_edge.cli.app import app, out, progress_bars, warn
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.renamed import Command
+from schanger_edge.cli.talk import out, progress_bars, warn
 from schanger_edge.datasets.options import MakeOptions
 
 dataset = typer.Typer(help="Make labelled datasets.", no_args_is_help=True)
-app.add_typer(dataset, name="dataset")
 
 
 @dataset.callback()
 def _dataset() -> None: ...
 
 
-@dataset.command()
+@dataset.command(cls=Command)
 @flags
 def make(
     pairs: Annotated[Path, typer.Argument(help="CSV table: before, after, label; optional layer, area, split, name.")],
@@ -34,7 +34,7 @@ def make(
 
     with progress_bars() as bars:
         made = make_dataset(pairs, output, options, progress=functools.partial(bars, "tiles"))
-    warn(*made.notes)
+    warn(*made.warnings)
     out.print(f"{'split':<6}{'tiles':>8}{'change':>10}")
     for name, counts in made.splits.items():
         out.print(f"{name:<6}{counts.tiles:>8}{counts.change:>10.2%}")
@@ -43,7 +43,7 @@ def make(
     out.print(f"{made.gsd:.3g} m per pixel, split by squares of {made.block:g} m; results: {made.root}")
 
 
-@app.command()
+@flags
 def statistics(
     root: Annotated[Path, typer.Argument(help="Dataset folder; with --single, a folder of images (and masks).")],
     split: Annotated[str, typer.Option(help="Split to use.")] = "train",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from schanger_edge.cli.app import app, note, out, progress_bars
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.printing import Json, print_json
+from schanger_edge.cli.talk import note, out, progress_bars
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 
@@ -21,7 +21,6 @@ class BindingOption(str, Enum):
     pycuda = "pycuda"
 
 
-@app.command()
 @flags
 def build(
     model: Annotated[str, typer.Argument(help="An .onnx file, or a name that `models` lists, such as levir-cd:base.")],
@@ -47,9 +46,9 @@ def build(
     out.print(f"{result.plan}: {card.plan_bytes / 1e6:.1f} MB, {card.card.precision}, for {target}; {state}")
 
 
-@app.command()
+@flags
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what this machine has, what a run will use, and what is missing."""
     from rich.table import Table
@@ -58,7 +57,7 @@ def doctor(
 
     report = doctor_tool()
     if as_json:
-        out.print_json(json.dumps(report.as_dict()))
+        print_json(report.as_dict())
         return
     table = Table.grid(padding=(0, 2))
     for name, words in report.facts.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from enum import Enum
@@ -10,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from schanger_edge.cli.talk import Talk
 from schanger_edge.options import Option, OptionGroups, Options
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -19,6 +21,8 @@ _ANNOTATED: dict[type, Any] = {int: int, float: float, str: str, bool: bool, Pat
 
 def flags(function: _Function, *, leave_out: tuple[str, ...] = ()) -> _Function:
     """A command whose parameters of an `Options` or `OptionGroups` type stand for a flag of each of their fields.
+
+    Every command has the flags of `Talk`, too.
 
     Args:
         function: the command; such a parameter is annotated with the class and gets an instance of it. Annotated with
@@ -39,8 +43,14 @@ def flags(function: _Function, *, leave_out: tuple[str, ...] = ()) -> _Function:
         described[parameter.name] = hints[parameter.name], own
         parameters += [_parameter(one, titles[one.name]) for one in own]
 
+    parameters += [_parameter(one, Talk.title) for one in Talk.described()]
+
     def command(**values: Any) -> Any:
         context = values.pop(CONTEXT)
+        talk = {one.name: _value(one, values.pop(one.name)) for one in Talk.described()}
+        talk = {name: value for name, value in talk.items() if _is_given(context, name)}
+        if talk or context.parent is None:
+            dataclasses.replace(Talk() if context.parent is None else Talk.now, **talk).begin()
         for name, (hint, options) in described.items():
             taken = {one.name: _value(one, values.pop(one.name)) for one in options}
             if isinstance(hint, type):
@@ -93,7 +103,7 @@ def _parameter(one: Option, panel: str) -> inspect.Parameter:
         one.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None if one.many else default,
-        annotation=Annotated[annotation, typer.Option(flag, **settings)],
+        annotation=Annotated[annotation, typer.Option(flag, *filter(None, [one.short]), **settings)],
     )
 
 

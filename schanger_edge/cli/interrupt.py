@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from schanger_edge.cli.app import INTERRUPTED, err
+from schanger_edge.cli.talk import INTERRUPTED, err, fail
 from schanger_edge.errors import SchangerError
 from schanger_edge.products import SUMMARY
 
@@ -41,7 +41,7 @@ def interruptible(output: Path) -> Iterator[None]:
             while number := hears.recv(1):
                 if number[0] in (signal.SIGINT, signal.SIGTERM) and not ended.wait(ORDERLY):
                     err.show_cursor(True)
-                    err.print(f"\n{outcome()}")
+                    fail(outcome())
                     os._exit(128 + number[0])
 
     threading.Thread(target=watch, name="interrupt", daemon=True).start()
@@ -49,14 +49,14 @@ def interruptible(output: Path) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit) as error:
         ended.set()
-        err.print(outcome())
+        fail(outcome())
         if isinstance(error, SystemExit):
             raise
         raise SystemExit(INTERRUPTED) from None
     except SchangerError:
         ended.set()
         if kept := _kept(output):
-            err.print(kept)
+            fail(kept)
         raise
     finally:
         ended.set()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from schanger_edge.cli.app import app, note, out, print_agreement, progress_bars, warn
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.printing import print_agreement
+from schanger_edge.cli.talk import note, out, progress_bars, warn
 from schanger_edge.datasets.sources import TILES, usage
 from schanger_edge.errors import SchangerError, extra
 from schanger_export.model_options import CalibrationOptions, ExportOptions
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 FEW_TILES = 128
 
-Pairs = Annotated[
+Data = Annotated[
     list[str] | None,
-    typer.Option("--pairs", help=f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."),
+    typer.Option("--data", help=f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."),
 ]
 Model = Annotated[str, typer.Argument(help="An FP32 .onnx file, or a name that `models` lists.")]
 Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report is written beside it.")]
@@ -36,7 +37,7 @@ class PrecisionOption(str, Enum):
     fp16 = "fp16"
 
 
-@app.command()
+@flags
 def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a name that `models` lists.")]) -> None:
     """Print a model's card and, for a plan, what it was built for."""
     from schanger_edge.model.bundled import model_path
@@ -45,7 +46,6 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a 
     out.print_json(json.dumps(info_tool(model_path(model))))
 
 
-@app.command()
 @flags
 def export(
     options: ExportOptions,
@@ -78,24 +78,24 @@ def export(
                 _serve(target, triton, options.name)
 
 
-@app.command()
+@flags
 def convert(
     model: Model,
     output: Target,
     precision: Annotated[PrecisionOption, typer.Option(help="fp16; see `calibrate` for INT8.")] = PrecisionOption.fp16,
-    pairs: Pairs = None,
-    samples: Annotated[int, typer.Option(help="Tiles to measure ranges on.")] = 32,
+    data: Data = None,
+    samples: Annotated[int, typer.Option("--tiles", help="Tiles to measure ranges on.")] = 32,
 ) -> None:
     """Convert an FP32 model to FP16 and measure it against the original (needs the quantize extra)."""
     from schanger_edge.model.bundled import model_path
 
     with extra("quantize"):
         from schanger_export.convert import convert as convert_tool
-    if not pairs:
-        note("no --pairs: ranges are measured on rendered scenes; use your own imagery if you can.")
+    if not data:
+        note("no --data: ranges are measured on rendered scenes; use your own imagery if you can.")
     with progress_bars() as progress:
         path = model_path(model, progress)
-        result = convert_tool(path, output, sources=pairs or (), samples=samples, progress=progress)
+        result = convert_tool(path, output, sources=data or (), samples=samples, progress=progress)
     warn(*result.warnings)
     size, before = result.bytes
     out.print(f"{result.path}: {precision.value}, {size / 1e6:.1f} MB (parent {before / 1e6:.1f} MB)")
@@ -105,16 +105,15 @@ def convert(
     out.print(f"report: {result.report}")
 
 
-@app.command()
 @flags
-def calibrate(model: Model, output: Target, options: CalibrationOptions, pairs: Pairs = None) -> None:
+def calibrate(model: Model, output: Target, options: CalibrationOptions, data: Data = None) -> None:
     """Convert an FP32 model to INT8 and measure the loss (needs the quantize extra)."""
     from schanger_edge.model.bundled import model_path
 
     with extra("quantize"):
         from schanger_export.calibrate import calibrate as calibrate_tool
     with progress_bars() as progress:
-        result = calibrate_tool(model_path(model, progress), pairs or (), output, options, progress=progress)
+        result = calibrate_tool(model_path(model, progress), data or (), output, options, progress=progress)
     warn(*result.warnings)
     if result.tiles[0] < FEW_TILES:
         warn(f"only {result.tiles[0]} tiles; use {FEW_TILES} or more.")

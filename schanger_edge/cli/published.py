@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from schanger_edge.cli.app import app, out, progress_bars
+from schanger_edge.cli.flags import flags
+from schanger_edge.cli.printing import Json, print_json
+from schanger_edge.cli.talk import out, progress_bars
 from schanger_edge.errors import SchangerError
 
 if TYPE_CHECKING:
@@ -21,20 +23,19 @@ FILE_WIDTH = 200
 """Width of a table when the output is not a terminal."""
 
 
-@app.command()
-def models(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+@flags
+def models(as_json: Json = False) -> None:
     """List the models that can be named: bundled, fetched, and published; and which one is for which imagery."""
-    from schanger_edge.files import to_json
     from schanger_edge.model.listing import listing
 
     found = listing()
-    if json:
-        out.print(to_json({"models": [dataclasses.asdict(one) for one in found]}))
+    if as_json:
+        print_json({"models": [dataclasses.asdict(one) for one in found]})
     else:
         _print_models(found)
 
 
-@app.command()
+@flags
 def fetch(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Published models, such as levir-cd:base.")

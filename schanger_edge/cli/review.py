@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from schanger_edge.cli.app import app, note, out, print_written
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.printing import print_written
+from schanger_edge.cli.talk import note, out
 from schanger_edge.run.review import ReviewOptions
 
 
-@app.command()
 @flags
 def review(
     result: Annotated[Path, typer.Argument(help="Folder of a run.")],

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from schanger_edge.cli.app import app, note, out, percent, print_result, progress_bars, warn
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.interrupt import interruptible
+from schanger_edge.cli.printing import Json, percent, print_json, print_result
+from schanger_edge.cli.talk import note, out, progress_bars, warn
 from schanger_edge.run.control import AfterStop, Control
 from schanger_edge.run.options import RunOptions
 from schanger_edge.scene import Pair
@@ -22,7 +23,6 @@ BETTER = (
 """What a run without --model says."""
 
 
-@app.command()
 @flags
 def run(
     before: Annotated[
@@ -35,6 +35,7 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
     options: RunOptions,
     after_stop: AfterStop,
+    as_json: Json = False,
 ) -> None:
     """Find what changed between two images of one place."""
     from schanger_edge.run.detect import detect
@@ -47,10 +48,13 @@ def run(
     with interruptible(output), progress_bars() as progress:
         control = Control(after_stop.resume, after_stop.restart, on_start=start, progress=progress)
         result = detect(before, after, output, options, control=control)
-    print_result(result)
+    if as_json:
+        print_json(result.summary)
+    else:
+        print_result(result)
 
 
-@app.command()
+@flags
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the scene and the result.")] = Path("demo"),
     side: Annotated[int, typer.Option(help="Width and height of the scene in pixels.")] = 2048,

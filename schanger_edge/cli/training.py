@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.live import Live
-from rich.text import Text
 
-from schanger_edge.cli.app import app, err, note, out, warn
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.talk import note, out, progress_bars, warn
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.sources import SINGLE_DATES, TRAINING, parse_source, usage
 from schanger_edge.errors import SchangerError, extra
@@ -23,13 +18,10 @@ from schanger_export.options import Machine, Pretraining, Training
 if TYPE_CHECKING:
     from schanger_export.train import Progress, Trained
 
-LINE_SECONDS = 30.0  # between two lines where the output is no terminal
-
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the run's checkpoints, history and curves.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")]
 
 
-@app.command()
 @functools.partial(flags, leave_out=("sources",))
 def train(
     output: Output,
@@ -49,7 +41,6 @@ def train(
     _print_trained(trained, "schanger-edge export --checkpoint {} -o model.onnx")
 
 
-@app.command()
 @functools.partial(flags, leave_out=("sources", "swap", "side_losses", "jitter"))
 def pretrain(
     output: Output,
@@ -87,8 +78,12 @@ def _train(kind: type[Training], given: dict[str, Any], output: Path, machine: M
         options = saved_options(output).replace(**{**given, **without})
     elif not resume:
         options = kind.with_presets(**{**given, "validation": _validation(kind, given)})
-    with _lines() as lines:
-        return train_tool(options, output, machine, resume=resume, report=lines, tell=_tell)
+    with progress_bars() as bars:
+
+        def report(at: Progress) -> None:
+            bars("train", at.step, at.steps, loss=at.loss, learning_rate=at.rate, f1=at.f1, best_f1=at.best_f1)
+
+        return train_tool(options, output, machine, resume=resume, report=report, tell=_tell)
 
 
 def _validation(kind: type[Training], given: dict[str, Any]) -> tuple[str, ...]:
@@ -105,9 +100,7 @@ def _validation(kind: type[Training], given: dict[str, Any]) -> tuple[str, ...]:
             continue
         found.append(str(root))
     if not found:
-        err.print(
-            "no folder has a val split: there is no validation, and the last weights will be used.", style="yellow"
-        )
+        warn("no folder has a val split: there is no validation, and the last weights will be used.")
     return tuple(dict.fromkeys(found))
 
 
@@ -118,44 +111,14 @@ def _print_trained(trained: Trained, then: str) -> None:
     if trained.best_f1 is not None:
         best = f"best F1 {100 * trained.best_f1:.2f}"
     out.print(f"{trained.step:,} steps, {best}: {trained.checkpoint}")
-    if trained.note:
-        warn(trained.note)
+    if trained.warning:
+        warn(trained.warning)
     else:
         out.print(f"curves: {trained.folder / 'training.png'}")
     out.print(f"next: {then.format(trained.checkpoint)}")
-
-
-@contextlib.contextmanager
-def _lines() -> Iterator[Callable[[Progress], None]]:
-    """Progress as one live line on a terminal, else a line now and then."""
-    live, last_line = Live(console=err, refresh_per_second=2, transient=True), 0.0
-
-    def report(progress: Progress) -> None:
-        nonlocal last_line
-        line = _line(progress)
-        if err.is_terminal:
-            live.update(Text(line))
-        elif time.monotonic() - last_line >= LINE_SECONDS or progress.step == progress.steps:
-            last_line = time.monotonic()
-            err.print(line)
-
-    with live if err.is_terminal else contextlib.nullcontext():
-        yield report
 
 
 def _tell(line: str) -> None:
     """Print a line that stays."""
     doubt = line.removeprefix("warning: ")
     (note if doubt == line else warn)(doubt)
-
-
-def _line(progress: Progress) -> str:
-    f1 = f", F1 {100 * progress.f1:.1f}" if progress.f1 is not None else ""
-    best = f" (best {100 * progress.best_f1:.1f})" if progress.best_f1 is not None else ""
-    minutes, seconds = divmod(round(progress.seconds_left), 60)
-    hours, minutes = divmod(minutes, 60)
-    left = f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
-    return (
-        f"step {progress.step:,} of {progress.steps:,}, loss {progress.loss:.3f}, rate {progress.rate:.1e}"
-        f"{f1}{best}, {left} left"
-    )

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schanger_edge.cli.app import INTERRUPTED, app, note, out
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.printing import Json, print_json
+from schanger_edge.cli.talk import INTERRUPTED, note, out, progress_bars
 from schanger_edge.errors import printable
 from schanger_edge.run.options import RunOptions
 from schanger_edge.watch.settings import Notification, Pairing, Service, Settings
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
     from schanger_edge.watch import Wakeup
 
 
-@app.command()
 @flags
 def watch(
     inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive; subfolders are included.")],
-    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for results, quarantine and the ledger.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, quarantine and the ledger.")],
     pairing: Pairing,
     service: Service,
     notification: Notification,
@@ -37,23 +37,23 @@ def watch(
     wakeup = Wakeup()
     received = _stop_on_signals(wakeup)
     settings = Settings(inbox, output, pairing, service, notification, options)
-    watch_tool(settings, wakeup=wakeup, report=note)
+    with progress_bars(to_people=False) as tell:
+        watch_tool(settings, wakeup=wakeup, report=note, tell=tell)
     if signal.SIGINT in received:
         sys.exit(INTERRUPTED)
 
 
-@app.command()
+@flags
 def status(
-    output: Annotated[Path, typer.Argument(help="The folder given to `watch` as --out.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    output: Annotated[Path, typer.Argument(help="The folder given to `watch` as --output.")],
+    as_json: Json = False,
 ) -> None:
     """Show a watch's queue, throughput and last errors."""
-    from schanger_edge.files import to_json
     from schanger_edge.watch import status as status_tool
 
     found = status_tool(output)
-    if json:
-        out.print(to_json(dataclasses.asdict(found)))
+    if as_json:
+        print_json(dataclasses.asdict(found))
         return
     heard = "no sign of life yet" if found.heard is None else f"last seen {found.heard:.0f} s ago"
     out.print(f"{found.state} ({heard})")

@@ -33,11 +33,11 @@ class Label:
     Attributes:
         read: of a window (h, w) True where it changed, and (h, w) True where that is known; raises SceneError where
             the file is damaged.
-        note: a warning for the user; empty if there is none.
+        warning: for the user; empty if there is none.
     """
 
     read: Callable[[Window], tuple[NDArray[np.bool_], NDArray[np.bool_]]]
-    note: str = ""
+    warning: str = ""
 
 
 @contextlib.contextmanager
@@ -91,8 +91,8 @@ def _polygons(polygons: Polygons) -> Label:
     name, count = polygons.name, polygons.count
     if count and not polygons.meets:
         raise SceneError(f"{name} has {count} shapes, but none within the images: check its CRS and location.")
-    note = "" if count else f"{name} has no polygons: the whole pair is labelled as no change."
-    return Label(lambda window: (polygons.burn(window), np.ones((window.height, window.width), np.bool_)), note)
+    warning = "" if count else f"{name} has no polygons: the whole pair is labelled as no change."
+    return Label(lambda window: (polygons.burn(window), np.ones((window.height, window.width), np.bool_)), warning)
 
 
 def _on_grid(dataset: Any, name: str, own: Grid, grid: Grid) -> WarpedVRT:

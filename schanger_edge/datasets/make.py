@@ -49,7 +49,7 @@ class MadeDataset:
         dropped: number of tiles left out by reason: nodata, outside the area, shared ground.
         gsd: metres per pixel, the median of the tiles.
         block: side of the blocks that were dealt to splits, metres.
-        notes: what should be looked at, in sentences.
+        warnings: what should be looked at, in sentences.
         normalization: colour statistics of train; None where it has no tile.
     """
 
@@ -58,7 +58,7 @@ class MadeDataset:
     dropped: dict[str, int]
     gsd: float
     block: float
-    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     normalization: Normalization | None
 
 
@@ -139,7 +139,7 @@ class _Cut:
     ) -> None:
         self.tiles: list[_Tile] = []
         self.dropped: collections.Counter[str] = collections.Counter()
-        self.notes: list[str] = []
+        self.warnings: list[str] = []
         self.sources: list[dict[str, Any]] = []
         self.gsds: list[float] = []
         self._writer, self._progress, self._done, self._total = writer, progress, 0, 0
@@ -147,13 +147,13 @@ class _Cut:
             with open_labelled(table, row, options) as scene:
                 self._total += len(scene.windows())
                 self.gsds.append(scene.gsd)
-                if scene.label.note:
-                    self.notes.append(f"line {row.line}: {scene.label.note}")
+                if scene.label.warning:
+                    self.warnings.append(f"line {row.line}: {scene.label.warning}")
         for row in rows:
             with open_labelled(table, row, options) as scene:
                 self.sources.append(source_of(row, scene))
-                warnings = [*scene.pair.warnings, *scene.pair.collar_warnings()]
-                self.notes += [f"line {row.line}: {warning}" for warning in warnings]
+                told = [*scene.pair.warnings, *scene.pair.collar_warnings()]
+                self.warnings += [f"line {row.line}: {warning}" for warning in told]
                 self._cut(row, scene)
 
     def _cut(self, row: PairRow, scene: LabelledScene) -> None:
@@ -173,7 +173,7 @@ class _Cut:
                 self._progress(self._done, self._total)
         self.dropped += left
         if len(self.tiles) == first:
-            self.notes.append(f"line {row.line}: {row.name} yields no tiles ({_in_words(left)}).")
+            self.warnings.append(f"line {row.line}: {row.name} yields no tiles ({_in_words(left)}).")
 
 
 def _default_block(cut: _Cut, tile: int) -> float:
@@ -190,7 +190,7 @@ def _split(cut: _Cut, side: float, shares: dict[str, float], seed: int) -> dict[
     of_block: dict[Block, str] = deal(free, shares, seed)
     wanted = sum(share > 0 for share in shares.values())
     if free and len(free) < wanted:
-        cut.notes.append(
+        cut.warnings.append(
             f"the tiles cover only {len(free)} squares of {side:g} m, too few for {wanted} splits: use a smaller "
             "--block, more ground, or a split column."
         )
@@ -206,20 +206,20 @@ def _split(cut: _Cut, side: float, shares: dict[str, float], seed: int) -> dict[
 
 
 def _report(cut: _Cut, splits: dict[str, str], side: float, root: Path) -> MadeDataset:
-    """Counts, colour statistics of train, and notes on what deserves a look."""
+    """Counts, colour statistics of train, and warnings."""
     kept = [one for one in cut.tiles if one.name in splits]
-    counts, notes = {}, [*cut.notes, *_scale_notes(cut.gsds)]
+    counts, warnings = {}, [*cut.warnings, *_scale_warnings(cut.gsds)]
     for split in SPLITS:
         own = [one for one in kept if splits[one.name] == split]
         pixels = sum(one.window.width * one.window.height for one in own)
         changed = sum(one.changed for one in own)
         counts[split] = SplitCounts(len(own), changed / pixels if pixels else 0.0)
         if not own:
-            notes.append(f"{split} has no tiles.")
+            warnings.append(f"{split} has no tiles.")
         elif not changed:
-            notes.append(f"{split} has no change: it can be used neither for training nor for scoring.")
+            warnings.append(f"{split} has no change: it can be used neither for training nor for scoring.")
         elif changed == pixels:
-            notes.append(f"{split} is change everywhere: check the labels, in which any value but 0 is change.")
+            warnings.append(f"{split} is change everywhere: check the labels, in which any value but 0 is change.")
     dates = MeanMoments(), MeanMoments()
     for one in kept:
         if splits[one.name] == "train":
@@ -227,10 +227,10 @@ def _report(cut: _Cut, splits: dict[str, str], side: float, root: Path) -> MadeD
                 date.add(colors)
     normalization = normalization_of(dates) if dates[0].count else None
     gsd = statistics.median(one.gsd for one in kept)
-    return MadeDataset(root, counts, dict(cut.dropped), gsd, side, tuple(notes), normalization)
+    return MadeDataset(root, counts, dict(cut.dropped), gsd, side, tuple(warnings), normalization)
 
 
-def _scale_notes(gsds: list[float]) -> list[str]:
+def _scale_warnings(gsds: list[float]) -> list[str]:
     if max(gsds) <= GSD_SPREAD * min(gsds):
         return []
     return [
@@ -247,7 +247,7 @@ def _description(made: MadeDataset, cut: _Cut, splits: dict[str, str], options: 
         "options": options,
         "splits": {split: dataclasses.asdict(counts) for split, counts in made.splits.items()},
         "dropped": made.dropped,
-        "notes": list(made.notes),
+        "warnings": list(made.warnings),
         "sources": cut.sources,
         "tiles": [
             {

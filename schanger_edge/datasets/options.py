@@ -26,13 +26,13 @@ def parse_shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise DatasetError(f"--split must be three numbers such as 70,15,15, not {text!r}.") from None
+        raise DatasetError(f"--shares must be three numbers such as 70,15,15, not {text!r}.") from None
 
 
 def check_shares(shares: Sequence[float]) -> None:
     """Raise a DatasetError unless these are shares of three splits."""
     if len(shares) != 3 or not all(0 <= share < math.inf for share in shares) or not sum(shares) > 0:
-        raise DatasetError("--split must be three non-negative shares of train, val and test, such as 70,15,15.")
+        raise DatasetError("--shares must be three non-negative shares of train, val and test, such as 70,15,15.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,6 @@ class SplitOptions(Options):
     shares: tuple[float, ...] | None = option(
         None,
         "Shares of train, val and test.",
-        flag="--split",
         parse=parse_shares,
         check_value=check_shares,
         unset="70,15,15",

@@ -23,6 +23,7 @@ from schanger_edge.scene.image import SceneImage
 from schanger_edge.scene.opening import damaged, gdal_errors, open_dataset
 from schanger_edge.scene.orientation import Orientation
 from schanger_edge.scene.radiometry import stored_black
+from schanger_edge.scene.refusing import check_vrt
 from schanger_edge.scene.remote import reading
 from schanger_edge.tiling.plan import fill_invalid
 
@@ -243,6 +244,8 @@ class _Label:
             self.dataset = open_dataset(str(path))
         self.close = self.dataset.close
         try:
+            with _as_dataset_errors():
+                check_vrt(self.dataset, str(path))
             if set(self.dataset.dtypes) != {"uint8"}:
                 raise _not_bytes(path)
             colors = enumerate(self.dataset.colorinterp, 1)

@@ -11,7 +11,7 @@ import rasterio
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.geo.grid import Window
 from schanger_edge.products.rasters import BLOCK, NODATA
-from schanger_edge.run.control import Progress
+from schanger_edge.progress import Progress
 from schanger_edge.run.detect import Detection, detect
 from schanger_edge.synthetic import SyntheticPair, write_pair
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from schanger_edge.datasets.samples import LabelRule, warning_on_labels
 from schanger_edge.errors import ModelError, ProductError, SchangerError, require
 from schanger_edge.evaluation.curve import draw_curve
 from schanger_edge.evaluation.gallery import Gallery
-from schanger_edge.evaluation.options import EvaluationOptions
+from schanger_edge.evaluation.options import Engine, EvaluationOptions
 from schanger_edge.evaluation.protocol import LabelledTile, predicted_tiles
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.evaluation.stitched import stitched_tiles
@@ -35,15 +35,15 @@ from schanger_edge.model.card import ModelCard
 from schanger_edge.model.decision import is_change
 from schanger_edge.model.published import BenchmarkDataset
 from schanger_edge.model.published import dataset as benchmark_dataset
+from schanger_edge.notebook import page_piece
+from schanger_edge.progress import Progress, heard
 from schanger_edge.sessions import Session, open_session
 from schanger_edge.sessions.engine_report import EngineReport, engine_report
 
 THRESHOLD = 0.5
 
-Progress = Callable[[str, int, int], None]
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of one model on one split; scores lie in 0-1, published F1 in percent as in the article.
 
@@ -79,6 +79,16 @@ class Evaluation:
         """How the images were cut, in words."""
         return "official protocol" if self.halo is None else f"whole images as in run, halo {self.halo}"
 
+    def __repr__(self) -> str:
+        return f"Evaluation({self.model} on {self.dataset or 'own data'} {self.split}: {self._words()})"
+
+    def _repr_html_(self) -> str:
+        return page_piece(f"{self.model} on {self.dataset or 'own data'}, {self.split}", self._words(), self.warnings)
+
+    def _words(self) -> str:
+        scores = (f"{name} {100 * getattr(self, name):.2f}" for name in ("f1", "precision", "recall", "iou"))
+        return f"{', '.join(scores)}; {self.images} images"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the sweep has a file of its own."""
         values = {**dataclasses.asdict(self), "engine": self.engine.as_dict()}
@@ -89,7 +99,7 @@ def evaluate(
     root: str | PathLike[str],
     options: EvaluationOptions | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **keywords: Any,
 ) -> Evaluation:
     """Score a model on a labelled dataset in any layout that `datasets.layouts` knows: `ROOT/SPLIT/{A,B,label}`, ...
@@ -101,7 +111,8 @@ def evaluate(
     Args:
         root: folder that holds the split.
         options: see `EvaluationOptions`.
-        progress: called with (stage, done, total): `images`, and before it the phases of a plan being built.
+        progress: called with (stage, done, total): `images`, and before it the phases of a plan being built;
+            True shows a bar, or lines off a terminal.
         keywords: any of the options by name, such as `split="val"`.
 
     Raises:
@@ -119,8 +130,7 @@ def evaluate(
     files = pair_files(Path(root), scoring.split)
     rule = LabelRule.for_files(files, scoring.label_rule)
     page = Gallery(results.gallery_count) if gallery is not None else None
-    path = model_path(engine.model, progress)
-    with open_session(path, engine.device, binding=engine.cuda, progress=progress) as session:
+    with heard(progress) as told, _session(engine, told) as session:
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
         halo = _halo(scoring.halo, session.card) if scoring.stitched else None
         doubts, fill = Doubts(), session.card.normalization.mean_colors
@@ -128,13 +138,13 @@ def evaluate(
             predicted = stitched_tiles(files, rule, session, halo, doubts)
         else:  # one tile at a time: on a CPU more tiles at once cost more per tile
             predicted = predicted_tiles(files, rule, session.run, session.card.tile, fill=fill, doubts=doubts)
-        counts, tiles, empty = _count(predicted, len(files), page, counter, progress)
+        counts, tiles, empty = _count(predicted, len(files), page, counter, told)
         if empty:
             doubts.add([f"{empty:,} pixels have no data in one of the dates: they don't count."])
         published = benchmark if scoring.split == "test" and not scoring.stitched else None  # of that split's tiles
         size = session.card.size
         where = f"{Path(root)} {scoring.split}"
-        alike = warning_on_labels(where, files, rule, counts.kinds_of_labels, "--label-rule")
+        alike = warning_on_labels(where, files, rule, counts.kinds_of_labels, "--label")
         result = Evaluation(
             dataset=scoring.dataset,
             split=scoring.split,
@@ -173,6 +183,11 @@ def evaluate(
     return result
 
 
+def _session(engine: Engine, progress: Progress | None) -> Session:
+    path = model_path(engine.model, progress)
+    return open_session(path, engine.device, binding=engine.cuda, progress=progress)
+
+
 def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | None) -> None:
     """Refuse what would fail after the work."""
     if sweep is not None:
@@ -183,8 +198,9 @@ def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | Non
     if gsd is not None and not 0 < gsd < float("inf"):
         raise ProductError(f"--gsd must be a positive number of metres per pixel, not {gsd}.")
     for path in outputs:
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ProductError(f"{path} cannot be written: choose a file in an existing, writable folder.")
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+            raise ProductError(f"{path} cannot be written: choose a file in a writable folder.")
     if len({path.absolute() for path in outputs}) < len(outputs):
         raise ProductError("two results would be written to the same file: give each its own name.")
 

@@ -26,7 +26,9 @@ class Scoring(Options):
         unset="none of these",
     )
     split: str = option("test", "Split to score; '.' if ROOT itself holds A, B, label.")
-    label_rule: str = option("auto", "Label values that mean change: auto, nonzero, >127, or values such as 2,3.")
+    label_rule: str = option(
+        "auto", "Label values that mean change: auto, nonzero, >127, or values such as 2,3.", flag="--label"
+    )
     gsd: float | None = option(
         None, "Metres per pixel, to report the sweep's false alarms per km2.", unset="the dataset's, else the model's"
     )
@@ -61,7 +63,9 @@ class Results(Options):
 
     title = "Results"
 
-    json_file: str | None = option(None, "Also write the result to this file.", flag="--json", is_path=True)
+    json_file: str | None = option(
+        None, "Also write the result to this .json file.", flag="--output", short="-o", is_path=True
+    )
     gallery: str | None = option(None, "Also write an HTML page of the worst images to this file.", is_path=True)
     gallery_count: int = option(GALLERY_COUNT, "Maximum number of images on that page.")
     sweep: str | None = option(
@@ -94,4 +98,6 @@ class ComparisonOptions(Options):
         None, "Python package that talks to CUDA.", choices=("cuda-python", "pycuda"), unset="the installed one"
     )
     worst: str | None = option(None, "Also write a PNG of the tiles that differ most to this file.", is_path=True)
-    json_file: str | None = option(None, "Also write the result to this file.", flag="--json", is_path=True)
+    json_file: str | None = option(
+        None, "Also write the result to this .json file.", flag="--output", short="-o", is_path=True
+    )

@@ -6,8 +6,9 @@ from os import PathLike
 from pathlib import Path
 
 from schanger_edge.errors import ModelError
-from schanger_edge.model.fetching import Progress, fetched
+from schanger_edge.model.fetching import fetched
 from schanger_edge.model.published import DATASETS, MODELS
+from schanger_edge.progress import Progress
 
 FOLDER = Path(__file__).parent
 DEFAULT = "schanger-small"

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from schanger_edge.errors import ModelError, extra
-from schanger_edge.files import OTHER_CACHE, cache_folder
+from schanger_edge.files import OTHER_CACHE, cache_folder, locked
 from schanger_edge.model.file import read_model
 from schanger_edge.model.published import MODELS, PAGE
+from schanger_edge.progress import Progress
 
-Progress = Callable[[str, int, int], None]
 LOG = logging.getLogger(__name__)
 PAIRS = 1
 """Pairs of tiles to compare with the network, each seconds of work: the tests of the graph look at more."""
@@ -45,13 +42,15 @@ def fetched(name: str, progress: Progress | None = None) -> Path:
     target = _place(name)
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held = FileLock(target.with_name(f".{target.name}.lock")).acquire()
+        lock = locked(target.with_name(f".{target.name}.lock"), None)
     except OSError as error:
         raise ModelError(
             f"the model cache {target.parent} cannot be written ({error.strerror}): {OTHER_CACHE}"
         ) from error
-    with held:  # another process may have made it meanwhile
-        return cached(name) or _made(name, target, progress)
+    try:
+        return cached(name) or _made(name, target, progress)  # another process may have made it meanwhile
+    finally:
+        lock.release()
 
 
 def _place(name: str) -> Path:

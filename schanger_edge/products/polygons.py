@@ -28,8 +28,8 @@ from schanger_edge.products.style import add_style
 PRODUCT = Product(POLYGONS, "Changed areas as polygons", "polygons", "application/geopackage+sqlite3")
 LAYER = "changes"
 _FIELDS = ("id", "area_m2", "pixels", "probability_mean", "probability_max")
-_VERSION = "1.2"
-"""Of GeoPackage: GDAL before 3.7 warns about 1.4, and QGIS with it; nothing here needs more."""
+GEOPACKAGE = "1.2"
+"""The version: GDAL before 3.7 warns about 1.4, and QGIS with it; nothing here needs more."""
 _CHUNK = 20_000
 _POINTS = 100_000
 MOST = 3_000_000
@@ -260,7 +260,7 @@ def write_rows(target: Path, layer: str, grid: Grid, batches: Iterable[Rows]) ->
                 layer=layer,
                 driver="GPKG",
                 geometry_type="Polygon",
-                VERSION=_VERSION,
+                VERSION=GEOPACKAGE,
                 crs=None if grid.crs is None else grid.crs.to_wkt(),
                 append=target.exists(),
             )

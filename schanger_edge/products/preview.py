@@ -15,7 +15,7 @@ from schanger_edge.products import PREVIEW
 from schanger_edge.products.product import Product
 from schanger_edge.products.rasters import NODATA, quiet, small_cache
 
-PRODUCT = Product(PREVIEW, "Both dates, the change outlined", "preview", "image/png", "overview")
+PRODUCT = Product(PREVIEW, "Both dates, the change outlined", "preview", "image/png", "thumbnail")
 SIDE = 1024
 """Pixels along the longer side of each date, at most."""
 _GAP = 8

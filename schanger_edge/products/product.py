@@ -20,7 +20,7 @@ class Product:
         title: what it is, in words.
         key: of the asset in a STAC item.
         media_type: of the asset.
-        role: of the asset: `data`, `overview` or `metadata`.
+        role: of the asset: `data`, `thumbnail`, `overview` or `metadata`.
         band: what STAC says of its only band; None where it is no raster.
     """
 

@@ -17,6 +17,8 @@ from schanger_edge.products import (
 )
 from schanger_edge.products.product import Product
 
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+"""The extension of STAC by which an item tells its grid."""
 PRODUCT = Product(STAC_ITEM, "The run as a STAC item", "item", "application/geo+json", "metadata")
 
 
@@ -87,9 +89,10 @@ def write_item(
         place.geometry,
         place.bbox,
         None,
-        {**_gsd(grid), **properties},
+        {**_gsd(grid), **_projection(grid), **properties},
         start_datetime=start,
         end_datetime=end,
+        stac_extensions=[PROJECTION],
     )
     item.common_metadata.title = f"Change between {stems[0]} and {stems[1]}"
     item.common_metadata.created = datetime.now(timezone.utc).replace(microsecond=0)
@@ -110,6 +113,14 @@ def _span(dates: Mapping[str, str | None]) -> tuple[datetime, datetime]:
 
 def _gsd(grid: Grid) -> dict[str, float]:
     return {} if grid.gsd is None else {"gsd": grid.gsd}
+
+
+def _projection(grid: Grid) -> dict[str, Any]:
+    """The grid of the maps, so that a catalogue knows it without opening them."""
+    assert grid.crs is not None
+    code = grid.crs.to_epsg()
+    named = {"proj:code": f"EPSG:{code}"} if code else {"proj:code": None, "proj:wkt2": grid.crs.to_wkt("WKT2_2019")}
+    return {**named, "proj:shape": [grid.height, grid.width], "proj:transform": list(grid.transform)[:6]}
 
 
 def href(source: str, folder: Path) -> str:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from schanger_edge.options import Options, option
+from schanger_edge.progress import Progress
 from schanger_edge.run.options import RunOptions
 from schanger_edge.scene import Pair
 from schanger_edge.sessions import Session
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, what is done of it and what there is in all (pixels for `predict`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +35,12 @@ class Control(AfterStop):
     Attributes:
         stop: asked before each section of the scene; once it says True the run ends with what it has finished kept.
         on_start: called once with the session, the pair and the warnings, before the first tile.
-        progress: see `Progress`.
+        progress: see `progress.Progress`; True shows a bar, or lines off a terminal.
     """
 
     stop: Callable[[], bool] | None = None
     on_start: Callable[[Session, Pair, Sequence[str]], None] | None = None
-    progress: Progress | None = None
+    progress: Progress | bool | None = None
 
 
 def understood(

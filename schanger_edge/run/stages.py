@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import sys
 import time
 from pathlib import Path
@@ -26,8 +27,9 @@ from schanger_edge.products.stac import why_no_item, write_item
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.style import CHANGE_STYLE, PROBABILITY_STYLE, write_raster_styles
 from schanger_edge.products.thumbnail import THUMBNAIL, Thumbnail
+from schanger_edge.progress import Progress
 from schanger_edge.registration.register import register
-from schanger_edge.run.control import Control, Progress
+from schanger_edge.run.control import Control
 from schanger_edge.run.model_fit import model_warnings
 from schanger_edge.run.options import RunOptions
 from schanger_edge.run.predict import Flow, Observers, Todo, predict
@@ -36,15 +38,16 @@ from schanger_edge.sessions import Session
 from schanger_edge.sessions.engine_report import batch_taken
 from schanger_edge.tiling.partition import Part
 
+LOG = logging.getLogger(__name__)
 FINISHING = ("finish_rasters", "polygons", "preview", "report")
 """Stages after the prediction; the user sees how many are done."""
 
 
 class Laps:
-    """Seconds of one stage after the other, and the progress of finishing."""
+    """Seconds of one stage after the other, and the progress of finishing; `progress` hears of the whole run."""
 
     def __init__(self, progress: Progress | None = None) -> None:
-        self._progress = progress
+        self.progress = progress
         self._began = self._last = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
@@ -52,10 +55,11 @@ class Laps:
         """The stage has ended now; it began where the one before ended."""
         now = time.perf_counter()
         self.seconds[stage], self._last = now - self._last, now
+        LOG.debug("%s took %.2f s", stage, self.seconds[stage])
         _give_memory_back()
         done = sum(name in self.seconds for name in FINISHING)
-        if self._progress and (done or stage == "predict"):
-            self._progress("finish", done, len(FINISHING))
+        if self.progress and (done or stage == "predict"):
+            self.progress("finish", done, len(FINISHING))
 
     @property
     def total(self) -> float:
@@ -149,7 +153,7 @@ class Run:
         finished = self._journal.sections()
         for section, folder in finished.items():
             self._thumbnail.load(folder / THUMBNAIL, section)
-        threshold, grid, progress = self.options.change.threshold, self.pair.grid, self._control.progress
+        threshold, grid, progress = self.options.change.threshold, self.pair.grid, self.laps.progress
         assert threshold is not None
         sink = RasterSink(
             grid,

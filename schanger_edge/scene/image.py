@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from schanger_edge.scene.radiometry import Stretch, StretchChoice
 from schanger_edge.scene.remote import is_plain, reading, resolved_name
 from schanger_edge.scene.stored_image import StoredImage
 from schanger_edge.scene.undeclared import find_sentinel
-from schanger_edge.scene.validity import Nodata
 from schanger_edge.scene.values import SpreadValues
 from schanger_edge.scene.warped import WarpedImage
 
@@ -36,23 +34,13 @@ class SceneImage(StoredImage):
         matching: what is done to uint8 values after that.
     """
 
-    def __init__(
-        self,
-        path: str,
-        bands: Sequence[int] | None = None,
-        nodata: Nodata = "auto",
-        threads: int = 1,
-        valid_masks: Sequence[str] = (),
-        formats: Sequence[str] = (),
-    ) -> None:
-        self.stretch: Stretch | None = None
-        self.matching: Matching | None = None
-        self._warped: WarpedImage | None = None
-        self._shift = (0, 0)
-        self._spread: SpreadValues | None = None
-        self._samples: NDArray[Any] | None = None
-        super().__init__(path, bands, nodata, threads, valid_masks, formats)
-        self._target = self.grid
+    stretch: Stretch | None = None
+    matching: Matching | None = None
+    _target: Grid | None = None
+    _warped: WarpedImage | None = None
+    _shift = (0, 0)
+    _spread: SpreadValues | None = None
+    _samples: NDArray[Any] | None = None
 
     def place_on(self, grid: Grid) -> None:
         """Read from now on in windows of this grid: bit-exact where pixels coincide, else resampled lazily."""
@@ -149,7 +137,7 @@ class SceneImage(StoredImage):
         with reading(self.path), gdal_errors(self._damaged):
             raw, valid = self._read_shifted(window) if self._warped is None else self._warped.read(window)
         if self._masks:
-            valid &= self.usable(self._target, window)
+            valid &= self.usable(self._target or self.grid, window)
         return self._to_bytes(raw), valid
 
     def _to_bytes(self, raw: NDArray[Any]) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from rasterio.io import DatasetReader
 from schanger_edge.errors import SceneError, SchangerError, raised_by_gdal
 from schanger_edge.geo import vrt
 from schanger_edge.geo.grid import Grid
-from schanger_edge.scene.refusing import check_nesting, check_path
+from schanger_edge.scene.refusing import check_path, check_vrt
 from schanger_edge.scene.remote import is_plain, is_remote, public_name, public_text, reading
 
 PNG_TAIL = 1 << 16  # bytes that may follow the end of a PNG
@@ -64,8 +64,6 @@ def open_dataset(path: str, formats: Sequence[str] = (), **options: Any) -> Any:
         if formats and dataset.tags(ns="OVERVIEWS"):
             dataset.close()
             raise SceneError(f"{name} names another file that holds its overviews: take that tag out.")
-        if dataset.driver == "VRT" and os.path.isfile(path):
-            _check_text(dataset, name)
         return dataset
 
 
@@ -84,21 +82,6 @@ def _opened(path: str, formats: Sequence[str], options: Mapping[str, Any]) -> An
             if "not recognized" not in str(error):
                 raise
     return rasterio.open(path, **options)
-
-
-def _check_text(dataset: Any, name: str) -> None:
-    """Refuse a VRT, or one that it names, which is no UTF-8: rasterio loses errors that quote it, and reads zeros."""
-    try:
-        for file in filter(os.path.isfile, dataset.files):  # a pipe would wait; it is refused with its own reason
-            with open(file, "rb") as stream:
-                if stream.read(_HEAD).lstrip().startswith(b"<VRTDataset"):
-                    stream.seek(0)
-                    stream.read().decode("utf-8")
-    except UnicodeError as error:
-        dataset.close()
-        raise SceneError(f"{name} holds letters that are no UTF-8: write it anew, and name its files so.") from error
-    except OSError:  # a source on another machine: opening it will say so
-        return
 
 
 def check_beside(path: str) -> None:
@@ -177,7 +160,7 @@ def grid_of(dataset: Any, name: str) -> Grid:
         parts = public_text(", ".join(dataset.subdatasets)) or "none"
         raise SceneError(f"{name} is a container without bands of its own: use one of its subdatasets ({parts}).")
     _check_size(dataset, name)
-    check_nesting(dataset, name)
+    check_vrt(dataset, name)
     placed = dataset.transform != Affine.identity()  # a CRS alone says nowhere where the pixels lie, nor their size
     grid = Grid(dataset.crs if placed else None, dataset.transform, dataset.width, dataset.height)
     if not grid.georeferenced and (dataset.gcps[0] or dataset.rpcs):

@@ -53,6 +53,13 @@ def is_connection(path: str) -> bool:
     return bool(re.match(r"[A-Za-z]\w+:", path)) and not os.path.exists(path)
 
 
+def address_of(path: str) -> str:
+    """The URL at which GDAL fetches a single file by HTTP; empty for other paths."""
+    inner = _WITH_OPTIONS.match(path)
+    address = urllib.parse.unquote(inner[2]) if inner else path.removeprefix("/vsicurl/")
+    return address if address.lower().startswith(("http://", "https://")) else ""
+
+
 def reading(path: str) -> contextlib.AbstractContextManager[Any]:
     """Around all that opens or reads a file: GDAL's options, with those for remote ones where it is one."""
     env: contextlib.AbstractContextManager[Any] = rasterio.Env(

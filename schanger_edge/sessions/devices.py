@@ -72,9 +72,12 @@ def _open_own_file(engine: Engine, path: Path, device: str, options: SessionOpti
 
 
 def _automatic(model: ModelFile, options: SessionOptions) -> tuple[Session, str]:
-    """The first GPU engine that opens, else the CPU; and why. A note says what is in the way of better."""
-    reasons = [] if gpu.driver_present() else [NO_DRIVER]
-    for engine in _with(Auto.ON_GPU) if not reasons else []:
+    """The first GPU engine that opens, else the CPU; and why.
+
+    The first note says what is in the way of better; where no driver answers that is for doctor to say.
+    """
+    reasons: list[str] = []
+    for engine in _with(Auto.ON_GPU) if gpu.driver_present() else []:
         try:
             session = engine.open(model, options)
         except SchangerError as error:
@@ -84,8 +87,9 @@ def _automatic(model: ModelFile, options: SessionOptions) -> tuple[Session, str]
         return session, f"auto: {' '.join(reasons) or 'the first choice is available'}"
     session, found = _fastest_on_cpu(model, options)
     reasons += [f"{words}." for words in found]
-    session.notes.append(f"on the CPU ({session.card.precision}): {' '.join(reasons)}")
-    return session, f"auto: {' '.join(reasons)}"
+    told = f": {' '.join(reasons)}" if reasons else ""
+    session.notes.insert(0, f"running on the CPU ({session.card.precision}){told}")
+    return session, f"auto: the CPU{told}"
 
 
 def _fastest_on_cpu(model: ModelFile, options: SessionOptions) -> tuple[Session, list[str]]:

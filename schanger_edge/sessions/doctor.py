@@ -73,6 +73,8 @@ def doctor(root: Path = Path("/")) -> Report:
         facts.update(found.facts)
         missing.update(found.missing)
     for name, extra in extras().items():
+        if board.is_jetson(root) and not extra.for_jetson:
+            continue
         if absent := [names for names in extra.packages if not any(map(is_installed, names.split(" or ")))]:
             how = extra.install or f"pip install 'schanger-edge[{name}]'"
             missing[f"extra {name}"] = f"{', '.join(absent)}: {how}"

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from schanger_edge.errors import ModelError
 from schanger_edge.model.file import ModelFile
+from schanger_edge.progress import Progress
 from schanger_edge.sessions.gpu import Binding
 from schanger_edge.sessions.session import Session
 
-Progress = Callable[[str, int, int], None]
 SLOTS = 2
 
 
@@ -49,10 +49,11 @@ class OtherGraphError(ModelError):
 
 
 class Extra(NamedTuple):
-    """An optional dependency: the packages that are looked for, and how it is installed, if not by pip alone."""
+    """An optional dependency: packages to look for, how it is installed if not by pip alone, and for which boards."""
 
     packages: tuple[str, ...]
     install: str = ""
+    for_jetson: bool = True
 
 
 class Findings(NamedTuple):

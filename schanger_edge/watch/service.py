@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from schanger_edge.errors import DiskFullError
 from schanger_edge.files import held
+from schanger_edge.progress import Tell
 from schanger_edge.run.detect import open_for
 from schanger_edge.sessions import Session
 from schanger_edge.watch.ledger import Ledger
@@ -23,6 +24,7 @@ def watch(
     *,
     wakeup: Wakeup | None = None,
     report: Callable[[str], None] = print,
+    tell: Tell | None = None,
 ) -> Status:
     """Run pairs as their scenes arrive, until `wakeup.stop()` is called, or with `once` until all is done.
 
@@ -30,6 +32,7 @@ def watch(
         settings: what to watch, and how.
         wakeup: by which the watch is asked to stop.
         report: called with a sentence whenever something happens.
+        tell: told how far each pair is, as `progress.Tell`, with its name as the fact `pair`.
 
     Returns:
         How things stand at the end.
@@ -43,7 +46,7 @@ def watch(
     paused = False
     while True:
         try:
-            _watch(settings, wakeup, report)
+            _watch(settings, wakeup, report, tell)
             return status(settings.output)
         except DiskFullError as error:  # before the loop, which pauses by itself
             if settings.service.once or wakeup.stopping:
@@ -54,7 +57,7 @@ def watch(
             wakeup.wait(PAUSE)
 
 
-def _watch(settings: Settings, wakeup: Wakeup, report: Callable[[str], None]) -> None:
+def _watch(settings: Settings, wakeup: Wakeup, report: Callable[[str], None], tell: Tell | None) -> None:
     with contextlib.ExitStack() as stack:
         refusal = f"another watch is using {settings.output}: leave it running, or choose another folder."
         stack.enter_context(held(settings.output, "watch.lock", refusal))
@@ -66,7 +69,7 @@ def _watch(settings: Settings, wakeup: Wakeup, report: Callable[[str], None]) ->
             report(f"{opened.device}, model {opened.card.name}")
             return opened
 
-        loop = Loop(Station(settings, ledger, wakeup, report), session)
+        loop = Loop(Station(settings, ledger, wakeup, report, tell), session)
         if not settings.service.once:
             session()  # what is wrong with the model shows now, not when the first pair has come
             if settings.service.poll is None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from schanger_edge.errors import DiskFullError, ProductError, StoppedError, printable
+from schanger_edge.progress import Tell
 from schanger_edge.watch.ledger import Job, Ledger, Scene
 from schanger_edge.watch.output import Output
 from schanger_edge.watch.settings import Settings
@@ -31,6 +32,7 @@ class Station:
         ledger: what it knows.
         wakeup: by which it is asked to stop.
         report: called with a sentence whenever something happens.
+        tell: told how far each pair is, with its name.
 
     Attributes:
         output: its folder.
@@ -38,8 +40,15 @@ class Station:
         paused: whether it waits for room on the disk.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, wakeup: Wakeup, report: Callable[[str], None]) -> None:
-        self.settings, self.ledger, self.wakeup, self._listener = settings, ledger, wakeup, report
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        wakeup: Wakeup,
+        report: Callable[[str], None],
+        tell: Tell | None = None,
+    ) -> None:
+        self.settings, self.ledger, self.wakeup, self._listener, self._tell = settings, ledger, wakeup, report, tell
         self.output = Output(settings.output)
         self.running, self.paused = "", False
         self._reported: dict[str, str] = {}
@@ -68,6 +77,8 @@ class Station:
     def progress(self, stage: str, done: int, total: int) -> None:
         """How far the running pair is; see `stages.Progress`."""
         self.beat()
+        if self._tell is not None:
+            self._tell(stage, done, total, pair=self.running)
         if stage == "predict" and time.monotonic() - self._noted > BEAT:
             self.note(f"running {self.running}, {done / total:.0%}")
 

@@ -49,7 +49,7 @@ def status(output: Path) -> Status:
         SchangerError: no watch has worked there.
     """
     if not (Path(output) / LEDGER).exists():
-        raise SchangerError(f"{output} has no {LEDGER}: give the folder passed to `watch` as --out.")
+        raise SchangerError(f"{output} has no {LEDGER}: give the folder passed to `watch` as --output.")
     with contextlib.closing(Ledger(Path(output), read_only=True)) as ledger:
         notes, totals, lately = ledger.notes(), ledger.totals(), ledger.totals(time.time() - _LATELY)
         return Status(

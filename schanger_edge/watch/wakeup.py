@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import queue
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,20 +18,23 @@ RESCAN = 30.0
 
 
 class Wakeup:
-    """A bell for threads and signal handlers: unlike an Event's lock, the queue may be used in both at once.
+    """A bell for threads and signal handlers: unlike an Event, a lock alone may be used in both at once.
+
+    A SimpleQueue may too, but before Python 3.13 it waits for ever where the time is up before it has begun to wait.
 
     Attributes:
         stopping: whether the watch was asked to stop.
     """
 
     def __init__(self) -> None:
-        self._rung: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._quiet = threading.Lock()
+        self._quiet.acquire()
         self.stopping = False
 
     def ring(self) -> None:
         """End the waiting, now or when it begins."""
-        if self._rung.empty():
-            self._rung.put(None)
+        with contextlib.suppress(RuntimeError):  # it has been rung already
+            self._quiet.release()
 
     def stop(self) -> None:
         """Ask the watch to stop."""
@@ -40,16 +43,15 @@ class Wakeup:
 
     def wait(self, seconds: float) -> None:
         """Wait until it is rung, at most so long."""
-        with contextlib.suppress(queue.Empty):
-            self._rung.get(timeout=max(seconds, 0))
+        self._quiet.acquire(timeout=max(seconds, 0))
 
 
 @contextlib.contextmanager
 def ringing(wakeup: Wakeup, inbox: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Ring whenever something changes below the inbox, by the system's own events.
 
-    Where the system gives none, as for a folder of another user's below the inbox, that is reported, and nothing rings:
-    the inbox is listed from time to time anyway.
+    A folder below it that may not be read is left out. Where the system gives no events at all, such as where it has
+    no room for more, that is reported: the inbox is listed from time to time anyway.
 
     Raises:
         SchangerError: watchdog is not installed.

@@ -26,12 +26,14 @@ from schanger_edge.errors import (
 from schanger_edge.products import SUMMARY
 from schanger_edge.run.control import Control
 from schanger_edge.run.detect import detect
+from schanger_edge.run.options import RunOptions
 from schanger_edge.scene.checking import probe
 from schanger_edge.sessions import Session
 from schanger_edge.watch.inbox import Arrival
 from schanger_edge.watch.intake import ATTEMPTS, STARTS, Intake
 from schanger_edge.watch.ledger import DONE, FAILED, HOOK_DUE, HOOK_FAILED, HOOK_RAN, NO_HOOK, Job
 from schanger_edge.watch.output import is_made
+from schanger_edge.watch.pairing import time_of_change
 from schanger_edge.watch.station import Station
 
 PLACEHOLDERS = ("{result}", "{before}", "{after}", "{name}")
@@ -117,7 +119,7 @@ class Worker:
             before, after = (listing[scene.name].main.path for scene in scenes)
             wakeup = self._station.wakeup
             control = Control(resume=True, stop=lambda: wakeup.stopping, progress=self._station.progress)
-            detect(before, after, folder, options, session=session, control=control)
+            detect(before, after, folder, _dated(options, job), session=session, control=control)
 
     def _finish(self, job: Job) -> None:
         summary = json.loads((self._output.results / job.name / SUMMARY).read_text(encoding="utf-8"))
@@ -195,3 +197,12 @@ def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeou
         process.wait()
         return f"the hook {command[0]} took longer than {timeout:g} s and was killed: see --hook-timeout."
     return f"the hook {command[0]} exited with code {code}: see its output in the log." if code else None
+
+
+def _dated(options: RunOptions, job: Job) -> RunOptions:
+    """The options with the dates that the scenes' names may tell, for STAC; a file's time of change is none."""
+    scenes = job.before, job.after
+    dates = [scene.taken for scene in scenes if scene.taken != time_of_change(scene.mtime_ns)]
+    if options.further.dates is not None or not options.further.stac or len(dates) < 2:
+        return options
+    return options.replace(dates=tuple(dates))

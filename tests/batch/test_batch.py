@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -10,6 +11,7 @@ import logging
 import os
 import pickle
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -25,13 +27,15 @@ from affine import Affine
 from distributed import Client, LocalCluster, default_client
 from distributed.core import error_message
 from distributed.security import Security
-from helpers import ROOT, load_benchmark
+from helpers import ROOT, load_benchmark, validate
 from rasterio._err import CPLE_OpenFailedError
 from typer.testing import CliRunner
 
 from schanger_edge import detect
+from schanger_edge._version import __version__
 from schanger_edge.batch.cluster import Size, dashboard_of, opened
 from schanger_edge.batch.options import Cluster
+from schanger_edge.batch.outcome import RECORD
 from schanger_edge.batch.results import Batch
 from schanger_edge.batch.service import Listener, batch
 from schanger_edge.batch.worker import WarmSession, _portable
@@ -142,6 +146,8 @@ def test_what_sums_up(run: Callable[..., Batch], tmp_path: Path) -> None:
     counts = {outcome.id: outcome.polygons for outcome in result.outcomes if outcome.polygons}
     assert dict(zip(*np.unique(names.astype(str), return_counts=True), strict=True)) == counts
     assert result.polygons == sum(counts.values())
+    with contextlib.closing(sqlite3.connect(out / "changes.gpkg")) as package:
+        assert package.execute("PRAGMA user_version").fetchone() == (10200,)  # as each pair's own
     west, south, east, north = info["total_bounds"]
     assert (west, east) == pytest.approx((3, 9), abs=0.001)  # central meridians
     assert 41.9 < south < north < 42.1
@@ -151,7 +157,7 @@ def test_what_sums_up(run: Callable[..., Batch], tmp_path: Path) -> None:
     items = list(collection.get_items())
     assert [item.id for item in items] == ["p0", "p1"]
     for item in items:
-        item.validate()
+        validate(item)
         assert item.get_collection().id == collection.id
     assert collection.extent.temporal.to_dict()["interval"][0] == ["2020-01-01T00:00:00Z", "2021-06-01T23:59:59Z"]
     assert result.items == 2
@@ -177,6 +183,15 @@ def test_what_is_done_is_left_alone(run: Callable[..., Batch], tmp_path: Path) -
     detect(tmp_path / "a2.tif", tmp_path / "b2.tif", out / "p2", model=out.parent / "m.onnx", threshold=0.9)
     (by_hand,) = [one for one in run().outcomes if one.status == "done"]
     assert (by_hand.id, by_hand.reason) == ("p2", "run again: the results are from another run")
+
+    old = out / "p0" / RECORD  # of a version that made no project
+    old.write_text(old.read_text().replace(f'"version": "{__version__}"', '"version": "0.1.0"'))
+    (out / "p0" / "result.qgz").unlink()
+    (out / "p1" / RECORD).unlink()
+    assert {one.id: one.reason for one in run().outcomes if one.status == "done"} == {
+        "p0": f"run again: the results are of version 0.1.0, this is {__version__}",
+        "p1": f"run again: no batch has recorded the results there, of version {__version__}",
+    }
     assert set(statuses(run(restart=True)).values()) == {"done", "failed"}
 
 
@@ -323,7 +338,7 @@ def test_pairs_without_a_place_are_left_out_of_the_merged_polygons(
 
 
 def test_the_command_starts_its_own_workers(pairs: Path, model: Path, tmp_path: Path) -> None:
-    arguments = ["batch", str(pairs), "--out", str(tmp_path / "out"), "--model", str(model), "--device", "cpu"]
+    arguments = ["batch", str(pairs), "-o", str(tmp_path / "out"), "--model", str(model), "--device", "cpu"]
     result = CliRunner().invoke(app, [*arguments, "--workers", "2", "--retries", "0"])
     assert result.exit_code == 1
     assert "pairs: 3 done, 0 already done, 1 failed" in result.output

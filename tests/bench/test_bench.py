@@ -340,7 +340,7 @@ def test_models_of_one_name_are_told_apart(model: Path, tmp_path: Path) -> None:
     other.parent.mkdir()
     other.write_bytes(model.read_bytes())
     assert [found.name for found in find_models([str(model), str(other)])] == [str(model), str(other)]
-    assert [found.name for found in find_models([])] == ["schanger-small", "schanger-small-int8"]
+    assert [found.name for found in find_models([])] == ["schanger-small", "schanger-small-fp16", "schanger-small-int8"]
 
 
 def test_products_of_a_run_are_removed(
@@ -365,11 +365,11 @@ def test_the_command(model: Path, root: Path, quick: None, tmp_path: Path) -> No
     other = tmp_path / "other.onnx"
     other.write_bytes(model.read_bytes())
     out = tmp_path / "out"
-    refused = CliRunner().invoke(app, ["bench", "--models", str(model), "--batch", "0", "-o", str(out)])
+    refused = CliRunner().invoke(app, ["bench", str(model), "--batch", "0", "-o", str(out)])
     assert isinstance(refused.exception, SchangerError)
     assert "--batch must be numbers from 1 to 1024" in str(refused.exception)
     assert not out.exists()
-    arguments = ["bench", "--models", model, other, "--dataset", f"x={root},split=val", "--batch", "1", "-o", out]
+    arguments = ["bench", model, other, "--data", f"x={root},split=val", "--batch", "1", "-o", out]
     done = CliRunner().invoke(app, [str(argument) for argument in [*arguments, "--repetitions", 5]])
     assert done.exit_code == 0, done.output
     assert "measuring 2 models x 1 batch on cpu, 1 dataset: about" in done.output

@@ -102,7 +102,7 @@ def _opened(entry: LabelledFiles) -> Sample:
 @pytest.mark.parametrize("stitched", [False, True])
 def test_evaluate_leaves_out_what_has_no_data_and_says_so(root: Path, model: Path, stitched: bool) -> None:
     flags = ["--model", str(model), "--device", "cpu", *(["--stitched"] if stitched else [])]
-    said = CliRunner().invoke(app, ["evaluate", "--root", str(root), "--split", "val", *flags])
+    said = CliRunner().invoke(app, ["evaluate", str(root), "--split", "val", *flags])
     assert said.exit_code == 0
     found = evaluate(root, model=model, split="val", device="cpu", stitched=stitched)
     assert found.counts.total == 2 * (SIDE * SIDE - 20 * 64)
@@ -141,8 +141,8 @@ def test_dataset_make_tells_of_an_unwritten_part(ground: Ground, tmp_path: Path)
     label = write_tiff(tmp_path / "l.tif", np.ones((1, 256, 256), np.uint8))
     (tmp_path / "pairs.csv").write_text(f"before,after,label,split\n{before},{after},{label},train\n")
     made = make_dataset(tmp_path / "pairs.csv", tmp_path / "tree", tile=64)
-    assert [note for note in made.notes if note.startswith("line 2: 50.0% of the blocks of")]
-    assert json.loads((tmp_path / "tree" / "dataset.json").read_text())["notes"] == list(made.notes)
+    assert [note for note in made.warnings if note.startswith("line 2: 50.0% of the blocks of")]
+    assert json.loads((tmp_path / "tree" / "dataset.json").read_text())["warnings"] == list(made.warnings)
     unwritten(label, np.ones((1, 256, 256), np.uint8))
     with pytest.raises(DatasetError, match=r"line 2: 50\.0% of the blocks of .*l\.tif were never written"):
         make_dataset(tmp_path / "pairs.csv", tmp_path / "tree2", tile=64)

@@ -92,7 +92,7 @@ def test_tiles_hold_the_pixels_of_the_pair(pair: tuple[Path, Path, Path], tmp_pa
     assert made.gsd == pytest.approx(0.5)
     assert record["sources"][0]["label"] == str(label)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
-    assert {"val has no tiles.", "test has no tiles."} <= set(made.notes)
+    assert {"val has no tiles.", "test has no tiles."} <= set(made.warnings)
 
 
 def test_statistics_are_those_of_the_tree(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -233,8 +233,8 @@ def test_another_scale_and_sixteen_bits(make_tiff: Tiff, ground: Ground, tmp_pat
 def test_nothing_changed_is_said_aloud(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     empty = polygons(tmp_path / "empty.gpkg")
     made = make_dataset(table(tmp_path, [*pair[:2], empty]), tmp_path / "tree", tile=64, **ALL_TRAIN)
-    assert any("line 2" in note and "has no polygons" in note for note in made.notes)
-    assert any("train has no change" in note for note in made.notes)
+    assert any("line 2" in note and "has no polygons" in note for note in made.warnings)
+    assert any("train has no change" in note for note in made.warnings)
     assert made.splits["train"].change == 0
 
 
@@ -356,7 +356,7 @@ def test_command(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     rows, root = table(tmp_path, pair), tmp_path / "tree"
-    done = cli("dataset", "make", rows, "-o", root, "--tile", 32, "--block", 40, "--split", "60,20,20")
+    done = cli("dataset", "make", rows, "-o", root, "--tile", 32, "--block", 40, "--shares", "60,20,20")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["split", "tiles", "change"]
@@ -370,4 +370,4 @@ def test_command(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     assert again.returncode == 2
     assert "Traceback" not in again.stderr
     assert "new folder" in again.stderr
-    assert cli("dataset", "make", rows, "-o", tmp_path / "x", "--split", "most").returncode == 2
+    assert cli("dataset", "make", rows, "-o", tmp_path / "x", "--shares", "most").returncode == 2

@@ -224,10 +224,10 @@ def test_labels_that_are_all_alike_get_a_sentence(kind: str, tmp_path: Path) -> 
     on[10:20, 30:50] = 1
     files = [LabelledFiles("a", (), save(tmp_path / "a.png", np.asarray(draw(on), np.uint8)))]
     rule = LabelRule.for_files(files, text)
-    warning = warning_on_labels("here", files, rule, kinds_of_labels(files, rule), "--label-rule")
+    warning = warning_on_labels("here", files, rule, kinds_of_labels(files, rule), "--label")
     assert warning.startswith(expected)
     assert bool(warning) == bool(expected)
-    assert not warning or warning.endswith("choose the values that count with --label-rule.")
+    assert not warning or warning.endswith("choose the values that count with --label.")
 
 
 def test_a_palette_without_black_is_told_by_its_indices(tmp_path: Path) -> None:

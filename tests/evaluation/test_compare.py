@@ -54,10 +54,12 @@ def test_two_models_differ_and_the_files_say_how(models: tuple[Path, Path], tmp_
 
 def test_own_pairs(models: tuple[Path, Path], make_tiff: Tiff, ground: Ground) -> None:
     pair = f"{make_tiff('a.tif', ground(128, 128, 1))},{make_tiff('b.tif', ground(128, 128, 2))}"
-    result = CliRunner().invoke(app, ["compare", *map(str, models), "--pairs", pair, "--tiles", "4"])
+    result = CliRunner().invoke(app, ["compare", *map(str, models), "--data", pair, "--tiles", "4"])
     assert result.exit_code == 0, result.output
     assert "4 tiles: agreement" in result.output
     assert "times as long as the first" in result.output
+    told = CliRunner().invoke(app, ["compare", *map(str, models), "--data", pair, "--tiles", "4", "--json"])
+    assert json.loads(told.stdout)["agreement"]["tiles"] == 4
 
 
 def test_labels_that_are_all_alike_are_told(
@@ -65,15 +67,15 @@ def test_labels_that_are_all_alike_are_told(
 ) -> None:
     images = [make_tiff(f"{name}.tif", ground(128, 128, seed)) for seed, name in enumerate("ab")]
     label = make_tiff("label.tif", np.full((1, 128, 128), 3, np.uint8))
-    command = ["compare", *map(str, models), "--tiles", "4", "--json", str(tmp_path / "a.json")]
+    command = ["compare", *map(str, models), "--tiles", "4", "-o", str(tmp_path / "a.json")]
     pair = f"{images[0]},{images[1]}"
-    done = CliRunner().invoke(app, [*command, "--pairs", f"{pair},label={label}"])
+    done = CliRunner().invoke(app, [*command, "--data", f"{pair},label={label}"])
     assert "label: value != 0\n" in done.output
     assert "warning: every label pixel of these tiles counts by the rule `value != 0`" in done.stderr
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["label_rules"] == ["value != 0"]
     assert len(written["warnings"]) == 1
-    assert "label:" not in CliRunner().invoke(app, [*command, "--pairs", pair]).output
+    assert "label:" not in CliRunner().invoke(app, [*command, "--data", pair]).output
 
 
 def test_notes_and_the_progress_of_a_build_are_shown(

@@ -217,7 +217,7 @@ def test_refused_before_the_work(root: Path, model: Path, tmp_path: Path, monkey
 
 def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
     def run(*arguments: object) -> Any:
-        command = ["evaluate", "--root", root, "--model", model, "--sweep", tmp_path / "s.json", *arguments]
+        command = ["evaluate", root, "--model", model, "--sweep", tmp_path / "s.json", *arguments]
         return CliRunner().invoke(app, [str(argument) for argument in command])
 
     done = run("--split", "val", "--gsd", 0.5, "--gallery", tmp_path / "page.html")
@@ -228,10 +228,10 @@ def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
     assert "written: " + str(tmp_path / "page.html") in done.output
     assert "choose it on val" not in done.output
     assert "warning" not in done.output
-    done = run("--split", "val", "--label-rule", "1")
+    done = run("--split", "val", "--label", "1")
     assert "label: value = 1, change: probability > 0.5" in done.output
     assert "(values in 0.png: 0, 255)" in done.stderr
-    assert "choose the values that count with --label-rule" in done.stderr
+    assert "choose the values that count with --label." in done.stderr
     (root / "val").rename(root / "test")
     done = run("--split", "test")
     assert done.exit_code == 0, done.output

@@ -127,7 +127,7 @@ def test_what_is_refused(root: Path, model: Path) -> None:
 
 
 def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
-    command = ["evaluate", "--root", root, "--split", "val", "--model", model, "--stitched", "--json", tmp_path / "j"]
+    command = ["evaluate", root, "--split", "val", "--model", model, "--stitched", "-o", tmp_path / "j"]
     done = CliRunner().invoke(app, [*map(str, command), "--halo", "4"])
     assert done.exit_code == 0, done.output
     assert "whole images as in run, halo 4" in done.output

@@ -163,20 +163,17 @@ def test_fetch_writes_a_file_of_ones_own(hub: Hub, tmp_path: Path) -> None:
     ],
 )
 def test_fetch_refuses(arguments: list[str], words: str) -> None:
-    from schanger_edge.cli.published import fetch
+    from schanger_edge.cli import app
 
     with pytest.raises(SchangerError, match=words):
-        fetch(
-            [name for name in arguments if ":" in name] or None, "--all" in arguments,
-            Path("m.onnx") if "-o" in arguments else None,
-        )  # fmt: skip
+        app(["fetch", *arguments], standalone_mode=False)
 
 
 def test_models_are_listed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from schanger_edge.cli.published import models
+    from schanger_edge.cli import app
 
     def listed() -> dict[str, Any]:
-        models(json=True)
+        app(["models", "--json"], standalone_mode=False)
         found = json.loads(capsys.readouterr().out)["models"]
         return {one["name"]: one for one in found}
 
@@ -190,7 +187,7 @@ def test_models_are_listed(home: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (after["f1"], after["gsd"], after["off_nadir"]) == ({"levir-cd/test": 92.4391}, [0.5, 0.5], False)
     assert abs(before["levir-cd:small"]["bytes"] / path.stat().st_size - 1) < 0.05
 
-    models(json=False)
+    app(["models"], standalone_mode=False)
     text = capsys.readouterr().out
     for one in listing():
         assert one.name in text

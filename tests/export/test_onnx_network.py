@@ -223,9 +223,10 @@ def test_the_oldest_onnxruntime_gives_the_same(weights: Callable[..., Any], tmp_
     assert sorted(told.split()) == sorted(made)
 
 
-def test_openvino_gives_the_same(weights: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["small", "base"])
+def test_openvino_gives_the_same(weights: Callable[..., Any], tmp_path: Path, size: str) -> None:
     openvino = pytest.importorskip("openvino")
-    state, dates = arrays(weights("small")), tiles(3, 64, 64)
+    state, dates = arrays(weights(size)), tiles(3, 64, 64)
     model = build(state, NORMALIZATION, 64, 64)
     wanted = session(model.SerializeToString()).run(None, {"before": dates[0], "after": dates[1]})[0]
     onnx.save_model(model, str(tmp_path / "m.onnx"))

@@ -13,9 +13,12 @@ pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 tensorrt = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx-cu13 (Linux and Windows on x86-64)")
 
+from schanger_edge.model.published import DATASETS  # noqa: E402
 from schanger_export.fp16 import to_fp16  # noqa: E402
-from schanger_export.graph import convolutions, read_model  # noqa: E402
+from schanger_export.graph import convolutions, float_tensors, read_model  # noqa: E402
 from schanger_export.int8 import candidates, quantize  # noqa: E402
+from schanger_export.layer_norm import rescaled  # noqa: E402
+from schanger_export.onnx_network import build  # noqa: E402
 from schanger_export.to_onnx import export  # noqa: E402
 from schanger_export.weights import resolve  # noqa: E402
 
@@ -89,9 +92,20 @@ def quantized(parent: Any) -> Callable[[Any], Any]:
     return make
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["small", "base"])
+def test_the_graph_is_built_as_it_is(weights: Callable[..., Any], size: str) -> None:
+    state = {name: value.numpy() for name, value in weights(size).items()}
+    graph = build(state, DATASETS["levir-cd"].normalization, TILE, TILE)
+    found = convolution_types(graph, "SM86")
+    assert {conv.name for conv in convolutions(graph) if ".se." not in conv.name} <= set(found)
+    assert {kind for kinds in found.values() for kind in kinds} == {"Float"}
+
+
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_fp16_has_no_fp32_convolution(capability: str, parent: Any) -> None:
-    found = convolution_types(to_fp16(parent, {}, resize=True).model, capability)
+    safe = rescaled(parent, dict.fromkeys(float_tensors(parent), 50.0))
+    found = convolution_types(to_fp16(*safe, resize=True).model, capability)
     wanted = {conv.name for conv in convolutions(parent) if ".se." not in conv.name}
     assert wanted - set(found) == set()  # squeeze-excite's tiny ones may be fused into layers of other kinds
     assert {kind for kinds in found.values() for kind in kinds} == {"Half"}

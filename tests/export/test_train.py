@@ -113,7 +113,7 @@ def test_killed_and_resumed_reaches_the_same_weights(tree: Path, tmp_path: Path,
     whole = train(options(tree, **more), tmp_path / "whole", SAVING)
     arguments = ["train", str(tree), "-o", str(tmp_path / "parts"), "--from-scratch", "--device", "cpu"]
     arguments += ["--threads", "1", "--batch", "2", "--tile", "32", "--epochs", "10", "--warmup-epochs", "1"]
-    arguments += ["--eval-interval", "2", "--clip", "1", "--save-seconds", "0", "--workers", str(workers)]
+    arguments += ["--eval-interval", "2", "--max-norm", "1", "--save-seconds", "0", "--workers", str(workers)]
     command = [sys.executable, "-m", "schanger_edge"]
     with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE) as process:
         while not (tmp_path / "parts" / "last.pth").exists() and process.poll() is None:
@@ -311,7 +311,8 @@ def test_an_option_given_as_it_is_by_default_is_given(tree: Path, tmp_path: Path
 
 
 def test_options_need_no_torch() -> None:
-    code = "import sys, schanger_edge.cli; print(sorted({'torch', 'onnx'} & set(sys.modules)))"
+    code = "import sys; from schanger_edge.cli.app import COMMANDS, load; [*map(load, COMMANDS)]; "
+    code += "print(sorted({'torch', 'onnx'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -325,7 +326,7 @@ def test_two_processes_train(tree: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert [r["step"] for r in records(tmp_path / "run")] == [1, 2]
     assert result.stdout.count("next: schanger-edge export") == 1  # only the first process speaks
-    assert result.stderr.count("step 2 of 2") == 1
+    assert result.stderr.count("2 of 2 steps") == 1
     load_network(tmp_path / "run" / run_folder.BEST, "small")
     command[command.index("--batch") + 1] = "3"
     command[command.index("-o") + 1] = str(tmp_path / "odd")

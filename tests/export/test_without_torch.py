@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -44,7 +43,7 @@ def install(python: Path, extras: str) -> None:
 
 
 def with_uv(*arguments: Any) -> str:
-    command = [shutil.which("uv") or pytest.skip("needs uv"), *map(str, arguments)]
+    command = [pytest.importorskip("uv").find_uv_bin(), *map(str, arguments)]
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 

@@ -119,7 +119,7 @@ def _station(folder: Path) -> None:
 
 def watch_once(folder: Path, model: Path) -> list[str]:
     """The command of a watch over `inbox`, with its output in `out`."""
-    command = ["watch", str(folder / "inbox"), "--out", str(folder / "out"), "--once", "--settle", "0.02"]
+    command = ["watch", str(folder / "inbox"), "-o", str(folder / "out"), "--once", "--settle", "0.02"]
     return [*command, "--min-free", "0", "--model", str(model), "--device", "cpu", "--threads", "1"]
 
 

@@ -203,7 +203,7 @@ def table(place: Place) -> list[str]:
     if path.suffix == ".csv" and rng.random() < 0.2:
         path.write_bytes(path.read_bytes().replace(b"id,", b"label,", 1))
         return ["dataset", "make", str(path), "-o", str(place.folder / "made"), "--tile", "32"]
-    command = ["batch", str(path), "--out", str(place.folder / "out"), "--retries", "0"]
+    command = ["batch", str(path), "-o", str(place.folder / "out"), "--retries", "0"]
     return [*command, "--model", str(place.base / "m.onnx"), "--device", "cpu", "--threads", "1"]
 
 

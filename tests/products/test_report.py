@@ -22,6 +22,7 @@ from schanger_edge.errors import ProductError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import thumbnail as thumbnail_module
 from schanger_edge.products.report import page as report_module
+from schanger_edge.products.report import pictures as pictures_module
 from schanger_edge.products.report import places as places_module
 from schanger_edge.products.report.facts import LONGEST, area_text
 from schanger_edge.products.report.page import LIMIT, detail_windows
@@ -263,7 +264,10 @@ def test_windows_lie_in_the_scene_and_hold_the_largest_and_the_surest() -> None:
     assert detail_windows(places, grid, 1) == []  # the overview shows every pixel
 
 
-def test_a_picture_fits_whatever_it_shows() -> None:
+@pytest.mark.parametrize("gdal", [True, False])
+def test_a_picture_fits_whatever_it_shows(gdal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where GDAL was built without WebP."""
+    monkeypatch.setattr(pictures_module, "_gdal_writes_webp", lambda: gdal)
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     for most in (200_000, 30_000, 2_000, 300):
         url = data_url(noise, most, fine=True)

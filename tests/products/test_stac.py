@@ -12,6 +12,8 @@ import pystac
 import pytest
 import shapely
 from affine import Affine
+from helpers import validate
+from pystac.extensions.projection import ProjectionExtension
 from rasterio.crs import CRS
 
 from schanger_edge.errors import ProductError
@@ -50,13 +52,16 @@ def write(folder: Path, grid: Grid = UTM, dates: dict[str, str] = DATES, **optio
 
 def test_item_is_valid_and_says_what_there_is(tmp_path: Path, no_network: None) -> None:
     item = write(tmp_path)
-    item.validate()
+    validate(item)
     assert item.id == "change-old-new"
     assert item.datetime is None
     assert item.properties["start_datetime"] == "2019-05-01T00:00:00Z"
     assert item.properties["end_datetime"] == "2021-06-03T23:59:59Z"
     assert item.properties["gsd"] == pytest.approx(0.5, rel=1e-3)
     assert item.properties["x:y"] == 1
+    grid = ProjectionExtension.ext(item)
+    assert (grid.code, grid.shape, grid.transform) == ("EPSG:32631", [300, 400], list(UTM.transform)[:6])
+    assert item.assets["preview"].roles == ["thumbnail"]
     assert "created" in item.properties
     names = {asset.href for asset in item.assets.values()}
     assert names == {f"./{product.name}" for product in PRODUCTS if product.name != STAC_ITEM}
@@ -78,7 +83,7 @@ def test_only_what_was_made(tmp_path: Path, no_network: None) -> None:
         products=[product for product in PRODUCTS if product.name in ("change.tif", "summary.json")],
         inputs=remote,
     )
-    item.validate()
+    validate(item)
     assert set(item.assets) == {"change", "summary"}
     links = json.loads((tmp_path / "out" / "item.json").read_text())["links"]
     assert [link["href"] for link in links] == list(remote.values())
@@ -95,7 +100,7 @@ def test_only_what_was_made(tmp_path: Path, no_network: None) -> None:
 )
 def test_dates(tmp_path: Path, no_network: None, dates: tuple[str, str], start: str, end: str) -> None:
     item = write(tmp_path, dates=dict(zip(DATES, dates, strict=True)))
-    item.validate()
+    validate(item)
     assert (item.properties["start_datetime"], item.properties["end_datetime"]) == (start, end)
 
 
@@ -149,7 +154,7 @@ def test_footprint_across_the_antimeridian(tmp_path: Path, no_network: None) -> 
         assert len(shape.geoms) == 2
         assert shape.area < 3
         assert bbox[0] > 179 > -178 > bbox[2]
-        write(tmp_path, grid).validate()
+        validate(write(tmp_path, grid))
 
 
 def test_footprint_over_a_pole(tmp_path: Path, no_network: None) -> None:
@@ -160,7 +165,7 @@ def test_footprint_over_a_pole(tmp_path: Path, no_network: None) -> None:
     for lon in (-179.9, -90, 0, 90, 179.9):
         assert shape.contains(shapely.Point(lon, 89))
         assert not shape.intersects(shapely.Point(lon, 82))
-    write(tmp_path, grid).validate()
+    validate(write(tmp_path, grid))
 
 
 def test_footprint_of_the_whole_world() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from helpers import terrain
@@ -74,3 +78,21 @@ def test_nothing_to_match() -> None:
 
 def test_an_offset_beyond_the_search_is_not_distinct() -> None:
     assert matched(terrain(SIDE, SIDE), terrain(SIDE, SIDE, at=(9, 0)), radius=8)[1] < UNRELATED
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="OpenBLAS has one thread on one core")
+def test_no_other_thread_spins() -> None:
+    """The threads of OpenBLAS would take more CPU time than the work itself on a busy machine."""
+    code = """
+import time
+import numpy as np
+from schanger_edge.registration.correlation import cross_spectrum, peak
+image, valid = np.random.default_rng(0).integers(0, 256, (3, 512, 512), np.uint8), np.ones((512, 512), bool)
+process, thread = time.process_time(), time.thread_time()
+peak(cross_spectrum(image, valid, np.roll(image, 3, 1), valid), 16)
+print(time.process_time() - process, time.thread_time() - thread)
+"""
+    few = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", code], env=few, capture_output=True, text=True, check=True)
+    process, thread = map(float, done.stdout.split())
+    assert process < thread * 1.02 + 0.001

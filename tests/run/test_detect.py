@@ -20,7 +20,7 @@ from affine import Affine
 from helpers import ArraySink, Ground, MakePair, Tiff
 
 from schanger_edge import detect
-from schanger_edge.cli.app import print_result
+from schanger_edge.cli.printing import print_result
 from schanger_edge.errors import ModelError, ProductError, SceneError, SchangerError, SessionError
 from schanger_edge.products.journal import unfinished
 from schanger_edge.products.register import STANDARD_NAMES as STANDARD

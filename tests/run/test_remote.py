@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import rasterio.shutil
 import shapely
 from affine import Affine
 from helpers import Ground, write_tiff
-from range_server import DRIP, Store, serving
+from range_server import DRIP, ENDLESS, Store, serving
 from rasterio.windows import Window as Part
 
 from schanger_edge import detect
@@ -305,6 +306,39 @@ def test_a_server_that_never_ends_is_given_up(store: Store, monkeypatch: pytest.
     with pytest.raises(SceneError, match=r"drip\.tif cannot be fetched as an image .*sent nothing that can be used in"):
         open_pair(address, address)
     assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("form", ["{}", "/vsicurl/{}", "/vsicurl?max_retry=1&url={}"])
+@pytest.mark.parametrize("name", [ENDLESS, f"whole/{ENDLESS}"])
+def test_what_has_no_end_fills_no_memory(store: Store, pair: Any, form: str, name: str) -> None:
+    """GDAL would take all that comes, a gigabyte each second from this server."""
+    (store.folder / "whole").mkdir()
+    (store.folder / name).touch()
+    address, began, used = form.format(store.url(name)), time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+    with pytest.raises(SceneError, match=r"where it is asked for a part: download the image"):
+        open_pair(*pair, valid_masks_before=address)
+    with pytest.raises(SceneError, match=r"where it is asked for a part: download the vector file"):
+        detect(*pair, store.folder / "out", clip=address)
+    assert time.monotonic() - began < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used.ru_maxrss < 100_000
+
+
+def test_a_server_that_sends_whole_files_only(store: Store, tmp_path: Path) -> None:
+    """Small ones are read; of large ones the sentence says what to do, not that they are no images."""
+    command = [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)]
+    small, large = np.full((3, 90, 90), 7, np.uint8), np.full((3, 300, 300), 7, np.uint8)
+    save(tmp_path / "small.tif", small, driver="GTiff")
+    save(tmp_path / "large.tif", large, driver="GTiff")
+    with subprocess.Popen([sys.executable, "-u", *command[1:]], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().split(" port ")[1].split()[0]
+        try:
+            with open_pair(*[f"http://127.0.0.1:{port}/small.tif"] * 2) as opened:
+                assert np.array_equal(opened.read(opened.grid.window).before, small)
+            with pytest.raises(SceneError, match=r"large\.tif sends all of a file.*download the image"):
+                open_pair(*[f"http://127.0.0.1:{port}/large.tif"] * 2)
+        finally:
+            process.terminate()
 
 
 @pytest.mark.parametrize(

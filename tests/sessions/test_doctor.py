@@ -244,6 +244,15 @@ def test_what_is_missing_comes_with_the_way_to_get_it(monkeypatch: pytest.Monkey
     assert doctor().missing["TensorRT"].startswith("TensorRT 8.5.2 is too old")
 
 
+def test_on_a_jetson_no_rtx_is_proposed(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "nv_tegra_release").write_text("# R36 (release), REVISION: 4.3")
+    report = doctor(tmp_path)
+    assert "extra rtx" not in {**report.missing, **report.facts}
+    report = doctor(tmp_path / "nothing")
+    assert "extra rtx" in {**report.missing, **report.facts}
+
+
 def test_what_auto_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, tmp_path)
     assert usable_engine() == "TensorRT 10.13.3 on Simulated GPU"

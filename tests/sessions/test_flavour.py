@@ -103,8 +103,8 @@ def test_a_version_that_is_too_old(installed: dict[str, ModuleType | Exception])
     ("name", "version", "flags", "strong", "network_flags"),
     [
         ("tensorrt", "8.6.2", OLD_FLAGS, False, 1),
-        ("tensorrt", "10.3.0", FLAGS_10, False, 0),
-        ("tensorrt", "10.12.0", FLAGS_10, True, 2),
+        ("tensorrt", "10.0.1", FLAGS_10, True, 2),
+        ("tensorrt", "10.3.0", FLAGS_10, True, 2),
         ("tensorrt", "11.4.1", SimpleNamespace(), True, 0),
         ("rtx", "1.7.1", SimpleNamespace(STRONGLY_TYPED=0), True, 1),
     ],

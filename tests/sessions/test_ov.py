@@ -234,8 +234,8 @@ def test_auto_takes_the_faster_and_says_why(
     assert session is (two if seconds < 1 else one)
     assert (one.closed, two.closed) == ((True, False) if seconds < 1 else (False, True))
     words = f"Two takes {seconds:.2f} of One's time here and differs by up to 0 in probability."
-    assert session.notes == [f"on the CPU (fp32): {NO_DRIVER} {words}"]
-    assert session.chosen == f"auto: {NO_DRIVER} {words}"
+    assert session.notes == [f"running on the CPU (fp32): {words}"]
+    assert session.chosen == f"auto: the CPU: {words}"
     assert usable_engine() == f"One or Two on the CPU, whichever a short trial finds faster: {NO_DRIVER}"
 
 

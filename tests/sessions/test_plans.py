@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from schanger_edge.errors import SessionError
+from schanger_edge.errors import SchangerError, SessionError
 from schanger_edge.model.card import ModelCard, Normalization, Statistics
 from schanger_edge.model.plan import Batches, PlanCard, Target, read_plan_card, sidecar_of, this_system
 from schanger_edge.sessions.cache import engine_cache
@@ -176,8 +176,17 @@ def test_one_at_a_time_builds_a_plan(tmp_path: Path) -> None:
 
 
 def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
-    with pytest.raises(
-        SessionError, match=r"x\.plan cannot be written \(No such file .*choose an existing, writable folder"
-    ):
+    (tmp_path / "none").write_text("a file")
+    with pytest.raises(SessionError, match=r"x\.plan cannot be written \(.*choose a writable folder"):
         locked(tmp_path / "none" / "x.plan").__enter__()
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["none"]
+
+
+def test_a_lock_that_is_a_link_is_left_alone(tmp_path: Path) -> None:
+    """Some versions of filelock would empty what it leads to."""
+    kept = tmp_path / "kept"
+    kept.write_text("the user's")
+    (tmp_path / ".x.plan.lock").symlink_to(kept)
+    with pytest.raises(SchangerError, match=r"x\.plan\.lock is a link, and no program of ours makes one"):
+        locked(tmp_path / "x.plan").__enter__()
+    assert kept.read_text() == "the user's"

@@ -35,14 +35,11 @@ def shows(plans: Plans, wanted: list[bytes], seed: int, layer: type[CudaPython] 
     """Whether a session does anything wrong, on any kind of machine and plan."""
     for kind, plan in plans.items():
         device = FakeDevice(seed, integrated=kind == "integrated")
-        version = "8.6.2" if kind in ("old", "old by another name") else "10.13.3"
+        version = "8.6.2" if kind == "old" else "10.13.3"
         trt = SimulatedRTX(device) if kind == "rtx" else SimulatedTensorRT(device, version)
-        flavour = flavour_of(trt)
-        if kind == "old by another name":
-            flavour = dataclasses.replace(flavour, version="10.13.3")
         try:
             cuda = on_fake_driver(device, layer=layer)
-            with nothing_left(device, trt), TensorRTSession(plan, flavour, cuda, slots=2) as session:
+            with nothing_left(device, trt), TensorRTSession(plan, flavour_of(trt), cuda, slots=2) as session:
                 got = in_order(session, BATCHES)
                 in_another_thread(session.submit(*BATCHES[0]))
                 session.submit(*BATCHES[0])  # left under way when the session closes
@@ -224,6 +221,9 @@ FAULTS_TOWARDS_TENSORRT: dict[str, tuple[type, str, Any]] = {
     "a graph is captured before a run": (simulator._Context, "execute_async_v3", _never_ready),
     "the runtime cache is not attached": (simulator._RuntimeConfig, "set_runtime_cache", lambda *_: True),
     "TensorRT-RTX makes no graphs": (simulator._RuntimeConfig, "cuda_graph_strategy", _Deaf()),
+    "TensorRT-RTX changes kernels meanwhile": (
+        simulator._RuntimeConfig, "dynamic_shapes_kernel_specialization_strategy", _Deaf()
+    ),
     "TensorRT outlives the CUDA context": (
         SimulatedTensorRT, "Runtime", lambda self, log: _KEPT.append(_RUNTIME(self, log)) or _KEPT[-1]
     ),
@@ -249,8 +249,3 @@ def test_a_batch_outside_the_profile_shows(
     assert shows({"copies": tmp_path / "x.plan"}, wanted, 0)
     write(tmp_path / "x.plan", model, batches=built_for)
     assert not shows({"copies": tmp_path / "x.plan"}, wanted, 0)
-
-
-def test_contexts_where_the_profile_is_not_shared_show(plan: Path, wanted: list[bytes]) -> None:
-    """Before version 10 only the first context has the profile."""
-    assert shows({"old by another name": plan}, wanted, 0)

@@ -203,6 +203,7 @@ def test_rtx_keeps_its_kernels_beside_the_plan(model: Path, tmp_path: Path) -> N
         with opened(plan, device, SimulatedRTX(device)) as session:
             assert not cache.exists() or cache.read_bytes() == expected[:-1]
             session.run(*tiles(2))
+            assert cache.read_bytes() == expected  # before it closes: a run may be killed
         assert cache.read_bytes() == expected
     tmp_path.chmod(0o500)
     try:
@@ -210,6 +211,19 @@ def test_rtx_keeps_its_kernels_beside_the_plan(model: Path, tmp_path: Path) -> N
         opened(plan, device, SimulatedRTX(device)).close()
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_an_older_rtx_that_changes_kernels_says_so(model: Path, tmp_path: Path) -> None:
+    write(tmp_path / "m.plan", model, flavour="rtx")
+    for has_specialization, notes in ((True, 0), (False, 1)):
+        device = FakeDevice()
+        trt = SimulatedRTX(device)
+        trt.has_specialization = has_specialization
+        with nothing_left(device, trt), opened(tmp_path / "m.plan", device, trt) as session:
+            assert session.run(*tiles(2)).shape == (2, 1, TILE, TILE)
+            assert len(session.notes) == notes
+            assert all("changes kernels while it runs" in note for note in session.notes)
+            del session
 
 
 def test_nothing_leaks_over_many_runs_and_cycles(plan: Path) -> None:

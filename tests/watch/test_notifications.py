@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -105,16 +106,21 @@ def test_metrics_need_their_package(station: Any, tmp_path: Path, monkeypatch: p
 
 
 def test_metrics_that_cannot_be_written_stop_nothing(station: Any, pair: str, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("a file")
     assert station.once(metrics=tmp_path / "none" / "watch.prom").results == 1
     assert sum("watch.prom cannot be written" in text for text in station.reported) == 1
 
 
 def test_status_on_the_command_line(station: Any, pair: str, cli: Callable[..., Result]) -> None:
     (station.inbox / "bad.tif").write_text("hello")
-    done = cli("watch", station.inbox, "--out", station.output, "--once", "--settle", "50ms", "--min-free", "0",
-               "--model", station.model, "--device", "cpu")  # fmt: skip
+    done = cli("watch", station.inbox, "-o", station.output, "--once", "--settle", "50ms", "--min-free", "0",
+               "--model", station.model, "--device", "cpu", "--progress", "json")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert f"published {pair}" in done.stderr
+    told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert {one["pair"] for one in told} == {pair}
+    assert told[-1]["stage"] == "finish"
+    assert told[-1]["done"] == told[-1]["total"]
     text = cli("status", station.output)
     assert text.exit_code == 0, text.output
     lines = text.stdout.splitlines()
@@ -168,7 +174,7 @@ def test_a_supervisor_that_does_not_listen_holds_nothing_up(
 
 def test_sigterm_finishes_the_pair_and_ends_well(station: Any, pair: str) -> None:
     (station.inbox / "a_20240503.tif").write_bytes((station.inbox / "a_20240501.tif").read_bytes())
-    command = [sys.executable, "-m", "schanger_edge", "watch", station.inbox, "--out", station.output, "--poll", "1s",
+    command = [sys.executable, "-m", "schanger_edge", "watch", station.inbox, "-o", station.output, "--poll", "1s",
                "--settle", "50ms", "--min-free", "0", "--model", station.model, "--device", "cpu"]  # fmt: skip
     with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -195,10 +201,47 @@ def test_events_of_the_system_wake_the_watch(tmp_path: Path) -> None:
         assert time.monotonic() - began < 60
 
 
+@pytest.fixture
+def plain_user() -> Iterator[None]:
+    """This thread, and those that it starts, may read what its user may, also where that is root."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("capabilities are Linux's")
+    libc, version = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0)
+    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: bits 0 to 31, then 32 to 63
+    assert libc.capget(version, held) == 0
+    assert libc.capset(version, (ctypes.c_uint32 * 6)(0, *held[1:3], 0, *held[4:])) == 0
+    yield
+    assert libc.capset(version, held) == 0
+
+
+@pytest.mark.usefixtures("plain_user")
+def test_a_folder_that_may_not_be_read_leaves_events_of_the_others(tmp_path: Path) -> None:
+    pytest.importorskip("watchdog")
+    for name in ("a/deep", "private", "z"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "private").chmod(0)
+    with pytest.raises(PermissionError):
+        os.listdir(tmp_path / "private")
+    wakeup, reported = Wakeup(), []
+    with ringing(wakeup, tmp_path, reported.append):
+        for folder in (".", "a", "a/deep", "z"):
+            while _heard(wakeup, 0.3):
+                pass
+            (tmp_path / folder / "new.tif").touch()
+            assert _heard(wakeup, 20)
+    assert not reported
+
+
+def _heard(wakeup: Wakeup, seconds: float) -> bool:
+    began = time.monotonic()
+    wakeup.wait(seconds)
+    return time.monotonic() - began < seconds
+
+
 def test_a_folder_without_events_is_listed_from_time_to_time(
     station: Any, drop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as one with a folder of another user's in it; root may see all, so the system's refusal is played."""
+    """Such as a system that watches as many as it can already, whose refusal is played."""
     observers = pytest.importorskip("watchdog.observers")
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -242,3 +285,16 @@ def test_a_hook_that_is_killed_takes_its_children_along(station: Any, pair: str,
     )
     time.sleep(2)
     assert not written.exists()
+
+
+def test_a_bell_whose_time_is_up_before_it_waits() -> None:
+    """As on a machine that is busy with something else."""
+
+    def listen() -> None:
+        for _ in range(1000):
+            Wakeup().wait(1e-6)
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    listening.join(60)
+    assert not listening.is_alive()

@@ -72,6 +72,7 @@ class Report:
         self._places = read_places(polygons, grid)
         self.windows = detail_windows(self._places, grid, thumbnail.step)
         self._details: list[_Detail] = []
+        self._room = dict(_DETAILS)
         self._step, self._compared = thumbnail.step, _compared(thumbnail, grid)
         shape = thumbnail.width, thumbnail.height
         pictures = {
@@ -97,8 +98,11 @@ class Report:
             "after": photo(after, valid, DETAIL_SIDE),
             "probability": probability_detail(self._probability, self._grid, window, DETAIL_SIDE),
         }
-        most = {name: total // len(self.windows) for name, total in _DETAILS.items()}
-        self._details.append(_Detail(window, data_urls(pictures, most, fine=False)))
+        left = len(self.windows) - len(self._details)
+        most = {name: room // left for name, room in self._room.items()}  # what one picture spares the next may use
+        urls = data_urls(pictures, most, fine=False)
+        self._room = {name: room - len(urls[name]) for name, room in self._room.items()}
+        self._details.append(_Detail(window, urls))
 
     def write(self, path: Path, summary: Mapping[str, Any]) -> None:
         """Write the page.

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import base64
+import functools
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.io import MemoryFile
 
 from schanger_edge.files import reading
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.rasters import NODATA, SCALE, quiet, small_cache
 
-_FINE, _COARSE = 75, 55  # WebP's quality
+_FINE, _COARSE = 77, 58  # WebP's quality
+_METHOD = 2
+"""Of WebP. 4, the default and all that OpenCV has, takes 1.6 times the CPU, and at quality 75 and 55 10 % fewer bytes
+for the same look (SSIM, rendered and real photos: 0.930 to 0.955); 0 takes 0.7 times the CPU, and 10 % more bytes."""
 _HATCH = np.array([[118, 124, 130], [92, 98, 104]], np.uint8)
 """Greys of the stripes that stand for no data."""
 _COLORS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(np.uint8)
 """RGB of probability 0 to 1: lightness rises evenly, so that it can be read in grey and in the sun."""
+_OF_STORED = _COLORS[np.minimum(np.rint(np.arange(256) * (255 / SCALE)), 255).astype(np.uint8)]
+"""RGB of each stored value of probability.tif."""
 
 Colors = NDArray[np.uint8]
 
 
 def data_urls(pictures: Mapping[str, Colors], most: Mapping[str, int], *, fine: bool) -> dict[str, str]:
     """Pictures by name as `data_url` gives them, encoded at the same time: nothing else of a report takes as long."""
-    with ThreadPoolExecutor(len(pictures)) as pool:
+    with quiet(), ThreadPoolExecutor(len(pictures)) as pool:
         urls = {name: pool.submit(data_url, picture, most[name], fine=fine) for name, picture in pictures.items()}
         return {name: url.result() for name, url in urls.items()}
 
@@ -42,7 +50,6 @@ def data_url(picture: Colors, most: int, *, fine: bool) -> str:
     Raises:
         ValueError: not even a picture of one pixel has so few.
     """
-    picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)  # type: ignore[assignment]
     room = (most - len(_PREFIX)) // 4 * 3
     encoded = _webp(picture, _FINE if fine else _COARSE)
     if fine and len(encoded) > room:
@@ -61,10 +68,26 @@ _PREFIX = "data:image/webp;base64,"
 
 
 def _webp(picture: Colors, quality: int) -> bytes:
-    done, encoded = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, quality])
-    if not done:
-        raise RuntimeError("OpenCV could not encode a WebP.")
-    return encoded.tobytes()
+    if not _gdal_writes_webp():
+        done, encoded = cv2.imencode(
+            ".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality]
+        )
+        if not done:
+            raise RuntimeError("OpenCV could not encode a WebP.")
+        return encoded.tobytes()
+    height, width = picture.shape[:2]
+    size: dict[str, Any] = {"width": width, "height": height, "count": 3, "dtype": "uint8"}
+    with rasterio.Env(), MemoryFile() as memory:
+        with memory.open(driver="WEBP", **size, QUALITY=quality, METHOD=_METHOD) as dataset:
+            dataset.write(np.moveaxis(picture, -1, 0))
+        return bytes(memory.getbuffer())
+
+
+@functools.lru_cache(maxsize=1)
+def _gdal_writes_webp() -> bool:
+    """As the wheels of rasterio do; a GDAL of one's own may not."""
+    with rasterio.Env() as environment:
+        return "WEBP" in environment.drivers()
 
 
 def photo(image: NDArray[np.uint8], valid: NDArray[np.bool_], side: int) -> Colors:
@@ -100,8 +123,7 @@ def color_ramp(count: int) -> list[str]:
 
 
 def _colored(values: NDArray[np.uint8]) -> Colors:
-    scaled = np.minimum(np.rint(values * (255 / SCALE)), 255).astype(np.uint8)
-    return _hatched(_COLORS[scaled], values != NODATA)
+    return _hatched(np.asarray(cv2.applyColorMap(values, _OF_STORED[:, None]), np.uint8), values != NODATA)
 
 
 def _hatched(picture: Colors, valid: NDArray[np.bool_]) -> Colors:

@@ -16,12 +16,12 @@ from schanger_edge.model.card import ModelCard
 from schanger_edge.model.file import ModelFile, read_model
 from schanger_edge.model.graph import fp32_nodes, read_named_nodes
 from schanger_edge.model.plan import SUFFIX, Batches, PlanCard, Target, read_plan_card, this_system
+from schanger_edge.progress import Progress
 from schanger_edge.sessions import gpu
 from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
-from schanger_edge.sessions.engine import Progress
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, ScratchError, build_plan
-from schanger_edge.sessions.tensorrt.flavour import STRONG_SINCE, Flavour, load_flavour
+from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
 MAX_LEVEL = 5
@@ -214,8 +214,7 @@ def choose_source(model: ModelFile, trt: Flavour) -> Choice:
     path, card = model.path, model.card
     if trt.strong:
         return Choice(path, (), f"{trt.words} takes the types from {path.name} ({card.precision})")
-    since = ".".join(map(str, STRONG_SINCE))
-    weak = f"{trt.words} is older than {since}, where types in the graph are complete"
+    weak = f"{trt.words} does not take types from a graph, as 10.0 and later do"
     if card.precision == "fp32":
         return Choice(path, (), f"{weak}; {path.name} is fp32 and needs none")
     if card.precision == "fp16":
@@ -231,7 +230,7 @@ def choose_source(model: ModelFile, trt: Flavour) -> Choice:
     if source is None:
         raise ModelError(
             f"{weak}, so INT8 is built from a plain INT8 model: run `schanger-edge calibrate` without --fp16, with "
-            f"the same --pairs, and put its result beside {path.name}."
+            f"the same --data, and put its result beside {path.name}."
         )
     explanation = f"{weak}; built from {source.name} with the flags FP16 and INT8"
     return _held(Choice(source, ("FP16", "INT8"), explanation), card)

@@ -1,6 +1,6 @@
 """From a model file to the bytes of a TensorRT plan; one builder for TensorRT 8.6 to 11 and TensorRT-RTX.
 
-Precision lies in the model file. Only where types are weak (below TensorRT 10.12) flags say it, see `Recipe`.
+Precision lies in the model file. Only where types are weak (TensorRT 8) flags say it, see `Recipe`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.model.plan import Batches
-from schanger_edge.sessions.engine import Progress
+from schanger_edge.progress import Progress
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, start
 
 OBEY = "OBEY_PRECISION_CONSTRAINTS"  # TensorRT fails where it cannot keep what layers are told
@@ -49,6 +49,7 @@ class Recipe:
         level: builder optimization level, 0 to 5; None leaves it to TensorRT.
         keep_fp32: names of the nodes that weak types must not make FP16; it goes with `OBEY`.
         tf32: FP32 layers may multiply in TF32.
+        detailed: the plan keeps what each layer does, for TensorRT's inspector.
     """
 
     source: Path
@@ -60,6 +61,7 @@ class Recipe:
     level: int | None = None
     keep_fp32: tuple[str, ...] = ()
     tf32: bool = True
+    detailed: bool = False
 
 
 def build_plan(
@@ -97,6 +99,8 @@ def build_plan(
         config.set_flag(getattr(trt.BuilderFlag, flag))
     if not recipe.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
+    if recipe.detailed:
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     _set_capabilities(flavour, config, recipe.capabilities)
     config.add_optimization_profile(_profile(builder, recipe))
     cache = _set_timing_cache(config, timing_cache) if timing_cache is not None else None

@@ -109,7 +109,7 @@ ENGINE = Engine(
     findings=_findings,
     extras={
         "tensorrt": Extra(("tensorrt", "cuda.bindings or pycuda"), INSTALL["tensorrt"]),
-        "rtx": Extra(("tensorrt_rtx",), INSTALL["rtx"]),
+        "rtx": Extra(("tensorrt_rtx",), INSTALL["rtx"], for_jetson=False),
     },
     own_files=OwnFiles(SUFFIX, "TensorRT plan", _open_plan),
 )

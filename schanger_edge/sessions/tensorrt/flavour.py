@@ -28,7 +28,7 @@ DLA_PACKAGE = (
     "container from NVIDIA's repository for Jetson); a later JetPack has a TensorRT that does without it"
 )
 OLDEST = (8, 6)
-STRONG_SINCE = (10, 12)  # the flag exists from 10.0; NVIDIA calls it complete from here
+STRONG_SINCE = (10, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Flavour:
 
     @property
     def network_flags(self) -> int:
-        """For `create_network`: 8.x is told of the batch axis, 10.12 and later of strong types; 11 knows neither."""
+        """For `create_network`: 8.x is told of the batch axis, 10 of strong types; 11 has no others and ignores it."""
         flags = getattr(self.module, "NetworkDefinitionCreationFlag", None)
         wanted = ["EXPLICIT_BATCH"] if version_of(self.version)[0] < 10 and self.name == "tensorrt" else []
         wanted += ["STRONGLY_TYPED"] if self.strong else []

@@ -9,10 +9,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
-
+from schanger_edge import files
 from schanger_edge.errors import SessionError
-from schanger_edge.files import replacing
 from schanger_edge.host import board
 from schanger_edge.model.plan import SUFFIX, PlanCard, Target, read_plan_card, sidecar_of, this_system
 from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
@@ -47,17 +45,11 @@ def locked(plan: Path) -> Iterator[None]:
         SessionError: the folder cannot be written.
     """
     path = plan.with_name(f".{plan.name}.lock")
-    lock = FileLock(path)
     try:
-        plan.parent.stat()  # FileLock would make it
-        lock.acquire()
-        while not path.exists():  # the process that held it removed it, and another may hold a new one
-            lock.release()
-            lock.acquire()
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        lock = files.locked(path, None)
     except OSError as error:
-        raise SessionError(
-            f"{plan} cannot be written ({error.strerror}): choose an existing, writable folder."
-        ) from error
+        raise SessionError(f"{plan} cannot be written ({error.strerror}): choose a writable folder.") from error
     try:
         yield
     finally:
@@ -89,7 +81,7 @@ def write_plan(plan: Path, content: bytes, card: PlanCard) -> PlanCard:
     """
     card = dataclasses.replace(card, plan_sha256=hashlib.sha256(content).hexdigest(), plan_bytes=len(content))
     sidecar = sidecar_of(plan)
-    with replacing(sidecar, SessionError) as sidecar_temporary, replacing(plan, SessionError) as temporary:
+    with files.replacing(sidecar, SessionError) as sidecar_temporary, files.replacing(plan, SessionError) as temporary:
         temporary.write_bytes(content)
         sidecar_temporary.write_text(card.to_json() + "\n")
         sidecar.unlink(missing_ok=True)  # an old sidecar never stands beside a new plan

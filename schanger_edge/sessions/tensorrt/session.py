@@ -25,14 +25,9 @@ from schanger_edge.sessions.engine import SLOTS
 from schanger_edge.sessions.session import check_probability
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.builder import NO_ROOM
-from schanger_edge.sessions.tensorrt.contexts import (
-    MOST_CONTEXTS,
-    PROFILE_SHARED_SINCE,
-    Contexts,
-    Loaded,
-)
+from schanger_edge.sessions.tensorrt.context import Context, Loaded
 from schanger_edge.sessions.tensorrt.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
-from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, last_complaint, start, version_of
+from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, last_complaint, start
 
 STAGES = ("copy_in", "infer", "copy_out")
 TIMINGS_KEPT = 10_000
@@ -80,9 +75,10 @@ class TensorRTSession:
 
     def __init__(self, plan: Path, flavour: Flavour, cuda: Cuda, slots: int = SLOTS, graphs: bool = True) -> None:
         self._resources = contextlib.ExitStack()
-        self._contexts: Contexts | None = None
+        self._context: Context | None = None
         self._slots: list[Slot] = []
         self._runtime_cache: Any = None
+        self._kernels_kept_for: set[int] = set()  # batch sizes
         self._timed = True
         with contextlib.ExitStack() as opening:
             opening.callback(self.close)
@@ -101,7 +97,9 @@ class TensorRTSession:
             if self._engine is None:
                 self._refuse_plan(flavour)
             self._check_tensors()
-            self._contexts = self._make_contexts(flavour, graphs)
+            graphs = graphs and cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
+            loaded = Loaded(self._make_context(flavour), plan.name, self.card.tile, self._log)
+            self._context = Context(loaded, cuda, self.notes, graphs=graphs)
             self._streams = [cuda.stream() for _ in STAGES]
             self._resources.callback(cuda.release, *self._streams)
             self.max_batch: int = self._plan_card.batches.most
@@ -152,11 +150,10 @@ class TensorRTSession:
         for slot in self._slots:
             slot.ticket = None
             slot.events = ()  # pycuda frees what nobody holds, while the context is there
-        if self._runtime_cache is not None:
-            self._keep_runtime_cache()
-        if self._contexts is not None:
-            self._contexts.close()
-        self._contexts = self._engine = self._runtime = self._runtime_cache = None
+        self._keep_runtime_cache()
+        if self._context is not None:
+            self._context.close()
+        self._context = self._engine = self._runtime = self._runtime_cache = None
         self._slots, self._streams = [], []
         with contextlib.suppress(SessionError):  # the error that led here is the one to tell
             self._resources.close()
@@ -172,7 +169,7 @@ class TensorRTSession:
     # A batch: its way through the three streams.
 
     def _start(self, slot: Slot, batch: int) -> None:
-        assert self._contexts is not None
+        assert self._context is not None
         cuda, (copy_in, infer, copy_out) = self._cuda, self._streams
         in_begin, in_end, begin, end, out_begin, out_end = slot.events
         bytes_in, bytes_out = self._sizes(batch)
@@ -183,7 +180,7 @@ class TensorRTSession:
         cuda.record(in_end, copy_in)
         cuda.wait(infer, in_end)
         cuda.record(begin, infer)
-        self._contexts.infer(slot.addresses, batch, infer)
+        self._context.infer(slot.addresses, batch, infer)
         cuda.record(end, infer)
         cuda.wait(copy_out, end)
         cuda.record(out_begin, copy_out)
@@ -203,6 +200,9 @@ class TensorRTSession:
         finally:
             slot.ticket = None
         check_probability(probability, shape)
+        if shape[0] not in self._kernels_kept_for:  # now, for a run may be killed
+            self._kernels_kept_for.add(shape[0])
+            self._keep_runtime_cache()
         return probability
 
     def _measure(self, slot: Slot) -> None:
@@ -235,30 +235,32 @@ class TensorRTSession:
             described = ", ".join(f"{name} {kind}" for name, kind in found.items())
             raise PlanError(f"{self.model} breaks the model contract (it has {described}): rebuild it.")
 
-    def _make_contexts(self, flavour: Flavour, graphs: bool) -> Contexts:
-        graphs = graphs and self._cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
-        several = graphs and version_of(flavour.version) >= PROFILE_SHARED_SINCE
-        loaded = Loaded(self._engine, self.model.name, self.card.tile, self._log)
-        most = MOST_CONTEXTS if several else 1
-        return Contexts(loaded, self._make_context(flavour), self._cuda, self.notes, graphs=graphs, most=most)
-
     def _make_context(self, flavour: Flavour) -> Any:
-        if flavour.name == "rtx":
-            config = self._engine.create_runtime_config()
-            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            self._runtime_cache = config.create_runtime_cache()
-            with contextlib.suppress(Exception):  # it only saves time; what cannot be read is made anew
-                self._runtime_cache.deserialize(self._runtime_cache_path.read_bytes())
-            config.set_runtime_cache(self._runtime_cache)
-            context = self._engine.create_execution_context(config)
-        else:
-            context = self._engine.create_execution_context()
+        config = [self._rtx_config()] if flavour.name == "rtx" else []
+        context = self._engine.create_execution_context(*config)
         if context is None:
             raise OutOfDeviceMemoryError(
                 f"{self._cuda.gpu.name} has no memory for the engine of {self.model.name} "
                 f"({last_complaint(self._log)}): build it with a smaller --batch or --workspace."
             )
         return context
+
+    def _rtx_config(self) -> Any:
+        """How TensorRT-RTX runs; TensorRT has a runtime config too, from 10.11 on, but without all of this."""
+        config = self._engine.create_runtime_config()
+        config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        if hasattr(config, "dynamic_shapes_kernel_specialization_strategy"):
+            strategy = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
+            config.dynamic_shapes_kernel_specialization_strategy = strategy
+        else:
+            self.notes.append(
+                "this TensorRT-RTX changes kernels while it runs, so that times and last digits change: update it."
+            )
+        self._runtime_cache = config.create_runtime_cache()
+        with contextlib.suppress(Exception):  # it only saves time; what cannot be read is made anew
+            self._runtime_cache.deserialize(self._runtime_cache_path.read_bytes())
+        config.set_runtime_cache(self._runtime_cache)
+        return config
 
     def _make_slots(self, count: int) -> list[Slot]:
         """As many as asked for; where there is no room, for smaller batches."""
@@ -298,7 +300,7 @@ class TensorRTSession:
         return 3 * pixels, np.dtype(np.float32).itemsize * pixels
 
     def _check_inputs(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> None:
-        if self._contexts is None:
+        if self._context is None:
             raise SessionError("the session is closed.")
         tile = self.card.tile
         for date in (before, after):
@@ -322,5 +324,7 @@ class TensorRTSession:
 
     def _keep_runtime_cache(self) -> None:
         """The kernels that RTX made here, for the next start; a folder that cannot be written does without."""
+        if self._runtime_cache is None:
+            return
         with contextlib.suppress(SessionError), replacing(self._runtime_cache_path, SessionError) as temporary:
             temporary.write_bytes(bytes(self._runtime_cache.serialize()))
