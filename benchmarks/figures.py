@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import figures_of_engines
 import figures_of_field
 import figures_of_models
 import figures_of_runs
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/figures.md", "docs/models.md", "docs/engines.md", "docs/native-engine.md")
 BLOCKS = {
     **figures_of_models.BLOCKS, **figures_of_runs.BLOCKS, **figures_of_speed.BLOCKS, **figures_of_field.BLOCKS,
+    **figures_of_engines.BLOCKS,
 }  # fmt: skip
 BLOCK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 

@@ -110,8 +110,8 @@ def int8() -> str:
         of the multiply-adds in INT8 ({len(calibration["kept_high_precision"])} parts were put back) and scores F1
         {f1[0]} on `levir/val` and {f1[1]} on the rendered scenes, where its parent has {f1[2]} and {f1[3]}; on
         {agreement["tiles"]} tiles held aside probability differs by {significant(agreement["mean_difference"])} on
-        average. On a CPU it is no faster than its parent (`schanger-edge compare` tells): it is meant for GPUs
-        (`benchmarks/bundle_int8.py`)."""
+        average. On a CPU it is no faster than its parent (`schanger-edge compare` tells), and for GPUs it is not
+        advised, see below (`benchmarks/bundle_converted.py`)."""
     )
 
 

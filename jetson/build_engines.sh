@@ -3,7 +3,7 @@
 #
 #   jetson/build_engines.sh [--dry-run] [--venv DIR] [-o DIR] [--check PAIRS] [MODEL...]
 #
-#   MODEL       .onnx files or bundled models (schanger-small schanger-small-int8)
+#   MODEL       .onnx files or bundled models (schanger-small-fp16, the one for boards)
 #   -o, --output  folder for MODEL.plan (your engine cache, where `run` looks)
 #   --check     compare each plan with its model on these pairs, as `schanger-edge compare --data`; needs -o
 #   --venv      where install.sh put schanger-edge (/opt/schanger-edge)
@@ -54,7 +54,7 @@ parse_options() {
     esac
     shift
   done
-  ((${#MODELS[@]})) || MODELS=(schanger-small schanger-small-int8)
+  ((${#MODELS[@]})) || MODELS=(schanger-small-fp16)
   [[ -z $PAIRS || -n $OUT ]] || refuse "--check needs -o, because compare needs the plan's file name."
   VENV=$ROOT$VENV
 }

@@ -11,6 +11,11 @@ Row = Mapping[str, Any]
 CLOCK, DRIFT, SPREAD, LOAD = 0.9, 0.1, 0.25, 0.5
 """Doubtful: a clock below this share of its highest, drift or spread above these, a load above this share of cores."""
 
+INT8 = (
+    "INT8 is not advised unless it is the fastest here: this network's speed follows its memory traffic, of which INT8 "
+    "saves little with the kernels that engines have."
+)
+
 Blocks = Sequence[Sequence[Row]]
 """Of each case, its rounds."""
 
@@ -24,7 +29,7 @@ def advice(document: Row) -> list[str]:
         speeds = [row for row in speeds if row["megapixels_per_second"]]
         found = (_most_accurate(scores), _fastest(speeds), _least(speeds), _overhead(whole_runs, speeds))
         sentences += [f"{device}: {text}" for texts in found for text in texts]
-    return sentences
+    return sentences + [INT8] * any("int8" in model["precision"] for model in document["models"])
 
 
 def _most_accurate(rows: Sequence[Row]) -> Iterator[str]:

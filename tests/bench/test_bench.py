@@ -340,7 +340,7 @@ def test_models_of_one_name_are_told_apart(model: Path, tmp_path: Path) -> None:
     other.parent.mkdir()
     other.write_bytes(model.read_bytes())
     assert [found.name for found in find_models([str(model), str(other)])] == [str(model), str(other)]
-    assert [found.name for found in find_models([])] == ["schanger-small", "schanger-small-int8"]
+    assert [found.name for found in find_models([])] == ["schanger-small", "schanger-small-fp16", "schanger-small-int8"]
 
 
 def test_products_of_a_run_are_removed(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schanger_edge.bench.findings import advice, doubts
+from schanger_edge.bench.findings import INT8, advice, doubts
 
 
 def document(*scores: float) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def document(*scores: float) -> dict[str, Any]:
         {"device": "cpu", "model": f"m{number}", "dataset": "levir-cd", "split": "val", "f1": f1, "tiles": 32}
         for number, f1 in enumerate(scores)
     ]
-    return {"options": {"devices": ["cpu"]}, "accuracy": accuracy, "speed": [], "end_to_end": []}
+    return {"options": {"devices": ["cpu"]}, "models": [], "accuracy": accuracy, "speed": [], "end_to_end": []}
 
 
 def speed(model: str, median: float, low: float, high: float) -> dict[str, Any]:
@@ -35,6 +35,11 @@ def speed(model: str, median: float, low: float, high: float) -> dict[str, Any]:
 )
 def test_a_difference_that_is_not_shown_is_none(scores: tuple[float, ...], said: str) -> None:
     assert advice(document(*scores)) == [said]
+
+
+@pytest.mark.parametrize(("precision", "said"), [("fp16", False), ("int8", True), ("int8+fp16", True)])
+def test_int8_is_not_advised(precision: str, said: bool) -> None:
+    assert advice({**document(), "models": [{"precision": "fp32"}, {"precision": precision}]}) == [INT8] * said
 
 
 def test_the_fastest_and_those_that_are_not_told_apart() -> None:
