@@ -204,8 +204,9 @@ def test_refused_before_the_work(root: Path, model: Path, tmp_path: Path, monkey
             evaluate(root, split="val", model=model, progress=lambda *_: pytest.fail("work"), **options)  # type: ignore[arg-type]
         assert sorted(tmp_path.iterdir()) == before
 
-    refused("cannot be written", gallery=tmp_path / "none" / "page.html")
-    refused("cannot be written", sweep=tmp_path / "none" / "sweep.json")
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    refused("cannot be written", gallery=tmp_path / "taken" / "page.html")
+    refused("cannot be written", sweep=tmp_path / "taken" / "sweep.json")
     refused("cannot be written", gallery=tmp_path)
     refused("--sweep must name the .json file", sweep=tmp_path / "sweep.png")
     refused("written to the same file", sweep=tmp_path / "a.json", json_file=tmp_path / "a.json")
