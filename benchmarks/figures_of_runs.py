@@ -155,7 +155,7 @@ def roofline() -> str:
     if found["load"][0] > QUIET:
         return paragraph(f"{intro} The share of the floor that sessions reach is not measured on a quiet machine yet.")
     measured = f"""Measured on {machines("roofline")}: copy {fixed(machine["bandwidth_gb_per_second"], 1)} GB/s, float32
-        matrix product {fixed(machine["fp32_gops"]["median"])} GFLOP/s; medians of {machine["fp32_gops"]["n"]}
+        {machine["fp32_of"]} {fixed(machine["fp32_gops"]["median"])} GFLOP/s; medians of {machine["fp32_gops"]["n"]}
         interleaved rounds."""
     rows = [
         [row["session"], row["precision"], fixed(row["milliseconds"]["median"]), *(_share(row[form]) for form in FORMS)]

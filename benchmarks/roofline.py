@@ -7,12 +7,13 @@ and with inverted residuals fused. FP16 is the FP32 graph with values of two byt
 all else in FP16. The floor of a form is the larger of bytes / bandwidth and multiply-adds / matrix rate.
 
 Measured here: copy bandwidth (read + written bytes of numpy's copy between two arrays, by number of threads; the best
-counts), the rate of a float32 matrix product (numpy) and of a uint8 x int8 one (ONNX Runtime's MatMulInteger), each on
-all cores, and one pair of tiles through each session. FP16 multiply-adds are set against the float32 rate, as a CPU
-session computes them; the FP16 model is converted without a look at ranges, which matter for its values, not for its
-time. Rounds are interleaved; medians, with the least and the largest of them and their number. `share` is floor /
-median. Values that stay in a cache need no memory, so a share of the layers' floor may pass 1. `load` is the machine's
-load average at begin and end: above 0.5 at the beginning, something else took the cores.
+counts), the rate of float32 multiply-adds in registers (`fma_rate.cpp`, which needs a C++ compiler) and of a uint8 x
+int8 matrix product (ONNX Runtime's MatMulInteger), each on all cores, and one pair of tiles through each session. FP16
+multiply-adds are set against the float32 rate, as a CPU session computes them; the FP16 model is converted without a
+look at ranges, which matter for its values, not for its time. Rounds are interleaved; medians, with the least and the
+largest of them and their number. `share` is floor / median. Values that stay in a cache need no memory, so a share of
+the layers' floor may pass 1. `load` is the machine's load average at begin and end: above 0.5 at the beginning,
+something else took the cores.
 
 Projections are no measurements: they divide the same counts by datasheet numbers (`datasheets.py`), and hold for
 batches that do not fit in a cache. Needs the `quantize` extra.
@@ -22,9 +23,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -112,8 +115,9 @@ def measure(devices: Sequence[str], rounds: int, megabytes: int) -> tuple[dict[A
     with contextlib.ExitStack() as stack:
         sessions = open_sessions(devices, stack)
         pool = stack.enter_context(ThreadPoolExecutor(cores))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work |= {f"copy {threads}": copying(pool, threads, megabytes) for threads in range(1, cores + 1)}
-        work |= {"fp32": multiplying(pool, cores), "int8": multiplying_int8(cores)}
+        work |= {"fp32": multiplying(pool, cores, folder), "int8": multiplying_int8(cores)}
         work |= {key: inferring(session) for key, session in sessions.items()}
         for run in work.values():  # pages, caches and clocks before the first round
             run()
@@ -148,12 +152,15 @@ def copying(pool: ThreadPoolExecutor, threads: int, megabytes: int) -> Callable[
     return lambda: list(pool.map(lambda part: np.copyto(*part), parts))
 
 
-def multiplying(pool: ThreadPoolExecutor, threads: int) -> Callable[[], object]:
-    """A float32 matrix product, each thread its own rows."""
-    a, b = np.random.default_rng(0).random((2, GEMM_SIDE, GEMM_SIDE), np.float32)
-    out = np.empty_like(a)
-    parts = list(zip(np.array_split(a, threads), np.array_split(out, threads), strict=True))
-    return lambda: list(pool.map(lambda part: np.matmul(part[0], b, out=part[1]), parts))
+def multiplying(pool: ThreadPoolExecutor, threads: int, folder: Path) -> Callable[[], object]:
+    """As many float32 multiply-adds as a matrix product of GEMM_SIDE, in registers, each thread its share."""
+    command, library = os.environ.get("CXX", "c++"), folder / "fma_rate.so"
+    flags = ["-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared"]
+    subprocess.run([command, *flags, "-o", str(library), str(Path(__file__).with_name("fma_rate.cpp"))], check=True)
+    multiply_add = ctypes.CDLL(str(library)).multiply_add
+    multiply_add.argtypes = [ctypes.c_longlong, ctypes.c_float, ctypes.c_float]
+    multiply_add.restype = ctypes.c_float
+    return lambda: list(pool.map(lambda _: multiply_add(GEMM_SIDE**3 // threads, 0.5, 1), range(threads)))
 
 
 def multiplying_int8(threads: int) -> Callable[[], object]:
@@ -193,6 +200,7 @@ def rates(seconds: Mapping[Any, Sequence[float]], megabytes: int) -> dict[str, A
         "copy_megabytes": megabytes,
         "bandwidth_gb_per_second": max(copy["median"] for copy in copies.values()),
         "matrix_side": GEMM_SIDE,
+        "fp32_of": "multiply-adds in registers",
         "fp32_gops": spread([operations / value / 1e9 for value in seconds["fp32"]]),
         "int8_gops": spread([operations / value / 1e9 for value in seconds["int8"]]),
     }
@@ -247,7 +255,7 @@ def tables(result: Mapping[str, Any]) -> str:
     for precision, forms in result["costs"].items():
         cells = [(form["macs"]["total"] / 1e9, form["bytes"] / 1e6) for form in forms.values()]
         lines.append(f"{precision:<20}" + "".join(f"{macs:15.2f}{size:8.0f}" for macs, size in cells))
-    lines += ["", f"measured here: copy {machine['bandwidth_gb_per_second']:.1f} GB/s, matrix product "]
+    lines += ["", f"measured here: copy {machine['bandwidth_gb_per_second']:.1f} GB/s, arithmetic "]
     lines[-1] += ", ".join(f"{kind} {machine[f'{kind}_gops']['median']:.0f} Gop/s" for kind in ("fp32", "int8"))
     lines.append("session                        ms a pair      layers' floor, share     fused floor, share")
     for row in result["sessions"]:

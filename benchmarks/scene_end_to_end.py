@@ -8,9 +8,10 @@ rendered (exact truth, no nodata). Every run is a process of its own, `schanger-
 is its resident memory. f1 is of change.tif against the truth; ratios are A / B, round by round. The first round warms
 caches and the trial of the engines, and does not count.
 
-With --without-network a session takes the place of the network that gives the map of an earlier run again, tile by tile,
-so that opening, reading, tiling and products are left; both checkouts must have `detect(session=...)`. `load` is the machine's load average at begin and end: where it was above 0.5, walls mean little, and CPU seconds are up to
-twice those of a quiet machine. Needs Linux.
+With --without-network a session takes the place of the network that gives the map of an earlier run again, tile by
+tile, so that opening, reading, tiling and products are left; both checkouts must have `detect(session=...)`. `load` is
+the machine's load average at begin and end: where it was above 0.5, walls mean little, and CPU seconds are up to twice
+those of a quiet machine. Needs Linux.
 """
 
 from __future__ import annotations

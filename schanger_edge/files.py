@@ -110,6 +110,13 @@ def replacing(path: Path, error_class: type[SchangerError], *errors: type[Except
                 one.rmdir()
 
 
+def check_writable(path: Path, error_class: type[SchangerError]) -> None:
+    """Before the work whose result it shall hold: raise an error of the class where the file could not be written."""
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+        raise error_class(f"{path} cannot be written: choose a file in a writable folder.")
+
+
 def _is_device(path: Path) -> bool:
     """Whether what is written goes to a device, a pipe or an open file, as with /dev/stdout: none of them is replaced.
 

@@ -39,5 +39,6 @@ def test_what_cannot_be_drawn_is_told_and_leaves_no_file(tmp_path: Path) -> None
         note
         == f"{tmp_path / 'a.png'} could not be drawn, but all other results are complete: ValueError: no such colour"
     )
-    assert "cannot be written" in draw(tmp_path / "absent" / "a.png", lambda figure: None)
     assert not list(tmp_path.iterdir())
+    (tmp_path / "taken").write_text("a file")
+    assert "cannot be written" in draw(tmp_path / "taken" / "a.png", lambda figure: None)

@@ -22,9 +22,12 @@ const Kernels* const ALL[] = {
 constexpr size_t PAGE = 1 << 21;  // of huge pages
 constexpr int STAGES = 6, WIDEST = 128, LARGEST = 1 << 13, MOST_THREADS = 1024;
 
+// Asked here and not in the kernels' own files, whose every function may be made of what the processor lacks.
+bool supported(const Kernels* kernels) { return supported_by_processor(kernels->isa, kernels->precision); }
+
 const Kernels* find(const char* isa, const char* precision) {
     for (const Kernels* kernels : ALL)
-        if (!strcmp(kernels->isa, isa) && !strcmp(kernels->precision, precision) && kernels->supported()) return kernels;
+        if (!strcmp(kernels->isa, isa) && !strcmp(kernels->precision, precision) && supported(kernels)) return kernels;
     return nullptr;
 }
 
@@ -59,7 +62,7 @@ int32_t schanger_interface(void) { return SCHANGER_INTERFACE; }
 
 int32_t schanger_kernels(int32_t index, const char** isa, const char** precision) {
     for (const Kernels* kernels : ALL)
-        if (kernels->supported() && index-- == 0) {
+        if (supported(kernels) && index-- == 0) {
             *isa = kernels->isa, *precision = kernels->precision;
             return 1;
         }

@@ -15,7 +15,6 @@ void team_run(Team*, int units, void (*work)(void* data, int unit, int worker), 
 struct Kernels {
     const char* isa;
     const char* precision;
-    bool (*supported)();
     // Bytes of memory a network takes; 0 where `count` is not its number of weights.
     size_t (*measure)(const int32_t* widths, int32_t tile, int32_t threads, size_t count);
     // Lay the network out in that memory and pack the weights; what is returned lies in it.

@@ -252,5 +252,4 @@ void run(void* network, Team* team, const uint8_t* before, const uint8_t* after,
 #define JOINED(a, b) a##b
 #define TABLE(name) JOINED(kernels_, name)
 extern const Kernels TABLE(SCHANGER_NAME);
-const Kernels TABLE(SCHANGER_NAME) = {
-    ISA, Products::NAME, [] { return supported_by_processor(ISA, Products::NAME); }, measure, lay_out, run};
+const Kernels TABLE(SCHANGER_NAME) = {ISA, Products::NAME, measure, lay_out, run};

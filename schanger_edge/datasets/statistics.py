@@ -24,7 +24,7 @@ from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.datasets.sources import Source
 from schanger_edge.errors import DatasetError, ModelError, ProductError
-from schanger_edge.files import replacing
+from schanger_edge.files import check_writable, replacing
 from schanger_edge.geo.grid import Window
 from schanger_edge.model.card import Normalization, Statistics
 
@@ -113,8 +113,8 @@ def color_statistics(
         DatasetError: the folders do not hold what they should, or an image cannot be read.
         ProductError: the file could not be written.
     """
-    if output is not None and (Path(output).is_dir() or not Path(output).parent.is_dir()):
-        raise ProductError(f"{output} cannot be written: choose a file in an existing folder.")
+    if output is not None:
+        check_writable(Path(output), ProductError)
     if masks is not None and not single:
         raise DatasetError("--masks is for single-date images: add --single.")
     masked = None if masks is None else Path(masks)

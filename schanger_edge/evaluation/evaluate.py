@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -29,7 +28,7 @@ from schanger_edge.evaluation.protocol import LabelledTile, predicted_tiles
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.evaluation.stitched import stitched_tiles
 from schanger_edge.evaluation.sweep import Sweep, SweepCounter, SweepPoint
-from schanger_edge.files import replacing
+from schanger_edge.files import check_writable, replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import ModelCard
 from schanger_edge.model.decision import is_change
@@ -198,9 +197,7 @@ def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | Non
     if gsd is not None and not 0 < gsd < float("inf"):
         raise ProductError(f"--gsd must be a positive number of metres per pixel, not {gsd}.")
     for path in outputs:
-        there = next(folder for folder in path.absolute().parents if folder.exists())
-        if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
-            raise ProductError(f"{path} cannot be written: choose a file in a writable folder.")
+        check_writable(path, ProductError)
     if len({path.absolute() for path in outputs}) < len(outputs):
         raise ProductError("two results would be written to the same file: give each its own name.")
 

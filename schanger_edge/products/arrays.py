@@ -18,9 +18,9 @@ from rasterio.errors import CRSError
 from schanger_edge.errors import ProductError, SceneError
 from schanger_edge.files import replacing
 from schanger_edge.products.journal import unfinished
+from schanger_edge.products.rasters import SCALE
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-_STEPS = 254  # of probability.tif
 
 
 @contextlib.contextmanager
@@ -74,8 +74,8 @@ def read_probability(path: Path) -> NDArray[np.float32]:
             values: NDArray[np.uint8] = dataset.read(1)
     except rasterio.RasterioIOError as error:
         raise ProductError(f"{path} cannot be read ({error}): run the pair again.") from error
-    probability: NDArray[np.float32] = values.astype(np.float32) / np.float32(_STEPS)
-    probability[values > _STEPS] = np.nan
+    probability: NDArray[np.float32] = values.astype(np.float32) / np.float32(SCALE)
+    probability[values > SCALE] = np.nan
     return probability
 
 

@@ -227,7 +227,7 @@ def test_labels_that_are_all_alike_get_a_sentence(kind: str, tmp_path: Path) -> 
     warning = warning_on_labels("here", files, rule, kinds_of_labels(files, rule), "--label")
     assert warning.startswith(expected)
     assert bool(warning) == bool(expected)
-    assert not warning or warning.endswith("choose the values that count with --label-rule.")
+    assert not warning or warning.endswith("choose the values that count with --label.")
 
 
 def test_a_palette_without_black_is_told_by_its_indices(tmp_path: Path) -> None:

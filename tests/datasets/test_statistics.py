@@ -66,7 +66,8 @@ def test_defects(pairs: tuple[Path, list[np.ndarray], list[np.ndarray]]) -> None
         color_statistics(root, split="val")
     with pytest.raises(DatasetError, match="--single"):
         color_statistics(root, masks=root)
-    with pytest.raises(ProductError, match="existing folder"):
+    (root / "none").write_text("a file")
+    with pytest.raises(ProductError, match="choose a file in a writable folder"):
         color_statistics(root, output=root / "none" / "s.json")
     for index in range(2):
         shape = cv2.imread(str(root / "train" / "A" / f"{index}.png")).shape

@@ -204,8 +204,9 @@ def test_refused_before_the_work(root: Path, model: Path, tmp_path: Path, monkey
             evaluate(root, split="val", model=model, progress=lambda *_: pytest.fail("work"), **options)  # type: ignore[arg-type]
         assert sorted(tmp_path.iterdir()) == before
 
-    refused("cannot be written", gallery=tmp_path / "none" / "page.html")
-    refused("cannot be written", sweep=tmp_path / "none" / "sweep.json")
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    refused("cannot be written", gallery=tmp_path / "taken" / "page.html")
+    refused("cannot be written", sweep=tmp_path / "taken" / "sweep.json")
     refused("cannot be written", gallery=tmp_path)
     refused("--sweep must name the .json file", sweep=tmp_path / "sweep.png")
     refused("written to the same file", sweep=tmp_path / "a.json", json_file=tmp_path / "a.json")
@@ -231,7 +232,7 @@ def test_what_the_command_says(root: Path, model: Path, tmp_path: Path) -> None:
     done = run("--split", "val", "--label", "1")
     assert "label: value = 1, change: probability > 0.5" in done.output
     assert "(values in 0.png: 0, 255)" in done.stderr
-    assert "choose the values that count with --label-rule" in done.stderr
+    assert "choose the values that count with --label." in done.stderr
     (root / "val").rename(root / "test")
     done = run("--split", "test")
     assert done.exit_code == 0, done.output

@@ -116,6 +116,7 @@ def test_page_is_whole_in_one_file_and_escaped(tmp_path: Path) -> None:
 
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match="cannot be written"):
+        (tmp_path / "none").write_text("a file")
         Gallery(1).write(tmp_path / "none" / "page.html", "x", {}, Counts(), 0)
     with pytest.raises(ProductError, match="--gallery-count must be at least 1"):
         Gallery(0)

@@ -329,6 +329,7 @@ class TestRefused:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.onnx", "cut.onnx", "newer.onnx"]
 
     def test_target_that_cannot_be_written(self, model: Path, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "missing").write_text("a file")
         with pytest.raises(ModelError, match="cannot be written"):
             calibrate(model, [str(tree)], tmp_path / "missing" / "x.onnx", samples=8)
 

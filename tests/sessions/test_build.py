@@ -176,6 +176,7 @@ def test_what_cannot_be_built_is_said(
         build(fp32, None, BuildOptions(capabilities=HERE_86, flavour="rtx", timing_cache=tmp_path / "timings"))
     with pytest.raises(SessionError, match=r"x\.onnx is not a plan's name: it must end in \.plan, such as x\.plan"):
         build(fp32, tmp_path / "x.onnx")
+    (tmp_path / "none").write_text("a file")
     with pytest.raises(SessionError, match="cannot be written"):
         build(fp32, tmp_path / "none" / "x.plan", BuildOptions(capabilities=HERE_86, flavour="rtx", level=0))
     with pytest.raises(ModelError, match="is no ONNX model, or is damaged"):
@@ -242,6 +243,7 @@ def test_the_builder_gets_what_was_asked_for(
     assert (tmp_path / "timings").read_bytes() == b"++"
     assert built.card.target.gpu == GPU_WORDS
 
+    (tmp_path / "none").write_text("a file")
     with pytest.raises(SessionError, match="cannot be written"):
         nowhere = dataclasses.replace(options, timing_cache=tmp_path / "none" / "timings")
         build(models[precision], None, nowhere, rebuild=True)

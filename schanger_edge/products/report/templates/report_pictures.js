@@ -14,7 +14,7 @@ const detailsIn = (box) => data.details.filter((detail) => meets(detail.box, box
 /* Draw one date around a change on a square canvas, from the pictures that are decoded. */
 function drawPlace(canvas, place, name) {
   const { x, y, side, box } = cropOf(place), k = canvas.width / side, pen = canvas.getContext("2d", { alpha: false });
-  const at = { k, x: -x * k, y: -y * k, ratio: canvas.width / THUMB };
+  const at = { k, x: -x * k, y: -y * k, ratio: canvas.width / 160 };
   pen.setTransform(1, 0, 0, 1, 0, 0);
   pen.fillStyle = "#20252a";
   pen.fillRect(0, 0, canvas.width, canvas.width);
