@@ -226,7 +226,7 @@ def test_models_that_do_not_fit_together(
 ) -> None:
     monkeypatch.setattr(measure, "peak_memory", lambda *_: {"host_bytes": 10**15, "device_bytes": None})
     monkeypatch.setattr(measure.board, "free_memory", lambda root: 10**9)
-    with pytest.raises(SchangerError, match=r"1000000\.0 GB, 1\.0 GB are free: use fewer --models"):
+    with pytest.raises(SchangerError, match=r"1000000\.0 GB, 1\.0 GB are free: use fewer models"):
         run(tmp_path / "out", model, root)
 
 
