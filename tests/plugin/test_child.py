@@ -90,13 +90,13 @@ DEAF = IGNORES + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
-@pytest.mark.parametrize(("first", "code"), [("", 130), (IGNORES, -15), (DEAF, -9)])
-def test_cancelling_interrupts_then_terminates_then_kills(tmp_path: Path, first: str, code: int) -> None:
+@pytest.mark.parametrize(("first", "code", "patience"), [("", 130, 60), (IGNORES, -15, 0.5), (DEAF, -9, 0.5)])
+def test_cancelling_interrupts_then_terminates_then_kills(
+    tmp_path: Path, first: str, code: int, patience: float
+) -> None:
     heard: list[object] = []
-    begun = time.monotonic()
-    ended = call(script(tmp_path, first + STAYS), heard.append, lambda: bool(heard), patience=0.5)
+    ended = call(script(tmp_path, first + STAYS), heard.append, lambda: bool(heard), patience)
     assert ended.code == code
-    assert time.monotonic() - begun < 20
     assert ("interrupted: the run is kept" in heard) == (code == 130)
 
 
