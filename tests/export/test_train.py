@@ -106,7 +106,7 @@ def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path)
     assert image.std() > 10
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_and_resumed_reaches_the_same_weights(tree: Path, tmp_path: Path, workers: int) -> None:
     """kill -9 at a moment of its own; bitwise equality with the run that was left alone."""
     more = {"epochs": 10, "validation": (str(tree),), "clip": 1.0}
