@@ -33,6 +33,7 @@ def around() -> str:
     """Speed, memory and durability of what lies around the network."""
     rows = [
         [*_overhead(), "`benchmarks/overhead.py`"],
+        *([*_two_checkouts(name), "`benchmarks/scene_end_to_end.py`"] for name in CHECKOUTS),
         [*_memory(), "`benchmarks/memory.py`"],
         [*_scene_speed(), "`benchmarks/scene_speed.py`"],
         [*_kill_resume(), "`benchmarks/kill_resume.py`"],
@@ -63,6 +64,24 @@ def _overhead() -> tuple[str, str]:
         "Runtime loop"
     )
     return what, f"{fixed(found['cpu_ratio_median'], 2)} x ({low} to {high}, {found['runs']} interleaved runs)"
+
+
+CHECKOUTS = {
+    "scene_end_to_end": ("a whole run", "wall", "0.1.0 with ONNX Runtime, and now with the native engine"),
+    "products": ("all of a run but the network", "cpu", "before the report's pictures were encoded anew, and now"),
+}
+
+
+def _two_checkouts(name: str) -> tuple[str, str]:
+    found, (part, clock, which) = result(name), CHECKOUTS[name]
+    first, second = found["medians"].values()
+    busy = "" if found["load"][0] < BUSY else ", on a busy machine"
+    return (
+        f"{part}, {found['side']} x {found['side']} rendered pixels, all products: {which}",
+        f"wall {fixed(first['wall'], 1)} and {fixed(second['wall'], 1)} s, CPU {fixed(first['cpu'], 1)} and "
+        f"{fixed(second['cpu'], 1)} s, F1 {percent(first['f1'])} and {percent(second['f1'])}: "
+        f"{fixed(found['ratios'][clock]['median'], 2)} times as fast by {clock} (n {found['rounds']}{busy})",
+    )
 
 
 def _memory() -> tuple[str, str]:

@@ -163,7 +163,7 @@ def one_run(own: Checkout, scene: Path, folder: Path, flags: list[str], whole: P
     """Wall and CPU seconds, peak memory in MB, F1 and the report's megabytes of one process."""
     shutil.rmtree(folder, ignore_errors=True)
     told = folder.with_name("told")
-    images = [str(scene / f"{date}.tif") for date in ("before", "after")]
+    images = [str(scene.absolute() / f"{date}.tif") for date in ("before", "after")]
     command = (
         [_TOLD + _RUN, str(told), "run", *images, "-o", str(folder), *flags]
         if whole is None
@@ -174,6 +174,7 @@ def one_run(own: Checkout, scene: Path, folder: Path, flags: list[str], whole: P
     done = subprocess.run(
         [own.python, "-c", *command],
         env={**os.environ, "PYTHONPATH": path},
+        cwd=own.folder,  # Python looks there first
         capture_output=True,
         text=True,
         check=False,
