@@ -67,8 +67,8 @@ def _overhead() -> tuple[str, str]:
 
 
 CHECKOUTS = {
-    "scene_end_to_end": ("a whole run", "wall", "0.1.0 with ONNX Runtime, and now with the native engine"),
-    "products": ("all of a run but the network", "cpu", "before the report's pictures were encoded anew, and now"),
+    "scene_end_to_end": ("a whole run", "wall", "first with ONNX Runtime, now with the native engine"),
+    "products": ("all of a run but the network", "cpu", "before its pictures were encoded anew, and now"),
 }
 
 
