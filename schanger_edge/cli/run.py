@@ -62,20 +62,18 @@ def demo(
 ) -> None:
     """Render a pair with known truth, find what changed and score it."""
     from schanger_edge.evaluation.demo import demo as demo_tool
-    from schanger_edge.products import CHANGE, POLYGONS
+    from schanger_edge.products import PROJECT
 
     with progress_bars() as progress:
 
         def rendered(share: float) -> None:
             progress("render", round(share * side * side), side * side)
 
-        result = demo_tool(output, side=side, seed=seed, progress=progress, on_render=rendered)
+        control = Control(on_start=_print_start, progress=progress)
+        result = demo_tool(output, side=side, seed=seed, on_render=rendered, control=control)
     print_result(result.detection)
     out.print(f"against the exact truth: {percent(result.counts, 'f1', 'precision', 'recall')}")
-    folder = result.detection.folder
-    out.print("in QGIS:")
-    for path in (result.pair.before, result.pair.after, folder / CHANGE, folder / POLYGONS):
-        out.print(f"  {path}")
+    out.print(f"both dates and all maps in QGIS: open {result.detection.folder / PROJECT}")
 
 
 def _print_start(session: Session, pair: Pair, warnings: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import rasterio
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.geo.grid import Window
 from schanger_edge.products.rasters import BLOCK, NODATA
-from schanger_edge.progress import Progress
+from schanger_edge.run.control import Control
 from schanger_edge.run.detect import Detection, detect
 from schanger_edge.synthetic import SyntheticPair, write_pair
 
@@ -35,7 +35,7 @@ def demo(
     side: int = SIDE,
     seed: int = SEED,
     on_render: Callable[[float], None] | None = None,
-    progress: Progress | None = None,
+    control: Control | None = None,
 ) -> Demo:
     """Render a pair with the second date in another CRS, detect change, score it.
 
@@ -44,10 +44,10 @@ def demo(
         side: columns and rows of the scene.
         seed: which scene.
         on_render: called with the share rendered, 0-1.
-        progress: see `detect.Progress`.
+        control: who hears of the run.
     """
     pair = write_pair(folder / "scene", width=side, height=side, seed=seed, after_crs=AFTER_CRS, progress=on_render)
-    detection = detect(pair.before, pair.after, folder / "result", restart=True, progress=progress)
+    detection = detect(pair.before, pair.after, folder / "result", control=control, restart=True)
     return Demo(pair, detection, score(detection.change, pair.truth))
 
 
