@@ -20,6 +20,7 @@ PYTHON=""
 MINUTES=15
 ONLY=""
 STEPS=$REPOSITORY/jetson/first_contact
+export PYTHONUNBUFFERED=1 # so that the log of a step that hangs tells how far it came
 
 main() {
   parse_options "$@"

@@ -26,7 +26,7 @@ SCRIPT = JETSON / "first_contact.sh"
 STAND_IN = """#!{python}
 import pathlib, sys, time
 if sys.argv[2] == "list":
-    print("good\\t5\\tgoes well\\nbad\\t5\\tfails\\nslow\\t1\\thangs")
+    print("good\\t5\\tgoes well\\nbad\\t5\\tfails\\nslow\\t3\\thangs")
     print("absent\\t5\\tdoes not apply\\nlast\\t5\\tgoes well")
 elif sys.argv[2] == "pack":
     print(sys.argv[3] + ".zip")
@@ -216,7 +216,7 @@ def test_some_steps_no_time_and_a_preview(tmp_path: Path) -> None:
         "not begun",
     ]
     preview = script(tmp_path, "-o", "none", "--dry-run", "--only", "slow")
-    assert preview.stdout == "slow: hangs (at most 1 s)\n"
+    assert preview.stdout == "slow: hangs (at most 3 s)\n"
     assert not (tmp_path / "none").exists()
 
 
