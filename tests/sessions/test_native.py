@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -294,18 +295,29 @@ def test_a_run_is_resumed_with_other_threads(
 ) -> None:
     scene, out, run = write_pair(tmp_path / "scene", width=400, height=300, seed=1), tmp_path / "out", NativeSession.run
     options = {"model": models("small", 48).path, "device": "cpu:native"}
+    calls = [0, 0]  # of the run that is left alone, and of the one that fails at its last
 
-    def failing(self: NativeSession, before: Tiles, after: Tiles) -> NDArray[np.float32]:
-        if any((out / FOLDER).glob("*-*-*-*")):
-            raise SessionError("the engine failed")
+    def counted(self: NativeSession, before: Tiles, after: Tiles) -> NDArray[np.float32]:
+        calls[0] += 1
         return run(self, before, after)
 
+    def failing(self: NativeSession, before: Tiles, after: Tiles) -> NDArray[np.float32]:
+        calls[1] += 1
+        if calls[1] < calls[0]:
+            return run(self, before, after)
+        ends = time.monotonic() + 60
+        while not any((out / FOLDER).glob("*-*-*-*")) and time.monotonic() < ends:
+            time.sleep(0.01)
+        raise SessionError("the engine failed")
+
+    monkeypatch.setattr(NativeSession, "run", counted)
+    whole = detect(scene.before, scene.after, tmp_path / "whole", threads=1, **options)
     monkeypatch.setattr(NativeSession, "run", failing)
     with pytest.raises(SessionError, match="the engine failed"):
         detect(scene.before, scene.after, out, threads=1, **options)
+    assert any((out / FOLDER).glob("*-*-*-*"))
     monkeypatch.undo()
     resumed = detect(scene.before, scene.after, out, threads=3, resume=True, **options)
-    whole = detect(scene.before, scene.after, tmp_path / "whole", threads=1, **options)
     assert resumed.summary["device"] != whole.summary["device"]
     for name in ("probability.tif", "change.tif"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
