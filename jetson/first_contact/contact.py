@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schanger_edge.bench.method import spread, tiles_for
+from schanger_edge.bench.method import percentile, spread, tiles_for
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.tensorrt.cuda import Cuda, open_cuda
@@ -100,15 +100,13 @@ def tiles(tile: int, count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def milliseconds(call: Callable[[], object], rounds: int) -> Result:
-    """The wall time of a call: median, range and number of rounds."""
+    """The wall time of a call: median, range, number of rounds, and p95 where there are enough."""
     times = []
     for _ in range(rounds):
         begin = time.perf_counter()
         call()
         times.append(1000 * (time.perf_counter() - begin))
-    found = spread(times)
-    assert found is not None
-    return found
+    return {**(spread(times) or {}), "p95": percentile(times, 95)}
 
 
 def free_memory(binding: str) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from contact import Result, SkipStep, bare_run, memory_taken, milliseconds, model_of, only, opened, plan_of, tiles
 from plans import EIGHT
 
-from schanger_edge.bench.method import percentile, spread, warm_up
+from schanger_edge.bench.method import spread, warm_up
 from schanger_edge.errors import SessionError
 from schanger_edge.host.board import is_jetson
 from schanger_edge.model.plan import read_plan_card
@@ -68,12 +68,7 @@ def _latency(plan: Path, count: int) -> Result:
         pair = tiles(session.card.tile, count)
         warm = warm_up(session, (pair[0], pair[1]))
         session.timings.clear()
-        times = []
-        for _ in range(ROUNDS):
-            begin = time.perf_counter()
-            session.run(*pair)
-            times.append(1000 * (time.perf_counter() - begin))
-        wall: Result = {**(spread(times) or {}), "p95": percentile(times, 95)}
+        wall = milliseconds(lambda: session.run(*pair), ROUNDS)
         stages = {
             stage: spread([value for name, value in session.timings if name == stage])
             for stage in dict(session.timings)
