@@ -20,9 +20,6 @@ INLINE vf div(vf a, vf b) { return _mm256_div_ps(a, b); }
 INLINE vf maximum(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf square_root(vf a) { return _mm256_sqrt_ps(a); }
 INLINE vf magnitude(vf a) { return _mm256_andnot_ps(all(-0.f), a); }
-INLINE vf with_sign(vf a, vf sign) {
-    return _mm256_or_ps(_mm256_andnot_ps(all(-0.f), a), _mm256_and_ps(all(-0.f), sign));
-}
 INLINE vf first(vf v, int n) {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes)));

@@ -20,10 +20,6 @@ INLINE vf div(vf a, vf b) { return _mm512_div_ps(a, b); }
 INLINE vf maximum(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf square_root(vf a) { return _mm512_sqrt_ps(a); }
 INLINE vf magnitude(vf a) { return _mm512_abs_ps(a); }
-INLINE vf with_sign(vf a, vf sign) {
-    const __m512i bit = _mm512_set1_epi32(INT32_MIN);
-    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(sign), bit, 0xD8));
-}
 INLINE vf first(vf v, int n) { return n >= VL ? v : _mm512_maskz_mov_ps((__mmask16)((1u << n) - 1), v); }
 INLINE float total(vf v) { return _mm512_reduce_add_ps(v); }
 INLINE vf exp2(vf y) {

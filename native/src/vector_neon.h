@@ -20,7 +20,6 @@ INLINE vf div(vf a, vf b) { return vdivq_f32(a, b); }
 INLINE vf maximum(vf a, vf b) { return vmaxq_f32(a, b); }
 INLINE vf square_root(vf a) { return vsqrtq_f32(a); }
 INLINE vf magnitude(vf a) { return vabsq_f32(a); }
-INLINE vf with_sign(vf a, vf sign) { return vbslq_f32(vdupq_n_u32(0x80000000u), sign, a); }
 INLINE vf first(vf v, int n) {
     const int32_t lanes[VL] = {0, 1, 2, 3};
     uint32x4_t kept = vcltq_s32(vld1q_s32(lanes), vdupq_n_s32(n));
