@@ -5,6 +5,8 @@
 //                            hold. Wide maps have six times as many channels as their input.
 //   OUTPUTS, OUTPUT_VECTORS  the same for all other products; numbers of channels are multiples of 8
 //
+//   store_far, settle       a store past the caches, on whole vectors' addresses; and before others read what it stored
+//
 // `exp2` is good to 2e-7 of its value; beyond +-120 it may stop growing or shrinking.
 #pragma once
 

@@ -11,6 +11,8 @@ using vf = __m512;
 
 INLINE vf load(const float* p) { return _mm512_loadu_ps(p); }
 INLINE void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+INLINE void store_far(float* p, vf v) { _mm512_stream_ps(p, v); }
+INLINE void settle() { _mm_sfence(); }
 INLINE vf all(float a) { return _mm512_set1_ps(a); }
 INLINE vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf add(vf a, vf b) { return _mm512_add_ps(a, b); }

@@ -11,6 +11,8 @@ using vf = float32x4_t;
 
 INLINE vf load(const float* p) { return vld1q_f32(p); }
 INLINE void store(float* p, vf v) { vst1q_f32(p, v); }
+INLINE void store_far(float* p, vf v) { store(p, v); }
+INLINE void settle() {}
 INLINE vf all(float a) { return vdupq_n_f32(a); }
 INLINE vf fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 INLINE vf add(vf a, vf b) { return vaddq_f32(a, b); }

@@ -15,6 +15,8 @@ INLINE vf load(const float* p) {
     return v;
 }
 INLINE void store(float* p, vf v) { memcpy(p, &v, sizeof v); }
+INLINE void store_far(float* p, vf v) { store(p, v); }
+INLINE void settle() {}
 INLINE vf all(float a) { return vf{a, a, a, a}; }
 // A product, then a sum: a fused one would be a call of a function where the processor has none.
 INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
