@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,7 @@ import hour_pictures  # noqa: E402
 from browser import BROWSER  # noqa: E402
 from common import save  # noqa: E402
 from guides import SHORTER, Block, fly_twice, lay_out_site, lay_out_station, lay_out_training, read_blocks  # noqa: E402
+from qgis_user import PYTHON as SYSTEM_PYTHON  # noqa: E402
 from qgis_user import has_qgis, install_plugin  # noqa: E402
 from reports import decisions_of  # noqa: E402
 
@@ -70,12 +72,12 @@ class User:
         return folder
 
     def call(self, command: str, folder: Path, environment: Path | None) -> subprocess.CompletedProcess[str]:
-        """What a shell makes of a command."""
+        """What a shell makes of a command; without an environment `python3` is the system's."""
         mine = ("PYTHON", "VIRTUAL_ENV", "OMP_", "XDG_", "SCHANGER_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
         others = [part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != Path(sys.prefix) / "bin"]
-        first = [environment / "bin"] if environment else []
-        path = os.pathsep.join(map(str, [*first, Path(sys.base_prefix) / "bin", *others]))
+        first = [environment / "bin", Path(sys.base_prefix) / "bin"] if environment else [Path(SYSTEM_PYTHON).parent]
+        path = os.pathsep.join(map(str, [*first, *others]))
         env = {**kept, "HOME": str(self.home), "PATH": path, "QT_QPA_PLATFORM": "offscreen"}
         return subprocess.run(
             ["bash", "-euc", command], cwd=folder, env=env, text=True, check=False, stdin=subprocess.DEVNULL,
@@ -89,6 +91,8 @@ class User:
             run = f"{run}\n".replace(written, shorter).removesuffix("\n")
         if installs(command):
             run, folder = re.sub(r"(pip install '?)schanger-edge", r"\1.", run), self.clone
+        if shutil.which("qgis_process.bin"):  # Debian's qgis_process fails, see docs/qgis.md
+            run = re.sub(r"^qgis_process ", "qgis_process.bin ", run)
         if "decisions.json" in command:
             accept_all(folder)
         print(f"{page}: {run}", flush=True)
@@ -98,7 +102,7 @@ class User:
         print(done.stdout if done.returncode else f"  {seconds} s", flush=True)
         self.steps.append(Step(page, command, None, run if run != command else None, seconds, done.returncode))
 
-    def follow(self, page: str, folder: Path, environment: Path) -> None:
+    def follow(self, page: str, folder: Path, environment: Path | None) -> None:
         """All commands of a page, in order, but those that need what is not here."""
         folder.mkdir(exist_ok=True)
         for block in read_blocks(ROOT / page):
@@ -148,14 +152,14 @@ def pinned_torch() -> str:
     return found[1]
 
 
-def guide(page: str, name: str, lay_out: Callable[[User, Path], Any]) -> Callable[[User, Path], None]:
+def guide(page: str, name: str | None, lay_out: Callable[[User, Path], Any]) -> Callable[[User, Path], None]:
     """How a page is followed: in which environment, with which files."""
 
     def follow(user: User, place: Path) -> None:
         folder = place / Path(page).stem
         folder.mkdir()
         lay_out(user, folder)
-        user.follow(page, folder, user.environment(name))
+        user.follow(page, folder, user.environment(name) if name else None)
 
     return follow
 
@@ -182,7 +186,7 @@ PAGES = {
     "docs/drone-crews.md": guide("docs/drone-crews.md", "laptop", site),
     "docs/gis-analysts.md": guide("docs/gis-analysts.md", "plain", site),
     "docs/review.md": guide("docs/review.md", "plain", site),
-    "docs/qgis.md": guide("docs/qgis.md", "plain", plugin),
+    "docs/qgis.md": guide("docs/qgis.md", None, plugin),
     "docs/ground-stations.md": guide(
         "docs/ground-stations.md", "station", lambda user, folder: lay_out_station(user.flights, folder)
     ),
