@@ -215,7 +215,7 @@ def starts(environment: Path) -> dict[str, float]:
 
 def main(only: str | None, pictures: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        place, load = Path(folder), os.getloadavg()[0]
         user = User(place)
         for page in [only] if only else PAGES:
             PAGES[page](user, place)
@@ -229,7 +229,14 @@ def main(only: str | None, pictures: Path | None) -> None:
         assert set(with_torch) <= {"ml"}, f"torch was installed in {with_torch}"
         if not only:
             steps = [{k: v for k, v in dataclasses.asdict(step).items() if v is not None} for step in user.steps]
-            result = {"side": SIDE, "starts": starts(user.home / "plain"), "steps": steps, "packages": found}
+            loads = [round(value, 1) for value in (load, os.getloadavg()[0])]
+            result = {
+                "side": SIDE,
+                "load": loads,
+                "starts": starts(user.home / "plain"),
+                "steps": steps,
+                "packages": found,
+            }
             save("first_hour", {"method": __doc__, **result})
     if failed := [step for step in user.steps if step.exit_code]:
         raise SystemExit("\n".join(f"{step.page}: exit code {step.exit_code}: {step.command}" for step in failed))
