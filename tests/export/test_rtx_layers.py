@@ -14,10 +14,9 @@ onnx = pytest.importorskip("onnx")
 tensorrt = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx-cu13 (Linux and Windows on x86-64)")
 
 from schanger_edge.model.published import DATASETS  # noqa: E402
-from schanger_export.fp16 import to_fp16  # noqa: E402
+from schanger_export.fp16 import rescaled, to_fp16  # noqa: E402
 from schanger_export.graph import convolutions, float_tensors, read_model  # noqa: E402
 from schanger_export.int8 import candidates, quantize  # noqa: E402
-from schanger_export.layer_norm import rescaled  # noqa: E402
 from schanger_export.onnx_network import build  # noqa: E402
 from schanger_export.to_onnx import export  # noqa: E402
 from schanger_export.weights import resolve  # noqa: E402
