@@ -106,7 +106,7 @@ def test_every_kind_of_kernels_that_this_processor_runs(models: Callable[[str, i
 
 
 @pytest.mark.parametrize("kind", kernels() if library_path() else [], ids=" ".join)
-@pytest.mark.parametrize("tile", [48, 80])
+@pytest.mark.parametrize("tile", [48, 80, pytest.param(256, marks=pytest.mark.slow)])  # 256: maps beyond the caches
 def test_bytes_are_the_same_for_any_threads_and_any_batch(
     models: Callable[[str, int], ModelFile], kind: Kernels, tile: int
 ) -> None:
@@ -126,6 +126,22 @@ def test_identity_says_engine_kernels_and_precision_but_no_threads(models: Calla
         assert "1 thread," in one.device
         assert one.identity() != other.identity()
         assert f"{one.kernels.isa}, fp32)" in one.identity()["device"]
+
+
+def test_another_build_of_the_library_is_another_engine(
+    models: Callable[[str, int], ModelFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = library_path()
+    assert path is not None
+    other = tmp_path / path.name
+    with NativeSession(models("small", 48), 1) as session:
+        before = session.identity()
+        assert session.identity() == before
+        monkeypatch.setattr(library, "library_path", lambda: other)
+        other.write_bytes(path.read_bytes())
+        assert session.identity() == before
+        other.write_bytes(path.read_bytes() + b"0")
+        assert session.identity() != before
 
 
 def scaled(factor: float) -> Callable[[State], None]:

@@ -10,7 +10,7 @@ from schanger_edge._version import __version__
 from schanger_edge.errors import SessionError
 from schanger_edge.model.file import ModelFile
 from schanger_edge.sessions.engine import Auto, Engine, Findings, SessionOptions
-from schanger_edge.sessions.native.library import Kernels, Network, kernels, library_path
+from schanger_edge.sessions.native.library import Kernels, Network, build, kernels, library_path
 from schanger_edge.sessions.native.weights import read_weights
 from schanger_edge.sessions.ort import available_cores, cpu_words
 from schanger_edge.sessions.session import Session, check_probability
@@ -55,8 +55,8 @@ class NativeSession(Session):
         return {"isa": self.kernels.isa, "products": self.kernels.precision}
 
     def identity(self) -> dict[str, Any]:
-        """Without the threads: sums are made in the same order by any number of them."""
-        return {**super().identity(), "device": f"native {__version__} ({', '.join(self.kernels)})"}
+        """Without the threads, for sums are made in the same order; with the build, for another may round otherwise."""
+        return {**super().identity(), "device": f"native {__version__} build {build()} ({', '.join(self.kernels)})"}
 
     @property
     def memory(self) -> int:
