@@ -220,7 +220,7 @@ def test_another_dataset_takes_back_what_the_card_says_of_its_own(with_card: Pat
     card = exported_card(with_card, None, tmp_path / "m.onnx", dataset="WHU-CD")
     assert (card.name, card.dataset, card.gsd, card.scores) == ("schanger-small-whu-cd", "whu-cd", 0.2, {})
     assert card.normalization == dataset("whu-cd").normalization
-    assert (card.license, card.tile) == ("mine", 32)
+    assert (card.license, card.tile, card.tiling) == ("mine", 32, "")
 
 
 def test_a_card_without_statistics(weights: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
