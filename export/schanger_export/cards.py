@@ -1,4 +1,7 @@
-"""Composes a model card: options come first, then the checkpoint's own card, the weights' name, and the defaults."""
+"""Composes a model card: options come first, then the checkpoint's own card, the weights' name, and the defaults.
+
+A dataset that is unknown is a DatasetError; a value or file that is wrong or missing is a ModelError.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,9 @@ def compose_card(
 ) -> ModelCard:
     """The card of a model.
 
-    Args:
-        known: a card's entries, any of which may be missing, see `checkpoints.CARD`.
-        options: the same, with `size` and `weights_sha256`; they take precedence unless they are None.
-        dataset: benchmark dataset that replaces what is known of the data.
-        normalization: JSON file that replaces the colour statistics.
-
-    Raises:
-        DatasetError: there is no such dataset.
-        ModelError: a value is out of range, the file is wrong, or nothing tells the colour statistics.
+    What is `known` is a card's entries, any of which may be missing, see `checkpoints.CARD`. The options are the same,
+    with `size` and `weights_sha256`, and take precedence unless they are None. A benchmark dataset replaces what is
+    known of the data, a JSON file `normalization` the colour statistics.
     """
     if dataset is not None and normalization is not None:
         raise _one_normalization("both")
@@ -78,11 +75,7 @@ def converted_card(
 
 
 def read_normalization(path: Path) -> Normalization:
-    """Colour statistics of both dates from a JSON file.
-
-    Raises:
-        ModelError: it cannot be read, is no JSON, or a number is missing or out of range.
-    """
+    """Colour statistics of both dates from a JSON file."""
     try:
         return normalization_from(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

@@ -83,11 +83,8 @@ def _case(row: Row) -> str:
 def doubts(sittings: Sequence[Row], blocks: Blocks, unsettled: Sequence[str], cores: int) -> list[str]:
     """In sentences; empty where nothing was noticed.
 
-    Args:
-        sittings: each with the conditions `before` and `after`.
-        blocks: see `method.block`.
-        unsettled: cases whose warm-up did not settle.
-        cores: that the process may use.
+    Sittings have the conditions `before` and `after` each; for blocks see `method.block`; `unsettled` are cases whose
+    warm-up did not settle; `cores` are those that the process may use.
     """
     every = [block for rounds in blocks for block in rounds]
     found = [*_throttled(sittings, every), *_moved_clocks(every), *_drift(blocks), *_spread(blocks)]

@@ -41,14 +41,7 @@ class Footprint:
 
 
 class Ground:
-    """Brings windows of one georeferenced grid onto the plane.
-
-    Args:
-        grid: with a CRS.
-
-    Raises:
-        SceneError: its CRS has no known place on Earth.
-    """
+    """Brings windows of one georeferenced grid onto the plane; SceneError where its CRS has no place on Earth."""
 
     def __init__(self, grid: Grid) -> None:
         from pyproj.exceptions import ProjError
@@ -62,11 +55,7 @@ class Ground:
         self._grid = grid
 
     def footprint(self, window: Window) -> Footprint:
-        """What a window covers.
-
-        Raises:
-            SceneError: it lies outside the area of its CRS.
-        """
+        """What a window covers; SceneError where it lies outside the area of its CRS."""
         import shapely
         import shapely.affinity
 

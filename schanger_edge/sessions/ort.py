@@ -6,18 +6,17 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.host import board
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.model.file import ModelFile, Tensor, check_contract
 from schanger_edge.sessions.engine import Auto, Engine, Findings, SessionOptions
-from schanger_edge.sessions.session import OneAtATime, Session, check_probability
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from schanger_edge.sessions.session import Session, check_probability
 
 ERRORS_ONLY = 3
 GPU_BATCH = 4
@@ -26,7 +25,7 @@ CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 _PLACES = r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .* failed:|/\S*onnxruntime/\S+:\d+ .*?\) (?=\S)"
 
 
-class OnnxRuntimeSession(OneAtATime):
+class OnnxRuntimeSession(Session):
     """See `sessions.Session`.
 
     Args:

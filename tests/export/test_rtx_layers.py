@@ -17,10 +17,9 @@ from schanger_edge.model.plan import Batches  # noqa: E402
 from schanger_edge.model.published import DATASETS  # noqa: E402
 from schanger_edge.sessions.tensorrt.builder import Recipe  # noqa: E402
 from schanger_edge.sessions.tensorrt.flavour import load_flavour  # noqa: E402
-from schanger_export.fp16 import to_fp16  # noqa: E402
+from schanger_export.fp16 import rescaled, to_fp16  # noqa: E402
 from schanger_export.graph import Convolution, convolutions, float_tensors, read_model  # noqa: E402
 from schanger_export.int8 import SQUEEZE_EXCITE, candidates, quantize  # noqa: E402
-from schanger_export.layer_norm import rescaled  # noqa: E402
 from schanger_export.onnx_network import build  # noqa: E402
 from schanger_export.to_onnx import export  # noqa: E402
 from schanger_export.weights import resolve  # noqa: E402
