@@ -52,6 +52,7 @@ def compose_card(
         scores=facts.get("scores", {}),
         producer=f"{PRODUCER} {__version__}",
         license=facts.get("license", ""),
+        tiling=facts.get("tiling", "") if options.get("tile") is options.get("halo") is None else "",
     )
 
 
@@ -92,9 +93,9 @@ def _holding(known: Mapping[str, Any], dataset: str | None, normalization: Path 
     """The known entries that another dataset or other statistics do not invalidate."""
     gone: set[str] = set()
     if normalization is not None:
-        gone = {"normalization", "scores"}
+        gone = {"normalization", "scores", "tiling"}
     elif dataset is not None:
-        gone = {"normalization", "scores", "dataset", "gsd", "name"}
+        gone = {"normalization", "scores", "dataset", "gsd", "name", "tiling"}
     return {key: value for key, value in known.items() if key not in gone}
 
 

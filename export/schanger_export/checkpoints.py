@@ -34,7 +34,7 @@ FIRST_CONVOLUTION = "conv_1.conv.weight"
 """Its shape tells the size of the network."""
 
 CARD: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("name", "size", "dataset", "license"), (str,)),
+    **dict.fromkeys(("name", "size", "dataset", "license", "tiling"), (str,)),
     **dict.fromkeys(("tile", "halo"), (int,)),
     **dict.fromkeys(("threshold", "gsd"), (int, float)),
     **dict.fromkeys(("normalization", "scores"), (dict,)),

@@ -194,11 +194,7 @@ def micro_batches(
 
 
 def loaded(crops: Crops, numbers: Iterator[list[int]], workers: int, *, pin_memory: bool) -> Iterator[Any]:
-    """The micro-batches; `workers` processes read them ahead, and what is wrong with a file is raised here.
-
-    Raises:
-        SchangerError: a file is not usable.
-    """
+    """The micro-batches; `workers` processes read them ahead, and what is wrong with a file is raised here."""
     loader = DataLoader(
         _Caught(crops), batch_sampler=numbers, num_workers=workers, pin_memory=pin_memory, collate_fn=_collated
     )

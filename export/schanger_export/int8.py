@@ -63,13 +63,10 @@ def quantize(
     *,
     per_channel: bool = True,
 ) -> onnx.ModelProto:
-    """A quantized copy.
+    """A quantized copy of an FP32 model, in which the convolutions of the chosen names become INT8.
 
-    Args:
-        model: FP32.
-        thresholds: of each input tensor of a chosen convolution, the |x| that 127 stands for.
-        chosen: names of the convolutions that become INT8.
-        per_channel: False gives each weight tensor one scale, for comparison.
+    A threshold is, of each input tensor of such a convolution, the |x| that 127 stands for. Without `per_channel` each
+    weight tensor has one scale, for comparison.
     """
     shaped = with_shapes(model)
     if not chosen:
@@ -118,14 +115,10 @@ class Step:
 
 
 class Search:
-    """Tries quantized copies of a model against the model itself.
+    """Tries quantized copies of an FP32 model against the model itself.
 
-    Args:
-        parent: FP32.
-        candidates: convolutions that may become INT8.
-        reference: the parent's probabilities on held-aside tiles.
-        max_f1_loss: points of F1 that may be lost.
-        progress: called with (stage, done, total).
+    The candidates are the convolutions that may become INT8, the reference has the parent's probabilities on held-aside
+    tiles, and at most `max_f1_loss` points of F1 may be lost; progress is called with (stage, done, total).
     """
 
     def __init__(
@@ -166,13 +159,8 @@ class Search:
     def steps(self, worst_first: Sequence[str], built: Build, everything: Agreement | None = None) -> list[Step]:
         """Put the worst part back to high precision until the limits hold.
 
-        Args:
-            worst_first: the parts.
-            built: makes the model that is written, with these convolutions in INT8.
-            everything: agreement with all parts in INT8, where it is known of that model.
-
-        Raises:
-            ModelError: with one part left they do not.
+        `built` makes the model that is written, with these convolutions in INT8; `everything` is the agreement with all
+        parts in INT8, where it is known of that model. ModelError where the limits do not hold with one part left.
         """
         steps = [Step((), self._share(()), everything or self._reference.score(built(self.names())))]
         while any(not value <= most for _, value, most in self.limits(steps[-1].agreement)):

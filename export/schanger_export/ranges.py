@@ -84,16 +84,9 @@ def collect(
     tiles: Iterable[WholeTile],
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Histogram]:
-    """Histograms of tensors over tiles, one tile at a time.
+    """Histograms of tensors of an FP32 model over tiles, one tile at a time; `progress` hears of each.
 
-    Args:
-        model: FP32; left as it is.
-        names: of the tensors.
-        tiles: pairs of the model's tile.
-        progress: called with tiles done.
-
-    Raises:
-        ModelError: a value is not finite.
+    ModelError where a value is not finite.
     """
     histograms = {name: Histogram.empty() for name in names}
     for values in values_of(model, names, tiles, progress):

@@ -148,12 +148,8 @@ def _harmless(text: str | None) -> str | None:
 def merge_polygons(folder: Path, crs_of: Mapping[str, str | None]) -> tuple[int, str | None, list[str]]:
     """Write all polygons to one layer, with the name of their pair in the field `pair` and the fields they have.
 
-    The layer has the CRS that all pairs share, and EPSG:4326 where they have several. Pairs without a CRS are left out
-    where others have one. 20,000 polygons are held at a time.
-
-    Args:
-        folder: of the pairs' folders, for changes.gpkg; it is removed where there is no pair.
-        crs_of: CRS of each pair by its name, as text; None for plain images.
+    The layer has the CRS that all pairs share, and EPSG:4326 where they have several. Pairs without a CRS (None) are
+    left out where others have one. 20,000 polygons are held at a time. Where there is no pair, changes.gpkg is removed.
 
     Returns:
         (polygons written, their CRS, pairs that are left out).

@@ -48,13 +48,9 @@ class PairRow:
 def read_pair_list(path: Path, splits: tuple[str, ...], *, label_needed: bool = True) -> list[PairRow]:
     """The rows of a table with the columns before, after, label and maybe layer, area, split, name.
 
-    Separated by comma or semicolon; paths are relative to the table's folder. Names not given are those of the before
-    images.
-
-    Args:
-        path: the CSV file, UTF-8.
-        splits: words allowed in the column split.
-        label_needed: False lets the column label, or its cells, be left out.
+    UTF-8, separated by comma or semicolon; paths are relative to the table's folder. Names not given are those of the
+    before images. The column split holds one of the words given. Where no label is needed, its column or cells may be
+    left out.
     """
     rows: list[PairRow] = []
     taken: set[str] = set()

@@ -181,12 +181,8 @@ def warning_on_labels(
 ) -> str:
     """A sentence where labels are all alike, so that neither scores nor training mean anything; else an empty one.
 
-    Args:
-        place: that the labels are of.
-        files: theirs; the values of the first label are told.
-        rule: by which they were read.
-        kinds: see `kinds_of_labels`.
-        choose: what the user chooses the values with that count.
+    It names the place that the labels are of, the values of the first of their files, the rule by which they were read
+    and what the user chooses the values with that count; for kinds see `kinds_of_labels`.
     """
     if len(kinds) == 2:
         return ""

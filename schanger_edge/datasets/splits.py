@@ -120,10 +120,8 @@ def _dealt(
 def shared_ground(outlines: Sequence[Any], splits: Sequence[str], slack: Sequence[float]) -> NDArray[np.bool_]:
     """(n,) True for tiles to drop, so that no ground is in two splits: test stays, val yields to it, train to both.
 
-    Args:
-        outlines: footprints of n tiles.
-        splits: their splits.
-        slack: square metres of each that may be shared: rounding alone makes neighbours overlap a little.
+    The slack is square metres of each of the n footprints that may be shared: rounding alone makes neighbours overlap a
+    little.
     """
     names, allowed = np.array(splits), np.array(slack, np.float64)
     dropped = np.zeros(names.size, np.bool_)
@@ -140,10 +138,7 @@ def repeated_ground(
 ) -> NDArray[np.bool_]:
     """(n,) True for tiles to drop, so that no ground comes twice in one group; tiles of group None all stay.
 
-    Args:
-        outlines: footprints of n tiles; of two that overlap the earlier one stays.
-        groups: the group of each.
-        slack: as in `shared_ground`.
+    Of two of the n footprints that overlap the earlier one stays; for the slack see `shared_ground`.
     """
     dropped = np.zeros(len(groups), np.bool_)
     grouped = np.array([index for index, group in enumerate(groups) if group is not None], np.int64)

@@ -26,16 +26,10 @@ _PLACES = r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .* failed:|/\S*o
 
 
 class OnnxRuntimeSession(Session):
-    """See `sessions.Session`.
+    """See `sessions.Session`; runs on ONNX Runtime's provider of that name.
 
-    Args:
-        model: to run.
-        threads: None takes all cores this process may use.
-        provider: ONNX Runtime's name of where it runs.
-
-    Raises:
-        ModelError: ONNX Runtime cannot load the model.
-        SessionError: the provider does not start.
+    Without a number of threads it takes all cores this process may use. ModelError where ONNX Runtime cannot load the
+    model, SessionError where the provider does not start.
     """
 
     def __init__(self, model: ModelFile, threads: int | None = None, provider: str = CPU_PROVIDER) -> None:

@@ -26,15 +26,11 @@ Precision = Literal["f32", "bf16"]
 
 
 class OpenVinoSession(Session):
-    """See `sessions.Session`.
+    """See `sessions.Session`; the model is compiled by `prepare`, or when it first runs.
 
-    Args:
-        model: to run; it is compiled by `prepare`, or when it first runs.
-        threads: None takes all cores this process may use.
-        precision: of the arithmetic; `bf16` rounds every product's factors to 8 bits of mantissa.
-
-    Raises:
-        SessionError: OpenVINO is not installed, does not load, or this CPU lacks the precision.
+    Without a number of threads it takes all cores this process may use. The precision is of the arithmetic: `bf16`
+    rounds every product's factors to 8 bits of mantissa. SessionError where OpenVINO is not installed, does not load,
+    or this CPU lacks the precision.
     """
 
     def __init__(self, model: ModelFile, threads: int | None = None, precision: Precision = "f32") -> None:
