@@ -29,8 +29,9 @@ from schanger_edge.products.thumbnail import SIDE, Thumbnail
 PRODUCT = Product(REPORT, "Both dates and the changes, for viewing in a browser", "report", "text/html", "overview")
 LIMIT = 10_000_000
 """Bytes of the file; the parts below add up to less, with about 1 MB for text and outlines."""
-_OVERVIEW = {"before": 1_900_000, "after": 1_900_000, "probability": 900_000}
-_DETAILS = {"before": 1_750_000, "after": 1_750_000, "probability": 600_000}
+_OVERVIEW = {"before": 2_000_000, "after": 2_000_000, "probability": 650_000}
+_DETAILS = {"before": 1_750_000, "after": 1_750_000, "probability": 650_000}
+"""Of all details together; what the overview spares is theirs, too."""
 DETAILS = 80
 """Windows shown in more detail than the overview has."""
 DETAIL_SIDE = 384
@@ -72,7 +73,6 @@ class Report:
         self._places = read_places(polygons, grid)
         self.windows = detail_windows(self._places, grid, thumbnail.step)
         self._details: list[_Detail] = []
-        self._room = dict(_DETAILS)
         self._step, self._compared = thumbnail.step, _compared(thumbnail, grid)
         shape = thumbnail.width, thumbnail.height
         pictures = {
@@ -81,6 +81,7 @@ class Report:
             "probability": probability_overview(probability, *shape),
         }
         urls = data_urls(pictures, _OVERVIEW, fine=True)
+        self._room = {name: _DETAILS[name] + _OVERVIEW[name] - len(urls[name]) for name in pictures}
         # The last pixels of the thumbnail may reach beyond the scene.
         whole = [side * thumbnail.step for side in shape]
         sizes = {"before": whole, "after": whole, "probability": [grid.width, grid.height]}
