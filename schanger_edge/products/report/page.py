@@ -18,9 +18,10 @@ from schanger_edge.products.product import Product
 from schanger_edge.products.report.facts import area_text, cover_facts, fact_groups, figures, shortened
 from schanger_edge.products.report.pictures import (
     color_ramp,
+    colored,
     data_urls,
     photo,
-    probability_detail,
+    probability_details,
     probability_overview,
 )
 from schanger_edge.products.report.places import Place, north_of, read_places
@@ -69,10 +70,11 @@ class Report:
     """
 
     def __init__(self, grid: Grid, thumbnail: Thumbnail, polygons: Path, probability: Path) -> None:
-        self._grid, self._probability = grid, probability
+        self._grid = grid
         self._places = read_places(polygons, grid)
         self.windows = detail_windows(self._places, grid, thumbnail.step)
         self._details: list[_Detail] = []
+        self._probability = probability_details(probability, grid, self.windows, DETAIL_SIDE)
         self._step, self._compared = thumbnail.step, _compared(thumbnail, grid)
         shape = thumbnail.width, thumbnail.height
         pictures = {
@@ -97,7 +99,7 @@ class Report:
         pictures = {
             "before": photo(before, valid, DETAIL_SIDE),
             "after": photo(after, valid, DETAIL_SIDE),
-            "probability": probability_detail(self._probability, self._grid, window, DETAIL_SIDE),
+            "probability": colored(self._probability[len(self._details)]),
         }
         left = len(self.windows) - len(self._details)
         most = {name: room // left for name, room in self._room.items()}  # what one picture spares the next may use
@@ -116,9 +118,11 @@ class Report:
             ProductError: the file could not be written.
         """
         from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
 
         loader = PackageLoader("schanger_edge.products.report", "templates")
         environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+        environment.globals["text"] = lambda name: Markup(loader.get_source(environment, name)[0])  # parses no script
         warnings = [shortened(text) for text in summary["warnings"]]
         page = environment.get_template("report.html.j2").render(
             names=[shortened(Path(summary["inputs"][date]["path"]).name) for date in ("before", "after")],

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -32,10 +31,8 @@ Colors = NDArray[np.uint8]
 
 
 def data_urls(pictures: Mapping[str, Colors], most: Mapping[str, int], *, fine: bool) -> dict[str, str]:
-    """Pictures by name as `data_url` gives them, encoded at the same time: nothing else of a report takes as long."""
-    with ThreadPoolExecutor(len(pictures)) as pool:
-        urls = {name: pool.submit(data_url, picture, most[name], fine=fine) for name, picture in pictures.items()}
-        return {name: url.result() for name, url in urls.items()}
+    """Pictures by name as `data_url` gives them."""
+    return {name: data_url(picture, most[name], fine=fine) for name, picture in pictures.items()}
 
 
 def data_url(picture: Colors, most: int, *, fine: bool) -> str:
@@ -85,18 +82,18 @@ def probability_overview(probability: Path, width: int, height: int) -> Colors:
     """
     with reading(probability), quiet(), small_cache(1), rasterio.open(probability) as dataset:
         values = dataset.read(1, out_shape=(height, width), resampling=Resampling.average)
-    return _colored(values)
+    return colored(values)
 
 
-def probability_detail(probability: Path, grid: Grid, window: Window, side: int) -> Colors:
-    """A window of probability.tif in colours, no longer than `side`.
+def probability_details(probability: Path, grid: Grid, windows: Sequence[Window], side: int) -> list[NDArray[np.uint8]]:
+    """Windows of probability.tif as stored, (h, w), none longer than `side`; see `colored`.
 
     Raises:
         ProductError: it could not be read.
     """
     with reading(probability), quiet(), small_cache(grid.width), rasterio.open(probability) as dataset:
-        values = dataset.read(1, window=window.rasterio)
-    return _colored(_fit(values, side, cv2.INTER_NEAREST))
+        parts = (dataset.read(1, window=window.rasterio) for window in windows)
+        return [_fit(values, side, cv2.INTER_NEAREST) for values in parts]
 
 
 def color_ramp(count: int) -> list[str]:
@@ -104,7 +101,8 @@ def color_ramp(count: int) -> list[str]:
     return ["#" + bytes(_COLORS[round(255 * step / (count - 1))]).hex() for step in range(count)]
 
 
-def _colored(values: NDArray[np.uint8]) -> Colors:
+def colored(values: NDArray[np.uint8]) -> Colors:
+    """Stored values of probability.tif in colours, (h, w, 3), stripes where there is no data."""
     return _hatched(np.asarray(cv2.applyColorMap(values, _OF_STORED[:, None]), np.uint8), values != NODATA)
 
 
