@@ -12,7 +12,7 @@ help:
 	@echo "make test-all  all tests"
 	@echo "make lint      ruff, mypy (Python 3.10 and 3.12), import-linter, shellcheck"
 	@echo "make bounds    the lowest stated versions of the dependencies work, and the newest"
-	@echo "make wheels    own wheels for Linux, x86-64 and 64-bit Arm; every runtime dependency has one too"
+	@echo "make wheels    own wheels for Linux, Windows and macOS; every runtime dependency has one for Linux too"
 	@echo "make qgis      the QGIS plugin as a ZIP file, in build/qgis"
 	@echo "make train DATA=FOLDER OUT=FOLDER  train the bundled model as it was trained (hours)"
 	@echo "make figures   write the figures of README and docs from benchmarks/results/"
@@ -43,7 +43,7 @@ bounds: .venv/.ready
 
 wheels: .venv/.ready
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" jetson/wheels.sh
-	@for target in x86_64-linux aarch64-linux; do \
+	@for target in x86_64-linux aarch64-linux x86_64-windows x86_64-macos aarch64-macos; do \
 	  SCHANGER_EDGE_TARGET=$$target .venv/bin/uv build --quiet --wheel --out-dir dist . && echo "dist: wheel for $$target"; \
 	done
 

@@ -18,8 +18,8 @@ import torch
 from common import save
 from torch import Tensor, nn
 
-from schanger_export.allocator import keep_large_blocks
 from schanger_export.network import LFEM, SCAM, ChannelLayerNorm, SChanger, SqueezeExcite, TemporalFusion, _upsample
+from schanger_export.processes import keep_large_blocks
 from schanger_export.recipe import loss_function
 
 REPEATS = 3

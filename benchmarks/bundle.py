@@ -28,10 +28,11 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("name", help="such as schanger-small")
     parser.add_argument("--dataset", required=True, help="what the weights were trained on, in words")
+    parser.add_argument("--tiling", default="", help="why it has this tile and halo, in words")
     parser.add_argument("--score", action="append", default=[], help="NAME=ROOT:SPLIT")
     options = parser.parse_args()
     card: dict[str, Any] = {**read_card(options.checkpoint), "dataset": options.dataset, "license": LICENSE}
-    card |= {"name": options.name, "scores": {}}
+    card |= {"name": options.name, "scores": {}, "tiling": options.tiling}
     size, state = load_weights(options.checkpoint)
     weights, model = BUNDLED / f"{options.name}.pth", FOLDER / f"{options.name}.onnx"
 

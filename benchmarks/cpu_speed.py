@@ -95,10 +95,10 @@ def write_models(size: Any, folder: Path, forms: set[str]) -> None:
     from schanger_edge.model.bundled import model_path
     from schanger_edge.model.card import METADATA_KEY
     from schanger_edge.model.file import read_model
-    from schanger_export.allocator import keep_large_blocks
     from schanger_export.checkpoints import load_network
     from schanger_export.network import SChanger
     from schanger_export.onnx_network import build
+    from schanger_export.processes import keep_large_blocks
     from schanger_export.weights import resolve
 
     keep_large_blocks()  # tracing takes a third of the time; workers don't inherit it

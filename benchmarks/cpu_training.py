@@ -31,7 +31,7 @@ def measure(settings: dict[str, bool], threads: int) -> float:
     import torch
 
     from schanger_export import network as module
-    from schanger_export.allocator import keep_large_blocks
+    from schanger_export.processes import keep_large_blocks
     from schanger_export.recipe import loss_function
 
     torch.set_num_threads(threads)

@@ -16,12 +16,13 @@ import figures_of_field
 import figures_of_models
 import figures_of_runs
 import figures_of_speed
+import figures_of_tiling
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/figures.md", "docs/models.md", "docs/engines.md", "docs/native-engine.md")
 BLOCKS = {
     **figures_of_models.BLOCKS, **figures_of_runs.BLOCKS, **figures_of_speed.BLOCKS, **figures_of_field.BLOCKS,
-    **figures_of_engines.BLOCKS,
+    **figures_of_engines.BLOCKS, **figures_of_tiling.BLOCKS,
 }  # fmt: skip
 BLOCK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from figure_text import fixed, paragraph, percent, result, table
+
+Row = Mapping[str, Any]
 
 
 def rtx_builds() -> str:
@@ -28,7 +31,7 @@ def rtx_builds() -> str:
 
 
 PLACEMENTS = {
-    "FP16": "FP16",
+    "FP16": "none, all FP16",
     "shipped": "the bundled INT8 model, the rest FP16",
     "convolutions": "all that `calibrate` may quantize",
     "wide": "wide tensors of inverted residuals and MLPs, gate in the projection",
@@ -39,22 +42,49 @@ PLACEMENTS = {
 
 def traffic() -> str:
     """What INT8 would save by its placement, and cost."""
-    found = result("traffic")
-    placements = found["placements"]
-    reference = placements["FP16"]["f1"]
-    data = list(reference)
-    intro = """Memory traffic of a pair of tiles by where INT8 is placed (`benchmarks/traffic.py`), counted on the
-        graph: what convolutions read and write, all else on the way. `padded`: with the channels of INT8 tensors
-        counted up to a multiple of 32, as INT8 tensor cores want them; `as built`: with each channel read four times by
-        INT8 depthwise convolutions, as by TensorRT-RTX's. The loss in points of F1 is that of rounding
-        after calibration on tiles of LEVIR-CD, without training."""
-    rows = []
-    for name, row in placements.items():
-        loss = [fixed(100 * (reference[one] - row["f1"][one]), 1) if "f1" in row else "-" for one in data]
-        others = [percent(row[kind], 0) if kind in row else "-" for kind in ("padded_saved", "as_built_saved")]
-        rows.append([PLACEMENTS[name], fixed(row["bytes"] / 1e6), percent(row["saved"], 0), *others, *loss])
-    head = ["INT8", "MB", "saved, %", "padded, %", "as built, %", *(f"F1 lost, `{one}`" for one in data)]
-    return f"{paragraph(intro)}\n\n{table(head, rows)}"
+    placements = result("traffic")["placements"]
+    (version,) = {row["tensorrt_rtx"] for row in result("rtx_builds")["builds"]}
+    fp16 = placements["FP16"]
+    others = [row for name, row in placements.items() if name != "FP16"]
+    more = [_built(row) / _built(fp16) - 1 for row in others]
+    padding = max(row["saved"] - row["padded_saved"] for row in others)
+    lost = max(loss for row in others for loss in _losses(row, fp16))
+    intro = f"""Memory traffic of a pair of tiles by where INT8 is placed (`benchmarks/traffic.py`). Counted on the
+        graph: what convolutions read and write, all else on the way; `padded` has the channels of INT8 tensors counted
+        up to a multiple of 32, as INT8 tensor cores want them, which costs up to {percent(padding, 0)} % of FP16's
+        traffic. Built: what the layers read and hand on that TensorRT-RTX {version} builds for compute capability 8.6,
+        by its layer log, and how many of their INT8 convolutions hand on FP32. Built, the placements move
+        {percent(min(more), 0)} to {percent(max(more), 0)} % more than FP16. The loss in points of F1 is that of Q/DQ
+        models run by ONNX Runtime, calibrated on tiles of LEVIR-CD and of rendered scenes, without training; it is
+        {fixed(lost, 1)} at most."""
+    head = ["INT8", "counted, MB", "saved, %", "padded, %", "built, MB", "saved, %", "hand on FP32"]
+    rows = [
+        [
+            PLACEMENTS[name],
+            fixed(row["bytes"] / 1e6),
+            percent(row["saved"], 0),
+            percent(row["padded_saved"], 0),
+            fixed(_built(row) / 1e6),
+            percent(1 - _built(row) / _built(fp16), 0),
+            _handed_on(row["built"]["int8_convolutions_hand_on"]),
+            *(fixed(loss, 1) for loss in _losses(row, fp16)),
+        ]
+        for name, row in placements.items()
+    ]
+    return f"{paragraph(intro)}\n\n{table([*head, *(f'F1 lost, `{data}`' for data in fp16['f1'])], rows)}"
+
+
+def _built(row: Row) -> int:
+    return int(row["built"]["bytes"])
+
+
+def _losses(row: Row, fp16: Row) -> list[float]:
+    """Points of F1, by data."""
+    return [100 * (fp16["f1"][data] - row["f1"][data]) for data in fp16["f1"]]
+
+
+def _handed_on(kinds: Mapping[str, int]) -> str:
+    return f"{kinds['Float']} of {sum(kinds.values())}" if kinds else "-"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"rtx-builds": rtx_builds, "traffic": traffic}

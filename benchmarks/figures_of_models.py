@@ -7,9 +7,8 @@ in it must be on that test's list, with its reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from figure_text import fixed, paragraph, percent, result, significant, table
 
@@ -140,77 +139,6 @@ def precision() -> str:
     return "\n\n".join((paragraph(intro), table(head, rows), paragraph(after)))
 
 
-TILINGS = ((256, 0), (256, 16), (256, 32), (256, 64), (384, 16), (384, 32), (384, 64), (512, 32), (512, 64))
-DEFAULT, LARGER, PAIR = (256, 32), (384, 32), "joplin/pre_337-9136"
-
-
-def tiling() -> str:
-    """Tile, halo and joining."""
-    found = result("tiling")
-    by_tiling = {(row["tile"], row["halo"]): row for row in found["rows"]}
-    seams = {(seam["data"], seam["tile"], seam["halo"]): seam for seam in found["seams"]}
-    scenes = {4: "four"}[len(found["images"]["rendered"])]
-    head = [
-        "tile",
-        "halo",
-        "cost",
-        "F1, `levir/val`",
-        f"F1, {scenes} rendered scenes",
-        "jumps: `levir/val`",
-        "rendered",
-    ]
-    rows = [_tiling_row(by_tiling[key], [seams[(data, *key)] for data in ("levir/val", "rendered")]) for key in TILINGS]
-    intro = """Tiles overlap in `run`, which those of the official protocol don't, and are blended over half a halo on
-        either side of the border between their cores. F1 of whole images so (`evaluate --stitched`) and, in brackets,
-        with cores kept and nothing blended; cost is pixels through the network per pixel of a large scene; jumps are
-        the mean difference of probability between neighbours across the borders, as a ratio to that elsewhere, again
-        with cores kept in brackets (`benchmarks/tiling.py`):"""
-    return "\n\n".join((paragraph(intro), table(head, rows), paragraph(_choice(found, by_tiling, seams))))
-
-
-def _tiling_row(row: Mapping[str, Any], seams: Sequence[Mapping[str, Any]]) -> list[str]:
-    f1 = [
-        f"{percent(row[f'{data} f1 blended'])} ({percent(row[f'{data} f1 kept'])})"
-        for data in ("levir/val", "rendered")
-    ]
-    jumps = [f"{_jump(seam, 'blended')} ({_jump(seam, 'kept')})" for seam in seams]
-    default = ", the default" if (row["tile"], row["halo"]) == DEFAULT else ""
-    cost = fixed(row["network_pixels_per_pixel_large_scene"], 2)
-    return [str(row["tile"]), f"{row['halo']}{default}", cost, *f1, *jumps]
-
-
-def _jump(seam: Mapping[str, Any], way: str) -> str:
-    return fixed(seam[f"{way}_mean"] / seam["elsewhere_mean"], 1)
-
-
-def _choice(found: Mapping[str, Any], by_tiling: Mapping[Any, Any], seams: Mapping[Any, Any]) -> str:
-    changes = {
-        data: ", ".join(
-            f"{100 * (larger - own):+.1f}"
-            for own, larger in zip(
-                *(by_tiling[key][f"{data} f1 blended by image"] for key in (DEFAULT, LARGER)), strict=True
-            )
-        )
-        for data in ("levir/val", "rendered")
-    }
-    own, seconds = seams[(PAIR, *DEFAULT)], found["cpu_seconds_per_tile"]
-    per_pixel = [seconds[str(side)] / side**2 for side in (DEFAULT[0], LARGER[0])]
-    p99 = {way: fixed(own[f"{way}_p99"], 2) for way in ("kept", "blended", "elsewhere")}
-    return f"""Blending leaves F1 as it is and takes the seams away: on a real pair without labels (Joplin) jumps across
-        borders are {_jump(own, "blended")} times those elsewhere, with cores kept {_jump(own, "kept")} times, and their
-        99th percentile is {p99["blended"]} instead of {p99["kept"]} ({p99["elsewhere"]} elsewhere). No halo does that
-        alone: the network also looks at the mean of each whole tile (squeeze-excite). Tile {LARGER[0]} with halo
-        {LARGER[1]} costs {percent(1 - _cost(by_tiling, LARGER) / _cost(by_tiling, DEFAULT), 0)} % less than the default
-        in pixels ({percent(per_pixel[1] / per_pixel[0] - 1, 0)} % more CPU time for each) and scores better in sum, but
-        the images disagree: {changes["levir/val"]} points on the two of `levir/val`, {changes["rendered"]} on the
-        rendered ones. So the bundled model keeps the tile of the official protocol; `export --tile {LARGER[0]}` makes
-        the other."""
-
-
-def _cost(by_tiling: Mapping[Any, Any], key: tuple[int, int]) -> float:
-    return float(by_tiling[key]["network_pixels_per_pixel_large_scene"])
-
-
 def ablation() -> str:
     """What each part of the training recipe brings."""
     found = result("ablation")
@@ -332,7 +260,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "five": five,
     "int8": int8,
     "precision": precision,
-    "tiling": tiling,
     "ablation": ablation,
     "cpu-training": cpu_training,
     "accuracy": accuracy,

@@ -160,7 +160,7 @@ def _false_alarms() -> tuple[str, str]:
     return what, "; ".join(told)
 
 
-QUIET = 0.5  # load average above which shares of the floor mean little
+QUIET = 0.5  # load average above which shares of the floor mean little: at 30 even CPU time grows by an eighth
 
 
 def roofline() -> str:
@@ -171,17 +171,20 @@ def roofline() -> str:
     intro = f"""Where the floor lies (`benchmarks/roofline.py`): in FP32 a pair of tiles takes {layers} as the layers
         stand, and {fused} with inverted residuals fused, whose squeeze-excite needs two passes over a block's input.
         [Floors projected for GPUs](engines.md#floors)."""
+    measured = f"""Measured on one core of an {found["environment"]["device"]}, in CPU time: copy
+        {fixed(machine["bandwidth_gb_per_second"], 1)} GB/s, and the processor's peak in float32,
+        {fixed(machine["fp32_gops"])} GFLOP/s: multiply-adds in registers (`benchmarks/fma_rate.cpp`), the best of
+        {machine["peak_runs"]} runs of {machine["peak_multiply_adds"] / 1e9:.2g} G each."""
     if found["load"][0] > QUIET:
-        return paragraph(f"{intro} The share of the floor that sessions reach is not measured on a quiet machine yet.")
-    measured = f"""Measured on {machines("roofline")}: copy {fixed(machine["bandwidth_gb_per_second"], 1)} GB/s, float32
-        {machine["fp32_of"]} {fixed(machine["fp32_gops"]["median"])} GFLOP/s; medians of {machine["fp32_gops"]["n"]}
-        interleaved rounds."""
+        unknown = "The share of the floor that sessions reach is not measured on a quiet machine yet."
+        return paragraph(f"{intro} {measured} {unknown}")
+    rounds = f"Of sessions the median of {found['sessions'][0]['milliseconds']['n']} interleaved rounds:"
     rows = [
         [row["session"], row["precision"], fixed(row["milliseconds"]["median"]), *(_share(row[form]) for form in FORMS)]
         for row in found["sessions"]
     ]
     head = ["session", "model", "ms a pair", "share of the layers' floor", "of the fused floor"]
-    return f"{paragraph(f'{intro} {measured}')}\n\n{table(head, rows)}"
+    return f"{paragraph(f'{intro} {measured} {rounds}')}\n\n{table(head, rows)}"
 
 
 FORMS = ("layers", "fused")

@@ -16,8 +16,8 @@ import torch
 from common import save
 
 from schanger_export import fused
-from schanger_export.allocator import keep_large_blocks
 from schanger_export.network import SChanger
+from schanger_export.processes import keep_large_blocks
 from schanger_export.recipe import loss_function
 
 PAIRS, SIDE, ROUNDS = 8, 128, 5

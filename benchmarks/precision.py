@@ -33,7 +33,7 @@ from schanger_export.calibrate import calibrate
 from schanger_export.convert import convert
 from schanger_export.graph import read_model
 from schanger_export.int8 import candidates, quantize
-from schanger_export.model_options import SEED
+from schanger_export.options import SEED
 from schanger_export.ranges import Histogram, values_of
 
 

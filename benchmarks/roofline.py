@@ -6,14 +6,15 @@ Counts come from the graphs of the bundled models (`graph_costs.py`): multiply-a
 and with inverted residuals fused. FP16 is the FP32 graph with values of two bytes; `int8+fp16` is the INT8 graph with
 all else in FP16. The floor of a form is the larger of bytes / bandwidth and multiply-adds / matrix rate.
 
-Measured here: copy bandwidth (read + written bytes of numpy's copy between two arrays, by number of threads; the best
-counts), the rate of float32 multiply-adds in registers (`fma_rate.cpp`, which needs a C++ compiler) and of a uint8 x
-int8 matrix product (ONNX Runtime's MatMulInteger), each on all cores, and one pair of tiles through each session. FP16
-multiply-adds are set against the float32 rate, as a CPU session computes them; the FP16 model is converted without a
-look at ranges, which matter for its values, not for its time. Rounds are interleaved; medians, with the least and the
-largest of them and their number. `share` is floor / median. Values that stay in a cache need no memory, so a share of
-the layers' floor may pass 1. `load` is the machine's load average at begin and end: above 0.5 at the beginning,
-something else took the cores.
+Measured here, all on one core and in CPU time, of which other programs on the machine take little: copy bandwidth (read
++ written bytes of numpy's copy between two arrays), the processor's peak of float32 multiply-adds (`fma_rate.cpp`,
+which needs a C++ compiler: independent chains in registers, in runs of a few milliseconds), the rate of a uint8 x int8
+matrix product (ONNX Runtime's MatMulInteger), and one pair of tiles through each session. The first three are ceilings,
+which other programs and clocks can only lower: the best run counts. Of sessions it is the median, in interleaved
+rounds, with the least, the largest and their number. FP16 multiply-adds are set against the float32 peak, as a CPU
+session computes them; the FP16 model is converted without a look at ranges, which matter for its values, not for its
+time. `share` is floor / median. Values that stay in a cache need no memory, so a share of the layers' floor may pass 1.
+`load` is the machine's load average at begin and end.
 
 Projections are no measurements: they divide the same counts by datasheet numbers (`datasheets.py`), and hold for
 batches that do not fit in a cache. Needs the `quantize` extra.
@@ -32,7 +33,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,6 @@ from graph_costs import Cost, Graph, fused, layers
 
 from schanger_edge.model.bundled import model_path
 from schanger_edge.sessions import Session, open_session
-from schanger_edge.sessions.ort import available_cores
 from schanger_export.cards import converted_card
 from schanger_export.fp16 import to_fp16
 from schanger_export.graph import read_model, write_card
@@ -62,6 +61,7 @@ PRECISIONS = {
 
 ON_GPU = ("fp16", "int8+fp16")
 GEMM_SIDE = 2048
+PEAK_MACS, PEAK_RUNS = 1 << 28, 50
 PROJECTION = "projected from datasheet numbers, not measured"
 
 Costs = Mapping[str, Mapping[str, Cost]]
@@ -109,29 +109,33 @@ def count() -> Costs:
 
 
 def measure(devices: Sequence[str], rounds: int, megabytes: int) -> tuple[dict[Any, list[float]], dict[Any, str]]:
-    """Seconds of everything, in interleaved rounds, and sessions by (device, precision) in words."""
-    cores = available_cores()
+    """CPU seconds of everything, in interleaved rounds, and sessions by (device, precision) in words."""
     work: dict[Any, Callable[[], object]] = {}
     with contextlib.ExitStack() as stack:
         sessions = open_sessions(devices, stack)
-        pool = stack.enter_context(ThreadPoolExecutor(cores))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        work |= {f"copy {threads}": copying(pool, threads, megabytes) for threads in range(1, cores + 1)}
-        work |= {"fp32": multiplying(pool, cores, folder), "int8": multiplying_int8(cores)}
+        peak = multiplying(folder)
+        work |= {"copy": copying(megabytes), "int8": multiplying_int8()}
         work |= {key: inferring(session) for key, session in sessions.items()}
         for run in work.values():  # pages, caches and clocks before the first round
             run()
-        found: dict[Any, list[float]] = {name: [] for name in work}
+        found: dict[Any, list[float]] = {name: [] for name in work} | {"fp32": []}
         for _ in range(rounds):
             for name, run in work.items():
-                began = time.perf_counter()
-                run()
-                found[name].append(time.perf_counter() - began)
+                found[name].append(cpu_seconds(run))
+            found["fp32"] += [cpu_seconds(peak) for _ in range(PEAK_RUNS)]
         return found, {key: session.device for key, session in sessions.items()}
 
 
+def cpu_seconds(run: Callable[[], object]) -> float:
+    """Of all threads of this process."""
+    began = time.process_time()
+    run()
+    return time.process_time() - began
+
+
 def open_sessions(devices: Sequence[str], stack: contextlib.ExitStack) -> dict[tuple[str, str], Session]:
-    """The FP32, FP16 and INT8 models on each device."""
+    """The FP32, FP16 and INT8 models on each device; the native engine runs the first alone."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     parent, card, sha256 = read_model(model_path(FP32_MODEL))
     half = to_fp16(parent, {}, resize=True).model
@@ -139,31 +143,31 @@ def open_sessions(devices: Sequence[str], stack: contextlib.ExitStack) -> dict[t
     onnx.save_model(half, str(folder / "fp16.onnx"))
     models = {"fp32": model_path(FP32_MODEL), "fp16": folder / "fp16.onnx", "int8": model_path(INT8_MODEL)}
     return {
-        (device, precision): stack.enter_context(open_session(model, device))
+        (device, precision): stack.enter_context(open_session(model, device, threads=1))
         for device in devices
         for precision, model in models.items()
+        if precision == "fp32" or "native" not in device
     }
 
 
-def copying(pool: ThreadPoolExecutor, threads: int, megabytes: int) -> Callable[[], object]:
-    """A copy between two arrays, each thread its own part."""
+def copying(megabytes: int) -> Callable[[], object]:
+    """A copy between two arrays."""
     source, target = (np.full(megabytes * 1_000_000 // 8, value, np.float64) for value in (1, 0))
-    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
-    return lambda: list(pool.map(lambda part: np.copyto(*part), parts))
+    return lambda: np.copyto(target, source)
 
 
-def multiplying(pool: ThreadPoolExecutor, threads: int, folder: Path) -> Callable[[], object]:
-    """As many float32 multiply-adds as a matrix product of GEMM_SIDE, in registers, each thread its share."""
+def multiplying(folder: Path) -> Callable[[], object]:
+    """PEAK_MACS float32 multiply-adds in registers."""
     command, library = os.environ.get("CXX", "c++"), folder / "fma_rate.so"
     flags = ["-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared"]
     subprocess.run([command, *flags, "-o", str(library), str(Path(__file__).with_name("fma_rate.cpp"))], check=True)
     multiply_add = ctypes.CDLL(str(library)).multiply_add
     multiply_add.argtypes = [ctypes.c_longlong, ctypes.c_float, ctypes.c_float]
     multiply_add.restype = ctypes.c_float
-    return lambda: list(pool.map(lambda _: multiply_add(GEMM_SIDE**3 // threads, 0.5, 1), range(threads)))
+    return lambda: multiply_add(PEAK_MACS, 0.5, 1)
 
 
-def multiplying_int8(threads: int) -> Callable[[], object]:
+def multiplying_int8() -> Callable[[], object]:
     """A uint8 x int8 matrix product with int32 sums."""
     shape = (GEMM_SIDE, GEMM_SIDE)
     right = onnx.numpy_helper.from_array(np.random.default_rng(0).integers(-127, 128, shape, np.int8), "b")
@@ -175,7 +179,7 @@ def multiplying_int8(threads: int) -> Callable[[], object]:
     graph = onnx.helper.make_graph([node], "product", [left], [product], [right])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     values = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
     return lambda: session.run(None, {"a": values})
@@ -188,36 +192,36 @@ def inferring(session: Session) -> Callable[[], object]:
 
 
 def rates(seconds: Mapping[Any, Sequence[float]], megabytes: int) -> dict[str, Any]:
-    """Bandwidth in GB/s by threads, and matrix rates in 10^9 operations a second, two a multiply-add."""
-    operations = 2 * GEMM_SIDE**3
-    copies = {
-        name.removeprefix("copy "): spread([2 * megabytes / 1000 / value for value in values])
-        for name, values in seconds.items()
-        if isinstance(name, str) and name.startswith("copy ")
-    }
+    """The machine's ceilings: the best run of each; a multiply-add is two operations."""
+    operations = {"fp32": 2 * PEAK_MACS, "int8": 2 * GEMM_SIDE**3}
+    best = {name: min(seconds[name]) for name in ("copy", "fp32", "int8")}
     return {
-        "copy_gb_per_second_by_threads": copies,
         "copy_megabytes": megabytes,
-        "bandwidth_gb_per_second": max(copy["median"] for copy in copies.values()),
+        "bandwidth_gb_per_second": significant(2 * megabytes / 1000 / best["copy"]),
+        "peak_multiply_adds": PEAK_MACS,
+        "peak_runs": len(seconds["fp32"]),
         "matrix_side": GEMM_SIDE,
-        "fp32_of": "multiply-adds in registers",
-        "fp32_gops": spread([operations / value / 1e9 for value in seconds["fp32"]]),
-        "int8_gops": spread([operations / value / 1e9 for value in seconds["int8"]]),
+        **{f"{kind}_gops": significant(count / best[kind] / 1e9) for kind, count in operations.items()},
     }
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
     """Median, extremes and number."""
     numbers = {"median": statistics.median(values), "least": min(values), "largest": max(values)}
-    return {**{name: float(f"{value:.4g}") for name, value in numbers.items()}, "n": len(values)}
+    return {**{name: significant(value) for name, value in numbers.items()}, "n": len(values)}
+
+
+def significant(value: float) -> float:
+    """Four digits of it."""
+    return float(f"{value:.4g}")
 
 
 def session_row(
     key: tuple[str, str], name: str, seconds: Sequence[float], costs: Costs, machine: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """One session: its milliseconds a pair, and the share of each floor."""
+    """One session: its CPU milliseconds a pair, and the share of each floor."""
     device, precision = key
-    fp32, int8 = (machine[f"{kind}_gops"]["median"] * 1e9 / 2 for kind in ("fp32", "int8"))
+    fp32, int8 = machine["fp32_gops"] * 1e9 / 2, machine["int8_gops"] * 1e9 / 2
     milliseconds = spread([value * 1000 for value in seconds])
     row: dict[str, Any] = {"device": device, "session": name, "precision": precision, "milliseconds": milliseconds}
     for form, cost in costs[precision].items():
@@ -240,7 +244,7 @@ def floor(cost: Cost, bandwidth: float, macs_per_second: Mapping[str, float]) ->
     """Milliseconds of memory and arithmetic, and the larger of both; `bandwidth` in GB/s."""
     memory, arithmetic = (1000 * value for value in cost.seconds(bandwidth * 1e9, macs_per_second))
     numbers = {"memory_ms": memory, "arithmetic_ms": arithmetic, "floor_ms": max(memory, arithmetic)}
-    rounded = {name: float(f"{value:.4g}") for name, value in numbers.items()}
+    rounded = {name: significant(value) for name, value in numbers.items()}
     return {**rounded, "bound": "memory" if memory >= arithmetic else "arithmetic"}
 
 
@@ -255,8 +259,8 @@ def tables(result: Mapping[str, Any]) -> str:
     for precision, forms in result["costs"].items():
         cells = [(form["macs"]["total"] / 1e9, form["bytes"] / 1e6) for form in forms.values()]
         lines.append(f"{precision:<20}" + "".join(f"{macs:15.2f}{size:8.0f}" for macs, size in cells))
-    lines += ["", f"measured here: copy {machine['bandwidth_gb_per_second']:.1f} GB/s, arithmetic "]
-    lines[-1] += ", ".join(f"{kind} {machine[f'{kind}_gops']['median']:.0f} Gop/s" for kind in ("fp32", "int8"))
+    lines += ["", f"measured here: copy {machine['bandwidth_gb_per_second']:.1f} GB/s, "]
+    lines[-1] += f"peak in fp32 {machine['fp32_gops']:.0f}, int8 product {machine['int8_gops']:.0f} Gop/s a core"
     lines.append("session                        ms a pair      layers' floor, share     fused floor, share")
     for row in result["sessions"]:
         cells = [f"{row[form]['floor_ms']:10.1f} {row[form]['share']:7.0%}" for form in ("layers", "fused")]

@@ -1,15 +1,17 @@
 """What TensorRT-RTX builds of the models take: bytes of the plan and of scratch memory, by GPU, batch and tile.
 
 `nice python benchmarks/rtx_builds.py` builds one plan after the other, without a GPU, and writes what it knows after
-each; a build that is in the results already is left out, unless its model or TensorRT-RTX changed since.
+each; a build that is in the results already is left out, unless its graph or TensorRT-RTX changed since. Values of
+weights decide neither bytes, so they are not looked at: retrained weights need no new builds.
 
-Models are the bundled ones, and the base network in FP32 and FP16 with weights drawn at random, which decide neither.
+Models are the bundled ones, and the base network in FP32 and FP16 with weights drawn at random.
 Scratch is the builder's own `Max Scratch Memory`: what a context takes beside weights and the tiles themselves. For a
 shape profile it is that of the largest batch. Seconds hold for the machine and what else ran on it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
@@ -19,19 +21,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import onnx
+import rtx_layers
 from common import RESULTS, save
 
 from schanger_edge.errors import SessionError
-from schanger_edge.files import sha256_of
 from schanger_edge.model import bundled
 from schanger_edge.model.card import Normalization, Statistics
 from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.tensorrt import builder
-from schanger_edge.sessions.tensorrt.flavour import error_log, load_flavour
+from schanger_edge.sessions.tensorrt.flavour import load_flavour
 from schanger_export import onnx_network
 from schanger_export.architecture import shapes
 from schanger_export.fp16 import to_fp16
@@ -52,9 +53,13 @@ def main() -> None:
         wanted = itertools.product(CAPABILITIES, list(models(Path(folder))), BATCHES)
         for capability, (name, tile, path), batches in wanted:
             one = {
-                "model": name, "tile": tile, "batches": [batches.least, batches.best, batches.most],
-                "capability": capability, "model_sha256": sha256_of(path), "tensorrt_rtx": flavour.version,
-            }  # fmt: skip
+                "model": name,
+                "tile": tile,
+                "batches": [batches.least, batches.best, batches.most],
+                "capability": capability,
+                "graph_sha256": graph_sha256(onnx.load(str(path))),
+                "tensorrt_rtx": flavour.version,
+            }
             found = next((row for row in known if row.items() >= one.items()), None)
             done.append(found or {**one, **build(flavour, path, tile, batches, capability)})
             save("rtx_builds", {"method": __doc__, "builds": done})
@@ -77,6 +82,16 @@ def models(folder: Path) -> Iterator[tuple[str, int, Path]]:
             yield name, tile, path
 
 
+def graph_sha256(model: onnx.ModelProto) -> str:
+    """Of nodes, types and shapes, whatever the values of the weights are."""
+    graph = onnx.GraphProto()
+    graph.CopyFrom(model.graph)
+    graph.ClearField("name")
+    for tensor in graph.initializer:
+        tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims))
+    return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
+
+
 def base_network() -> onnx.ModelProto:
     """The base network, the same on every machine."""
     rng = np.random.default_rng(36)
@@ -86,27 +101,13 @@ def base_network() -> onnx.ModelProto:
 
 def build(flavour: Any, path: Path, tile: int, batches: Batches, capability: str) -> dict[str, Any]:
     """Bytes of plan and scratch, and seconds; or why there is none."""
-    said: list[str] = []
-
-    def listening(trt: Any) -> Any:
-        log, complain = error_log(trt), type(error_log(trt)).log
-
-        class Log(type(log)):  # type: ignore[misc]
-            def log(self, severity: Any, message: str) -> None:
-                said.append(message)
-                complain(self, severity, message)
-
-        return Log()
-
     began = time.perf_counter()
     try:
-        with mock.patch.object(builder, "error_log", listening):
-            recipe = builder.Recipe(path, tile, batches, capabilities=(capability,))
-            plan, _ = builder.build_plan(flavour, recipe)
+        plan, said = rtx_layers.build(flavour, builder.Recipe(path, tile, batches, capabilities=(capability,)))
     except SessionError as error:
         return {"failed": str(error)}
-    scratch = [int(found[1]) for found in map(SCRATCH.search, said) if found]
-    return {"plan_bytes": len(plan), "scratch_bytes": max(scratch), "seconds": round(time.perf_counter() - began, 1)}
+    scratch = max(map(int, SCRATCH.findall(said)))
+    return {"plan_bytes": len(plan), "scratch_bytes": scratch, "seconds": round(time.perf_counter() - began, 1)}
 
 
 if __name__ == "__main__":

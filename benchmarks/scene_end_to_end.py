@@ -55,10 +55,10 @@ from schanger_edge.cli import main
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.file import read_model
 from schanger_edge.run.predict import COLUMN, SECTION
-from schanger_edge.sessions.session import OneAtATime
+from schanger_edge.sessions import session
 from schanger_edge.tiling.plan import TilePlan, blend_of
 
-class Replay(OneAtATime):
+class Replay(getattr(session, "OneAtATime", session.Session)):
     card, model, model_sha256 = read_model(model_path(None)).card, model_path(None), "0" * 64
     device, best_batch = "probability of an earlier run", 8
 

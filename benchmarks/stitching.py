@@ -30,19 +30,19 @@ class Inference:
     """A scene's tiles through a model; plans that differ in their halo share tiles, and none is inferred twice."""
 
     def __init__(self, session: Session, scene: Scene) -> None:
-        self._session, self._scene, self._done = session, scene, dict[Window, NDArray[np.float32]]()
+        self._session, self.scene, self._done = session, scene, dict[Window, NDArray[np.float32]]()
 
     def __call__(self, window: Window) -> NDArray[np.float32]:
         """Probability (h, w) of a window of at most a tile; 0 where it holds nothing valid and so isn't run."""
         if window not in self._done:
-            self._done[window] = self._infer(*window.slices_in(Window(0, 0, *self._scene.valid.shape[::-1])))
+            self._done[window] = self._infer(*window.slices_in(Window(0, 0, *self.scene.valid.shape[::-1])))
         return self._done[window]
 
     def _infer(self, rows: slice, cols: slice) -> NDArray[np.float32]:
-        shape = self._scene.valid[rows, cols].shape
-        if not self._scene.valid[rows, cols].any():
+        shape = self.scene.valid[rows, cols].shape
+        if not self.scene.valid[rows, cols].any():
             return np.zeros(shape, np.float32)
-        dates = (self._scene.before, self._scene.after)
+        dates = (self.scene.before, self.scene.after)
         before, after = (pad_to_tile(date[:, rows, cols], self._session.card.tile)[None] for date in dates)
         return self._session.run(before, after)[0, 0, : shape[0], : shape[1]]
 

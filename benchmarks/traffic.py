@@ -1,28 +1,33 @@
-"""How much memory traffic INT8 can save, by where it is placed, and what each placement costs in F1.
+"""How much memory traffic INT8 can save by where it is placed, what a real build makes of it, and what F1 it costs.
 
-`python benchmarks/traffic.py [--calibrate SOURCE ... --score NAME=ROOT:SPLIT ...]`
+`python benchmarks/traffic.py [--build] [--calibrate SOURCE ... --score NAME=ROOT:SPLIT ...]`
 
-Bytes are those of `graph_costs.layers` for one pair of tiles, FP16 but for the tensors that a placement stores as INT8:
+Placements, in a model that is FP16 elsewhere:
 
-- *shipped*: the bundled INT8 model, in which most parts were put back for their loss;
+- *shipped*: what the bundled INT8 model has in INT8; most parts were put back for their loss;
 - *convolutions*: the same before any part is put back: what `calibrate` may quantize;
 - *wide*: the wide tensors inside inverted residuals and MLPs, quantized after the activation; squeeze-excite's mean is
   taken before, its gate applied in the projection;
 - *chain*: the input of every convolution but of the first, squeeze-excite's and the heads';
 - *all*: the input of every convolution but squeeze-excite's.
 
-`padded` counts the channels of INT8 tensors up to a multiple of 32, as INT8 tensor cores want them; `as_built` has each
-channel read four times by INT8 depthwise convolutions, as TensorRT-RTX does (its layer log of a build for SM 8.6).
+`bytes` are counted on the graph (`graph_costs.layers`, one pair of tiles): convolutions read and write, all else is
+done on the way, as the best kernels would. `padded` counts the channels of INT8 tensors up to a multiple of 32, as INT8
+tensor cores want them.
 
-Without sources, bytes are counted anew and the F1 of the results stay. With them, ranges are taken on their tiles
-(percentile 99.99, one symmetric scale for a tensor, both dates together), and the FP32 model is scored with each
-placement's tensors, and the weights of the convolutions that read them (a scale per channel), rounded to INT8: what
-calibration alone can reach. F1 is pooled over the tiles, at the model's threshold.
+`--build` has TensorRT-RTX build each placement for SM 8.6, one pair of tiles, and adds up what the layers of its log
+read and hand on (`built`), with the types that INT8 convolutions hand on. It is no TensorRT for Orin, and no time.
+
+With sources, ranges are taken on their tiles (percentile 99.99, one symmetric scale for a tensor, both dates together),
+weights get a scale for each channel, and the Q/DQ model of each placement is scored by ONNX Runtime: what calibration
+alone reaches. F1 is pooled over the tiles, at the model's threshold; that of bundled models stands in their cards.
+What is not done anew stays as it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import copy
 import json
 import math
@@ -34,70 +39,80 @@ from typing import Any
 
 import numpy as np
 import onnx
+import rtx_layers
 from common import RESULTS, official_scores, save
 from graph_costs import WIDTH, Graph, layers
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from schanger_edge.datasets.draw import draw_tiles
 from schanger_edge.datasets.tile_pool import source_items
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.file import read_model as file_of
+from schanger_edge.model.plan import Batches
+from schanger_edge.sessions.tensorrt.builder import Recipe
+from schanger_edge.sessions.tensorrt.flavour import load_flavour
+from schanger_export.calibrate import OPSET_FP16
+from schanger_export.fp16 import to_fp16
 from schanger_export.graph import HEADS, STEM, Convolution, read_model
-from schanger_export.int8 import SQUEEZE_EXCITE, candidates
-from schanger_export.ranges import Histogram, collect
+from schanger_export.int8 import SQUEEZE_EXCITE, candidates, quantize
+from schanger_export.ranges import collect
 
 FP32, INT8 = "schanger-small", "schanger-small-int8"
-TENSOR_CORE, DEPTHWISE_READS = 32, 4
+BUNDLED = {"FP16": FP32, "shipped": INT8}
+"""Placements whose F1 stands in a card; that of FP16 is its parent's."""
+
+TENSOR_CORE = 32
 LEVELS = 127
 SAMPLES, SEED = 32, 36
+CAPABILITY = "8.6"
+ANY_RANGE = 4.0  # types and layers don't follow from it
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", action="store_true", help="by TensorRT-RTX")
     parser.add_argument("--calibrate", action="append", default=[], help="as of `schanger-edge calibrate --data`")
     parser.add_argument("--score", action="append", default=[], help="NAME=ROOT:SPLIT")
     options = parser.parse_args()
     found, file = table(), RESULTS / "traffic.json"
+    known = json.loads(file.read_text())["placements"] if file.exists() else {}
+    for name, row in found.items():
+        row |= {key: value for key, value in known.get(name, {}).items() if key in ("built", "f1")}
+    if options.build:
+        for name, model in models(fp16_parent(), collections.defaultdict(lambda: ANY_RANGE)):
+            found[name]["built"] = built(to_fp16(model, {}, resize=True).model)
+            sys.stdout.write(f"{name} {found[name]['built']}\n")
     if options.calibrate:
         score(found, options.calibrate, options.score)
-    elif file.exists():
-        for name, row in json.loads(file.read_text())["placements"].items():
-            found[name] |= {"f1": row["f1"]} if "f1" in row else {}
     save("traffic", {"method": __doc__, "placements": found})
-    for name, row in found.items():
-        sys.stdout.write(f"{name:<14}{row['bytes'] / 1e6:8.0f} MB {row['saved']:7.1%} {row.get('f1', '')}\n")
 
 
 def table() -> dict[str, dict[str, Any]]:
-    """Bytes of a pair of tiles for each placement, and the share that it saves of FP16's."""
+    """Bytes of a pair of tiles for each placement, counted on the graph, and the share that it saves of FP16's."""
     parent = read_model(model_path(FP32))[0]
-    in_fp16 = layers(Graph(parent, "fp16")).bytes
-    shipped = Graph(onnx.load(str(model_path(INT8))), "fp16")
-    counts = {"FP16": Placed(parent, ()), "shipped": shipped}
-    counts |= {name: Placed(parent, convs) for name, convs in placements(parent).items()}
+    graphs = {name: Placed(parent, convs) for name, convs in placements(parent).items()}
+    in_fp16 = layers(graphs["FP16"]).bytes
     rows = {}
-    for name, graph in counts.items():
+    for name, graph in graphs.items():
         size = layers(graph).bytes
         rows[name] = {"bytes": size, "saved": round(1 - size / in_fp16, 4)}
-        if isinstance(graph, Placed) and name != "FP16":
-            graph.multiple = TENSOR_CORE
-            rows[name]["padded_saved"] = round(1 - layers(graph).bytes / in_fp16, 4)
-            graph.multiple, graph.depthwise_reads = 1, DEPTHWISE_READS
-            rows[name]["as_built_saved"] = round(1 - layers(graph).bytes / in_fp16, 4)
+        graph.multiple = TENSOR_CORE
+        rows[name]["padded_saved"] = round(1 - layers(graph).bytes / in_fp16, 4)
     return rows
 
 
 class Placed(Graph):
     """An FP16 graph in which some convolutions read INT8, its channels counted up to a multiple of `multiple`."""
 
-    multiple = depthwise_reads = 1
+    multiple = 1
 
     def __init__(self, model: onnx.ModelProto, convs: Collection[Convolution]) -> None:
         super().__init__(model, "fp16")
         self._stored = {conv.activation for conv in convs}
 
     def read(self, conv: Convolution) -> int:
-        stored = conv.activation in self._stored
-        return self._bytes(conv.input_shape, stored) * (self.depthwise_reads if stored and conv.depthwise else 1)
+        return self._bytes(conv.input_shape, conv.activation in self._stored)
 
     def written(self, conv: Convolution) -> int:
         readers = [reader for reader in self.readers[conv.name] if math.prod(reader.input_shape[2:]) > 1]
@@ -117,7 +132,10 @@ def placements(model: onnx.ModelProto) -> dict[str, list[Convolution]]:
     convs = [conv for conv in graph.convs.values() if not any(mark in conv.name for mark in SQUEEZE_EXCITE)]
     inner = [conv for conv in convs if ".dwconv" in conv.name and conv.depthwise]
     after = [reader for conv in inner for reader in graph.readers[conv.name] if reader in convs]
+    in_int8 = Graph(onnx.load(str(model_path(INT8))))
     return {
+        "FP16": [],
+        "shipped": [conv for conv in convs if in_int8.precision(in_int8.convs[conv.name]) == "int8"],
         "convolutions": candidates(model),
         "wide": [*inner, *after],
         "chain": [conv for conv in convs if conv.part not in (STEM, HEADS)],
@@ -125,56 +143,94 @@ def placements(model: onnx.ModelProto) -> dict[str, list[Convolution]]:
     }
 
 
+def models(parent: onnx.ModelProto, thresholds: Mapping[str, float]) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """The parent with Q/DQ as each placement has them."""
+    for name, convs in placements(parent).items():
+        if name in ("shipped", "convolutions"):
+            yield name, quantize(parent, {conv.activation: thresholds[conv.activation] for conv in convs}, names(convs))
+        else:
+            yield name, stored(parent, convs, thresholds)
+
+
+def names(convs: Sequence[Convolution]) -> list[str]:
+    return [conv.name for conv in convs]
+
+
+def fp16_parent() -> onnx.ModelProto:
+    """The FP32 model, fit to get FP16 scales."""
+    return onnx.version_converter.convert_version(read_model(model_path(FP32))[0], OPSET_FP16)
+
+
+def built(model: onnx.ModelProto) -> dict[str, Any]:
+    """What the layers of a build read and hand on, in bytes by type, and what INT8 convolutions hand on."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save_model(model, str(path))
+        tile = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+        recipe = Recipe(path, tile, Batches(1, 1, 1), capabilities=(CAPABILITY,), detailed=True)
+        _, said = rtx_layers.build(load_flavour("rtx"), recipe)
+    bytes_by_type: collections.Counter[str] = collections.Counter()
+    handed_on: collections.Counter[str] = collections.Counter()
+    for layer in rtx_layers.layers(said):
+        for tensor in (*layer.inputs, *layer.outputs):
+            bytes_by_type[tensor.kind] += tensor.bytes
+        if layer.kind in rtx_layers.CONVOLUTIONS and layer.inputs[0].kind == "Int8":
+            handed_on[layer.outputs[0].kind] += 1
+    return {"bytes": bytes_by_type.total(), "bytes_by_type": bytes_by_type, "int8_convolutions_hand_on": handed_on}
+
+
 def score(found: dict[str, dict[str, Any]], sources: Sequence[str], data: Sequence[str]) -> None:
-    """Put the F1 of each placement, rounded as calibration has it, into its row."""
+    """Put the F1 of each placement into its row."""
     parent, card, _ = read_model(model_path(FP32))
     items = [source_items(text) for text in sources]
     (tiles,) = draw_tiles(items, card.tile, (SAMPLES,), SEED, lambda tile: tile.label)  # type: ignore[arg-type,return-value]
-    placed = placements(parent)
-    tensors = sorted({before_gate(parent, conv) for convs in placed.values() for conv in convs})
+    convs = placements(parent)["all"]
+    tensors = sorted({name for conv in convs for name in (conv.activation, before_gate(parent, conv))})
     histograms = collect(parent, tensors, tiles)
+    thresholds = {name: histogram.threshold("percentile") for name, histogram in histograms.items()}
     with tempfile.TemporaryDirectory() as folder:
-        for name, model in models(parent, placed, histograms):
-            path = Path(folder) / f"{name}.onnx"
-            onnx.save_model(model, str(path))
-            found[name]["f1"] = {key: value["f1"] for key, value in official_scores(data, path).items()}
+        for name, model in models(parent, thresholds):
+            if name in BUNDLED:
+                scores = file_of(model_path(BUNDLED[name])).card.scores
+            else:
+                path = Path(folder) / f"{name}.onnx"
+                onnx.save_model(model, str(path))
+                scores = official_scores(data, path)
+            found[name]["f1"] = {key: value["f1"] for key, value in scores.items()}
             sys.stdout.write(f"{name} {found[name]['f1']}\n")
 
 
-def models(
-    parent: onnx.ModelProto, placed: Mapping[str, Sequence[Convolution]], histograms: Mapping[str, Histogram]
-) -> Iterator[tuple[str, onnx.ModelProto]]:
-    """The FP32 model, and with each placement rounded."""
-    yield "FP16", parent
-    for name, convs in placed.items():
-        thresholds = {tensor: histograms[tensor].threshold("percentile") for tensor in histograms}
-        yield name, rounded(parent, convs, thresholds)
-
-
-def rounded(parent: onnx.ModelProto, convs: Sequence[Convolution], thresholds: Mapping[str, float]) -> onnx.ModelProto:
-    """A copy in which these convolutions read rounded tensors and have rounded weights."""
+def stored(parent: onnx.ModelProto, convs: Sequence[Convolution], thresholds: Mapping[str, float]) -> onnx.ModelProto:
+    """A copy with Q/DQ at what these convolutions read, before squeeze-excite's gate, and at the weights of those that
+    read it without a gate between.
+    """
     model = copy.deepcopy(parent)
     graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    tensors = {before_gate(parent, conv) for conv in convs}
+    for tensor in sorted(tensors):
+        _store(graph, tensor, np.array(thresholds[tensor] / LEVELS), "ReduceMean")
     for conv in convs:
-        values = numpy_helper.to_array(weights[conv.weight])
-        step = np.abs(values).max((1, 2, 3), keepdims=True) / LEVELS
-        values = (np.rint(values / np.maximum(step, 1e-12)) * step).astype(np.float32)
-        weights[conv.weight].CopyFrom(numpy_helper.from_array(values, conv.weight))
-    graph.initializer.append(numpy_helper.from_array(np.int8(0), "zero_point"))
-    for tensor in {before_gate(parent, conv) for conv in convs}:
-        scale = f"{tensor}.scale"
-        graph.initializer.append(numpy_helper.from_array(np.float32(thresholds[tensor] / LEVELS), scale))
-        readers = [node for node in graph.node if tensor in node.input and node.op_type != "ReduceMean"]
-        for node in readers:
-            node.input[:] = [f"{tensor}.rounded" if name == tensor else name for name in node.input]
-        place = 1 + next(number for number, node in enumerate(graph.node) if tensor in node.output)
-        for kind, source, target in (
-            ("DequantizeLinear", f"{tensor}.int8", f"{tensor}.rounded"), ("QuantizeLinear", tensor, f"{tensor}.int8"),
-        ):  # fmt: skip
-            node = onnx.helper.make_node(kind, [source, scale, "zero_point"], [target], name=target)
-            graph.node.insert(place, node)
+        if conv.activation in tensors:
+            _store(graph, conv.weight, np.maximum(np.abs(values[conv.weight]).max((1, 2, 3)) / LEVELS, 1e-12))
     return model
+
+
+def _store(graph: onnx.GraphProto, tensor: str, scale: NDArray[Any], not_for: str = "") -> None:
+    """Q and DQ between a tensor and all that read it, but for nodes of one kind."""
+    pair = [f"{tensor}.scale", f"{tensor}.zero_point"]
+    graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), pair[0]))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), pair[1]))
+    for node in graph.node:
+        if node.op_type != not_for:
+            node.input[:] = [f"{tensor}.dequantized" if name == tensor else name for name in node.input]
+    place = 1 + next((number for number, node in enumerate(graph.node) if tensor in node.output), -1)
+    axis = {"axis": 0} if scale.shape else {}
+    for kind, source, target in (
+        ("DequantizeLinear", f"{tensor}.int8", f"{tensor}.dequantized"),
+        ("QuantizeLinear", tensor, f"{tensor}.int8"),
+    ):
+        graph.node.insert(place, onnx.helper.make_node(kind, [source, *pair], [target], name=target, **axis))
 
 
 def before_gate(model: onnx.ModelProto, conv: Convolution) -> str:

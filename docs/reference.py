@@ -12,8 +12,7 @@ from schanger_edge.evaluation.options import ComparisonOptions, EvaluationOption
 from schanger_edge.options import Option, OptionGroups, Options
 from schanger_edge.run.options import RunOptions
 from schanger_edge.run.review import ReviewOptions
-from schanger_export.model_options import CalibrationOptions, ExportOptions
-from schanger_export.options import Machine, Pretraining, Training
+from schanger_export.options import CalibrationOptions, ExportOptions, Machine, Pretraining, Training
 
 PAGE = Path(__file__).parent / "reference.md"
 _EVERY = f"""\

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves that the runtime and all its dependencies work on 64-bit Arm: a Debian root for arm64, in which user-mode
-# emulation installs the wheel and runs a small demo pair. Slow; run it before a release.
+# emulation installs the wheel, compares the native engine with ONNX Runtime and runs a small demo pair. Slow; run it
+# before a release.
 #
 #   sudo jetson/emulated_arm64.sh [-d DIR] [--side N] [--keep]
 #
@@ -19,7 +20,7 @@ MIRROR=${SCHANGER_MIRROR:-http://deb.debian.org/debian}
 CERTIFICATES=etc/ssl/certs/ca-certificates.crt
 BINFMT=/proc/sys/fs/binfmt_misc
 RESULT=$REPOSITORY/benchmarks/results/arm64.json
-STAGES=(fetch_packages register_emulator unpack_packages install_wheel run_demo)
+STAGES=(fetch_packages register_emulator unpack_packages install_wheel compare_engines run_demo)
 TREE=""
 SIDE=512
 KEEP=""
@@ -137,9 +138,27 @@ install_wheel() {
   inside /root/venv/bin/python -m pip install --only-binary :all: --no-cache-dir "/root/wheels/$wheel"
 }
 
+# The trial that `--device auto` makes; what it finds is remembered for the demo.
+compare_engines() {
+  inside /root/venv/bin/schanger-edge doctor
+  inside /root/venv/bin/python - <<'PY'
+from schanger_edge.model.bundled import model_path
+from schanger_edge.model.file import read_model
+from schanger_edge.sessions import open_session
+from schanger_edge.sessions.native.engine import ENGINE
+from schanger_edge.sessions.trial import verdict
+
+model = read_model(model_path("schanger-small"))
+with open_session(model, "cpu") as reference, open_session(model, ENGINE.main_device) as own:
+    found = verdict(reference, own, ENGINE.words)
+    print(f"parity: {own.device}: {found.difference:.2g}, in {found.ratio:.2f} of the time of {reference.device}")
+assert "neon" in own.device
+assert found.difference <= ENGINE.parity
+PY
+}
+
 run_demo() {
   rm -rf "$TREE/root/demo"
-  inside /root/venv/bin/schanger-edge doctor
   inside env --chdir=/root /root/venv/bin/schanger-edge demo --side "$SIDE" -o demo
 }
 
@@ -149,14 +168,17 @@ import datetime, json, pathlib, platform, re, subprocess, sys
 
 status, stage, seconds, side, log = sys.argv[1:]
 text = pathlib.Path(log).read_text(errors="replace")
+parity = re.search(r"^parity: (.*): (\S+), ", text, re.M)
 score = re.search(r"against the exact truth: .*?F1 ([\d.]+)", text, re.I)
 installed = [line for line in text.splitlines() if line.startswith("Successfully installed")]
 emulator = subprocess.run(["qemu-aarch64-static", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
 print(json.dumps({
     "method": "jetson/emulated_arm64.sh: Debian bookworm for arm64 in user-mode emulation; the wheel installed by pip, "
-    "binary wheels only, and the demo's pair rendered, run and scored. It proves that things work, not how fast.",
+    "binary wheels only, the native engine compared with ONNX Runtime on a pair of tiles, and the demo's pair rendered, "
+    "run and scored. It proves that things work, not how fast.",
     "date": datetime.date.today().isoformat(), "passed": status == "0", "failed_at": stage or None,
     "host": platform.machine(), "emulator": emulator, "seconds": int(seconds), "side": int(side),
+    "engine": parity[1] if parity else None, "largest_difference": float(parity[2]) if parity else None,
     "f1": float(score[1]) / 100 if score else None, "install_log_end": installed[-1:],
     "log_end": text.splitlines()[-15:],
 }, indent=2))

@@ -1,6 +1,6 @@
 """Compiles the native library; `python native/compile.py` puts it where an editable install has it.
 
-`--target aarch64-linux` compiles for another machine, by zig (pip install ziglang). Needs nothing but Python.
+`--target aarch64-linux -o FILE` compiles for another machine, by zig (pip install ziglang). Needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "native" / "src"
-PLACE = "schanger_edge/sessions/native/schanger_native.so"
-"""Of the library in the package; the systems that it is built for all load a file of this name."""
+FOLDER = "schanger_edge/sessions/native"
+"""Of the library in the package."""
+SUFFIXES = {"windows": ".dll", "macos": ".dylib"}
+"""Of a library, by system; others have .so."""
 
 # Contracting a product and a sum in some copies of a loop and not in others would make bytes depend on the threads.
 FLAGS = ("-std=c++17", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti")
@@ -45,15 +47,16 @@ class Target(NamedTuple):
     tag: str
 
 
-# glibc 2.17 has all that the library calls.
+# glibc 2.17 has all that the library calls. Windows' threads are those of POSIX by winpthreads, which zig links in.
 TARGETS = {
     "x86_64-linux": Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64"),
     "aarch64-linux": Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64"),
     "x86_64-macos": Target("x86_64-macos.11.0", "macosx_11_0_x86_64"),
     "aarch64-macos": Target("aarch64-macos.11.0", "macosx_11_0_arm64"),
+    "x86_64-windows": Target("x86_64-windows-gnu", "win_amd64"),
 }
-_SYSTEMS = {"Linux": "linux", "Darwin": "macos"}
-_PROCESSORS = {"arm64": "aarch64"}
+_SYSTEMS = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}
+_PROCESSORS = {"arm64": "aarch64", "AMD64": "x86_64"}
 
 
 class Compiler(NamedTuple):
@@ -69,9 +72,18 @@ def own_target() -> str:
     return f"{_processor()}-{_SYSTEMS.get(platform.system(), 'other')}"
 
 
+def place(target: str) -> str:
+    """Path of the library in the package, for a key of TARGETS or another target."""
+    return f"{FOLDER}/schanger_native{SUFFIXES.get(target.partition('-')[2], '.so')}"
+
+
 def system_compiler() -> Compiler | None:
-    """This machine's own, or that of the environment's CXX; None where there is none."""
-    named = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    """This machine's own, or that of the environment's CXX; None where there is none.
+
+    On Windows it has to be named: what MinGW links needs libraries of its own beside it.
+    """
+    usual = [] if platform.system() == "Windows" else ["c++", "g++", "clang++"]
+    named = [os.environ["CXX"]] if os.environ.get("CXX") else usual
     found = next((path for path in map(shutil.which, named) if path), None)
     return Compiler((found,), (found,), _processor()) if found else None
 
@@ -81,6 +93,18 @@ def zig(target: str) -> Compiler:
     command = (sys.executable, "-m", "ziglang")
     options = ("-target", TARGETS[target].zig)
     return Compiler((*command, "c++", *options), (*command, "cc", *options), target.partition("-")[0])
+
+
+def knows_flags(compiler: Compiler) -> bool:
+    """Whether a compiler starts, and takes what all kernels of its processor are compiled with."""
+    source = str(SOURCES / "processor.cpp")
+    with tempfile.TemporaryDirectory(prefix="schanger-native-") as folder:
+        try:
+            for own in KERNELS.get(compiler.processor, {"plain": ()}).values():
+                _run([*compiler.compile, *FLAGS, *own, "-c", "-o", f"{folder}/tried.o", source])
+        except (OSError, subprocess.CalledProcessError):
+            return False
+    return True
 
 
 def compile_library(compiler: Compiler, library: Path, flags: Sequence[str] = ()) -> None:
@@ -127,18 +151,21 @@ def _processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / PLACE, help="the library to write")
+    parser.add_argument("-o", "--output", type=Path, help="the library to write")
     parser.add_argument("--target", choices=TARGETS, help="another machine")
     parser.add_argument("--flags", default="", help="further ones for the compiler, such as -fsanitize=address")
     options = parser.parse_args()
+    if options.target and not options.output:
+        parser.error("--target needs -o FILE: the checkout's own library is this machine's.")
+    output = options.output or ROOT / place(own_target())
     compiler = zig(options.target) if options.target else system_compiler()
     if compiler is None:
         sys.exit("no C++ compiler found: install one (Debian, Ubuntu: apt install g++), or name it in CXX.")
     try:
-        compile_library(compiler, options.output, options.flags.split())
+        compile_library(compiler, output, options.flags.split())
     except subprocess.CalledProcessError as error:
         sys.exit(f"{compiler.compile[0]} failed:\n{error.stderr}")
-    print(options.output)
+    print(output)
 
 
 if __name__ == "__main__":

@@ -141,11 +141,15 @@ class Page:
         ):
             self.problems.append(json.dumps(details)[:1000])
 
-    def open(self, path: Path) -> None:
-        """Load a file and wait until all of its pictures are decoded and drawn."""
+    def load(self, path: Path) -> None:
+        """Load a file, any page."""
         self._events.discard("Page.loadEventFired")
         self.call("Page.navigate", url=path.as_uri())
         self.until(lambda: "Page.loadEventFired" in self._events)
+
+    def open(self, path: Path) -> None:
+        """Load a report and wait until all of its pictures are decoded and drawn."""
+        self.load(path)
         self.until(lambda: self.value("Object.values(overview).every((image) => image.naturalWidth > 0)"))
         self.settle()
 

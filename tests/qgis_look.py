@@ -1,4 +1,7 @@
-"""Run by QGIS's own Python: what QGIS says of a run's folder, as JSON on standard output, and a picture of its map."""
+"""Run by QGIS's own Python: what QGIS says of a run's folder, as JSON on standard output, and pictures of its map.
+
+qgis_look.py FOLDER MAP.png [ALL.png]    # the project as it opens; with all of its layers switched on
+"""
 
 import json
 import os
@@ -50,7 +53,7 @@ def picture(layers, crs, target):
     job.renderedImage().save(target)
 
 
-def main(folder, target):
+def main(folder, target, everything=None):
     application = QgsApplication([], False)
     application.initQgis()
     warnings = []
@@ -66,6 +69,8 @@ def main(folder, target):
     found["alone"] = {name: about(layer) for name, layer in {"changes.gpkg": package, **maps}.items()}
     found["warnings"] = warnings
     picture(root.checkedLayers(), project.crs(), target)
+    if everything:
+        picture(root.layerOrder(), project.crs(), everything)
     print(json.dumps(found))
 
 

@@ -27,7 +27,7 @@ from simulated_builder import MAGIC, BuilderNames
 
 from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.gpu import Gpu
-from schanger_edge.sessions.tensorrt.cuda import CudaPython, PyCuda
+from schanger_edge.sessions.tensorrt.cuda import Cuda, PyCuda
 
 GPU_WORDS = NAME
 INPUTS = ("before", "after")
@@ -43,7 +43,7 @@ def on_fake_driver(device: FakeDevice, binding: Any = "cuda-python", layer: Any 
     """The CUDA layer of a device; `layer` or `driver` may be one with a fault."""
     python = binding == "cuda-python"
     driver = driver or (FakeCudaBindings if python else FakePyCuda)(device)
-    layer = layer or (CudaPython if python else PyCuda)
+    layer = layer or (Cuda if python else PyCuda)
     with mock.patch.dict(sys.modules, {"cuda.bindings.driver" if python else "pycuda.driver": driver}):
         return layer(gpu_of(device, binding), 0)
 

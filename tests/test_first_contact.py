@@ -99,9 +99,9 @@ def test_bindings(contact: Any, machine: Machine, folder: Path, binding: str) ->
 def test_a_copy_that_goes_wrong_is_found(
     contact: Any, machine: Machine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = cuda_module.CudaPython.copy_in
+    whole = cuda_module.Cuda.copy_in
     monkeypatch.setattr(
-        cuda_module.CudaPython, "copy_in", lambda self, to, host, size, stream: whole(self, to, host, size // 2, stream)
+        cuda_module.Cuda, "copy_in", lambda self, to, host, size, stream: whole(self, to, host, size // 2, stream)
     )
     written = tried(contact, folder, "cuda-python")
     assert written["error"] == "RuntimeError: 96 of 96 copies came back changed"

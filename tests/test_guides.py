@@ -9,35 +9,31 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyogrio.raw
 import pytest
 import rasterio
-import shapely
-from guides import DOCS, NEEDS, commands, read_blocks, run_block
+from guides import (
+    DOCS,
+    NEEDS,
+    SHORTER,
+    commands,
+    fly_twice,
+    lay_out_site,
+    lay_out_station,
+    lay_out_training,
+    read_blocks,
+    run_block,
+)
 from helpers import ROOT
 from reports import decisions_of
 
 from schanger_edge.model.card import METADATA_KEY
 from schanger_edge.products.register import FORMATS
-from schanger_edge.synthetic import SyntheticPair, write_pair
+from schanger_edge.synthetic import SyntheticPair
 
 GUIDES = ("drone-crews", "ground-stations", "gis-analysts", "ml-engineers", "contributing", "fine-tuning", "review")
 OTHER_KINDS = {"csv"}
 EXCERPTS = {"contributing": {"python"}}  # of files to be written, which cannot run alone
-SHORTER = {  # all that is not run as it is written: it would take too long
-    "ml-engineers": {
-        "-o prior --epochs 400": "-o prior --epochs 1 --tile 64 --batch 4",
-        "last.pth --epochs 200": "last.pth --epochs 1 --tile 64 --batch 4",
-        "--name town\n": "--name town --tile 64\n",
-        "mydata -o town.fp16.onnx": "mydata -o town.fp16.onnx --tiles 4",
-        "--tiles 256": "--tiles 8",
-        "--repetitions 100": "--repetitions 5 --batch 1",
-        "split=val --worst": "split=val --tiles 4 --worst",
-    },
-    "review": {"-o reviewed": "-o reviewed --tile 64 --split 1,0,0"},
-    "ground-stations": {"--once": "--once --settle 1s"},
-    "contributing": {"make ": "make -n "},  # this test is part of what they run
-}
+MAKE = {"make ": "make -n "}  # this test is part of what they run
 README = ROOT / "README.md"
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for a shell")
 
@@ -54,11 +50,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
-    """Two flights, 0.25 m per pixel, in two CRSs, that lie 1.5 m apart."""
-    return write_pair(
-        tmp_path_factory.mktemp("flights"), width=256, height=256, gsd=0.25, seed=5, after_crs="EPSG:4326",
-        shift=(6.0, 0.0),
-    )  # fmt: skip
+    return fly_twice(tmp_path_factory.mktemp("flights"))
 
 
 def run_guide(guide: str, folder: Path, cache: str, shorter: Mapping[str, str] | None = None) -> list[str]:
@@ -94,22 +86,9 @@ def test_extras_and_linked_pages_exist(guide: str) -> None:
         assert (DOCS / link).exists(), link
 
 
-def lay_out(flights: SyntheticPair, folder: Path) -> shapely.Polygon:
-    """The flights, and the client's parcel, which is returned."""
-    for path in (flights.before, flights.after):
-        shutil.copy(path, folder)
-    with rasterio.open(flights.before) as image:
-        crs, (west, south, east, north) = image.crs.to_wkt(), image.bounds
-    parcel = shapely.box(west + 16, south + 16, (west + east) / 2, north - 16)
-    layout = {"driver": "GPKG", "geometry_type": "Polygon", "crs": crs}
-    wkb = np.array([shapely.to_wkb(parcel)])
-    pyogrio.raw.write(folder / "parcel.gpkg", wkb, field_data=[], fields=[], **layout)
-    return parcel
-
-
 def test_readme(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
     """Its links, its extras, and its quickstart, on a smaller scene."""
-    lay_out(flights, tmp_path)
+    lay_out_site(flights, tmp_path)
     text = README.read_text(encoding="utf-8")
     assert text.count("\n") <= 150
     extras = re.findall(r"`(?:schanger-edge)?\[(\w+)\]`", text)
@@ -130,7 +109,7 @@ def test_readme(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
 
 
 def test_gis_analysts(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
-    lay_out(flights, tmp_path)
+    lay_out_site(flights, tmp_path)
     run_guide("gis-analysts", tmp_path, cache)
     text = page("gis-analysts").read_text(encoding="utf-8")
     written = {path.name for folder in ("result", "formats") for path in (tmp_path / folder).iterdir()}
@@ -144,7 +123,7 @@ def test_gis_analysts(flights: SyntheticPair, cache: str, tmp_path: Path) -> Non
 
 
 def test_drone_crews(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
-    parcel = lay_out(flights, tmp_path)
+    parcel = lay_out_site(flights, tmp_path)
     told = run_guide("drone-crews", tmp_path, cache)
     assert re.search(r"^against the exact truth: f1 \d", told[0], re.MULTILINE)
     summaries = {
@@ -164,7 +143,7 @@ def test_drone_crews(flights: SyntheticPair, cache: str, tmp_path: Path) -> None
 
 
 def test_review(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
-    lay_out(flights, tmp_path)
+    lay_out_site(flights, tmp_path)
     first, *others = commands(page("review"))
     run_block(first, tmp_path, SCHANGER_EDGE_CACHE=cache)
     summary = json.loads((tmp_path / "result" / "summary.json").read_text())
@@ -183,11 +162,7 @@ def test_review(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
 
 
 def test_ground_stations(flights: SyntheticPair, cache: str, tmp_path: Path) -> None:
-    (tmp_path / "inbox").mkdir()
-    for source, night in ((flights.before, "20240501"), (flights.after, "20240601")):
-        for folder in (tmp_path, tmp_path / "inbox"):
-            shutil.copy(source, folder / f"{night}.tif")
-    (tmp_path / "nights.csv").write_text("before,after\n20240501.tif,20240601.tif\n")
+    lay_out_station(flights, tmp_path)
     (tmp_path / "results").mkdir()
     told = run_guide("ground-stations", tmp_path, cache, SHORTER["ground-stations"])
     assert json.loads((tmp_path / "station.json").read_text())
@@ -199,7 +174,7 @@ def test_ground_stations(flights: SyntheticPair, cache: str, tmp_path: Path) -> 
 
 
 def test_contributing() -> None:
-    told = [run_block(block, ROOT, SHORTER["contributing"]) for block in commands(page("contributing"))]
+    told = [run_block(block, ROOT, MAKE) for block in commands(page("contributing"))]
     for recipe in (
         "ruff check .",
         "mypy",
@@ -213,15 +188,7 @@ def test_contributing() -> None:
 @pytest.mark.slow
 def test_ml_engineers(cache: str, tmp_path: Path) -> None:
     pytest.importorskip("schanger_export.train", reason="training needs the export extra")
-    pair = write_pair(tmp_path, width=1024, height=1024, seed=5)
-    (tmp_path / "pairs.csv").write_text(f"before,after,label\nbefore.tif,after.tif,{pair.truth.name}\n")
-    with rasterio.open(pair.before) as image, rasterio.open(pair.truth) as truth:
-        for folder, kind in (("images", image), ("masks", truth)):
-            (tmp_path / "buildings" / folder).mkdir(parents=True)
-            window = rasterio.windows.Window(512, 512, 256, 256)
-            profile = {"driver": "PNG", "width": 256, "height": 256, "count": kind.count, "dtype": "uint8"}
-            with rasterio.open(tmp_path / "buildings" / folder / "town.png", "w", **profile) as picture:
-                picture.write(kind.read(window=window))
+    lay_out_training(tmp_path)
     run_guide("ml-engineers", tmp_path, cache, SHORTER["ml-engineers"])
     for name in ("prior/last.pth", "training/best.pth", "town.fp16.onnx", "town.int8.report.json", "differences.png"):
         assert (tmp_path / name).stat().st_size > 0

@@ -11,18 +11,11 @@ Shapes = dict[str, tuple[int, ...]]
 WIDTHS: dict[str, tuple[int, ...]] = {"small": (8, 16, 32, 40, 48, 48), "base": (24, 32, 48, 64, 104, 120)}
 STAGES = 5
 LFEM_EPS, BATCHNORM_EPS, LAYERNORM_EPS = 1e-3, 1e-5, 1e-6
-SIAMESE_MARK = "head1.0.diff.0.weight"
-"""A name that the Siamese network has and the single-date network lacks."""
 
 
 @functools.lru_cache(maxsize=4)
 def shapes(size: str, siamese: bool) -> Shapes:
-    """Shape by name of every tensor in a state dict, BatchNorm's buffers too.
-
-    Args:
-        size: a key of `WIDTHS`.
-        siamese: the network for two dates, or the single-date one.
-    """
+    """Shape by name of every tensor in a state dict, BatchNorm's buffers too, of a size, for two dates or one."""
     c, found = WIDTHS[size], _convbn("conv_1", 3, WIDTHS[size][0], 3)
     for k in range(1, STAGES + 1):
         found |= _lfem(f"encoder{k}.0", c[k - 1], c[k]) | _lfem(f"encoder{k}.1", c[k], c[k])

@@ -16,19 +16,17 @@ import onnx
 
 from schanger_edge.datasets.draw import TileSet, draw_tiles
 from schanger_edge.datasets.tile_pool import source_items
+from schanger_edge.drawing import draw
 from schanger_edge.errors import ModelError, require
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.files import replacing
 from schanger_edge.progress import Progress
-from schanger_export.calibration_plot import draw_report
 from schanger_export.cards import converted_card
 from schanger_export.convert import report_path, verified
-from schanger_export.fp16 import to_fp16
+from schanger_export.fp16 import rescaled, to_fp16
 from schanger_export.graph import float_tensors, read_model, write_card
-from schanger_export.int8 import candidates, quantize
-from schanger_export.int8_search import Search, Step
-from schanger_export.layer_norm import rescaled
-from schanger_export.model_options import LEAST, METHODS, CalibrationOptions
+from schanger_export.int8 import Search, Step, candidates, quantize
+from schanger_export.options import LEAST, METHODS, CalibrationOptions
 from schanger_export.parity import Reference
 from schanger_export.ranges import collect, largest_values
 
@@ -152,7 +150,7 @@ def calibrate(
             "tile_names": {"calibration": drawn.names(), "held_aside": held.names()},
         }
         json_file.write_text(json.dumps(values, indent=1) + "\n")
-    failed = draw_report(reports[1], f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
+    failed = _draw_report(reports[1], f"{card.name}: {chosen}", parts, steps, options.max_f1_loss)
     return Calibration(
         path=target,
         method=chosen,
@@ -208,3 +206,25 @@ def _builder(
         return converted.model, converted.kept
 
     return build
+
+
+def _draw_report(
+    path: Path, title: str, parts: Mapping[str, Agreement], steps: Sequence[Step], max_f1_loss: float
+) -> str:
+    """What each part loses, and loss against share of work in INT8, as PNG; returns as `drawing.draw`."""
+
+    def paint(figure: Any) -> None:
+        figure.suptitle(title)
+        left, right = figure.subplots(1, 2)
+        names = list(parts)[::-1]
+        left.barh(names, [parts[name].mean_difference for name in names], color="#3b6fb6")
+        left.set_xlabel("mean difference of probability, only this part in INT8")
+        shares, losses = [100 * step.macs_share for step in steps], [step.agreement.worst_f1_loss for step in steps]
+        right.plot([0, *shares[::-1]], [0, *losses[::-1]], "o-", color="#3b6fb6")
+        right.axhline(max_f1_loss, color="#b03a2e", linestyle="--", label=f"limit {max_f1_loss:g}")
+        right.annotate("this model", (shares[-1], losses[-1]), textcoords="offset points", xytext=(-6, 8), ha="right")
+        right.set_xlabel("share of multiply-adds in INT8, %")
+        right.set_ylabel("points of F1 lost, the worse of labels and own map")
+        right.legend()
+
+    return draw(path, paint, figsize=(11, 4.5), dpi=110, layout="constrained")

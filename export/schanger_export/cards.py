@@ -1,4 +1,7 @@
-"""Composes a model card: options come first, then the checkpoint's own card, the weights' name, and the defaults."""
+"""Composes a model card: options come first, then the checkpoint's own card, the weights' name, and the defaults.
+
+A dataset that is unknown is a DatasetError; a value or file that is wrong or missing is a ModelError.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,9 @@ def compose_card(
 ) -> ModelCard:
     """The card of a model.
 
-    Args:
-        known: a card's entries, any of which may be missing, see `checkpoints.CARD`.
-        options: the same, with `size` and `weights_sha256`; they take precedence unless they are None.
-        dataset: benchmark dataset that replaces what is known of the data.
-        normalization: JSON file that replaces the colour statistics.
-
-    Raises:
-        DatasetError: there is no such dataset.
-        ModelError: a value is out of range, the file is wrong, or nothing tells the colour statistics.
+    What is `known` is a card's entries, any of which may be missing, see `checkpoints.CARD`. The options are the same,
+    with `size` and `weights_sha256`, and take precedence unless they are None. A benchmark dataset replaces what is
+    known of the data, a JSON file `normalization` the colour statistics.
     """
     if dataset is not None and normalization is not None:
         raise _one_normalization("both")
@@ -55,6 +52,7 @@ def compose_card(
         scores=facts.get("scores", {}),
         producer=f"{PRODUCER} {__version__}",
         license=facts.get("license", ""),
+        tiling=facts.get("tiling", "") if options.get("tile") is options.get("halo") is None else "",
     )
 
 
@@ -78,11 +76,7 @@ def converted_card(
 
 
 def read_normalization(path: Path) -> Normalization:
-    """Colour statistics of both dates from a JSON file.
-
-    Raises:
-        ModelError: it cannot be read, is no JSON, or a number is missing or out of range.
-    """
+    """Colour statistics of both dates from a JSON file."""
     try:
         return normalization_from(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -99,9 +93,9 @@ def _holding(known: Mapping[str, Any], dataset: str | None, normalization: Path 
     """The known entries that another dataset or other statistics do not invalidate."""
     gone: set[str] = set()
     if normalization is not None:
-        gone = {"normalization", "scores"}
+        gone = {"normalization", "scores", "tiling"}
     elif dataset is not None:
-        gone = {"normalization", "scores", "dataset", "gsd", "name"}
+        gone = {"normalization", "scores", "dataset", "gsd", "name", "tiling"}
     return {key: value for key, value in known.items() if key not in gone}
 
 

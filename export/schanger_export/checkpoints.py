@@ -1,12 +1,12 @@
 """Checkpoints: `{"state_dict": {name: tensor}}` files, read as plain weights and checked name by name.
 
 A sound file holds exactly the tensors of one of four networks: small or base, Siamese or single-date. Whatever does
-not fit is a CheckpointError of one sentence. Reading needs numpy alone; torch is imported where a network is made.
+not fit, cannot be read or cannot be written is a CheckpointError of one sentence; no code in a file is run. Reading
+needs numpy alone; torch is imported where a network is made.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import CheckpointError
-from schanger_edge.files import replacing
+from schanger_edge.files import replacing, sha256_of
 from schanger_export import torch_file
 from schanger_export.architecture import WIDTHS, Size, shapes
 
@@ -34,7 +34,7 @@ FIRST_CONVOLUTION = "conv_1.conv.weight"
 """Its shape tells the size of the network."""
 
 CARD: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("name", "size", "dataset", "license"), (str,)),
+    **dict.fromkeys(("name", "size", "dataset", "license", "tiling"), (str,)),
     **dict.fromkeys(("tile", "halo"), (int,)),
     **dict.fromkeys(("threshold", "gsd"), (int, float)),
     **dict.fromkeys(("normalization", "scores"), (dict,)),
@@ -45,15 +45,7 @@ StateDict = dict[str, NDArray[Any]]
 
 
 def load_weights(path: str | os.PathLike[str], size: Size | None = None) -> tuple[Size, StateDict]:
-    """The weights of a Siamese checkpoint by name, and which network they are of.
-
-    Args:
-        path: the checkpoint.
-        size: `small` or `base`; None takes what the file holds.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds something other than this network.
-    """
+    """The weights of a Siamese checkpoint by name, and which network they are of; None takes what the file holds."""
     state = read_state_dict(path)
     size = size or _size_of(Path(path), state)
     _check(Path(path), state, size, siamese=True)
@@ -61,15 +53,7 @@ def load_weights(path: str | os.PathLike[str], size: Size | None = None) -> tupl
 
 
 def load_network(path: str | os.PathLike[str], size: Size | None = None) -> SChanger:
-    """The Siamese network with a checkpoint's weights, on the CPU, in eval mode.
-
-    Args:
-        path: the checkpoint.
-        size: `small` or `base`; None takes what the file holds.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds something other than this network.
-    """
+    """The Siamese network with a checkpoint's weights, see `load_weights`, on the CPU, in eval mode."""
     from schanger_export.network import SChanger
 
     size, state = load_weights(path, size)
@@ -81,13 +65,7 @@ def load_network(path: str | os.PathLike[str], size: Size | None = None) -> SCha
 def load_single_date(path: str | os.PathLike[str], size: Size, *, drop_fusion: bool = False) -> SingleDateNetwork:
     """The single-date network with a checkpoint's weights, on the CPU, in eval mode.
 
-    Args:
-        path: the checkpoint.
-        size: `small` or `base`.
-        drop_fusion: take a Siamese checkpoint too, without its fusion parameters.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds something other than this network.
+    With `drop_fusion` a Siamese checkpoint will do too, without its fusion parameters.
     """
     from schanger_export.network import SingleDateNetwork
 
@@ -102,24 +80,16 @@ def load_single_date(path: str | os.PathLike[str], size: Size, *, drop_fusion: b
 
 
 def load_prior(path: str | os.PathLike[str], size: Size) -> StateDict:
-    """Weights to start a Siamese network from: those of one, or of the single-date network without any fusion.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds something other than one of these two networks.
-    """
+    """Weights to start a Siamese network from: those of one, or of the single-date network without any fusion."""
     state = read_state_dict(path)
     _check(Path(path), state, size, siamese=bool(fusion_names(size) & state.keys()))
     return state
 
 
 def initialize(network: SChanger, path: str | os.PathLike[str]) -> Literal["single-date", "siamese"]:
-    """Put a prior into a network, in place; where it is single-date, temporal fusion keeps its fresh values.
+    """Put a prior into a network, in place, and say which network it is of.
 
-    Returns:
-        Which network the file holds.
-
-    Raises:
-        CheckpointError: see `load_prior`; the network is then untouched.
+    Of a single-date one, temporal fusion keeps its fresh values; what does not fit leaves the network untouched.
     """
     state = load_prior(path, network.size)
     network.load_state_dict(as_tensors(state), strict=False)  # load_prior leaves out nothing but fusion
@@ -127,11 +97,7 @@ def initialize(network: SChanger, path: str | os.PathLike[str]) -> Literal["sing
 
 
 def size_of(path: str | os.PathLike[str]) -> Size:
-    """Which network a checkpoint holds, by its shapes.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds neither.
-    """
+    """Which network a checkpoint holds, by its shapes."""
     return _size_of(Path(path), read_state_dict(path))
 
 
@@ -152,12 +118,9 @@ def as_tensors(values: Any) -> Any:
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
-    """The tensors of a checkpoint by name, prefixes of wrappers removed; no code in the file is run.
+    """The tensors of a checkpoint by name, prefixes of wrappers removed.
 
     The state dict stands in the file alone, or as its "state_dict".
-
-    Raises:
-        CheckpointError: missing, unreadable, no torch file, other objects inside, or no state_dict of tensors.
     """
     path = Path(path)
     content = load(path)
@@ -174,11 +137,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> StateDict:
 
 
 def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a checkpoint says of its weights: any of the entries of `CARD`, in plain values; empty without a card.
-
-    Raises:
-        CheckpointError: the file cannot be read, or an entry is not what `CARD` says.
-    """
+    """What a checkpoint says of its weights: any of the entries of `CARD`, in plain values; empty without a card."""
     content = load(Path(path))
     card = content.get("card") if isinstance(content, dict) else None
     if card is None:
@@ -202,13 +161,7 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
 def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], **extra: Any) -> None:
     """Write a checkpoint whole or not at all.
 
-    Args:
-        path: the file, replaced where it exists.
-        state_dict: tensors by name.
-        extra: plain values to keep beside the weights (numbers, words, lists, dictionaries, tensors).
-
-    Raises:
-        CheckpointError: the file cannot be written.
+    Beside the weights go `extra` plain values: numbers, words, lists, dictionaries, tensors.
     """
     import torch
 
@@ -221,27 +174,15 @@ def save_checkpoint(path: str | os.PathLike[str], state_dict: Mapping[str, Tenso
 
 
 def weights_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a checkpoint file, in hexadecimal.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
+    """SHA-256 of a checkpoint file, in hexadecimal."""
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256_of(Path(path))
     except OSError as error:
         raise _unreadable(Path(path), error) from error
-    return digest.hexdigest()
 
 
 def load(path: Path) -> Any:
-    """What a file holds, tensors as arrays; no code in it is run.
-
-    Raises:
-        CheckpointError: missing, unreadable, no torch file, or other objects inside.
-    """
+    """What a file holds, tensors as arrays; no code in it is run."""
     try:
         return torch_file.read(path)
     except OSError as error:

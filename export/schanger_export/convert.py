@@ -11,16 +11,15 @@ from typing import Any
 import onnx
 
 from schanger_edge.datasets.draw import draw_tiles
-from schanger_edge.datasets.rendered import sources_or_rendered
+from schanger_edge.datasets.tile_pool import sources_or_rendered
 from schanger_edge.errors import ModelError
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.files import replacing
 from schanger_edge.progress import Progress
 from schanger_export.cards import converted_card
-from schanger_export.fp16 import LARGEST, to_fp16
-from schanger_export.graph import float_tensors, read_model, write_card
-from schanger_export.layer_norm import rescaled
-from schanger_export.model_options import SEED
+from schanger_export.fp16 import LARGEST, rescaled, to_fp16
+from schanger_export.graph import check_graph, float_tensors, read_model, write_card
+from schanger_export.options import SEED
 from schanger_export.parity import Reference, check_parity, check_weights
 from schanger_export.ranges import largest_values
 
@@ -140,10 +139,7 @@ def verified(
     Raises:
         ModelError: it is no valid ONNX, a weight is not its parent's, or it differs by more than the limits.
     """
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"the converted graph is not valid ONNX ({error}): use another version of onnx.") from error
+    check_graph(path, "converted")
     check_weights(parent, onnx.load(str(path)))
     found = reference.score(path)
     check_parity(found, limits(found))

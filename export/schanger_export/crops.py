@@ -6,7 +6,6 @@ that goes on after an interruption, or is shared by several processes, sees just
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from schanger_edge.geo.grid import Window
 from schanger_edge.tiling.plan import pad_to_tile
 from schanger_export.augment import Augmentation
 from schanger_export.options import Sampling
+from schanger_export.processes import Processes
 
 KEPT_BYTES = 2 << 30  # decoded samples that are kept; with workers each keeps its own
 Item = tuple[Tensor, Tensor, Tensor]
@@ -80,7 +80,7 @@ class Crops(Dataset[Item]):
             files = source.files(dates)
             rule = LabelRule.for_files(files, source.label or "auto")
             self.entries += [(entry, rule, source) for entry in files for _ in range(source.repeat)]
-        self._order = functools.lru_cache(maxsize=2)(self._shuffled)
+        self._shuffled = 0, self._permutation(0)
         self._kept: dict[LabelledFiles, KeptSample] = {}
         self._kept_bytes = 0
 
@@ -110,15 +110,13 @@ class Crops(Dataset[Item]):
         turned, mask = self.augmentation(*tensors, draw) if self.augmentation else tensors
         return turned, mask, torch.tensor(rng.random() < self.swap)
 
-    def __getstate__(self) -> dict[str, object]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_order", "_kept", "_kept_bytes")}
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The entries of an epoch as they come; epochs come one after the other, so the latest is kept."""
+        if self._shuffled[0] != epoch:
+            self._shuffled = epoch, self._permutation(epoch)
+        return self._shuffled[1]
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._order = functools.lru_cache(maxsize=2)(self._shuffled)
-        self._kept, self._kept_bytes = {}, 0
-
-    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng((self.seed, 1 << 32, epoch)).permutation(len(self))
 
     def _sample(self, files: LabelledFiles, rule: LabelRule) -> Sample | KeptSample:
@@ -176,39 +174,27 @@ def _window(side: int, height: int, width: int, label: NDArray[np.bool_] | None,
     return Window(min(max(left, 0), width - cols), min(max(top, 0), height - rows), cols, rows)
 
 
-class Batches:
-    """Numbers of the samples of each micro-batch of one process, from any step on: a batch sampler.
+def micro_batches(
+    start: int, steps: int, batch_size: int, accumulate: int, processes: Processes
+) -> Iterator[list[int]]:
+    """Numbers of the samples of each micro-batch of this process, from any step on: a batch sampler.
 
     Args:
         start: first step.
         steps: step to end before.
         batch_size: samples in a step, over all processes and micro-batches.
         accumulate: micro-batches in a step.
-        rank: which process, of `world`.
-        world: number of processes.
+        processes: this one among its peers.
     """
-
-    def __init__(self, start: int, steps: int, batch_size: int, accumulate: int, rank: int, world: int) -> None:
-        self.start, self.steps, self.batch_size = start, steps, batch_size
-        self.accumulate, self.rank, self.world = accumulate, rank, world
-
-    def __iter__(self) -> Iterator[list[int]]:
-        part = self.batch_size // (self.accumulate * self.world)
-        for step in range(self.start, self.steps):
-            for micro in range(self.accumulate):
-                first = step * self.batch_size + (micro * self.world + self.rank) * part
-                yield list(range(first, first + part))
-
-    def __len__(self) -> int:
-        return (self.steps - self.start) * self.accumulate
+    part = batch_size // (accumulate * processes.world)
+    for step in range(start, steps):
+        for micro in range(accumulate):
+            first = step * batch_size + (micro * processes.world + processes.rank) * part
+            yield list(range(first, first + part))
 
 
-def loaded(crops: Crops, numbers: Batches, workers: int, *, pin_memory: bool) -> Iterator[Any]:
-    """The micro-batches; `workers` processes read them ahead, and what is wrong with a file is raised here.
-
-    Raises:
-        SchangerError: a file is not usable.
-    """
+def loaded(crops: Crops, numbers: Iterator[list[int]], workers: int, *, pin_memory: bool) -> Iterator[Any]:
+    """The micro-batches; `workers` processes read them ahead, and what is wrong with a file is raised here."""
     loader = DataLoader(
         _Caught(crops), batch_sampler=numbers, num_workers=workers, pin_memory=pin_memory, collate_fn=_collated
     )

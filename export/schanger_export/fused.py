@@ -83,17 +83,8 @@ def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor | None:
 def middle(module: Any, x: Tensor) -> Tensor:
     """From the output of the first convolution (N, C, H, W) to the input of the last one, the same shape."""
     first, second, gate = module.expand_conv.bn, module.dwconv.bn, module.se
-    parameters = (
-        first.weight,
-        first.bias,
-        module.dwconv.conv.weight,
-        second.weight,
-        second.bias,
-        gate.conv_reduce.weight,
-        gate.conv_reduce.bias,
-        gate.conv_expand.weight,
-        gate.conv_expand.bias,
-    )
+    layers = (first, module.dwconv.conv, second, gate.conv_reduce, gate.conv_expand)
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]  # weight, then bias
     return _Middle.apply(x, first, second, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -107,13 +98,13 @@ class _Middle(torch.autograd.Function):
         norm1 = _Norm(first, w1, b1, sums, n * h * w)
         d = torch.empty_like(x)
         taps = kernel.detach().float().reshape(c, 9).t().contiguous()
-        _call("forward", x, d, norm1.scale, norm1.shift, taps, n, h, w, c, sums)
+        _call("forward", x, d, *norm1.line, taps, n, h, w, c, sums)
         norm2 = _Norm(second, w2, b2, sums, n * h * w)
         pooled = torch.empty(n, c)
-        _call("pooled", d, norm2.scale, norm2.shift, n, h * w, c, pooled)
+        _call("pooled", d, *norm2.line, n, h * w, c, pooled)
         gate = _gate(pooled, *gate_parameters).contiguous()
         y = torch.empty_like(x)
-        _call("gated", d, norm2.scale, norm2.shift, gate, n, h * w, c, y)
+        _call("gated", d, *norm2.line, gate, n, h * w, c, y)
         ctx.save_for_backward(x, d, pooled, gate, taps, *gate_parameters)
         ctx.norms, ctx.kernel_shape = (norm1, norm2), kernel.shape
         return y
@@ -125,36 +116,17 @@ class _Middle(torch.autograd.Function):
         n, c, h, w = x.shape
         g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
         g_gate = torch.empty(n, c)
-        _call("gate_gradient", d, g, norm2.scale, norm2.shift, n, h * w, c, g_gate)
+        _call("gate_gradient", d, g, *norm2.line, n, h * w, c, g_gate)
         with torch.enable_grad():
             inputs = [tensor.detach().requires_grad_() for tensor in (pooled, *gate_parameters)]
             g_pooled, *g_parameters = torch.autograd.grad(_gate(*inputs), inputs, g_gate)
         mean = (g_pooled / (h * w)).contiguous()
         sums = torch.empty(2, c, dtype=torch.float64)
-        _call("second_sums", d, g, norm2.scale, norm2.shift, gate, mean, n, h * w, c, sums)
+        _call("second_sums", d, g, *norm2.line, gate, mean, n, h * w, c, sums)
         g_w2, g_b2, *line2 = norm2.backward(sums)
         gx, kernel = torch.empty_like(x), torch.empty(9, c, dtype=torch.float64)
-        _call(
-            "backward",
-            x,
-            d,
-            g,
-            gx,
-            norm1.scale,
-            norm1.shift,
-            taps,
-            norm2.scale,
-            norm2.shift,
-            gate,
-            mean,
-            *line2,
-            n,
-            h,
-            w,
-            c,
-            kernel,
-            sums,
-        )
+        tensors = (x, d, g, gx, *norm1.line, taps, *norm2.line, gate, mean, *line2)
+        _call("backward", *tensors, n, h, w, c, kernel, sums)
         g_w1, g_b1, *line1 = norm1.backward(sums)
         _call("first_norm", x, gx, *line1, n * h * w, c)
         g_kernel = kernel.t().float().reshape(ctx.kernel_shape)
@@ -186,14 +158,10 @@ class _Depthwise(torch.autograd.Function):
 
 
 class _Norm:
-    """A BatchNorm of one batch as a line, scale x + shift; the running statistics are moved on.
+    """A BatchNorm of one batch as a `line`, scale x + shift; the running statistics are moved on.
 
-    Args:
-        norm: the module.
-        weight: its own.
-        bias: its own.
-        sums: (2, C), of the input and of its squares.
-        count: values per channel.
+    It is made from the module, its weight and bias, the sums (2, C) of the input and of its squares, and how many
+    values a channel has.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, weight: Tensor, bias: Tensor, sums: Tensor, count: int) -> None:
@@ -201,8 +169,8 @@ class _Norm:
         var = (sums[1] / count - mean**2).clamp_min(0)
         self.mean, self.count = mean, count
         self.weight, self.inverse = weight.detach().double(), torch.rsqrt(var + norm.eps)
-        self.scale = (self.weight * self.inverse).float()
-        self.shift = (bias.detach().double() - self.weight * self.inverse * mean).float()
+        shift = bias.detach().double() - self.weight * self.inverse * mean
+        self.line = (self.weight * self.inverse).float(), shift.float()
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None

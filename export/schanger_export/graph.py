@@ -86,6 +86,14 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, ModelCard, str]:
     return model, card, hashlib.sha256(content).hexdigest()
 
 
+def check_graph(path: Path, made: str) -> None:
+    """Raise ModelError unless a file that was just `made` (such as `exported`) is valid ONNX."""
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"the {made} graph is not valid ONNX ({error}): use another version of onnx.") from error
+
+
 def _drop_identities(graph: onnx.GraphProto) -> None:
     """Take out Identity nodes inside the graph: the FP16 converter types what passes through them wrongly."""
     outputs = {output.name for output in graph.output}

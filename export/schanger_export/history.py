@@ -17,15 +17,10 @@ _SHOWN = ("loss", "rate", "f1", "precision", "recall")
 
 
 class History:
-    """Records by step, one JSON object a line.
+    """Records by step in the folder of a run, one JSON object a line; events for TensorBoard on request.
 
-    Args:
-        folder: of the run.
-        step: records after this step are dropped: those of an interrupted run beyond its last checkpoint.
-        tensorboard: also write events for TensorBoard.
-
-    Raises:
-        SchangerError: TensorBoard is asked for and not installed.
+    Records after the given step are dropped: those of an interrupted run beyond its last checkpoint. SchangerError
+    where TensorBoard is asked for and not installed.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:

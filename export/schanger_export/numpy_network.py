@@ -23,12 +23,7 @@ GROUP = 8
 
 
 class Reference:
-    """The Siamese network with its weights and colour statistics.
-
-    Args:
-        state: a whole state dict.
-        normalization: of both dates.
-    """
+    """The Siamese network with a whole state dict as its weights, and the colour statistics of both dates."""
 
     def __init__(self, state: Mapping[str, NDArray[Any]], normalization: Normalization) -> None:
         self._w = {name: np.asarray(values, np.float64) for name, values in state.items()}

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME, Normalization, Statistics
-from schanger_export.architecture import BATCHNORM_EPS, LAYERNORM_EPS, LFEM_EPS, SIAMESE_MARK, STAGES
+from schanger_export.architecture import BATCHNORM_EPS, LAYERNORM_EPS, LFEM_EPS, STAGES
 
 OPSET = 17  # the newest that TensorRT 8.5 reads
 IR_VERSION = 8  # the newest that ONNX Runtime 1.16 and TensorRT 8.6 are sure to read
 BATCH = "batch"
-SINGLE_INPUT = "image"
 STACKED, SIDES, FUSED = "dates", "sides", "head6.0.conv"
 """Normalized dates (2N, 3, H, W); side logits (N, 5, H, W), coarsest first; the fused logit (N, 1, H, W)."""
 
@@ -36,28 +35,25 @@ def build(state: State, normalization: Normalization, height: int, width: int, n
     """A model: uint8 RGB tiles in, probability out.
 
     Args:
-        state: a whole state dict, see `architecture.shapes`; the inputs of the Siamese network are `before` and
-            `after`, that of the single-date network is `image`.
-        normalization: colour statistics of the dates; the single-date network takes those of the first.
+        state: a whole state dict of the Siamese network, see `architecture.shapes`.
+        normalization: colour statistics of the dates.
         height: of a tile in pixels, a multiple of 16.
         width: the same.
         name: of the graph.
 
     Returns:
-        Inputs (N, 3, height, width) uint8, output `probability` (N, 1, height, width) float32, for every N.
+        Inputs `before` and `after` (N, 3, height, width) uint8, output `probability` (N, 1, height, width) float32, for
+        every N.
     """
-    siamese = SIAMESE_MARK in state
     graph = Graph(state)
-    names = INPUT_NAMES if siamese else (SINGLE_INPUT,)
     statistics = (normalization.before, normalization.after)
-    dates = [_normalized(graph, date, values) for date, values in zip(names, statistics, strict=False)]
-    x = graph.node(STACKED, "Concat", *dates, axis=0) if siamese else dates[0]
-    graph.node(OUTPUT_NAME, "Sigmoid", _network(graph, x, siamese))
+    dates = [_normalized(graph, date, values) for date, values in zip(INPUT_NAMES, statistics, strict=True)]
+    graph.node(OUTPUT_NAME, "Sigmoid", _network(graph, graph.node(STACKED, "Concat", *dates, axis=0)))
     image, probability = (BATCH, 3, height, width), (BATCH, 1, height, width)
     made = helper.make_graph(
         graph.nodes,
         name or "schanger",
-        [helper.make_tensor_value_info(date, TensorProto.UINT8, image) for date in names],
+        [helper.make_tensor_value_info(date, TensorProto.UINT8, image) for date in INPUT_NAMES],
         [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, probability)],
         list(graph.weights.values()),
     )
@@ -65,11 +61,7 @@ def build(state: State, normalization: Normalization, height: int, width: int, n
 
 
 class Graph:
-    """Nodes and weights as they gather.
-
-    Args:
-        state: where the convolutions find their weights, by their names.
-    """
+    """Nodes and weights as they gather; convolutions find their weights in the state by their names."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -79,9 +71,6 @@ class Graph:
     def __getitem__(self, name: str) -> Array:
         """A tensor of the state dict."""
         return np.asarray(self._state[name], np.float64)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._state
 
     def node(self, name: str, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; its output has its name."""
@@ -124,7 +113,7 @@ def _normalized(g: Graph, date: str, statistics: Statistics) -> str:
     return g.node(f"{date}.normalized", "Mul", x, g.weight(f"{date}.scale", 1 / std))
 
 
-def _network(g: Graph, x: str, siamese: bool) -> str:
+def _network(g: Graph, x: str) -> str:
     """Normalized dates -> the fused logit."""
     x = _conv_bn(g, "conv_1", x, BATCHNORM_EPS)
     skips = []
@@ -133,14 +122,14 @@ def _network(g: Graph, x: str, siamese: bool) -> str:
             x = g.node(f"encoder{k}.pool", "MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
         x = _lfem(g, f"encoder{k}.1", _lfem(g, f"encoder{k}.0", x))
         skips.append(x)
-    x = _scam(g, "Bi1.0", skips.pop(), siamese)
+    x = _scam(g, "Bi1.0", skips.pop())
     sides = []
     for k in range(1, STAGES + 1):
         if k > 1:
             x = _upsample(g, f"decoder{k}.upsample", x, 2)
-            x = g.node(f"decoder{k}.add", "Add", x, _scam(g, f"Bi{k}.0", skips.pop(), siamese))
+            x = g.node(f"decoder{k}.add", "Add", x, _scam(g, f"Bi{k}.0", skips.pop()))
         x = _lfem(g, f"decoder{k}.1", _lfem(g, f"decoder{k}.0", x))
-        fused = _temporal_fusion(g, f"head{k}.0", x) if siamese else x
+        fused = _temporal_fusion(g, f"head{k}.0", x)
         logit = g.conv(f"head{k}.1.conv", fused, *g.own(f"head{k}.1.conv"))
         sides.append(_upsample(g, f"head{k}.upsample", logit, 2 ** (STAGES - k)))
     return g.conv(FUSED, g.node(SIDES, "Concat", *sides, axis=1), *g.own(FUSED))
@@ -194,9 +183,9 @@ def _centered_layer_norm(g: Graph, name: str, x: str) -> str:
     return g.node(f"{name}.shifted", "Add", x, g.weight(f"{name}.bias", bias))
 
 
-def _scam(g: Graph, name: str, x: str, siamese: bool) -> str:
+def _scam(g: Graph, name: str, x: str) -> str:
     scale, shift = _batchnorm(g, f"{name}.norm1")
-    y = _attention(g, f"{name}.attn", x, scale, shift, g[f"{name}.layer_scale_1"], siamese)
+    y = _attention(g, f"{name}.attn", x, scale, shift, g[f"{name}.layer_scale_1"])
     # The shortcut inside is the normalized input scale x + shift, times the layer scale: with x itself a factor of x.
     kept = 1 + g[f"{name}.layer_scale_1"] * scale
     x = g.node(f"{name}.kept", "Mul", x, g.weight(f"{name}.kept.weight", kept[:, None, None]))
@@ -204,16 +193,14 @@ def _scam(g: Graph, name: str, x: str, siamese: bool) -> str:
     return g.node(f"{name}.add", "Add", x, _mlp(g, name, x))
 
 
-def _attention(g: Graph, name: str, x: str, scale: Array, shift: Array, layer_scale: Array, siamese: bool) -> str:
+def _attention(g: Graph, name: str, x: str, scale: Array, shift: Array, layer_scale: Array) -> str:
     """The attention half of SCAM without its shortcut's scale x, times the layer scale."""
     proj_1, proj_2, unit = f"{name}.proj_1", f"{name}.proj_2", f"{name}.spatial_gating_unit"
     x = _gelu(g, proj_1, g.conv(proj_1, x, *_after(g, proj_1, scale, shift)))
-    gate = _temporal_fusion(g, f"{unit}.diff", x) if siamese else x
-    gate = g.conv(f"{unit}.conv0", gate, *g.own(f"{unit}.conv0"))
+    gate = g.conv(f"{unit}.conv0", _temporal_fusion(g, f"{unit}.diff", x), *g.own(f"{unit}.conv0"))
     gate = g.conv(f"{unit}.conv_spatial", gate, *g.own(f"{unit}.conv_spatial"), dilation=3)
     gate = g.conv(f"{unit}.conv1", gate, *g.own(f"{unit}.conv1"))
-    if siamese:
-        gate = g.node(f"{unit}.both", "Concat", gate, gate, axis=0)
+    gate = g.node(f"{unit}.both", "Concat", gate, gate, axis=0)
     weight, bias = g.own(proj_2)
     x = g.node(f"{unit}.gated", "Mul", x, gate)
     return g.conv(proj_2, x, weight * layer_scale[:, None, None, None], (bias + shift) * layer_scale)

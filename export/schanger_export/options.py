@@ -1,6 +1,6 @@
-"""What a training run is asked for: plain values that travel in its checkpoints, with the published presets.
+"""What training, `calibrate` and `export` are asked for. Options of a training travel in its checkpoints.
 
-Needs no torch: the command line reads its flags from here.
+Needs neither torch nor onnx: the command line reads its flags from here.
 """
 
 from __future__ import annotations
@@ -166,11 +166,7 @@ class Training(OptionGroups):
         return self.network.size or "small"
 
     def sources(self) -> list[Source]:
-        """Training data.
-
-        Raises:
-            DatasetError: one cannot be read.
-        """
+        """Training data; DatasetError where one cannot be read."""
         return [parse_source(text, self.takes) for text in self.data.sources]
 
     def validation(self) -> list[Source]:
@@ -246,3 +242,51 @@ def training_from(values: Mapping[str, Any]) -> Training:
     if "normalization" in known:
         known["normalization"] = normalization_from(known["normalization"])
     return kind.of(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
+
+
+Method = Literal["auto", "percentile", "entropy", "minmax"]
+METHODS = ("percentile", "entropy", "minmax")
+LEAST = 8  # tiles to take ranges on
+SEED = 36
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationOptions(Options):
+    """How an FP32 model becomes INT8.
+
+    Without FP16 the opset stays 17. Labels count towards the loss where all held-aside tiles have them; the parent's
+    own map always does.
+    """
+
+    title = "Calibration"
+
+    fp16: bool = option(False, "Use FP16 instead of FP32 for everything that is not INT8 (opset 19).")
+    method: Method = option("auto", "How ranges become scales; auto tries every method.", choices=("auto", *METHODS))
+    samples: int = option(256, "Tiles to measure ranges on; 25 % more are held out.", flag="--tiles", at_least=LEAST)
+    max_f1_loss: float = option(
+        0.5, "Largest loss of F1 allowed, in points, against labels and against the original's map."
+    )
+    seed: int = option(SEED, "Seed for drawing tiles.", at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions(Options):
+    """What a model's card says, where it is not what the checkpoint's own card says, or the weights' name.
+
+    The file of colour statistics holds `{"before": {"mean": [r, g, b], "std": [...]}, "after": {...}}`. Tiles below 256
+    have a smaller halo by default. Without a GSD that of the dataset is taken; a name is made from size and dataset.
+    """
+
+    title = "Model card"
+
+    size: Size | None = option(
+        None, "Expected network size.", choices=("small", "base"), unset="taken from the weights"
+    )
+    dataset: str | None = option(None, "Benchmark dataset whose colour statistics to use.", unset="that of the weights")
+    normalization: Path | None = option(None, "Or a JSON file with colour statistics.")
+    tile: int | None = option(None, "Side of the input in pixels, a multiple of 16.", unset="256")
+    halo: int | None = option(None, "Context around a tile's core, in pixels.", unset="32")
+    threshold: float | None = option(None, "The model's default threshold.", unset="0.5")
+    gsd: float | None = option(None, "Metres per pixel of the training images.")
+    name: str | None = option(None, "Name of the model.")
+    license: str | None = option(None, "Licence of the weights.")

@@ -1,6 +1,8 @@
 """Parity: a model file reproduces the probabilities of what it was made from; once converted, within limits.
 
 The only module of the factory that opens sessions. It needs onnx, but no torch, so that conversions can use it too.
+
+A model that cannot be opened, fails, or differs by more than it may is a SchangerError of one sentence.
 """
 
 from __future__ import annotations
@@ -33,19 +35,12 @@ Runner = Callable[[Tiles, Tiles], NDArray[np.float32]]
 
 
 def largest_difference(reference: Runner, model: Path, tiles: tuple[Tiles, Tiles]) -> float:
-    """The largest absolute difference in probability between a reference and a model file.
+    """Largest absolute difference in probability between a reference and a model file, 0-1; infinite where one is NaN.
 
     Args:
         reference: what the model must equal; called with one pair of tiles at a time.
         model: an .onnx file, opened on the CPU and run in batches of 1 and 3.
         tiles: both dates, twice (N, 3, T, T) uint8.
-
-    Returns:
-        A probability, 0-1; NaN where a value of either side is.
-
-    Raises:
-        ModelError: the model cannot be opened.
-        SessionError: it fails, or returns values that are no probabilities.
     """
     before, after = tiles
     wanted = np.concatenate([reference(before[i : i + 1], after[i : i + 1]) for i in range(len(before))])
@@ -62,9 +57,6 @@ class Reference:
     """An FP32 model and its probabilities on a set of tiles, the reference for converted models.
 
     Use it as a context manager while tiles are drawn and predicted; the probabilities stay available afterwards.
-
-    Args:
-        model: the FP32 model file.
     """
 
     def __init__(self, model: Path) -> None:
@@ -92,11 +84,7 @@ class Reference:
         self._session.close()
 
     def score(self, model: onnx.ModelProto | Path, every: int = 1) -> Agreement:
-        """Agreement of a model, in memory or in a file, with the parent, on every n-th tile.
-
-        Raises:
-            SchangerError: it cannot be opened, or gives values that are no probabilities.
-        """
+        """Agreement of a model, in memory or in a file, with the parent, on every n-th tile."""
         if isinstance(model, Path):
             return self._score(model, every)
         with tempfile.TemporaryDirectory() as folder:
@@ -119,11 +107,7 @@ def _infer(session: Session, tile: WholeTile) -> NDArray[np.float32]:
 
 
 def check_weights(parent: onnx.ModelProto, converted: onnx.ModelProto) -> None:
-    """Every floating-point weight of the parent is in the converted model, to FP16's precision.
-
-    Raises:
-        ModelError: one is missing or differs.
-    """
+    """Every floating-point weight of the parent is in the converted model, to FP16's precision."""
     there = {tensor.name: tensor for tensor in converted.graph.initializer}
     for tensor in parent.graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT:

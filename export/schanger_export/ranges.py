@@ -84,34 +84,30 @@ def collect(
     tiles: Iterable[WholeTile],
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Histogram]:
-    """Histograms of tensors over tiles, one tile at a time.
+    """Histograms of tensors of an FP32 model over tiles, one tile at a time; `progress` hears of each.
 
-    Args:
-        model: FP32; left as it is.
-        names: of the tensors.
-        tiles: pairs of the model's tile.
-        progress: called with tiles done.
-
-    Raises:
-        ModelError: a value is not finite.
+    ModelError where a value is not finite.
     """
     histograms = {name: Histogram.empty() for name in names}
-    for number, values in enumerate(values_of(model, names, tiles), 1):
+    for values in values_of(model, names, tiles, progress):
         for name, value in values.items():
             histograms[name].add(value)
-        if progress:
-            progress(number)
     return histograms
 
 
 def values_of(
-    model: onnx.ModelProto, names: Sequence[str], tiles: Iterable[WholeTile]
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    tiles: Iterable[WholeTile],
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """The values of tensors on one tile after the other."""
+    """The values of tensors on one tile after the other; `progress` hears of each that was made use of."""
     session = _session_with(model, names)
-    for tile in tiles:
+    for number, tile in enumerate(tiles, 1):
         values = session.run(list(names), {"before": tile.before[None], "after": tile.after[None]})
         yield dict(zip(names, values, strict=True))
+        if progress:
+            progress(number)
 
 
 def largest_values(
@@ -131,12 +127,10 @@ def largest_values(
         reduced.graph.node.extend([absolute, largest_one])
     outputs = [f"{name}.largest" for name in names]
     largest = np.zeros(len(names))
-    for number, values in enumerate(values_of(reduced, outputs, tiles), 1):
+    for values in values_of(reduced, outputs, tiles, progress):
         largest = np.maximum(largest, [float(value) for value in values.values()])
         if not np.isfinite(largest).all():
             raise ModelError("the model computes values that are not finite: its weights are broken.")
-        if progress:
-            progress(number)
     return dict(zip(names, largest.tolist(), strict=True))
 
 

@@ -1,4 +1,8 @@
-"""The folder of a training run: its checkpoints, its start weights, and how it is resumed."""
+"""The folder of a training run: its checkpoints, its start weights, and how it is resumed.
+
+A folder that cannot be made, is in use by another process, holds another run or none to go on with, and start weights
+that do not fit, are a SchangerError of one sentence.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,17 @@ from typing import Any
 
 from torch import nn
 
+from schanger_edge import files
 from schanger_edge.datasets.sources import parse_source
 from schanger_edge.errors import CheckpointError, DatasetError, SchangerError
-from schanger_edge.files import PREFIX, locked
+from schanger_edge.files import PREFIX
 from schanger_edge.model.card import Normalization, normalization_from
 from schanger_edge.model.published import DATASETS
 from schanger_export.checkpoints import as_tensors, load, load_single_date, read_card, save_checkpoint, size_of
 from schanger_export.checkpoints import initialize as initialize_change
 from schanger_export.network import SChanger
 from schanger_export.options import Training, training_from
-from schanger_export.state import State
+from schanger_export.recipe import State
 from schanger_export.weights import find, resolve
 
 LAST, BEST = "last.pth", "best.pth"
@@ -33,33 +38,16 @@ PLACES = ("sources", "validation")
 
 @contextlib.contextmanager
 def held(folder: Path, *, resume: bool, writes: bool) -> Iterator[None]:
-    """The folder, made where it does not exist, for one run alone.
-
-    Raises:
-        SchangerError: it cannot be made, another process trains there, or it holds nothing to go on with.
-    """
+    """The folder, made where it does not exist, for one run alone."""
     if resume:
         saved_options(folder)
-    if not writes:
+    refusal = f"another training uses {folder}: wait for it, or choose another folder."
+    with files.held(folder, f"{PREFIX}lock", refusal) if writes else contextlib.nullcontext():
         yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SchangerError(f"{folder} cannot be created ({error.strerror}): choose another folder.") from error
-    lock = locked(folder / f"{PREFIX}lock", f"another training uses {folder}: wait for it, or choose another folder.")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def prepare(folder: Path, options: Training | None, *, resume: bool) -> Training:
-    """The options of the run: given ones for a new run, those of its checkpoint for one that goes on.
-
-    Raises:
-        SchangerError: the folder holds a run already, or one with other options.
-    """
+    """The options of the run: given ones for a new run, those of its checkpoint for one that goes on."""
     if resume:
         saved = saved_options(folder)
         return saved if options is None else _continued(saved, options, unfinished(folder))
@@ -71,11 +59,7 @@ def prepare(folder: Path, options: Training | None, *, resume: bool) -> Training
 
 
 def saved_options(folder: Path) -> Training:
-    """Those of the run in a folder.
-
-    Raises:
-        CheckpointError: it holds none.
-    """
+    """Those of the run in a folder."""
     path = unfinished(folder)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: there is nothing to resume; omit --resume.")
@@ -159,11 +143,7 @@ def save(path: Path, options: Training, normalization: Normalization, state: Sta
 
 
 def restore(folder: Path, state: State, data: str) -> None:
-    """Put the state of the last checkpoint back, where there is one.
-
-    Raises:
-        CheckpointError: it is not complete, or is of other data.
-    """
+    """Put the state of the last checkpoint back, where there is one."""
     last = unfinished(folder)
     if not last.exists():
         return
@@ -185,11 +165,7 @@ def is_best(state: State) -> bool:
 
 
 def initialize(network: nn.Module, options: Training) -> None:
-    """Start weights into a fresh network.
-
-    Raises:
-        CheckpointError: they do not fit: of a network for pairs only temporal fusion may be missing.
-    """
+    """Start weights into a fresh network."""
     path = resolve(str(options.network.init), options.size)
     if isinstance(network, SChanger):
         initialize_change(network, path)
@@ -202,9 +178,6 @@ def normalization(folder: Path, options: Training) -> Normalization:
     """Colour statistics: those of the run that goes on, else those given, of the start weights, of the data.
 
     Of start weights only if they are for pairs; of the data in `ROOT/statistics.json`.
-
-    Raises:
-        DatasetError: there are none.
     """
     last = unfinished(folder)
     if last.exists() and (known := read_card(last).get("normalization")):

@@ -22,9 +22,10 @@ from schanger_edge.model.card import METADATA_KEY, ModelCard
 from schanger_export.architecture import Size
 from schanger_export.cards import PRODUCER, compose_card
 from schanger_export.checkpoints import load_weights, read_card, weights_sha256
-from schanger_export.model_options import ExportOptions
+from schanger_export.graph import check_graph
 from schanger_export.numpy_network import Reference
 from schanger_export.onnx_network import OPSET, build
+from schanger_export.options import ExportOptions
 from schanger_export.parity import image_like_tiles, largest_difference
 
 TOLERANCE = 1e-4
@@ -95,12 +96,12 @@ def export(
 def export_model(
     state: Mapping[str, NDArray[Any]], target: Path, card: ModelCard, tiles: int = PARITY_TILES
 ) -> ExportReport:
-    """Write a network's weights as a model file with this card.
+    """Write a network's weights as a model file with this card, which gives tile and normalization.
 
     Args:
         state: a whole state dict of the Siamese network.
         target: the .onnx file to write, replaced where it exists.
-        card: gives tile and normalization.
+        card: goes into the file.
         tiles: pairs of tiles to compare with the network.
 
     Raises:
@@ -110,7 +111,7 @@ def export_model(
     with replacing(target, ModelError) as temporary:
         model = _model(state, card)
         onnx.save_model(model, str(temporary))
-        _check_graph(temporary)
+        check_graph(temporary, "exported")
         difference = largest_difference(reference.run, temporary, image_like_tiles(tiles, card.tile))
         if not difference <= TOLERANCE:  # also true for NaN
             raise ModelError(
@@ -134,10 +135,3 @@ def _model(state: Mapping[str, NDArray[Any]], card: ModelCard) -> onnx.ModelProt
     model.producer_name, model.producer_version = PRODUCER, __version__
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     return model
-
-
-def _check_graph(path: Path) -> None:
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"the exported graph is not valid ONNX ({error}): use another version of onnx.") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -21,38 +21,21 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 BFLOAT16 = "bfloat16"
 KINDS = {
-    "Float": "f4",
-    "Double": "f8",
-    "Half": "f2",
+    "Float": "float32",
+    "Double": "float64",
+    "Half": "float16",
     "BFloat16": BFLOAT16,
-    "Long": "i8",
-    "Int": "i4",
-    "Short": "i2",
-    "Char": "i1",
-    "Byte": "u1",
-    "Bool": "?",
-    "ComplexFloat": "c8",
-    "ComplexDouble": "c16",
+    "Long": "int64",
+    "Int": "int32",
+    "Short": "int16",
+    "Char": "int8",
+    "Byte": "uint8",
+    "Bool": "bool",
+    "ComplexFloat": "complex64",
+    "ComplexDouble": "complex128",
 }
-"""numpy's type of torch's storages, such as `torch.FloatStorage`."""
-
-DTYPES = {
-    "float32",
-    "float64",
-    "float16",
-    "bfloat16",
-    "int64",
-    "int32",
-    "int16",
-    "int8",
-    "uint8",
-    "bool",
-    "complex64",
-    "complex128",
-}
-"""Names under `torch` that become words: an optimizer's state may hold them."""
-
-Storages = Mapping[str, NDArray[Any]]
+"""Types by torch's storages, such as `torch.FloatStorage`: numpy's names, which under `torch` become words, for an
+optimizer's state may hold them."""
 
 
 class RefusedError(Exception):
@@ -179,7 +162,7 @@ class _Unpickler(pickle.Unpickler):
             return _Call(FUNCTIONS[full])
         if module == "torch" and name.endswith("Storage") and name[:-7] in KINDS:
             return KINDS[name[:-7]]
-        if module == "torch" and name in DTYPES:
+        if module == "torch" and name in KINDS.values():
             return name
         raise RefusedError(full)
 

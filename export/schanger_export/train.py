@@ -22,15 +22,13 @@ from torch.nn.parallel import DistributedDataParallel
 from schanger_edge.errors import SchangerError
 from schanger_edge.model.card import Normalization
 from schanger_export import run_folder
-from schanger_export.allocator import check_memory, keep_large_blocks
-from schanger_export.crops import Batches, Crops, loaded
+from schanger_export.crops import Crops, loaded, micro_batches
 from schanger_export.history import History
 from schanger_export.network import DropPath, SChanger, SingleDateNetwork, freeze_batchnorm
 from schanger_export.options import Amp, Machine, Training
-from schanger_export.processes import Processes, joined
-from schanger_export.recipe import ema_decay, learning_rate, loss_function, optimizer_groups, update_average
+from schanger_export.processes import Processes, check_memory, joined, keep_large_blocks
+from schanger_export.recipe import State, ema_decay, learning_rate, loss_function, optimizer_groups, update_average
 from schanger_export.remarks import remarks
-from schanger_export.state import State
 from schanger_export.validation import validate
 
 
@@ -161,7 +159,7 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
     )
     run_folder.restore(folder, state, data)
     model = _parallel(network, processes)
-    numbers = Batches(state.step, steps, schedule.batch_size, schedule.accumulate, processes.rank, world)
+    numbers = micro_batches(state.step, steps, schedule.batch_size, schedule.accumulate, processes)
     batches = loaded(crops, numbers, machine.workers, pin_memory=device.type == "cuda")
     prepare = Preparation(normalization, options.dates, device)
     history = History(folder, state.step, machine.tensorboard) if processes.first else None
@@ -234,10 +232,7 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
 class Preparation:
     """A batch as it is read -> normalized images by date, on the device, and the label.
 
-    Args:
-        normalization: each date's colours; a pair's dates are exchanged after each was normalized with its own.
-        dates: images per sample.
-        device: where the batch goes.
+    Each date is normalized with its own colours, and the dates of a pair are exchanged after that.
     """
 
     def __init__(self, normalization: Normalization, dates: int, device: torch.device) -> None:
@@ -257,11 +252,7 @@ class Preparation:
 
 
 def build_network(options: Training) -> nn.Module:
-    """A network of the task with the weights it starts from, its drop rates set.
-
-    Raises:
-        CheckpointError: the start weights do not fit.
-    """
+    """A network of the task with the weights it starts from, which must fit, its drop rates set."""
     kind = SChanger if options.dates == 2 else SingleDateNetwork
     network: nn.Module = kind(options.size)
     if options.network.init:

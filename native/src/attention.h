@@ -185,7 +185,7 @@ void run_mlp(const Context& c, const Residual<P>& m, const Map& x, const Map& y)
         for (int unit = begin; unit < end; unit++) {
             const int date = unit / strips, at = unit % strips, top = at * MLP_STRIP, start = top * x.stride;
             const int rows = least(MLP_STRIP, x.height - top), pixels = rows * x.stride;
-            const auto sink = P::sink(s.wide, m.wide, s.strip.even, 0);
+            const auto sink = P::sink(s.wide, m.wide, false, s.strip.even, 0);
             strip<P, MLP_EXPAND, Same, Gelu>(
                 m, x, date, top, rows, unit > begin && at > 0, s.strip, MLP_STRIP + 2,
                 [&](int e, int pixel, int, vf t) { sink.put(e, pixel - start, t); }, [](int) {});

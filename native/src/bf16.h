@@ -48,16 +48,20 @@ struct Bf16 {
     struct Sink {
         Wide* data;
         int wide;
+        bool far;
         float* even;
         int start;
         INLINE void put(int e, int pixel, vf v) const {
             float* waiting = even + (pixel - start);
             if (e % 2 == 0) return store(waiting, v);
             Wide* to = data + ((size_t)(pixel / BLOCK) * (wide / 2) + e / 2) * BLOCK + pixel % BLOCK;
-            _mm512_storeu_si512(to, both(load(waiting), v));
+            const Input pair = both(load(waiting), v);
+            far ? _mm512_stream_si512((__m512i*)to, pair) : _mm512_storeu_si512(to, pair);
         }
     };
-    static INLINE Sink sink(Wide* data, int wide, float* even, int start) { return {data, wide, even, start}; }
+    static INLINE Sink sink(Wide* data, int wide, bool far, float* even, int start) {
+        return {data, wide, far, even, start};
+    }
 };
 
 }  // namespace

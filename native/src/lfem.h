@@ -8,6 +8,8 @@
 
 namespace {
 
+constexpr size_t FAR = 1 << 20;  // words: a larger map does not stay in the caches until it is read
+
 template <class P>
 struct Lfem {
     Residual<P> residual;
@@ -55,6 +57,7 @@ void run_lfem(const Context& c, const Lfem<P>& m, const Map& x, const Map& y, co
     // Both dates at once where there is room: fewer waits for the last thread. The largest maps go one by one, so that
     // memory does not double.
     const int together = DATES * each <= s.wide_words ? DATES : 1;
+    const bool far = each > FAR;
     auto wide_of = [&](int i) { return (typename P::Wide*)s.wide + i * each; };
     for (int first_date = 0; first_date < DATES; first_date += together) {
         c.share(together * strips, [&](int begin, int end, int worker) {
@@ -64,7 +67,7 @@ void run_lfem(const Context& c, const Lfem<P>& m, const Map& x, const Map& y, co
             for (int unit = begin; unit < end; unit++) {
                 const int i = unit / strips, at = unit % strips, top = at * STRIP;
                 float* sums = s.sums + ((size_t)i * strips + at) * r.wide;
-                const auto sink = P::sink(wide_of(i), r.wide, own.even, top * x.stride);
+                const auto sink = P::sink(wide_of(i), r.wide, far, own.even, top * x.stride);
                 vf sum = all(0.f);
                 strip<P, EXPAND, Silu, Silu>(
                     r, x, first_date + i, top, least(STRIP, x.height - top), unit > begin && at > 0, own, STRIP + 2,
@@ -77,6 +80,7 @@ void run_lfem(const Context& c, const Lfem<P>& m, const Map& x, const Map& y, co
                         sum = all(0.f);
                     });
             }
+            settle();
         });
         for (int i = 0; i < together; i++)
             gate_weights(m, s.sums + (size_t)i * strips * r.wide, strips, x.height * x.width, s.gate,

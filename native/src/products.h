@@ -33,11 +33,13 @@ struct Fp32 {
     struct Sink {
         Wide* data;
         int wide;
+        bool far;  // past the caches
         INLINE void put(int e, int pixel, vf v) const {
-            store(data + ((size_t)(pixel / BLOCK) * wide + e) * BLOCK + pixel % BLOCK, v);
+            float* to = data + ((size_t)(pixel / BLOCK) * wide + e) * BLOCK + pixel % BLOCK;
+            far ? store_far(to, v) : store(to, v);
         }
     };
-    static INLINE Sink sink(Wide* data, int wide, float*, int) { return {data, wide}; }
+    static INLINE Sink sink(Wide* data, int wide, bool far, float*, int) { return {data, wide, far}; }
 };
 
 // [outputs][inputs] -> [outputs / group][inputs / PAIR][group]; `scale` for each input, if not null.

@@ -12,6 +12,7 @@ namespace {
 constexpr int STRIP = 8;      // rows; sums for the gate are made strip by strip, so this decides about bytes
 constexpr int MLP_STRIP = 4;  // its wide map of a strip stays in the cache until it is projected
 constexpr int MLP_EXPAND = 4;
+constexpr size_t LINE = 64;  // bytes of the cache
 
 template <class P>
 struct Residual {
@@ -120,8 +121,14 @@ INLINE void project(const typename P::Wide* wide, const Residual<P>& m, const ty
     for (int b = begin; b < end; b++) {
         const typename P::Wide* block = wide + (size_t)b * steps * BLOCK;
         const int first = b * BLOCK;
+        // The next block comes from far away. It is fetched meanwhile, a line of the cache at each step.
+        const char* next = (const char*)(block + (size_t)steps * BLOCK);
+        const char* last = b + 1 < end ? (const char*)(block + (size_t)2 * steps * BLOCK) : next;
         products<P, OUTPUTS>(m.wide, m.out, least(BLOCK, pixels - first) / VL, w, m.project_bias,
-                             [&](int k, int v) { return P::get(block + k * BLOCK + v * VL); },
+                             [&](int k, int v) {
+                                 if (v == 0 && next < last) __builtin_prefetch(next, 0, 2), next += LINE;
+                                 return P::get(block + k * BLOCK + v * VL);
+                             },
                              [&](int o, int v, vf t) { out(o, first + v * VL, t); });
     }
 }

@@ -8,7 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(_WIN32)
+#define SCHANGER_API __declspec(dllexport)
+#else
 #define SCHANGER_API __attribute__((visibility("default")))
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -11,6 +11,8 @@ using vf = __m256;
 
 INLINE vf load(const float* p) { return _mm256_loadu_ps(p); }
 INLINE void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
+INLINE void store_far(float* p, vf v) { _mm256_stream_ps(p, v); }
+INLINE void settle() { _mm_sfence(); }
 INLINE vf all(float a) { return _mm256_set1_ps(a); }
 INLINE vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf add(vf a, vf b) { return _mm256_add_ps(a, b); }
@@ -20,9 +22,6 @@ INLINE vf div(vf a, vf b) { return _mm256_div_ps(a, b); }
 INLINE vf maximum(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf square_root(vf a) { return _mm256_sqrt_ps(a); }
 INLINE vf magnitude(vf a) { return _mm256_andnot_ps(all(-0.f), a); }
-INLINE vf with_sign(vf a, vf sign) {
-    return _mm256_or_ps(_mm256_andnot_ps(all(-0.f), a), _mm256_and_ps(all(-0.f), sign));
-}
 INLINE vf first(vf v, int n) {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes)));

@@ -11,6 +11,8 @@ using vf = __m512;
 
 INLINE vf load(const float* p) { return _mm512_loadu_ps(p); }
 INLINE void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+INLINE void store_far(float* p, vf v) { _mm512_stream_ps(p, v); }
+INLINE void settle() { _mm_sfence(); }
 INLINE vf all(float a) { return _mm512_set1_ps(a); }
 INLINE vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf add(vf a, vf b) { return _mm512_add_ps(a, b); }
@@ -20,10 +22,6 @@ INLINE vf div(vf a, vf b) { return _mm512_div_ps(a, b); }
 INLINE vf maximum(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf square_root(vf a) { return _mm512_sqrt_ps(a); }
 INLINE vf magnitude(vf a) { return _mm512_abs_ps(a); }
-INLINE vf with_sign(vf a, vf sign) {
-    const __m512i bit = _mm512_set1_epi32(INT32_MIN);
-    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(sign), bit, 0xD8));
-}
 INLINE vf first(vf v, int n) { return n >= VL ? v : _mm512_maskz_mov_ps((__mmask16)((1u << n) - 1), v); }
 INLINE float total(vf v) { return _mm512_reduce_add_ps(v); }
 INLINE vf exp2(vf y) {

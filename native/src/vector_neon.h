@@ -11,6 +11,8 @@ using vf = float32x4_t;
 
 INLINE vf load(const float* p) { return vld1q_f32(p); }
 INLINE void store(float* p, vf v) { vst1q_f32(p, v); }
+INLINE void store_far(float* p, vf v) { store(p, v); }
+INLINE void settle() {}
 INLINE vf all(float a) { return vdupq_n_f32(a); }
 INLINE vf fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 INLINE vf add(vf a, vf b) { return vaddq_f32(a, b); }
@@ -20,7 +22,6 @@ INLINE vf div(vf a, vf b) { return vdivq_f32(a, b); }
 INLINE vf maximum(vf a, vf b) { return vmaxq_f32(a, b); }
 INLINE vf square_root(vf a) { return vsqrtq_f32(a); }
 INLINE vf magnitude(vf a) { return vabsq_f32(a); }
-INLINE vf with_sign(vf a, vf sign) { return vbslq_f32(vdupq_n_u32(0x80000000u), sign, a); }
 INLINE vf first(vf v, int n) {
     const int32_t lanes[VL] = {0, 1, 2, 3};
     uint32x4_t kept = vcltq_s32(vld1q_s32(lanes), vdupq_n_s32(n));

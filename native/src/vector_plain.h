@@ -15,6 +15,8 @@ INLINE vf load(const float* p) {
     return v;
 }
 INLINE void store(float* p, vf v) { memcpy(p, &v, sizeof v); }
+INLINE void store_far(float* p, vf v) { store(p, v); }
+INLINE void settle() {}
 INLINE vf all(float a) { return vf{a, a, a, a}; }
 // A product, then a sum: a fused one would be a call of a function where the processor has none.
 INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
@@ -27,7 +29,6 @@ INLINE vf maximum(vf a, vf b) { return chosen(a > b, a, b); }
 INLINE vf square_root(vf a) { return vf{sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])}; }
 INLINE vi signs() { return vi{INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN}; }
 INLINE vf magnitude(vf a) { return (vf)((vi)a & ~signs()); }
-INLINE vf with_sign(vf a, vf sign) { return chosen(signs(), sign, a); }
 INLINE vf first(vf v, int n) { return (vf)((vi)v & (vi{0, 1, 2, 3} < vi{n, n, n, n})); }
 INLINE float total(vf v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 INLINE vf exp2(vf y) {

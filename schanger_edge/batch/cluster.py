@@ -53,8 +53,7 @@ def size_of(cluster: Cluster, threads: int | None, device: str) -> Size | None:
 def opened(cluster: Cluster, size: Size | None) -> contextlib.AbstractContextManager[Client]:
     """The client of a cluster, until the context ends; a local cluster ends with it.
 
-    Raises:
-        SchangerError: no scheduler answers, or it has no worker.
+    SchangerError where no scheduler answers, or it has no worker.
     """
     return _remote(str(cluster.scheduler)) if size is None else _local(size, cluster)
 
@@ -119,13 +118,8 @@ def warm(client: Client, session: WarmSession) -> Iterator[None]:
 def open_first(client: Client, session: str, *, alike: bool) -> None:
     """Open the session of one worker before the others want theirs: what takes a build or a trial is made once.
 
-    Args:
-        client: of the cluster.
-        session: its name.
-        alike: then open it on all of them, which must compute alike: they will share a scene.
-
-    Raises:
-        SchangerError: the model cannot be opened, or workers differ.
+    Where they will share a scene they must be `alike`: then it is opened on all of them, and workers that differ are a
+    SchangerError, as is a model that cannot be opened.
     """
     first = client.submit(prepare, session, pure=False).result()
     for address in client.nthreads() if alike else ():

@@ -84,10 +84,7 @@ def failed(pair: ListedPair, reason: str) -> Outcome:
 def identity(pair: ListedPair, model: str, options: RunOptions) -> dict[str, Any]:
     """What decides about the results of a pair, as JSON would give it back.
 
-    Args:
-        pair: its files count with size and time.
-        model: SHA-256 of the model file.
-        options: of the run, plain.
+    Its files count with size and time, the model with the SHA-256 of its file, options plain.
     """
     files = {name: _stamp(path) for name, path in pair.files.items()}
     engine = {one.name for one in Engine.described()} - {"batch_size"}  # of which the model's hash counts

@@ -1,4 +1,7 @@
-"""What a batch writes about all its pairs: a table, one GeoPackage of polygons, a STAC collection."""
+"""What a batch writes about all its pairs: a table, one GeoPackage of polygons, a STAC collection.
+
+A file that cannot be read or written is a ProductError.
+"""
 
 from __future__ import annotations
 
@@ -65,14 +68,9 @@ class Batch:
 
 
 def check_place(folder: Path, inputs: Sequence[str | os.PathLike[str]]) -> None:
-    """Refuse to replace what no batch wrote, and what this batch reads.
+    """Refuse, with a ProductError, to replace what no batch wrote, and what this batch reads.
 
-    Args:
-        folder: for the results.
-        inputs: the list of pairs, and all files it names.
-
-    Raises:
-        ProductError: a file of the user's lies under the name of a result.
+    The inputs are the list of pairs, and all files it names.
     """
     ours = _is_ours(folder)
     for target in (folder / name for name in RESULTS):
@@ -102,11 +100,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def sum_up(folder: Path, outcomes: tuple[Outcome, ...]) -> Batch:
-    """Write the three summaries beside the folders of the pairs.
-
-    Raises:
-        ProductError: one could not be written.
-    """
+    """Write the three summaries beside the folders of the pairs."""
     good = [outcome for outcome in outcomes if outcome.status != FAILED]
     write_table(folder / TABLE, [dataclasses.asdict(outcome) for outcome in outcomes])
     polygons, crs, left_out = merge_polygons(folder, {outcome.id: outcome.crs for outcome in good})
@@ -124,14 +118,9 @@ def sum_up(folder: Path, outcomes: tuple[Outcome, ...]) -> Batch:
 
 
 def write_table(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write one row for each pair; needs the `products` extra.
+    """Write one row for each pair, of the columns of `batch.outcome.Outcome`; needs the `products` extra.
 
-    Args:
-        target: .parquet file; results.csv is written beside it, see `_harmless`. Both are replaced where they exist.
-        rows: of the columns of `batch.outcome.Outcome`.
-
-    Raises:
-        ProductError: a file could not be written.
+    Beside the .parquet file goes results.csv, see `_harmless`; both are replaced where they exist.
     """
     import pyarrow
     import pyarrow.csv
@@ -159,18 +148,11 @@ def _harmless(text: str | None) -> str | None:
 def merge_polygons(folder: Path, crs_of: Mapping[str, str | None]) -> tuple[int, str | None, list[str]]:
     """Write all polygons to one layer, with the name of their pair in the field `pair` and the fields they have.
 
-    The layer has the CRS that all pairs share, and EPSG:4326 where they have several. Pairs without a CRS are left out
-    where others have one. 20,000 polygons are held at a time.
-
-    Args:
-        folder: of the pairs' folders, for changes.gpkg; it is removed where there is no pair.
-        crs_of: CRS of each pair by its name, as text; None for plain images.
+    The layer has the CRS that all pairs share, and EPSG:4326 where they have several. Pairs without a CRS (None) are
+    left out where others have one. 20,000 polygons are held at a time. Where there is no pair, changes.gpkg is removed.
 
     Returns:
         (polygons written, their CRS, pairs that are left out).
-
-    Raises:
-        ProductError: a file could not be read or written.
     """
     import pyogrio.errors
     import pyogrio.raw
@@ -226,14 +208,7 @@ def write_collection(folder: Path, pairs: Sequence[str]) -> None:
     """Write the collection, and its links into the items; needs the `products` extra.
 
     An item's id becomes the name of its pair: that of a single run is made of the names of its images, which pairs may
-    share.
-
-    Args:
-        folder: for collection.json; it is removed where there is no pair.
-        pairs: names of those whose folder in it has an item.json.
-
-    Raises:
-        ProductError: a file could not be written.
+    share. The pairs are those whose folder has an item.json; where there is none, collection.json is removed.
     """
     import pystac
 

@@ -1,4 +1,7 @@
-"""What runs on a Dask worker: a session that stays warm, a pair, a part of a large one."""
+"""What runs on a Dask worker: a session that stays warm, a pair, a part of a large one.
+
+What goes wrong with a pair, or with the model, is a SchangerError of one sentence.
+"""
 
 from __future__ import annotations
 
@@ -131,22 +134,14 @@ def _portable() -> Iterator[None]:
 
 @_portable()
 def prepare(session: str) -> tuple[str, str | None]:
-    """Open the session of a worker; what it computes with: its device in words, and the plan.
-
-    Raises:
-        SchangerError: the model cannot be opened.
-    """
+    """Open the session of a worker; what it computes with: its device in words, and the plan."""
     with _plugin(session).session() as opened:
         return opened.device, opened.identity()["plan"]
 
 
 @_portable()
 def run_part(work: Work, part: Part) -> float:
-    """Predict a part of a scene, or what is left of it; seconds it took.
-
-    Raises:
-        SchangerError: one sentence on what is wrong.
-    """
+    """Predict a part of a scene, or what is left of it; seconds it took."""
     began = time.perf_counter()
     if not unfinished(work.folder):  # else its parts are joined already, and the worker that did it was lost
         _detect(work, work.part(part), part)
@@ -157,12 +152,7 @@ def run_part(work: Work, part: Part) -> float:
 def run_pair(work: Work, parts: Sequence[float] = ()) -> Outcome:
     """Run a pair, or what is left of it; results as `schanger-edge run` leaves them.
 
-    Args:
-        work: the pair.
-        parts: seconds that its parts took, where it is split: they are joined first.
-
-    Raises:
-        SchangerError: one sentence on what is wrong.
+    Where it is split, its parts, which took so many seconds each, are joined first.
     """
     began = time.perf_counter()
     folders = sorted((work.folder / PARTS).glob("*-of-*"))

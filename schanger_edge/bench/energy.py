@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from schanger_edge.host.board import text_of
+from schanger_edge.host.board import number_of, text_of
 from schanger_edge.host.nvml import Nvml
 
 SAMPLE_SECONDS = 0.02
@@ -23,7 +23,7 @@ def rapl(root: Path) -> Callable[[], float] | None:
     Most systems let root alone read them. The function must be called at least once per turn of a counter (minutes).
     """
     zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
-    last = {zone: _number(zone / "energy_uj") for zone in zones if text_of(zone / "name").startswith("package")}
+    last = {zone: number_of(zone / "energy_uj") for zone in zones if text_of(zone / "name").startswith("package")}
     if not last or None in last.values():
         return None
     total = 0.0
@@ -31,9 +31,9 @@ def rapl(root: Path) -> Callable[[], float] | None:
     def joules() -> float:
         nonlocal total
         for zone, before in last.items():
-            now = _number(zone / "energy_uj")
+            now = number_of(zone / "energy_uj")
             if now is not None and before is not None:
-                wrapped = (_number(zone / "max_energy_range_uj") or 0.0) if now < before else 0.0
+                wrapped = (number_of(zone / "max_energy_range_uj") or 0.0) if now < before else 0.0
                 total += max(0.0, now - before + wrapped) * 1e-6
                 last[zone] = now
         return total
@@ -78,14 +78,14 @@ def ina3221(root: Path) -> tuple[str, Callable[[], float]] | None:
         rails[text_of(label).strip()] = (label.with_name(f"in{number}_input"), label.with_name(f"curr{number}_input"))
     for names in BOARD_RAILS:
         chosen = [rails[name] for name in names if name in rails]
-        if len(chosen) == len(names) and all(_number(path) is not None for pair in chosen for path in pair):
+        if len(chosen) == len(names) and all(number_of(path) is not None for pair in chosen for path in pair):
             return f"board (INA3221 {' + '.join(names)})", partial(_watts, chosen)
     return None
 
 
 def _watts(rails: list[tuple[Path, Path]]) -> float:
     """Millivolts times milliamperes of each rail, added up."""
-    return sum((_number(volts) or 0.0) * (_number(amperes) or 0.0) * 1e-6 for volts, amperes in rails)
+    return sum((number_of(volts) or 0.0) * (number_of(amperes) or 0.0) * 1e-6 for volts, amperes in rails)
 
 
 class Meters(contextlib.ExitStack):
@@ -129,8 +129,3 @@ class Meters(contextlib.ExitStack):
     def _sample(self, name: str, watts: Callable[[], float | None]) -> None:
         meter = self.enter_context(contextlib.closing(Sampled(watts)))
         self._read[name] = meter.joules
-
-
-def _number(path: Path) -> float | None:
-    text = text_of(path).strip()
-    return float(text) if text.isdigit() else None

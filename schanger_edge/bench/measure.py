@@ -42,35 +42,18 @@ KEPT = (*SCORES, "paper_f1", "checkpoint_f1")
 class State(dict[str, Any]):
     """Finished parts of a benchmark by name, on the disk as soon as they are finished: the same command goes on.
 
-    Args:
-        folder: of the results; made where it is absent.
-        identity: all that decides about the figures: files, devices, options, versions. JSON.
-        restart: drop what an interrupted benchmark left.
-
-    Raises:
-        ProductError: what is left there is of another benchmark, or the folder cannot be written.
+    The identity is all that decides about the figures, as JSON: files, devices, options, versions. What is left in the
+    folder of another benchmark, and a folder that cannot be written, are a ProductError; `restart` drops what is left.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], *, restart: bool = False) -> None:
         self._path = folder / UNFINISHED
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if restart:
-                self._path.unlink(missing_ok=True)
-        except OSError as error:
-            raise ProductError(
-                f"{folder} cannot be created or written ({error.strerror}): choose another folder."
-            ) from error
-        super().__init__(self._left() if self._path.exists() else {})
+        super().__init__(self._left() if self._path.exists() and not restart else {})
         self._write()
 
     def put(self, name: str, value: Any) -> None:
-        """Keep a part.
-
-        Raises:
-            ProductError: the disk is full or gone.
-        """
+        """Keep a part; ProductError where the disk is full or gone."""
         self[name] = value
         self._write()
 
@@ -110,11 +93,7 @@ def part(kind: str, *of: str) -> str:
 def measure(plan: Plan, state: State, folder: Path, report: Progress) -> dict[str, str]:
     """Measure all parts of a plan that are not finished.
 
-    Args:
-        plan: what is measured.
-        state: takes the finished parts.
-        folder: of the results.
-        report: called with (stage, done, total).
+    The results are in `folder`; `report` hears (stage, done, total).
 
     Returns:
         What the energy of each device is of, in words; empty where nothing is measured.

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,26 +33,11 @@ SCENE, SIDE = 36, 512
 
 Tiles = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
-METHOD = (
-    f"Warm-up: each case (device, model, batch) is called until the medians of its last two windows of {WINDOW} calls "
-    f"differ by less than {SETTLED:.0%}, for at most {WARM_CALLS} calls or {WARM_SECONDS:.0f} s; a case that did not "
-    "settle is flagged.",
-    f"Interleaving: all sessions are open at once, and {ROUNDS} rounds visit all cases, each in another order, so "
-    "that a slow minute of the machine affects all of them. A case's turn is a block: one uncounted call, then an "
-    f"equal share of the repetitions, and at least {BLOCK_SECONDS:g} s.",
-    "Latency: milliseconds of one call, from uint8 arrays of both dates in host memory to the probability in host "
-    "memory. Percentiles are by nearest rank over all n timed calls; one that n cannot support (p95 below 20, p99 "
-    "below 100 calls) is omitted. The range after p50 is that of the rounds' medians.",
-    "Network alone: megapixels of scene per second, counting the pixels that tiles own (tile minus twice the halo, "
-    "squared), with as many batches in flight as the engine supports; median of the rounds, with their range.",
-    "End to end: schanger-edge run on the pair with all its products and the engine's own batch, opening the model "
-    "included; one uncounted run fills the disk cache, then the models take turns. km2 are computed from the GSD of "
-    "the pair's grid, for the network alone from --gsd or the model's own.",
-    "Peak memory: that of a fresh process that loads the model and runs three batches, Python and all libraries "
-    "included; on the GPU, the growth of its used memory.",
-    "Energy: what the sensors counted during the blocks and the runs, idle power included, per km2.",
-    "Accuracy: schanger-edge evaluate, the official protocol: tiles without overlap, change = probability > 0.5, one "
-    "confusion matrix over the whole split.",
+METHOD = tuple(
+    (Path(__file__).parent / "templates" / "method.txt")
+    .read_text(encoding="utf-8")
+    .format(window=WINDOW, settled=SETTLED, calls=WARM_CALLS, seconds=WARM_SECONDS, rounds=ROUNDS, block=BLOCK_SECONDS)
+    .splitlines()
 )
 """What stands in every result."""
 

@@ -1,4 +1,7 @@
-"""What a benchmark measures: models, devices, labelled datasets, a pair; all opened once before the long work."""
+"""What a benchmark measures: models, devices, labelled datasets, a pair; all opened once before the long work.
+
+What is unknown, damaged, given twice, does not open or cannot be laid on one grid is a SchangerError of one sentence.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.datasets.sources import SCORED, parse_source
 from schanger_edge.errors import DatasetError, ModelError, ProductError, SessionError
 from schanger_edge.model.bundled import model_path, names
-from schanger_edge.model.info import info
+from schanger_edge.model.plan import info
 from schanger_edge.model.published import DATASETS
 from schanger_edge.options import Options, option
 from schanger_edge.progress import Progress
@@ -30,11 +33,7 @@ START_SECONDS = 3.0
 
 
 def parse_batch_sizes(text: str) -> tuple[int, ...]:
-    """`1,4,8`, in rising order.
-
-    Raises:
-        ProductError: the text is no such list.
-    """
+    """`1,4,8`, in rising order; ProductError where the text is no such list."""
     try:
         sizes = sorted({int(part) for part in text.split(",")})
     except ValueError:
@@ -241,11 +240,7 @@ def counted(things: Sequence[Any], one: str, many: str = "") -> str:
 
 
 def find_models(given: Sequence[str], progress: Progress | None = None) -> list[Model]:
-    """The models by name or file; all bundled ones where none is given.
-
-    Raises:
-        SchangerError: one is unknown, damaged, or given twice.
-    """
+    """The models by name or file; all bundled ones where none is given."""
     paths = [model_path(name, progress) for name in given or names()]
     if len({path.resolve() for path in paths}) < len(paths):
         raise ModelError("a model is given twice: name each once.")
@@ -255,11 +250,7 @@ def find_models(given: Sequence[str], progress: Progress | None = None) -> list[
 
 
 def find_datasets(given: Sequence[str]) -> list[Labelled]:
-    """Datasets as `sources.SCORED` says.
-
-    Raises:
-        DatasetError: the text is no such thing, the split is incomplete or without labels, or given twice.
-    """
+    """Datasets as `sources.SCORED` says."""
     found = [_labelled(text) for text in given]
     labels = [entry.label for entry in found]
     if len(set(labels)) < len(labels):
@@ -268,11 +259,7 @@ def find_datasets(given: Sequence[str]) -> list[Labelled]:
 
 
 def find_pair(given: Sequence[str] | None) -> ImagePair | None:
-    """The pair, opened once to see that it fits.
-
-    Raises:
-        SceneError: an image cannot be opened, or the two cannot be laid on one grid.
-    """
+    """The pair, opened once to see that it fits."""
     if given is None:
         return None
     before, after = given
@@ -294,11 +281,7 @@ def _labelled(text: str) -> Labelled:
 
 
 def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: Progress | None) -> Place:
-    """Open a model, run a tile, close it.
-
-    Raises:
-        SchangerError: it does not open there, or takes no batch as large as the largest.
-    """
+    """Open a model, run a tile, close it."""
     with open_session(model.path, device, progress=progress) as session:
         most = session.max_batch
         if most is not None and most < batch_sizes[-1]:

@@ -1,4 +1,7 @@
-"""bench.json, and what is made from it alone: bench.md, bench.html, pareto.png."""
+"""bench.json, and what is made from it alone: bench.md, bench.html, pareto.png.
+
+A file that cannot be written, or is no bench.json, is a ProductError.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,7 @@ def check_folder(folder: Path) -> None:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """An earlier bench.json; the others that it shows are left out.
-
-    Raises:
-        ProductError: the file is none.
-    """
+    """An earlier bench.json; the others that it shows are left out."""
     document = read_json(path)
     if document.get("format") != FORMAT:
         raise ProductError(f"{path} is not a bench.json of this version: use one that `schanger-edge bench` wrote.")
@@ -41,9 +40,6 @@ def write_results(folder: Path, document: dict[str, Any]) -> list[Path]:
 
     Returns:
         Their paths.
-
-    Raises:
-        ProductError: one cannot be written.
     """
     found = [folder / BENCH, folder / MARKDOWN, folder / PAGE]
     picture, note = None, draw_pareto(folder / PARETO, document)

@@ -45,12 +45,12 @@ COMMANDS = {
     "batch": Entry("Automate", "batch", "Run a list of pairs on this machine's processes or on a Dask cluster."),
     "models": Entry(
         "Models",
-        "published",
+        "models",
         "List the models that can be named: bundled, fetched, and published; and which one is for which imagery.",
     ),
     "fetch": Entry(
         "Models",
-        "published",
+        "models",
         "Fetch published models before leaving for a place without a network (needs the models extra).",
     ),
     "info": Entry("Models", "models", "Print a model's card and, for a plan, what it was built for."),

@@ -1,6 +1,8 @@
 """Where labelled datasets keep their files: the layouts they are published in, found by the names of folders.
 
 Paths only: no image is opened here.
+
+What is missing, empty, of no known layout or without its partner is a DatasetError.
 """
 
 from __future__ import annotations
@@ -43,9 +45,6 @@ def pair_files(root: Path, split: str) -> list[LabelledFiles]:
     Known layouts: `{split}/{A,B,label}`; the same with `Image1,Image2,label`, `time1,time2,label`, `A,B,OUT`; these
     inside `LEVIR-CD+/` or `ChangeDetectionDataset/Real/subset/`; `A,B,label` with names `{split}_*` or a list of names
     in `list/{split}.txt`, which decides where it exists; `A,B,label` alone, as split "" or ".".
-
-    Raises:
-        DatasetError: none of these is there, the split is missing or empty, or a file lacks its partner.
     """
     root = Path(root)
     bases = [root, *(root / nest for nest in _NESTS if (root / nest).is_dir())]
@@ -67,9 +66,6 @@ def single_date_files(images: Path, masks: Path | None = None) -> list[LabelledF
         images: folder of images; where `masks` is None, a folder that holds one of image, images, img beside one of
             mask, masks, label, labels, gt.
         masks: folder of masks.
-
-    Raises:
-        DatasetError: a folder is missing or empty, or a file lacks its partner.
     """
     images = Path(images)
     if masks is None:

@@ -1,4 +1,7 @@
-"""A table of pairs with labels: CSV, one pair a row, read and checked before any image is opened."""
+"""A table of pairs with labels: CSV, one pair a row, read and checked before any image is opened.
+
+Whatever is wrong with a table is a DatasetError that names the line.
+"""
 
 from __future__ import annotations
 
@@ -45,16 +48,9 @@ class PairRow:
 def read_pair_list(path: Path, splits: tuple[str, ...], *, label_needed: bool = True) -> list[PairRow]:
     """The rows of a table with the columns before, after, label and maybe layer, area, split, name.
 
-    Separated by comma or semicolon; paths are relative to the table's folder. Names not given are those of the before
-    images.
-
-    Args:
-        path: the CSV file, UTF-8.
-        splits: words allowed in the column split.
-        label_needed: False lets the column label, or its cells, be left out.
-
-    Raises:
-        DatasetError: the file cannot be read, a column is missing or unknown, or a row is not complete.
+    UTF-8, separated by comma or semicolon; paths are relative to the table's folder. Names not given are those of the
+    before images. The column split holds one of the words given. Where no label is needed, its column or cells may be
+    left out.
     """
     rows: list[PairRow] = []
     taken: set[str] = set()
@@ -80,11 +76,7 @@ def read_pair_list(path: Path, splits: tuple[str, ...], *, label_needed: bool = 
 
 
 def read_cells(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, column -> text) of each row of a CSV table that is not empty, under a line with these columns.
-
-    Raises:
-        DatasetError: the file cannot be read, or a column is missing or unknown.
-    """
+    """(line, column -> text) of each row of a CSV table that is not empty, under a line with these columns."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             head = file.readline()
@@ -129,11 +121,7 @@ def absolute(text: str, folder: Path) -> str:
 
 
 def name_of(given: str | None, before: str, taken: set[str], where: str, column: str = "name") -> str:
-    """The name of a row: as given, else that of its before image with a number where it is taken.
-
-    Raises:
-        DatasetError: it cannot begin a file's name, or is one of those taken (in small letters).
-    """
+    """The name of a row: as given, else that of its before image with a number where it is taken."""
     if given:
         if given.startswith(".") or set(given) & _FORBIDDEN or len(given) > _MOST_LETTERS or not given.isprintable():
             raise DatasetError(

@@ -1,4 +1,7 @@
-"""One sample of a labelled dataset, read window by window, and the rule that makes its label values True."""
+"""One sample of a labelled dataset, read window by window, and the rule that makes its label values True.
+
+A file that is damaged, truncated or of another kind is a DatasetError.
+"""
 
 from __future__ import annotations
 
@@ -139,11 +142,7 @@ class Sample:
         self._open.close()
 
     def read(self, window: Window | None = None) -> tuple[tuple[NDArray[np.uint8], ...], NDArray[np.bool_] | None]:
-        """uint8 RGB (3, h, w) of each date in a window, or of the whole; where all have data (h, w), None if all over.
-
-        Raises:
-            DatasetError: a file is damaged or truncated.
-        """
+        """uint8 RGB (3, h, w) of each date in a window or the whole; where all have data (h, w), None if all over."""
         dates = [one.read(window or Window(0, 0, self.width, self.height)) for one in self._images]
         images = tuple(image for image, _ in dates)
         valid: NDArray[np.bool_] = np.logical_and.reduce([valid for _, valid in dates])
@@ -158,11 +157,7 @@ class Sample:
         return self.read(window)[0]
 
     def label(self, window: Window | None = None) -> NDArray[np.bool_]:
-        """The label (h, w) in a window, or the whole; True by the rule, and never where an image has no data.
-
-        Raises:
-            DatasetError: a file is damaged or truncated.
-        """
+        """The label (h, w) in a window, or the whole; True by the rule, and never where an image has no data."""
         label = self._label.read(self.rule, window)
         if any(one.image.may_hide for one in self._images):
             valid = self.read(window)[1]
@@ -171,11 +166,7 @@ class Sample:
 
 
 def kinds_of_labels(files: Sequence[LabelledFiles], rule: LabelRule) -> set[bool]:
-    """Whether labels have pixels that count, and such that don't; reads no more of them than it takes to see both.
-
-    Raises:
-        DatasetError: a label is damaged or truncated.
-    """
+    """Whether labels have pixels that count, and such that don't; reads no more of them than it takes to see both."""
     kinds: set[bool] = set()
     for entry in files:
         with contextlib.closing(_Label(entry.label)) as label:
@@ -190,12 +181,8 @@ def warning_on_labels(
 ) -> str:
     """A sentence where labels are all alike, so that neither scores nor training mean anything; else an empty one.
 
-    Args:
-        place: that the labels are of.
-        files: theirs; the values of the first label are told.
-        rule: by which they were read.
-        kinds: see `kinds_of_labels`.
-        choose: what the user chooses the values with that count.
+    It names the place that the labels are of, the values of the first of their files, the rule by which they were read
+    and what the user chooses the values with that count; for kinds see `kinds_of_labels`.
     """
     if len(kinds) == 2:
         return ""

@@ -41,14 +41,7 @@ class Footprint:
 
 
 class Ground:
-    """Brings windows of one georeferenced grid onto the plane.
-
-    Args:
-        grid: with a CRS.
-
-    Raises:
-        SceneError: its CRS has no known place on Earth.
-    """
+    """Brings windows of one georeferenced grid onto the plane; SceneError where its CRS has no place on Earth."""
 
     def __init__(self, grid: Grid) -> None:
         from pyproj.exceptions import ProjError
@@ -62,11 +55,7 @@ class Ground:
         self._grid = grid
 
     def footprint(self, window: Window) -> Footprint:
-        """What a window covers.
-
-        Raises:
-            SceneError: it lies outside the area of its CRS.
-        """
+        """What a window covers; SceneError where it lies outside the area of its CRS."""
         import shapely
         import shapely.affinity
 
@@ -131,10 +120,8 @@ def _dealt(
 def shared_ground(outlines: Sequence[Any], splits: Sequence[str], slack: Sequence[float]) -> NDArray[np.bool_]:
     """(n,) True for tiles to drop, so that no ground is in two splits: test stays, val yields to it, train to both.
 
-    Args:
-        outlines: footprints of n tiles.
-        splits: their splits.
-        slack: square metres of each that may be shared: rounding alone makes neighbours overlap a little.
+    The slack is square metres of each of the n footprints that may be shared: rounding alone makes neighbours overlap a
+    little.
     """
     names, allowed = np.array(splits), np.array(slack, np.float64)
     dropped = np.zeros(names.size, np.bool_)
@@ -151,10 +138,7 @@ def repeated_ground(
 ) -> NDArray[np.bool_]:
     """(n,) True for tiles to drop, so that no ground comes twice in one group; tiles of group None all stay.
 
-    Args:
-        outlines: footprints of n tiles; of two that overlap the earlier one stays.
-        groups: the group of each.
-        slack: as in `shared_ground`.
+    Of two of the n footprints that overlap the earlier one stays; for the slack see `shared_ground`.
     """
     dropped = np.zeros(len(groups), np.bool_)
     grouped = np.array([index for index, group in enumerate(groups) if group is not None], np.int64)

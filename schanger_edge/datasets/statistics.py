@@ -67,11 +67,7 @@ class MeanMoments:
         self.count += 1
 
     def statistics(self) -> Statistics:
-        """Of all images so far.
-
-        Raises:
-            DatasetError: there are none, or each has a channel of one value all over.
-        """
+        """Of all images so far; DatasetError where there are none, or each has a channel of one value all over."""
         if not self.count:
             raise DatasetError("there are no images to take colour statistics from: add some.")
         (r, g, b), (std_r, std_g, std_b) = (self._sums / self.count).tolist()

@@ -1,11 +1,11 @@
-"""Whole tiles of pairs of any kind, for calibration and comparison: GeoTIFFs, lists of pairs, labelled datasets."""
+"""Whole tiles of pairs of any kind, for calibration and comparison: images, lists, datasets, rendered scenes."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,11 @@ from schanger_edge.datasets.sources import IMAGES, LIST, TILES, parse_source
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene import Pair, open_pair
+from schanger_edge.synthetic import SyntheticScene
 
 SPLITS = ("train", "val")
+SCENES, SCENE_SIDE, SCENE_GSD = 4, 1024, 0.5
+FIRST_SEED = 7_000_000  # of rendered scenes, far from the seeds that training used
 MOST_OPEN = 8  # pairs; opening one again may mean sampling it again
 
 
@@ -51,76 +54,80 @@ class OpenItem:
     names: Sequence[object] = ()
 
 
-class Item(Protocol):
-    """A pair that can be opened; its name as a string is that of its first file.
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A pair that can be opened.
 
     Attributes:
-        label_rule: which values of its label count, in words; empty where it has none.
+        name: of its first file.
+        label_rule: which values of its label count, in words; empty where nothing is read.
+        open: holds its files open.
     """
 
-    @property
-    def label_rule(self) -> str: ...
-
-    def open(self) -> contextlib.AbstractContextManager[OpenItem]:
-        """Hold its files open."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class DatasetItem:
-    """A pair of a labelled dataset."""
-
-    files: LabelledFiles
-    rule: LabelRule
+    name: str
+    label_rule: str
+    open: Callable[[], contextlib.AbstractContextManager[OpenItem]]
 
     def __str__(self) -> str:
-        return str(self.files.images[0])
+        return self.name
 
-    @property
-    def label_rule(self) -> str:
-        """See `Item`."""
-        return str(self.rule)
+
+def _of_dataset(files: LabelledFiles, rule: LabelRule) -> Item:
+    """A pair of a labelled dataset."""
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[OpenItem]:
-        """Hold its files open."""
-        with Sample(self.files, self.rule) as sample:
+    def opened() -> Iterator[OpenItem]:
+        with Sample(files, rule) as sample:
 
             def read(window: Window) -> WholeTile | None:
                 (before, after), valid = sample.read(window)
                 return WholeTile(before, after, sample.label(window)) if valid is None else None
 
-            yield OpenItem(sample.width, sample.height, read, sample.warnings, self.files.images)
+            yield OpenItem(sample.width, sample.height, read, sample.warnings, files.images)
+
+    return Item(str(files.images[0]), str(rule), opened)
 
 
-@dataclasses.dataclass(frozen=True)
-class SceneItem:
-    """A pair of images, on the grid of the first, or at `gsd` metres per pixel."""
-
-    before: str
-    after: str
-    label: str = ""
-    layer: str | None = None
-    gsd: float | None = None
-
-    def __str__(self) -> str:
-        return self.before
-
-    @property
-    def label_rule(self) -> str:
-        """See `Item`."""
-        return rule_of(self.label) if self.label else ""
+def _of_images(before: str, after: str, label: str, layer: str | None = None, gsd: float | None = None) -> Item:
+    """A pair of images, on the grid of the first, at `gsd` metres per pixel if given; without a label it is empty."""
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[OpenItem]:
-        """Hold its files open."""
+    def opened() -> Iterator[OpenItem]:
         with (
-            open_pair(self.before, self.after, gsd=self.gsd) as pair,
-            open_label(self.label, pair.grid, self.layer) if self.label else contextlib.nullcontext() as label,
+            open_pair(before, after, gsd=gsd) as pair,
+            open_label(label, pair.grid, layer) if label else contextlib.nullcontext() as labelled,
         ):
-            warnings = [*pair.warnings, *pair.collar_warnings()]
-            grid, names = pair.grid, (self.before, self.after)
-            yield OpenItem(grid.width, grid.height, lambda window: _read(pair, label, window), warnings, names)
+            warnings, grid = [*pair.warnings, *pair.collar_warnings()], pair.grid
+            read = functools.partial(_read, pair, labelled)
+            yield OpenItem(grid.width, grid.height, read, warnings, (before, after))
+
+    return Item(before, rule_of(label) if label else "", opened)
+
+
+def _of_scene(seed: int) -> Item:
+    """A made-up pair of 1024 x 1024 pixels with its exact truth, painted where it is read."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[OpenItem]:
+        scene = SyntheticScene(seed, SCENE_SIDE, SCENE_SIDE, SCENE_GSD)
+
+        def read(window: Window) -> WholeTile:
+            before, after = scene.render("before", window), scene.render("after", window)
+            return WholeTile(before, after, scene.truth(window).astype(bool))
+
+        yield OpenItem(scene.width, scene.height, read)
+
+    return Item(f"rendered scene {seed}", "", opened)
+
+
+def rendered_source() -> list[Item]:
+    """Four scenes, the same on every machine."""
+    return [_of_scene(FIRST_SEED + number) for number in range(SCENES)]
+
+
+def sources_or_rendered(texts: Sequence[str]) -> list[list[Item]]:
+    """The pairs of each source, see `source_items`; rendered scenes where there is none."""
+    return [source_items(text) for text in texts] if texts else [rendered_source()]
 
 
 def source_items(text: str) -> list[Item]:
@@ -134,17 +141,17 @@ def source_items(text: str) -> list[Item]:
     """
     source = parse_source(text, TILES)
     if source.kind == IMAGES:
-        return [SceneItem(source.place, source.after, source.label, gsd=source.gsd)]
+        return [_of_images(source.place, source.after, source.label, gsd=source.gsd)]
     if source.kind == LIST:
         rows = read_pair_list(source.root, (*SPLITS, "test"), label_needed=False)
         if any(row.split == "test" for row in rows):
             raise _no_test(text)
-        return [SceneItem(row.before, row.after, row.label, row.layer) for row in rows]
+        return [_of_images(row.before, row.after, row.label, row.layer) for row in rows]
     if source.split == "test" or (source.split in ("", ".") and source.root.name == "test"):
         raise _no_test(text)
     files = source.files()
     rule = LabelRule.for_files(files, source.label or "auto")
-    return [DatasetItem(entry, rule) for entry in files]
+    return [_of_dataset(entry, rule) for entry in files]
 
 
 def windows_of(item: OpenItem, tile: int) -> list[Window]:
@@ -168,11 +175,7 @@ class TilePool:
         self._open: dict[int, tuple[OpenItem, contextlib.ExitStack]] = {}
 
     def item(self, number: int) -> OpenItem:
-        """A pair, open at least until seven others were asked for.
-
-        Raises:
-            SchangerError: its files are not usable.
-        """
+        """A pair, open at least until seven others were asked for; SchangerError where its files are not usable."""
         if number in self._open:
             self._open[number] = self._open.pop(number)  # the latest one comes last
         else:

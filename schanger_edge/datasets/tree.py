@@ -27,13 +27,8 @@ class TreeWriter:
     """Takes tiles before their splits are known, then puts each in its place. Use it as a context manager.
 
     All is written to a hidden folder beside ROOT, which gets its name with `publish`; leaving the context without it
-    removes what was written.
-
-    Args:
-        root: the tree's folder, which does not exist yet.
-
-    Raises:
-        ProductError: something stands under that name, or the folder cannot be written; from any method.
+    removes what was written. Where something stands under that name, or the folder cannot be written, any method raises
+    a ProductError.
     """
 
     def __init__(self, root: Path) -> None:

@@ -21,13 +21,12 @@ from schanger_edge.datasets.doubts import Doubts
 from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule, warning_on_labels
 from schanger_edge.errors import ModelError, ProductError, SchangerError, require
-from schanger_edge.evaluation.curve import draw_curve
 from schanger_edge.evaluation.gallery import Gallery
 from schanger_edge.evaluation.options import Engine, EvaluationOptions
 from schanger_edge.evaluation.protocol import LabelledTile, predicted_tiles
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.evaluation.stitched import stitched_tiles
-from schanger_edge.evaluation.sweep import Sweep, SweepCounter, SweepPoint
+from schanger_edge.evaluation.sweep import Sweep, SweepCounter, SweepPoint, draw_curve
 from schanger_edge.files import check_writable, replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import ModelCard

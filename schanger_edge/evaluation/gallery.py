@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import heapq
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -35,28 +33,19 @@ class GalleryRow:
     counts: Counts
     panels: Mapping[str, str]
 
-    @property
-    def wrong(self) -> int:
-        """Pixels that are false alarms or misses."""
-        return self.counts.false_positive + self.counts.false_negative
-
-
-class _Ranked(NamedTuple):
-    """A row in the heap: the least wrong first, of equals the later image."""
-
-    wrong: int
-    order: int
-    row: GalleryRow
-
 
 class Gallery:
-    """Gathers images tile by tile and keeps the `count` worst; memory doesn't grow with the number of images."""
+    """Gathers images tile by tile and keeps the `count` worst; memory doesn't grow with the number of images.
+
+    Attributes:
+        rows: the images kept, the one with most wrong pixels first.
+    """
 
     def __init__(self, count: int) -> None:
         if count < 1:
             raise ProductError(f"--gallery-count must be at least 1, not {count}.")
-        self._count, self._seen = count, 0
-        self._heap: list[_Ranked] = []
+        self._count = count
+        self.rows: list[GalleryRow] = []
         self._counts = Counts()
         self._scene: Window | None = None
         self._panels: dict[str, Colors] = {}
@@ -73,14 +62,8 @@ class Gallery:
     ) -> None:
         """Take the owned pixels of one tile of the image `scene`; its tiles come one after another.
 
-        Args:
-            scene: the whole image.
-            owned: what of it all arrays hold.
-            images: uint8 RGB (3, h, w) of both dates.
-            label: (h, w), as the following.
-            probability: 0-1.
-            change: what was predicted.
-            valid: which pixels count; None for all.
+        All arrays hold the window `owned`: uint8 RGB (3, h, w) of both dates, and (h, w) label, probability (0-1), what
+        was predicted, and which pixels count, None for all.
         """
         if self._scene is None:
             self._scene, shape = scene, _size_on_page(scene)
@@ -95,30 +78,17 @@ class Gallery:
 
     def end_image(self, name: str) -> None:
         """All tiles of the image came: keep it if it is among the worst."""
-        counts, wrong = self._counts, self._counts.false_positive + self._counts.false_negative
-        if len(self._heap) < self._count or wrong > self._heap[0].wrong:
+        if len(self.rows) < self._count or self._counts.wrong > self.rows[-1].counts.wrong:
             panels = {panel: _data_url(pixels, panel in PANELS[:2]) for panel, pixels in self._panels.items()}
-            ranked = _Ranked(wrong, -self._seen, GalleryRow(name, counts, panels))
-            push = heapq.heappush if len(self._heap) < self._count else heapq.heappushpop
-            push(self._heap, ranked)
-        self._seen, self._counts, self._scene = self._seen + 1, Counts(), None
-
-    def rows(self) -> list[GalleryRow]:
-        """The rows kept, the one with most wrong pixels first."""
-        return [entry.row for entry in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+            rows = [*self.rows, GalleryRow(name, self._counts, panels)]
+            self.rows = sorted(rows, key=lambda row: -row.counts.wrong)[: self._count]
+        self._counts, self._scene = Counts(), None
 
     def write(self, path: Path, title: str, facts: Mapping[str, str], total: Counts, images: int) -> None:
-        """Write the page.
+        """Write the page, an .html file; ProductError where it cannot be written.
 
-        Args:
-            path: the .html file.
-            title: what was scored.
-            facts: of the model and the run, by name, as they stand at the top.
-            total: counts over all images, also those not shown.
-            images: how many there were.
-
-        Raises:
-            ProductError: the file cannot be written.
+        At its top stand the facts of the model and the run, by name, and the total over all images, also those not
+        shown.
         """
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -129,7 +99,7 @@ class Gallery:
             facts=facts,
             total=total,
             images=images,
-            rows=self.rows(),
+            rows=self.rows,
             panels=PANELS,
             colors={name: "#" + bytes(color).hex() for name, color in COLORS.items()},
         )

@@ -38,7 +38,12 @@ class Counts:
     @property
     def total(self) -> int:
         """All pixels counted."""
-        return self.true_positive + self.false_positive + self.false_negative + self.true_negative
+        return self.true_positive + self.wrong + self.true_negative
+
+    @property
+    def wrong(self) -> int:
+        """Pixels that are false alarms or misses."""
+        return self.false_positive + self.false_negative
 
     @property
     def kinds_of_labels(self) -> set[bool]:
@@ -49,7 +54,7 @@ class Counts:
     @property
     def f1(self) -> float:
         """2 TP / (2 TP + FP + FN); 0 where nothing is predicted or labelled."""
-        return _ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative)
+        return _ratio(2 * self.true_positive, 2 * self.true_positive + self.wrong)
 
     @property
     def precision(self) -> float:
@@ -64,7 +69,7 @@ class Counts:
     @property
     def iou(self) -> float:
         """TP / (TP + FP + FN)."""
-        return _ratio(self.true_positive, self.true_positive + self.false_positive + self.false_negative)
+        return _ratio(self.true_positive, self.true_positive + self.wrong)
 
     @property
     def accuracy(self) -> float:

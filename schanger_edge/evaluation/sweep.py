@@ -1,19 +1,25 @@
-"""What every threshold would score: precision, recall, F1 and false-alarm objects, gathered tile by tile."""
+"""What every threshold would score: precision, recall, F1 and false-alarm objects, gathered tile by tile; its curve."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from schanger_edge.drawing import draw
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.geo.grid import Window
 from schanger_edge.model.decision import thresholds_passed
 
 THRESHOLDS = tuple(k / 100 for k in range(101))
+Mark = tuple[str, float, float]
+"""Text, recall, precision."""
+_INK, _LINE, _BEST, _OWN = "#333333", "#0072b2", "#d55e00", "#009e73"
 OBJECT_THRESHOLDS = tuple(k / 10 for k in range(1, 10))
 
 
@@ -73,8 +79,7 @@ class Sweep:
 class SweepCounter:
     """Counts what a sweep needs; memory is that of one image (two bytes a pixel), not of the split.
 
-    Args:
-        model_threshold: of the model card; scored besides the even steps.
+    The threshold of the model card is scored besides the even steps.
     """
 
     def __init__(self, model_threshold: float) -> None:
@@ -166,3 +171,46 @@ def _average_precision(points: list[SweepPoint], labelled: int, other: int) -> f
     for point in (*reversed(points), everything):
         total, recall = total + (point.recall - recall) * point.precision, point.recall
     return total
+
+
+def draw_curve(
+    path: Path, recall: Sequence[float], precision: Sequence[float], marks: Sequence[Mark], title: str
+) -> str:
+    """Write the precision-recall curve as a PNG, which needs matplotlib; returns as `drawing.draw`.
+
+    Recall and precision are 0-1, by rising threshold, without points where nothing is predicted. Marks are up to two
+    points with their legends: the best threshold, the model's own.
+    """
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        _draw_f1_lines(axes)
+        axes.plot(recall, precision, color=_LINE, linewidth=2.2, zorder=3)
+        for (text, x, y), color, marker, size in zip(marks, (_BEST, _OWN), ("o", "D"), (11, 7), strict=False):
+            axes.plot([x], [y], marker, color=color, markersize=size, markeredgecolor="white", label=text, zorder=4)
+        axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="recall", ylabel="precision", aspect="equal")
+        axes.set_title(title, fontsize=11, color=_INK, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#eeeeee", zorder=0)
+        if marks:
+            axes.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="#dddddd", fontsize=9)
+
+    return draw(path, paint, figsize=(6.4, 6.0), dpi=150, layout="constrained")
+
+
+def _draw_f1_lines(axes: Any) -> None:
+    """Faint lines of equal F1, so that the curve can be read without a table."""
+    for f1 in (0.2, 0.4, 0.6, 0.8):
+        recall = [f1 / (2 - f1) + k / 200 * (1 - f1 / (2 - f1)) for k in range(201)]
+        precision = [f1 * r / (2 * r - f1) for r in recall]
+        axes.plot(recall, precision, color="#cccccc", linewidth=0.8, linestyle="--", zorder=1)
+        axes.annotate(
+            f"F1 {f1:.1f}",
+            (1.01, precision[-1]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color="#888888",
+            annotation_clip=False,
+        )

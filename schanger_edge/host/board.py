@@ -5,34 +5,14 @@ Every function takes the folder that stands for `/`, and answers in words; what 
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import subprocess
 from pathlib import Path
 
-JETPACKS = (
-    ((34, 1, 0), "5.0 DP"),
-    ((35, 1, 0), "5.0.2"),
-    ((35, 2, 1), "5.1"),
-    ((35, 3, 1), "5.1.1"),
-    ((35, 4, 1), "5.1.2"),
-    ((35, 5, 0), "5.1.3"),
-    ((35, 6, 0), "5.1.4"),
-    ((35, 6, 1), "5.1.5"),
-    ((35, 6, 2), "5.1.5"),
-    ((36, 2, 0), "6.0 DP"),
-    ((36, 3, 0), "6.0"),
-    ((36, 4, 0), "6.1"),
-    ((36, 4, 3), "6.2"),
-    ((36, 4, 4), "6.2.1"),
-    ((36, 5, 0), "6.2.2"),
-    ((36, 5, 2), "6.2.3"),
-    ((38, 2, 0), "7.0"),
-    ((38, 2, 1), "7.0"),
-    ((38, 4, 0), "7.1"),
-    ((39, 2, 0), "7.2"),
-    ((39, 2, 1), "7.2.1"),
-)
+_ARCHIVE: dict[str, str] = json.loads(Path(__file__).with_name("jetpacks.json").read_text(encoding="utf-8"))
+JETPACKS = tuple((tuple(map(int, release.split("."))), name) for release, name in _ARCHIVE.items())
 """Jetson Linux (L4T) release and the JetPack it came with, by NVIDIA's JetPack archive; oldest first."""
 
 TOO_OLD = " (not supported: Python 3.8, TensorRT 8.5; install JetPack 6)"
@@ -145,6 +125,12 @@ def text_of(path: Path) -> str:
         return ""
 
 
+def number_of(path: Path) -> float | None:
+    """The whole number that a file of the kernel's holds; None where it cannot be read."""
+    text = text_of(path).strip()
+    return float(text) if text.isdigit() else None
+
+
 def _kilobytes(path: Path, name: str) -> int | None:
     """A size in a file of /proc, in bytes."""
     found = re.search(rf"^{name}:\s*(\d+) kB", text_of(path), re.M)
@@ -204,10 +190,8 @@ def _clock(folders: list[Path], now: str, most: str) -> str:
 
 
 def _pair(folder: Path, now: str, most: str, per_megahertz: float) -> tuple[float, float] | None:
-    texts = [text_of(folder / name).strip() for name in (now, most)]
-    if not all(text.isdigit() for text in texts):
-        return None
-    return int(texts[0]) / per_megahertz, int(texts[1]) / per_megahertz
+    found, highest = number_of(folder / now), number_of(folder / most)
+    return None if found is None or highest is None else (found / per_megahertz, highest / per_megahertz)
 
 
 def _said(*command: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schanger_edge.host import board
-from schanger_edge.host.board import text_of
+from schanger_edge.host.board import number_of, text_of
 from schanger_edge.host.nvml import Nvml
 
 _CPU = "sys/devices/system/cpu"
@@ -32,21 +32,16 @@ def conditions(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, An
 
 def clocks(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, Any]:
     """Of the fastest CPU core and of the GPU, in MHz, and what holds the GPU's clock down."""
-    cores = [text_of(path).strip() for path in (root / _CPU).glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-    cpu = max((int(text) / 1e3 for text in cores if text.isdigit()), default=None)
+    cores = map(number_of, (root / _CPU).glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    cpu = max((kilohertz / 1e3 for kilohertz in cores if kilohertz is not None), default=None)
     if cpu is None:  # virtual machines have it here, if at all
         found = re.findall(r"^cpu MHz\s*: ([\d.]+)", text_of(root / "proc/cpuinfo"), re.MULTILINE)
         cpu = max(map(float, found), default=None)
     gpu = None if nvml is None else nvml.megahertz()
     if gpu is None:
-        files = sorted((root / "sys/class/devfreq").glob("*gpu*/cur_freq"))
-        gpu = next((int(text) / 1e6 for text in (text_of(path).strip() for path in files) if text.isdigit()), None)
+        speeds = map(number_of, sorted((root / "sys/class/devfreq").glob("*gpu*/cur_freq")))
+        gpu = next((hertz / 1e6 for hertz in speeds if hertz is not None), None)
     return {"cpu_mhz": cpu, "gpu_mhz": gpu, "gpu_held_down_by": [] if nvml is None else nvml.held_down_by()}
-
-
-def processor(root: Path = Path("/")) -> str | None:
-    """The processor's name; where it has none, the board's."""
-    return board.cpu_model(root) or text_of(root / "proc/device-tree/model").rstrip("\0") or None
 
 
 def _temperatures(root: Path, nvml: Nvml | None) -> dict[str, float]:

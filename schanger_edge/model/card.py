@@ -67,6 +67,7 @@ class ModelCard:
         dataset: what the weights were trained on, in words or a dataset's name.
         tile: T, height and width of the input in pixels, a multiple of 16.
         halo: context in pixels on each side of a core; tiles are blended over half of it, the rest is dropped.
+        tiling: why this tile and halo, in words; empty where nobody measured.
         threshold: a pixel is change where its probability is greater.
         gsd: ground sample distance of the training images, metres per pixel; None where unknown.
         normalization: colour statistics of the two dates, as built into the graph.
@@ -98,6 +99,7 @@ class ModelCard:
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
     producer: str = ""
     license: str = ""
+    tiling: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -137,7 +139,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "size", "dataset", "weights_sha256", "precision", "parent_sha256", "producer"), str),
     **dict.fromkeys(("tile", "halo"), int),
     **dict.fromkeys(("calibration", "scores"), dict),
-    "license": str,
+    **dict.fromkeys(("license", "tiling"), str),
     "threshold": (int, float),
     "gsd": (int, float, type(None)),
 }

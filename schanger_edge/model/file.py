@@ -90,11 +90,7 @@ def read_model(model: str | PathLike[str] | ModelFile) -> ModelFile:
 
 
 def read_header(model: memoryview) -> tuple[dict[str, str], list[Tensor], list[Tensor]]:
-    """Metadata, inputs and outputs of a serialized ModelProto.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Metadata, inputs and outputs of a serialized ModelProto; ValueError where it is none."""
     metadata = {text(entry, KEY): text(entry, VALUE) for entry in parts(model, METADATA)}
     graphs = parts(model, GRAPH)
     if not graphs:
@@ -133,11 +129,7 @@ def _check_whole(path: Path, content: bytes) -> None:
 
 
 def external_files(model: memoryview) -> list[str]:
-    """Names of the files in which a serialized ModelProto keeps weights outside itself, sorted.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Names of the files in which a serialized ModelProto keeps weights, sorted; ValueError where it is none."""
     found = {_location(tensor) for tensor in _tensors(model) if _is_external(tensor)}
     return sorted(found)
 
@@ -179,14 +171,7 @@ def _location(tensor: memoryview) -> str:
 
 
 def check_contract(model: Path, card: ModelCard, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-    """Raise ModelError unless a graph takes and gives what the card promises.
-
-    Args:
-        model: the file, for the sentence.
-        card: of that file.
-        inputs: of its graph.
-        outputs: of its graph.
-    """
+    """Raise ModelError unless a graph, of the model file that is named, takes and gives what the card promises."""
     tile = card.tile
     wanted = dict.fromkeys(INPUT_NAMES, ("uint8", (3, tile, tile)))
     dynamic = all(not isinstance(size, int) for tensor in inputs for size in tensor.shape[:1])

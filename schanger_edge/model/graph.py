@@ -1,4 +1,7 @@
-"""A model file's graph as an engine of our own reads it: nodes, and the weights that are floats."""
+"""A model file's graph as an engine of our own reads it: nodes, and the weights that are floats.
+
+A file that cannot be read, or is damaged, is a ModelError.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,7 @@ class Graph(NamedTuple):
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a model file.
-
-    Raises:
-        ModelError: it cannot be read, or is damaged.
-    """
+    """Read a model file."""
     nodes, floats = list[Node](), dict[str, NDArray[np.float32]]()
     with _reading(path) as graphs:
         for graph in graphs:
@@ -59,11 +58,7 @@ def read_graph(path: Path) -> Graph:
 
 
 def read_named_nodes(path: Path) -> dict[str, Node]:
-    """The nodes of a model file by their names, in their order.
-
-    Raises:
-        ModelError: it cannot be read, or is damaged.
-    """
+    """The nodes of a model file by their names, in their order."""
     with _reading(path) as graphs:
         return {text(node, NODE_NAME): _node(node) for graph in graphs for node in parts(graph, NODE)}
 

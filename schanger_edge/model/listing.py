@@ -38,10 +38,10 @@ class Listed:
     f1: dict[str, float]
     trained_on: str
     gsd: tuple[float, float] | None
-    sensor: str | None
-    off_nadir: bool | None
-    change: str | None
-    file: str | None
+    sensor: str | None = None
+    off_nadir: bool | None = None
+    change: str | None = None
+    file: str | None = None
 
 
 def listing() -> list[Listed]:
@@ -61,9 +61,6 @@ def _bundled(name: str) -> Listed:
         f1={data: round(100 * scores["f1"], 2) for data, scores in card.scores.items() if "f1" in scores},
         trained_on=card.dataset,
         gsd=None if card.gsd is None else (card.gsd, card.gsd),
-        sensor=None,
-        off_nadir=None,
-        change=None,
         file=str(path),
     )
 

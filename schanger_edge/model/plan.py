@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import ModelCard
+from schanger_edge.model.file import read_model
 
 SUFFIX = ".plan"
 FORMAT = 2
@@ -175,11 +176,7 @@ def sidecar_of(plan: Path) -> Path:
 
 
 def read_plan_card(plan: Path) -> PlanCard:
-    """The sidecar of a plan.
-
-    Raises:
-        SessionError: plan or sidecar are missing, or the sidecar is damaged.
-    """
+    """The sidecar of a plan; SessionError where plan or sidecar are missing, or the sidecar is damaged."""
     if not plan.is_file():
         raise SessionError(f"plan {plan} does not exist: build it with `schanger-edge build`.")
     try:
@@ -190,3 +187,20 @@ def read_plan_card(plan: Path) -> PlanCard:
         ) from error
     except Exception as error:  # whatever a damaged file makes of itself
         raise SessionError(f"{sidecar_of(plan)} is damaged or was altered: rebuild the plan.") from error
+
+
+def info(model: Path) -> dict[str, Any]:
+    """The card, with file and hash; of a plan its sidecar too, under `plan`.
+
+    Args:
+        model: an .onnx file, or a TensorRT plan with its sidecar; no GPU is needed.
+
+    Raises:
+        ModelError: the file is missing, damaged, or breaks the contract.
+        SessionError: a plan is missing, or its sidecar is missing or damaged.
+    """
+    if model.suffix == SUFFIX:
+        sidecar = dataclasses.asdict(read_plan_card(model))
+        return {"file": str(model), "sha256": sidecar["plan_sha256"], **sidecar.pop("card"), "plan": sidecar}
+    file = read_model(model)
+    return {"file": str(model), "sha256": file.sha256, **dataclasses.asdict(file.card)}

@@ -81,11 +81,7 @@ class BenchmarkDataset:
 
 
 def dataset(name: str) -> BenchmarkDataset:
-    """The benchmark dataset of this name (upper or lower case).
-
-    Raises:
-        DatasetError: there is none of this name.
-    """
+    """The benchmark dataset of this name (upper or lower case); DatasetError where there is none of this name."""
     try:
         return DATASETS[name.lower()]
     except KeyError:

@@ -12,13 +12,10 @@ from pathlib import Path
 
 from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
-from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
+from schanger_edge.model.card import ModelCard
 from schanger_edge.model.file import read_model
 
 CONFIG, MODEL = "config.pbtxt", "model.onnx"
-MAX_BATCH = 8
-PREFERRED_BATCHES = (4, 8)
-QUEUE_DELAY = 2000  # microseconds: little beside the milliseconds a batch takes
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _VERSION = re.compile(r"[1-9][0-9]*")  # Triton passes over folders with other names
@@ -84,50 +81,12 @@ def add_to_repository(model: Path, repository: Path, name: str | None = None) ->
 
 def config(name: str, card: ModelCard) -> str:
     """config.pbtxt, the text form of Triton's ModelConfig. The batch, N, is not among the dims."""
-    tile = card.tile
-    inputs = ",\n".join(_tensor(date, "TYPE_UINT8", (3, tile, tile)) for date in INPUT_NAMES)
-    warm_up = ",\n".join(_warm_up(size, tile) for size in (1, *PREFERRED_BATCHES))
-    return f"""\
-# RGB tiles of both dates in, probability of change out; normalization is inside. The parameter holds the model card:
-# threshold, halo, metres per pixel, scores, licence.
-# Without instance_group Triton starts one instance on each GPU, or one on the CPU where there is none.
-name: "{name}"
-backend: "onnxruntime"
-max_batch_size: {MAX_BATCH}
-input [
-{inputs}
-]
-output [
-{_tensor(OUTPUT_NAME, "TYPE_FP32", (1, tile, tile))}
-]
-dynamic_batching {{
-  preferred_batch_size: [ {", ".join(map(str, PREFERRED_BATCHES))} ]
-  max_queue_delay_microseconds: {QUEUE_DELAY}
-}}
-model_warmup [
-{warm_up}
-]
-# cuDNN's heuristic: by default it tries all its algorithms anew for every batch size.
-parameters {{
-  key: "cudnn_conv_algo_search"
-  value {{ string_value: "1" }}
-}}
-parameters {{
-  key: "{METADATA_KEY}"
-  value {{ string_value: {_quoted(card.to_json())} }}
-}}
-"""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-
-def _tensor(name: str, kind: str, dims: tuple[int, ...]) -> str:
-    return f'  {{ name: "{name}" data_type: {kind} dims: [ {", ".join(map(str, dims))} ] }}'
-
-
-def _warm_up(batch: int, tile: int) -> str:
-    """Run once before the first request: libraries load and algorithms are chosen then."""
-    empty = f"value {{ data_type: TYPE_UINT8 dims: [ 3, {tile}, {tile} ] zero_data: true }}"
-    inputs = " ".join(f'inputs {{ key: "{date}" {empty} }}' for date in INPUT_NAMES)
-    return f'  {{ name: "batch of {batch}" batch_size: {batch} {inputs} }}'
+    loader = PackageLoader("schanger_edge.model", "templates")
+    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
+    template = environment.get_template(f"{CONFIG}.j2")
+    return template.render(name=name, tile=card.tile, card=_quoted(card.to_json()))
 
 
 def _quoted(text: str) -> str:

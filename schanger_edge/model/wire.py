@@ -1,6 +1,8 @@
 """The few rules of protobuf's wire format that reading a model file's header takes; nothing is copied or kept.
 
 https://protobuf.dev/programming-guides/encoding
+
+Bytes that are no message, are cut off, or are no UTF-8 where they should be are a ValueError.
 """
 
 from __future__ import annotations
@@ -13,11 +15,7 @@ _LONGEST = 10  # bytes of a varint of 64 bits
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field: a varint as an int, strings, bytes and messages as views, fixed sizes as 0.
-
-    Raises:
-        ValueError: the bytes are no message, or are cut off.
-    """
+    """Number and value of each field: a varint as an int, strings, bytes and messages as views, fixed sizes as 0."""
     at, end = 0, len(message)
     while at < end:
         tag, at = _varint(message, at)
@@ -38,20 +36,12 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def parts(message: memoryview, number: int) -> list[memoryview]:
-    """All strings, bytes or messages of one field, in order; a field of another kind is passed over, as protobuf does.
-
-    Raises:
-        ValueError: see `fields`.
-    """
+    """All strings, bytes or messages of one field, in order; other kinds are passed over, as protobuf does."""
     return [value for found, value in fields(message) if found == number and isinstance(value, memoryview)]
 
 
 def text(message: memoryview, number: int) -> str:
-    """A string field, the last where it is repeated; empty where it is absent.
-
-    Raises:
-        ValueError: see `fields`; it is no UTF-8.
-    """
+    """A string field, the last where it is repeated; empty where it is absent."""
     found = parts(message, number)
     return str(found[-1], "utf-8") if found else ""
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
-from typing import TYPE_CHECKING
 
 from schanger_edge.model.file import ModelFile
-from schanger_edge.sessions.session import OneAtATime, Session, check_probability
+from schanger_edge.sessions.gpu import Binding
+from schanger_edge.sessions.session import Session, check_probability
 
-if TYPE_CHECKING:
-    from schanger_edge.sessions.gpu import Binding
-
-__all__ = ["OneAtATime", "Session", "check_probability", "open_session"]
+__all__ = ["Session", "check_probability", "open_session"]
 
 
 def open_session(

@@ -12,9 +12,9 @@ import rasterio
 
 from schanger_edge._version import __version__
 from schanger_edge.errors import SessionError
+from schanger_edge.files import OTHER_CACHE, cache_folder
 from schanger_edge.host import board
 from schanger_edge.sessions import gpu, register
-from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.devices import usable_engine
 from schanger_edge.sessions.engine import Extra, is_installed
 from schanger_edge.sessions.ort import available_cores
@@ -122,12 +122,12 @@ def _look_at_gpu(root: Path, facts: dict[str, str], missing: dict[str, str]) -> 
 def _cache() -> str:
     """Plans in the engine cache, and what is wrong with its folder."""
     try:
-        folder, found = engine_cache(), cached_plans()
+        folder, found = cache_folder("engine", SessionError), cached_plans()
         size = sum(path.stat().st_size for path in found)
     except SessionError as error:
         return str(error)
     except OSError as error:
-        return f"{engine_cache()} cannot be read ({error.strerror}): {OTHER_CACHE}"
+        return f"{cache_folder('engine', SessionError)} cannot be read ({error.strerror}): {OTHER_CACHE}"
     words = f"{folder}: {len(found)} plan{'' if len(found) == 1 else 's'}, {size / MEGABYTE:.1f} MB"
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):

@@ -38,25 +38,12 @@ class EngineReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the details stand among the rest."""
-        return {
-            "device": self.device,
-            "chosen": self.chosen,
-            "precision": self.precision,
-            **_ALWAYS,
-            **self.details,
-            "batch": self.batch,
-            "stages": self.stages,
-            "notes": self.notes,
-        }
+        own = {"device": self.device, "chosen": self.chosen, "precision": self.precision}
+        return {**own, **_ALWAYS, **self.details, "batch": self.batch, "stages": self.stages, "notes": self.notes}
 
 
 def engine_report(session: Session, batch: int = 1) -> EngineReport:
-    """The report on a session, when its work is done.
-
-    Args:
-        session: open or closed.
-        batch: pairs of tiles it was given at once.
-    """
+    """The report on a session, open or closed, whose work is done; it was given `batch` pairs of tiles at once."""
     return EngineReport(
         device=session.device,
         chosen=session.chosen,

@@ -61,11 +61,7 @@ def _driver() -> ctypes.CDLL | None:
 
 
 def find_gpu(binding: Binding | None = None, ordinal: int = 0) -> Gpu:
-    """The GPU of a number.
-
-    Args:
-        binding: whom to ask; None takes cuda-python where it imports, else pycuda.
-        ordinal: number of the device.
+    """The GPU of a number, asked of a binding; None takes cuda-python where it imports, else pycuda.
 
     Raises:
         SessionError: neither package is installed, or there is no driver or no such device.
@@ -90,11 +86,9 @@ def find_gpu(binding: Binding | None = None, ordinal: int = 0) -> Gpu:
 
 
 def lacking(what: str, driver: str = "") -> str:
-    """The sentence on a function of cuda-bindings that an older driver does not have.
+    """The sentence on a function of cuda-bindings that an older driver, of this CUDA version if known, does not have.
 
-    Args:
-        what: the package's words, such as `Function "cuEventElapsedTime_v2" not found`.
-        driver: its CUDA version, where it is known.
+    `what` is in the package's words, such as `Function "cuEventElapsedTime_v2" not found`.
     """
     major, _, _ = driver.partition(".")
     package = f"cuda-bindings=={major}.*" if major else "cuda-bindings<13"

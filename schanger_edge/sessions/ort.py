@@ -6,18 +6,17 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.host import board
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.model.file import ModelFile, Tensor, check_contract
 from schanger_edge.sessions.engine import Auto, Engine, Findings, SessionOptions
-from schanger_edge.sessions.session import OneAtATime, Session, check_probability
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from schanger_edge.sessions.session import Session, check_probability
 
 ERRORS_ONLY = 3
 GPU_BATCH = 4
@@ -26,17 +25,11 @@ CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 _PLACES = r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .* failed:|/\S*onnxruntime/\S+:\d+ .*?\) (?=\S)"
 
 
-class OnnxRuntimeSession(OneAtATime):
-    """See `sessions.Session`.
+class OnnxRuntimeSession(Session):
+    """See `sessions.Session`; runs on ONNX Runtime's provider of that name.
 
-    Args:
-        model: to run.
-        threads: None takes all cores this process may use.
-        provider: ONNX Runtime's name of where it runs.
-
-    Raises:
-        ModelError: ONNX Runtime cannot load the model.
-        SessionError: the provider does not start.
+    Without a number of threads it takes all cores this process may use. ModelError where ONNX Runtime cannot load the
+    model, SessionError where the provider does not start.
     """
 
     def __init__(self, model: ModelFile, threads: int | None = None, provider: str = CPU_PROVIDER) -> None:

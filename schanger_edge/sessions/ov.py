@@ -7,18 +7,17 @@ library inside, but offers no device on processors that are not Intel's.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.model.file import ModelFile
 from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, SessionOptions, is_installed
 from schanger_edge.sessions.ort import available_cores, cpu_words
-from schanger_edge.sessions.session import OneAtATime, check_probability
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from schanger_edge.sessions.session import Session, check_probability
 
 CPU = "CPU"
 INSTALL = "pip install 'schanger-edge[openvino]'"
@@ -26,16 +25,12 @@ INSTALL = "pip install 'schanger-edge[openvino]'"
 Precision = Literal["f32", "bf16"]
 
 
-class OpenVinoSession(OneAtATime):
-    """See `sessions.Session`.
+class OpenVinoSession(Session):
+    """See `sessions.Session`; the model is compiled by `prepare`, or when it first runs.
 
-    Args:
-        model: to run; it is compiled by `prepare`, or when it first runs.
-        threads: None takes all cores this process may use.
-        precision: of the arithmetic; `bf16` rounds every product's factors to 8 bits of mantissa.
-
-    Raises:
-        SessionError: OpenVINO is not installed, does not load, or this CPU lacks the precision.
+    Without a number of threads it takes all cores this process may use. The precision is of the arithmetic: `bf16`
+    rounds every product's factors to 8 bits of mantissa. SessionError where OpenVINO is not installed, does not load,
+    or this CPU lacks the precision.
     """
 
     def __init__(self, model: ModelFile, threads: int | None = None, precision: Precision = "f32") -> None:
@@ -55,8 +50,7 @@ class OpenVinoSession(OneAtATime):
     def prepare(self) -> None:
         """Compile for one pair of tiles, which takes seconds; without this call the first run does.
 
-        Raises:
-            ModelError: OpenVINO cannot load the model.
+        ModelError where OpenVINO cannot load the model.
         """
         self._request(1)
 
@@ -89,11 +83,7 @@ class OpenVinoSession(OneAtATime):
 
 
 def load_openvino() -> Any:
-    """The package.
-
-    Raises:
-        SessionError: it is not installed or does not load.
-    """
+    """The package; SessionError where it is not installed or does not load."""
     try:
         return importlib.import_module("openvino")
     except ModuleNotFoundError as error:

@@ -25,11 +25,6 @@ def device_names() -> list[str]:
     return sorted([AUTO, *(device for engine in ENGINES for device in engine.devices)])
 
 
-def main_device_names() -> list[str]:
-    """One value of `--device` for each engine, and `auto`."""
-    return [*sorted(engine.main_device for engine in ENGINES), AUTO]
-
-
 def device_help() -> str:
     """The values of `--device`, for its help."""
     each = sorted(engine.help or ", ".join(engine.devices) for engine in ENGINES)

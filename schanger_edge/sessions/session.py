@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import ModelCard
 
-_Self = TypeVar("_Self", bound="OneAtATime")
+_Self = TypeVar("_Self", bound="Session")
 
 
 class Session(Protocol):
-    """A model, ready to run.
+    """A model, ready to run. An engine derives its class from this one, and adds `run`, `close` and the attributes.
 
     Attributes:
         card: what the model file says of itself.
@@ -27,6 +26,9 @@ class Session(Protocol):
         notes: what the user should hear of, in sentences: why this device, what differs from what was asked for.
         slots: batches that may be under way at once.
         chosen: why this device, in a few words.
+        timings: (stage, milliseconds) of the latest batches on the device; nothing where they are not measured.
+        max_batch: the largest batch that goes in one piece; None for any.
+        best_batch: the batch that is fastest per tile, as far as is known.
     """
 
     card: ModelCard
@@ -34,27 +36,15 @@ class Session(Protocol):
     model_sha256: str
     device: str
     notes: list[str]
-    slots: int
-    chosen: str
-
-    @property
-    def timings(self) -> Iterable[tuple[str, float]]:
-        """(stage, milliseconds) of the latest batches on the device; nothing where they are not measured."""
-        ...
-
-    @property
-    def max_batch(self) -> int | None:
-        """The largest batch that goes in one piece; None for any."""
-        ...
-
-    @property
-    def best_batch(self) -> int:
-        """The batch that is fastest per tile, as far as is known."""
-        ...
+    slots: int = 1
+    chosen: str = ""
+    timings: Iterable[tuple[str, float]] = ()
+    max_batch: int | None = None
+    best_batch: int = 1
 
     def describe(self) -> dict[str, Any]:
         """What the engine wants recorded with the results of a run, by key; plain values for JSON."""
-        ...
+        return {}
 
     def identity(self) -> dict[str, Any]:
         """What decides about the bytes of the probability: hash of the `model`, `device`, hash of the `plan` or None.
@@ -63,7 +53,7 @@ class Session(Protocol):
         so that of two tiles at once the bundled models' probability from three threads and more differs by up to 1e-6
         from that of one or two, which may round a pixel the other way.
         """
-        ...
+        return {"model": self.model_sha256, "device": self.device, "plan": None}
 
     def prepare(self) -> None:
         """Do now, in seconds, what the first batch would wait for otherwise.
@@ -71,7 +61,7 @@ class Session(Protocol):
         Raises:
             SchangerError: the engine cannot load the model.
         """
-        ...
+        return
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Infer one batch.
@@ -91,59 +81,19 @@ class Session(Protocol):
     def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
         """Begin one batch; what is returned waits for it and gives its probability.
 
-        At most `slots` batches may be under way. Args and raises as `run`.
+        At most `slots` batches may be under way; with one slot the batch is done at once. Args and raises as `run`.
         """
-        ...
+        probability = self.run(before, after)
+        return lambda: probability
 
     def close(self) -> None:
         """Give the engine's memory back."""
         ...
 
-    def __enter__(self) -> Session: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class OneAtATime:
-    """Base of sessions that infer a batch while the caller waits; an engine adds `run`, `close` and its attributes."""
-
-    card: ModelCard
-    model: Path
-    model_sha256: str
-    device: str
-    slots = 1
-    max_batch: int | None = None
-    best_batch = 1
-    timings: Sequence[tuple[str, float]] = ()
-    chosen = ""
-
-    def describe(self) -> dict[str, Any]:
-        return {}
-
-    def identity(self) -> dict[str, Any]:
-        return {"model": self.model_sha256, "device": self.device, "plan": None}
-
-    def prepare(self) -> None:
-        pass
-
-    def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def submit(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
-        probability = self.run(before, after)
-        return lambda: probability
-
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import SessionError
-from schanger_edge.files import replacing
+from schanger_edge.files import cache_folder, replacing
 from schanger_edge.host import board
-from schanger_edge.sessions.cache import engine_cache
 from schanger_edge.sessions.session import Session
 
 PARITY = 1e-3
@@ -56,10 +55,7 @@ class Verdict:
 def verdict(reference: Session, candidate: Session, name: str) -> Verdict:
     """The verdict on two open sessions of one model, remembered or found now.
 
-    Args:
-        reference: whose probabilities are right.
-        candidate: what might take its place.
-        name: of the candidate's engine.
+    The reference's probabilities are right; the candidate, an engine of that name, might take its place.
     """
     place = _place(reference, candidate, name)
     remembered = _read(place) if place else None
@@ -79,7 +75,7 @@ def _place(reference: Session, candidate: Session, name: str) -> Path | None:
     facts = (reference.model_sha256, reference.device, candidate.device, board.processor(Path("/")))
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()
     try:
-        return engine_cache() / f"{name.lower()}-{digest[:16]}.json"
+        return cache_folder("engine", SessionError) / f"{name.lower()}-{digest[:16]}.json"
     except SessionError:  # this user has no home folder
         return None
 

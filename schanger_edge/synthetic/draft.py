@@ -13,18 +13,7 @@ import numpy as np
 from schanger_edge.synthetic.noise import Doubles, stream
 from schanger_edge.synthetic.shapes import CAR, CAR_SHADOW, Building, Frame, Shape, box, shape
 from schanger_edge.synthetic.streets import Streets
-from schanger_edge.synthetic.style import AFTER, BEFORE, Colour, SceneStyle, jittered
-
-_CAR_COLOURS: list[Colour] = [
-    (228, 228, 228),
-    (205, 206, 208),
-    (150, 152, 156),
-    (52, 54, 58),
-    (36, 38, 42),
-    (122, 32, 34),
-    (44, 66, 112),
-    (190, 182, 164),
-]
+from schanger_edge.synthetic.style import AFTER, BEFORE, CARS, Colour, SceneStyle, jittered
 
 
 class Content:
@@ -61,7 +50,7 @@ class Content:
         reach = 0.8 * min(3.0, height / date.tan_sun)
         fall = np.array((-date.sun[0] * reach, -date.sun[1] * reach))
         self.fill(CAR_SHADOW, placed[:4] + fall, (48, 50, 56), when)
-        self.fill(CAR, placed[:4], jittered(rng, rng.choice(_CAR_COLOURS), 0.12, 0.03), when)
+        self.fill(CAR, placed[:4], jittered(rng, rng.choice(CARS), 0.12, 0.03), when)
         self.fill(CAR, placed[4:8], glass, when)
         self.fill(CAR, placed[8:], glass, when)
 

@@ -26,16 +26,7 @@ from schanger_edge.synthetic.shapes import (
     box,
     ribbon,
 )
-from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, Colour, SceneStyle, jittered, mixed
-
-_CROPS: list[tuple[Colour, Colour]] = [
-    ((96, 120, 58), (66, 98, 48)),
-    ((192, 168, 112), (176, 148, 100)),
-    ((140, 112, 84), (158, 130, 102)),
-    ((128, 138, 72), (112, 124, 68)),
-    ((164, 150, 104), (120, 118, 74)),
-    ((110, 92, 74), (126, 104, 82)),
-]
+from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, CROPS, Colour, SceneStyle, jittered, mixed
 
 
 def column_street(style: SceneStyle, column: int) -> tuple[float, bool, bool]:
@@ -191,7 +182,7 @@ def add_field(block: Block) -> None:
 
 def _crop_colours(block: Block, rng: random.Random) -> tuple[Colour, Colour]:
     same = rng.random() < 0.35
-    pair = [rng.choice(_CROPS) for _ in range(2)]
+    pair = [rng.choice(CROPS) for _ in range(2)]
     if same:
         pair[1] = pair[0]
     result = []

@@ -11,26 +11,12 @@ from schanger_edge.synthetic import land, plots, yards
 from schanger_edge.synthetic.draft import Block, Content, Kind
 from schanger_edge.synthetic.noise import Doubles, Floats, key, smooth_at, smooth_one, stream, unit
 from schanger_edge.synthetic.streets import Streets
-from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, SceneStyle
+from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, TREES, SceneStyle
 
 Bounds = tuple[float, float, float, float]
 
-# Chances that a tree stands at a candidate place: (large trees, shrubs).
-_TREES: dict[str, tuple[float, float]] = {
-    "wood": (0.95, 0.7),
-    "scrub": (0.4, 0.42),
-    "meadow": (0.02, 0.03),
-    "field": (0.0, 0.0),
-    "bare": (0.008, 0.03),
-    "cleared": (0.015, 0.02),
-    "houses": (0.34, 0.15),
-    "village": (0.14, 0.24),
-    "town": (0.05, 0.07),
-    "halls": (0.06, 0.03),
-    "slabs": (0.22, 0.09),
-    "park": (0.2, 0.04),
-}
 RAGGED = ("wood", "scrub", "meadow", "bare")
+_FILLED = {"village": plots.add_village, "town": plots.add_town, "halls": yards.add_halls, "slabs": yards.add_slabs}
 BUILT = ("houses", "village", "town", "halls", "slabs", "park")
 
 
@@ -111,16 +97,10 @@ class Layout:
         activity = style.activity * (0.0 if area < 0.4 else 1.2 * area)
         if kind == "houses":
             plots.add_houses(block, when, paved_when, activity)
-        elif kind == "village":
-            plots.add_village(block, when, activity)
-        elif kind == "town":
-            plots.add_town(block, when, activity)
-        elif kind == "halls":
-            yards.add_halls(block, when, activity)
-        elif kind == "slabs":
-            yards.add_slabs(block, when, activity)
-        else:
+        elif kind == "park":
             land.add_park(block, when)
+        else:
+            _FILLED[kind](block, when, activity)
 
     def contents(self, bounds: Bounds) -> list[Content]:
         """Everything whose ground may touch a rectangle (left, top, right, bottom), in canonical order."""
@@ -160,7 +140,7 @@ class Layout:
             kind = self.kind(int(column[at]), int(row[at]))
             name = kind.before if when == BEFORE else kind.after
             gain = 0.5 + 1.1 * unit(self.style.seed, "trees", int(column[at]), int(row[at]))
-            large, shrub = _TREES[name]
+            large, shrub = TREES[name]
             open_land = name in RAGGED
             table[n] = (large * (gain if name != "wood" else 1.0), shrub * gain, float(open_land))
         return np.asarray(table[inverse.reshape(-1)], np.float32)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 from schanger_edge.synthetic.noise import stream
 
@@ -12,41 +14,24 @@ Colour = tuple[float, float, float]
 
 BEFORE, AFTER, BOTH = 1, 2, 3
 
-# Colours of ground (grass, dry grass, soil) and of leaves, as a sensor in full sun would see them.
-_CLIMATES: dict[str, tuple[Colour, Colour, Colour, Colour]] = {
-    "temperate": ((88, 104, 62), (142, 132, 96), (152, 130, 102), (58, 78, 44)),
-    "dry": ((112, 112, 76), (164, 143, 108), (192, 168, 134), (62, 76, 50)),
-    "tropical": ((92, 116, 62), (142, 130, 86), (176, 120, 84), (66, 94, 46)),
-    "sandy": ((124, 122, 88), (184, 164, 130), (212, 190, 156), (76, 86, 58)),
-    "grey": ((98, 102, 78), (134, 124, 110), (164, 152, 138), (60, 68, 52)),
-}
 
-
-def _colours(text: str) -> list[Colour]:
+def _colours(text: str) -> tuple[Colour, ...]:
     """Of words such as `76706c`: red, green and blue."""
-    return [(r, g, b) for r, g, b in map(bytes.fromhex, text.split())]
+    return tuple((r, g, b) for r, g, b in map(bytes.fromhex, text.split()))
 
 
-_ROOFS = {
-    "shingle": _colours("76706c 625c58 887c70 585456 7a6254 968e86 686e76"),
-    "tile": _colours("ac6248 985440 804c3e ba785c 6c686c 8c6454"),
-    "metal": _colours("c4c8cc a8acb0 946c54 9e4238 527eb2 5c8064 785c4e"),
-    "concrete": _colours("aca69c 928c84 bcb6ac 7c7670 a48a78 4678be"),
-    "hall": _colours("dededa bec0c2 8c8e92 5e6064 788ca8 a89682 cec8ba"),
-}
-# Shares of built kinds and of natural kinds per kind of settlement.
-_BUILT: dict[str, dict[str, float]] = {
-    "suburb": {"houses": 0.86, "halls": 0.06, "slabs": 0.05, "park": 0.03},
-    "village": {"village": 0.76, "town": 0.12, "houses": 0.06, "halls": 0.06},
-    "town": {"town": 0.6, "village": 0.12, "slabs": 0.12, "halls": 0.12, "park": 0.04},
-    "mixed": {"houses": 0.44, "slabs": 0.17, "halls": 0.2, "town": 0.1, "village": 0.03, "park": 0.06},
-}
-_NATURE: dict[str, dict[str, float]] = {
-    "suburb": {"wood": 0.3, "scrub": 0.32, "meadow": 0.26, "field": 0.06, "bare": 0.06},
-    "village": {"wood": 0.12, "scrub": 0.28, "meadow": 0.16, "field": 0.38, "bare": 0.06},
-    "town": {"wood": 0.14, "scrub": 0.14, "meadow": 0.26, "field": 0.36, "bare": 0.1},
-    "mixed": {"wood": 0.24, "scrub": 0.14, "meadow": 0.24, "field": 0.3, "bare": 0.08},
-}
+_TABLES = json.loads(Path(__file__).with_name("tables.json").read_text(encoding="utf-8"))
+# Ground (grass, dry grass, soil) and leaves, as a sensor in full sun would see them.
+_CLIMATES = {name: _colours(text) for name, text in _TABLES["climates"].items()}
+_ROOFS = {name: _colours(text) for name, text in _TABLES["roofs"].items()}
+CARS = _colours(_TABLES["cars"])
+CROPS = [_colours(text) for text in _TABLES["crops"]]
+"""Of each crop, two colours that a field lies between."""
+BUILT: dict[str, dict[str, float]] = _TABLES["built"]
+NATURE: dict[str, dict[str, float]] = _TABLES["nature"]
+"""Shares of built kinds and of natural kinds per kind of settlement."""
+TREES: dict[str, tuple[float, float]] = _TABLES["trees"]
+"""Chances that a tree stands at a candidate place of a kind of land: (large trees, shrubs)."""
 
 
 def mixed(a: Colour, b: Colour, share: float, gain: float = 1.0) -> Colour:
@@ -117,7 +102,7 @@ class SceneStyle:
         climate = _CLIMATES[rng.choice(list(_CLIMATES))]
         south = rng.random() < 0.2
         self.roofs = _roof_pools(rng)
-        self.built, self.nature = _reweighted(rng, _BUILT[settlement]), _reweighted(rng, _NATURE[settlement])
+        self.built, self.nature = _reweighted(rng, BUILT[settlement]), _reweighted(rng, NATURE[settlement])
         self.urbanity, self.growth = rng.uniform(0.0, 0.95), rng.uniform(0.15, 0.6)
         self.activity, self.angle = rng.uniform(0.3, 1.2), rng.uniform(0, math.pi)
         self.block = (rng.uniform(62, 135), rng.uniform(90, 190))

@@ -124,11 +124,7 @@ def _as_text(path: Path) -> str:
 
 
 class Settling:
-    """Finds the arrivals that have not changed for some time.
-
-    Args:
-        seconds: for which size and time of change of all files of a scene must have stayed the same.
-    """
+    """Finds the arrivals whose files have all kept size and time of change for so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

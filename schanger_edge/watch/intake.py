@@ -37,13 +37,8 @@ class Intake:
     def take(self, arrival: Arrival, listing: dict[str, Arrival]) -> bool:
         """Examine an arrival that has settled; False where it is to be tried again later.
 
-        Args:
-            arrival: the scene.
-            listing: all scenes in the inbox by name.
-
-        Raises:
-            ProductError: quarantine or ledger cannot be written.
-            StoppedError: the watch is to stop.
+        The listing has all scenes in the inbox by name. ProductError where quarantine or ledger cannot be written,
+        StoppedError where the watch is to stop.
         """
         scene = self._ledger.begin(arrival)
         if scene.starts > STARTS:

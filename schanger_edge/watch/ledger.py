@@ -146,13 +146,8 @@ def _sound(row: _Row) -> _Row:
 class Ledger:
     """The SQLite file of an output folder. Every change is on the disk when its method returns.
 
-    Args:
-        folder: the output folder, which exists.
-        read_only: only look, while a watch may be running.
-
-    Raises:
-        DiskFullError: there is no room for a change.
-        ProductError: the file is missing, damaged, or cannot be written. All methods raise these.
+    The folder exists; `read_only` is to look, while a watch may be running. Where there is no room for a change all
+    methods raise a DiskFullError; where the file is missing, damaged, or cannot be written, a ProductError.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:

@@ -31,9 +31,7 @@ PAUSE = 10.0
 class Loop:
     """Keeps going until it is asked to stop, or, with `once`, until all that can be done now is done.
 
-    Args:
-        station: what the watch works on.
-        session: opens the session, or gives the one that is open.
+    `session` opens the session, or gives the one that is open.
     """
 
     def __init__(self, station: Station, session: Callable[[], Session]) -> None:

@@ -51,13 +51,7 @@ class Output:
         return shutil.disk_usage(self._folder).free
 
     def free_name(self, before: Scene, after: Scene, taken: bool) -> str:
-        """A name for the result of a pair: `plain_name`, extended where another pair has it.
-
-        Args:
-            before: the earlier scene.
-            after: the later one.
-            taken: whether the ledger has another pair of that name.
-        """
+        """A name for the result of a pair: `plain_name`, extended where it is `taken` in the ledger, or by a result."""
         name = plain_name(before, after)
         if not taken and (not (self.results / name).exists() or self._is_made_of(name, before, after)):
             return name
@@ -74,12 +68,9 @@ class Output:
         return bool(made_of) and found == [before.sha256, after.sha256]
 
     def prepare(self, name: str, made_of: Mapping[str, Any], *, afresh: bool) -> Path:
-        """The folder to make a result in, with what an interrupted run of the same pair left there.
+        """The folder to make a result in, with what an interrupted run of the same pair left there, unless `afresh`.
 
-        Args:
-            name: of the result.
-            made_of: the content of `pair.json`; what was made of anything else is dropped.
-            afresh: drop it in any case.
+        What was made of anything else than `made_of`, the content of `pair.json`, is dropped.
         """
         folder = self._work / name
         with writing(folder):

@@ -16,15 +16,11 @@ _DATE = re.compile(
 
 
 def named(stem: str, pattern: str | None = None) -> tuple[str, str | None]:
-    """Place and date (ISO 8601) in a file's name; the date is None where there is none.
+    """Place and date (ISO 8601) in a file's name without its suffix; the date is None where there is none.
 
-    Args:
-        stem: the name without its suffix.
-        pattern: regular expression with a group `place` and maybe a group `date`, searched in the stem; None takes the
-            first date such as 20240501, 2024-05-01 or 20240501T101500 for the date, and the rest for the place.
-
-    Raises:
-        SchangerError: the pattern does not fit the name, or what it calls a date is none.
+    The pattern is a regular expression with a group `place` and maybe a group `date`, searched in the stem; None takes
+    the first date such as 20240501, 2024-05-01 or 20240501T101500 for the date, and the rest for the place.
+    SchangerError where the pattern does not fit the name, or what it calls a date is none.
     """
     if pattern is None:
         found = _DATE.search(stem)

@@ -27,12 +27,7 @@ _PATIENCE = 1.0
 class Station:
     """What all parts of a watch share, and how they say what it is doing.
 
-    Args:
-        settings: its options.
-        ledger: what it knows.
-        wakeup: by which it is asked to stop.
-        report: called with a sentence whenever something happens.
-        tell: told how far each pair is, with its name.
+    `report` is called with a sentence whenever something happens, `tell` how far each pair is, with its name.
 
     Attributes:
         output: its folder.
@@ -59,11 +54,7 @@ class Station:
         self._listener(printable(text))
 
     def alive(self) -> None:
-        """The watch makes progress.
-
-        Raises:
-            StoppedError: it is to stop.
-        """
+        """The watch makes progress; StoppedError where it is to stop."""
         self.beat()
         if self.wakeup.stopping:
             raise StoppedError("the watch was asked to stop: its state is kept.")

@@ -43,11 +43,7 @@ class Status:
 
 
 def status(output: Path) -> Status:
-    """How the watch of an output folder is doing.
-
-    Raises:
-        SchangerError: no watch has worked there.
-    """
+    """How the watch of an output folder is doing; SchangerError where none has worked there."""
     if not (Path(output) / LEDGER).exists():
         raise SchangerError(f"{output} has no {LEDGER}: give the folder passed to `watch` as --output.")
     with contextlib.closing(Ledger(Path(output), read_only=True)) as ledger:
@@ -65,16 +61,10 @@ def status(output: Path) -> Status:
 
 
 def write_metrics(path: Path, ledger: Ledger, *, paused: bool, free: int) -> None:
-    """Replace the file for node_exporter's textfile collector at once, so that nobody reads half of it.
+    """Replace the .prom file for node_exporter's textfile collector at once, so that nobody reads half of it.
 
-    Args:
-        path: a .prom file.
-        ledger: what is counted.
-        paused: whether the watch waits for room.
-        free: bytes that are free for results.
-
-    Raises:
-        ProductError: it cannot be written.
+    It says what the ledger counts, whether the watch is paused for want of room, and how many bytes are free for
+    results; ProductError where it cannot be written.
     """
     from prometheus_client import write_to_textfile
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily

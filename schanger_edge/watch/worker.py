@@ -41,12 +41,9 @@ PLACEHOLDERS = ("{result}", "{before}", "{after}", "{name}")
 
 
 class Worker:
-    """Runs queued pairs on one session.
+    """Runs queued pairs on the session that `session` opens, or gives where it is open.
 
-    Args:
-        station: what the watch works on.
-        intake: puts aside a scene that turns out to be bad.
-        session: opens the session, or gives the one that is open.
+    The intake puts aside a scene that turns out to be bad.
     """
 
     def __init__(self, station: Station, intake: Intake, session: Callable[[], Session]) -> None:

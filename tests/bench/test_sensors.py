@@ -10,7 +10,8 @@ import pytest
 from fake_pynvml import FakeNvml
 
 from schanger_edge.bench.energy import Meters, Sampled, ina3221, rapl
-from schanger_edge.host.conditions import conditions, processor
+from schanger_edge.host.board import cpu_model
+from schanger_edge.host.conditions import conditions
 from schanger_edge.host.nvml import Nvml
 
 INA = "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
@@ -169,5 +170,5 @@ def test_conditions_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_virtual_machine_tells_its_clock_elsewhere(tmp_path: Path) -> None:
     fake_system(tmp_path, {"proc/cpuinfo": "model name\t: Fake 9000\ncpu MHz\t\t: 2445.4\ncpu MHz\t\t: 2300.0"})
     assert conditions(tmp_path)["cpu_mhz"] == 2445.4
-    assert processor(tmp_path) == "Fake 9000"
-    assert processor(tmp_path / "none") is None
+    assert cpu_model(tmp_path) == "Fake 9000"
+    assert cpu_model(tmp_path / "none") is None

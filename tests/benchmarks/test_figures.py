@@ -33,8 +33,10 @@ NO_FIGURES_IN_BLOCKS = {
     "SZTAKI AirChange, 1.5 m": "the data set's scale",
     "at most 1.1, tested": "the limit that tests/scene/test_rows.py holds",
     "99th percentile": "the name of a statistic",
+    "bounds of 90 %": "the name of another",
     "64-bit Arm": "a kind of processor",
-    "a multiple of 32": "the channels that INT8 tensor cores take at once",
+    "multiple of 32": "the channels that INT8 tensor cores take at once",
+    "compute capability 8.6": "what benchmarks/traffic.py builds for",
     "two pairs of 128 pixels": "what benchmarks/cpu_training.py trains on",
 }
 """The same for the literal text of benchmarks/figures_of_*.py."""

@@ -11,8 +11,7 @@ import pytest
 from helpers import Ground, Tiff
 
 from schanger_edge.datasets.draw import draw_tiles
-from schanger_edge.datasets.rendered import rendered_source
-from schanger_edge.datasets.tile_pool import MOST_OPEN, TilePool, WholeTile, source_items, windows_of
+from schanger_edge.datasets.tile_pool import MOST_OPEN, TilePool, WholeTile, rendered_source, source_items, windows_of
 from schanger_edge.errors import DatasetError, SchangerError
 
 TILE = 32

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from schanger_edge.cli import app
 from schanger_edge.errors import ModelError, ProductError
 from schanger_edge.evaluation import compare as compare_module
-from schanger_edge.evaluation.compare import compare
-from schanger_edge.evaluation.tile_sheet import COLUMNS, GAP, HEAD, ROWS, SIDE, TileSheet
+from schanger_edge.evaluation.compare import COLUMNS, GAP, HEAD, ROWS, SIDE, TileSheet, compare
 from schanger_edge.sessions import Session, open_session
 
 TILE = 64

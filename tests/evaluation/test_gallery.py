@@ -52,8 +52,8 @@ def test_the_worst_come_first_and_only_as_many_as_asked() -> None:
         change = blank()
         change.ravel()[:wrong] = True
         add_image(gallery, name, blank(), change)
-    assert [(row.name, row.wrong) for row in gallery.rows()] == [("many", 900), ("first", 50), ("second", 50)]
-    assert gallery.rows()[0].counts == Counts(0, 900, 0, 96 * 128 - 900)
+    assert [(row.name, row.counts.wrong) for row in gallery.rows] == [("many", 900), ("first", 50), ("second", 50)]
+    assert gallery.rows[0].counts == Counts(0, 900, 0, 96 * 128 - 900)
 
 
 def test_panels_show_what_was_given() -> None:
@@ -62,7 +62,7 @@ def test_panels_show_what_was_given() -> None:
     change[:, 60:110] = True
     gallery = Gallery(1)
     add_image(gallery, "x", label, change)
-    (row,) = gallery.rows()
+    (row,) = gallery.rows
     panels = decoded(row)
     assert tuple(panels) == PANELS
     assert {picture.shape for picture in panels.values()} == {(96, 128, 3)}
@@ -80,7 +80,7 @@ def test_large_images_shrink_as_a_whole() -> None:
     label[100:300, 200:600] = True
     gallery = Gallery(1)
     add_image(gallery, "x", label, change, 96)  # tiles don't end on whole pixels of the panel
-    (row,) = gallery.rows()
+    (row,) = gallery.rows
     picture = decoded(row)["label"]
     assert picture.shape == (358, SIDE, 3)
     assert picture.mean() / 255 == pytest.approx(label.mean(), rel=0.02)

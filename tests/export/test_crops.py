@@ -12,8 +12,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from schanger_edge.datasets.sources import Source  # noqa: E402
-from schanger_export.crops import Batches, Crops  # noqa: E402
+from schanger_export.crops import Crops, micro_batches  # noqa: E402
 from schanger_export.options import Sampling  # noqa: E402
+from schanger_export.processes import Processes  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +93,10 @@ def test_swap_is_a_share(tree: Path) -> None:
 
 
 def test_processes_and_parts_share_a_step() -> None:
-    whole = list(Batches(3, 6, 8, 1, 0, 1))
+    whole = list(micro_batches(3, 6, 8, 1, Processes(0, 1, torch.device("cpu"))))
     assert whole == [list(range(8 * step, 8 * step + 8)) for step in (3, 4, 5)]
-    parts = [list(Batches(3, 6, 8, 2, rank, 2)) for rank in (0, 1)]
-    assert len(parts[0]) == len(Batches(3, 6, 8, 2, 0, 2)) == 6
+    parts = [list(micro_batches(3, 6, 8, 2, Processes(rank, 2, torch.device("cpu")))) for rank in (0, 1)]
+    assert len(parts[0]) == 6
     for step in range(3):
         taken = [number for part in parts for micro in (0, 1) for number in part[2 * step + micro]]
         assert sorted(taken) == whole[step]

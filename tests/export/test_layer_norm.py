@@ -16,8 +16,7 @@ from schanger_edge.datasets.tile_pool import WholeTile  # noqa: E402
 from schanger_edge.model.bundled import model_path  # noqa: E402
 from schanger_edge.model.card import Normalization, Statistics  # noqa: E402
 from schanger_export import graph, onnx_network  # noqa: E402
-from schanger_export.fp16 import to_fp16  # noqa: E402
-from schanger_export.layer_norm import LARGEST_SUM, rescaled  # noqa: E402
+from schanger_export.fp16 import LARGEST_SUM, rescaled, to_fp16  # noqa: E402
 from schanger_export.parity import image_like_tiles  # noqa: E402
 from schanger_export.ranges import largest_values, values_of  # noqa: E402
 

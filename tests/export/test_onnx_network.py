@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import subprocess
@@ -66,17 +65,16 @@ def tiles(count: int, height: int, width: int) -> Any:
 
 
 @pytest.mark.parametrize("size", ["small", "base"])
-@pytest.mark.parametrize("siamese", [True, False])
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 160), (128, 128)])
-def test_logits_equal_those_of_torch(weights: Any, size: Any, siamese: bool, height: int, width: int) -> None:
-    state = weights(size, siamese)
-    network = (SChanger if siamese else SingleDateNetwork)(size).eval()
+def test_logits_equal_those_of_torch(weights: Any, size: Any, height: int, width: int) -> None:
+    state = weights(size)
+    network = SChanger(size).eval()
     network.load_state_dict(state)
     runner = session(with_outputs(build(arrays(state), NORMALIZATION, height, width), LOGITS))
     for count in (1, 2, 3, 5) if height == 64 else (1, 2):
         dates = tiles(count, height, width)
         with torch.inference_mode():
-            wanted = network(*normalized(dates)[: 2 if siamese else 1]).numpy()
+            wanted = network(*normalized(dates)).numpy()
         assert wanted.std() > 0.1
         np.testing.assert_allclose(logits(runner, dates), wanted, rtol=0, atol=TOLERANCE)
 
@@ -143,11 +141,10 @@ def test_the_means_over_large_maps_are_exact() -> None:
     assert np.abs(found - x.mean((2, 3), dtype=np.float64, keepdims=True)).max() < 2e-6
 
 
-@pytest.mark.parametrize("siamese", [True, False])
-def test_every_name_is_a_place_in_the_network(weights: Any, siamese: bool) -> None:
-    model = build(arrays(weights("small", siamese)), NORMALIZATION, 32, 32)
+def test_every_name_is_a_place_in_the_network(weights: Any) -> None:
+    model = build(arrays(weights("small")), NORMALIZATION, 32, 32)
     onnx.checker.check_model(model, full_check=True)
-    place = r"(before|after|image|conv_1|encoder[1-5]|decoder[1-5]|Bi[1-5]|head[1-6])(\..+)?|dates|sides|probability"
+    place = r"(before|after|conv_1|encoder[1-5]|decoder[1-5]|Bi[1-5]|head[1-6])(\..+)?|dates|sides|probability"
     for node in model.graph.node:
         assert re.fullmatch(place, node.name), node.name
         assert node.op_type == "Split" or list(node.output) == [node.name]
@@ -212,10 +209,10 @@ def test_the_oldest_onnxruntime_gives_the_same(weights: Callable[..., Any], tmp_
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
     install = [place / "bin" / "python", "-m", "pip", "install", "-q", "onnxruntime==1.16.*", "numpy<2"]
     subprocess.run(install, check=True, env={**os.environ, "PYTHONPATH": ""})
-    for size, siamese in itertools.product(("small", "base"), (True, False)):
-        model, dates = build(arrays(weights(size, siamese)), NORMALIZATION, 96, 160), tiles(3, 96, 160)
+    for size in ("small", "base"):
+        model, dates = build(arrays(weights(size)), NORMALIZATION, 96, 160), tiles(3, 96, 160)
         feed = dict(zip((one.name for one in model.graph.input), dates, strict=False))
-        made.append(f"{size}-{siamese}")
+        made.append(size)
         onnx.save_model(model, str(tmp_path / f"{made[-1]}.onnx"))
         wanted = session(model.SerializeToString()).run(["probability"], feed)[0]
         np.savez(tmp_path / f"{made[-1]}.npz", probability=wanted, **feed)

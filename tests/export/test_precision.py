@@ -24,7 +24,7 @@ from schanger_edge.sessions import open_session  # noqa: E402
 from schanger_edge.synthetic import SyntheticScene  # noqa: E402
 from schanger_export import calibrate as calibrate_module  # noqa: E402
 from schanger_export import convert as convert_module  # noqa: E402
-from schanger_export import int8_search  # noqa: E402
+from schanger_export import int8 as int8_module  # noqa: E402
 from schanger_export.calibrate import calibrate  # noqa: E402
 from schanger_export.convert import convert, report_path  # noqa: E402
 from schanger_export.fp16 import LARGEST, to_fp16  # noqa: E402
@@ -275,19 +275,19 @@ class TestInt8:
         self, model: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Planted: thresholds of one part that clip nearly all of its signal."""
-        honest = int8_search.quantize
+        honest = int8_module.quantize
 
         def spoiled(parent: Any, thresholds: dict[str, float], chosen: list[str], **more: Any) -> Any:
             inputs = {conv.activation: conv.part for conv in candidates(parent)}
             bad = {name: value / 50 if inputs[name] == "decoder5" else value for name, value in thresholds.items()}
             return honest(parent, bad, chosen, **more)
 
-        for module in (calibrate_module, int8_search):
+        for module in (calibrate_module, int8_module):
             monkeypatch.setattr(module, "quantize", spoiled)
         result = calibrate(model, [str(tree)], tmp_path / "x.onnx", method="minmax", samples=8, max_f1_loss=3)
-        assert result.steps[0].agreement.mean_difference > int8_search.MEAN_DIFFERENCE
+        assert result.steps[0].agreement.mean_difference > int8_module.MEAN_DIFFERENCE
         assert result.steps[-1].kept[0] == "decoder5"
-        assert result.steps[-1].agreement.mean_difference <= int8_search.MEAN_DIFFERENCE
+        assert result.steps[-1].agreement.mean_difference <= int8_module.MEAN_DIFFERENCE
         with open_session(tmp_path / "x.onnx") as session:
             assert session.card.calibration["kept_high_precision"] == list(result.steps[-1].kept)
 

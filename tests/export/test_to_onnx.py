@@ -188,6 +188,7 @@ def with_card(weights: Callable[..., dict[str, Any]], tmp_path_factory: pytest.T
     path = tmp_path_factory.mktemp("weights") / "best.pth"
     statistics = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
     card = {"size": "small", "dataset": "my town", "gsd": 0.3, "tile": 32, "threshold": 0.4, "license": "mine"}
+    card["tiling"] = "scored best"
     card |= {"normalization": {"before": statistics, "after": statistics}, "scores": {"validation": {"f1": 0.8}}}
     save_checkpoint(path, weights("small"), card=card)
     return path
@@ -202,6 +203,7 @@ def test_the_checkpoints_own_card_says_everything(with_card: Path, tmp_path: Pat
     card = exported_card(with_card, None, tmp_path / "m.onnx", known={"dataset": "cdd", "name": "by name"})
     assert (card.name, card.size, card.dataset, card.gsd) == ("by name", "small", "my town", 0.3)
     assert (card.tile, card.halo, card.threshold, card.license) == (32, 4, 0.4, "mine")
+    assert card.tiling == "scored best"
     assert card.normalization.before.mean == (0.1, 0.2, 0.3)
     assert card.scores == {"validation": {"f1": 0.8}}
 
@@ -210,6 +212,7 @@ def test_options_go_before_the_card(with_card: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"threshold": 0.6, "gsd": 1.0, "license": "", "name": "other", **OPTIONS}
     card = exported_card(with_card, "small", tmp_path / "m.onnx", **options)
     assert (card.tile, card.halo, card.threshold, card.gsd) == (TILE, 8, 0.6, 1.0)
+    assert not card.tiling  # the reason was that of another tile
     assert (card.name, card.license, card.dataset) == ("other", "", "my town")
 
 
@@ -217,7 +220,7 @@ def test_another_dataset_takes_back_what_the_card_says_of_its_own(with_card: Pat
     card = exported_card(with_card, None, tmp_path / "m.onnx", dataset="WHU-CD")
     assert (card.name, card.dataset, card.gsd, card.scores) == ("schanger-small-whu-cd", "whu-cd", 0.2, {})
     assert card.normalization == dataset("whu-cd").normalization
-    assert (card.license, card.tile) == ("mine", 32)
+    assert (card.license, card.tile, card.tiling) == ("mine", 32, "")
 
 
 def test_a_card_without_statistics(weights: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

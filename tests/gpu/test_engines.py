@@ -13,7 +13,7 @@ from helpers import Overlap
 from numpy.typing import NDArray
 
 from schanger_edge.datasets.draw import draw_tiles
-from schanger_edge.datasets.rendered import sources_or_rendered
+from schanger_edge.datasets.tile_pool import sources_or_rendered
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.model.bundled import model_path
 from schanger_edge.sessions import open_session

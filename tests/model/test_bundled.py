@@ -21,6 +21,7 @@ def test_bundled_models_keep_the_contract_and_say_what_they_are() -> None:
         assert card.name == name
         assert card.license
         assert card.dataset
+        assert card.tiling
         assert len(card.weights_sha256) == 64
         assert {"levir/val", "synthetic"} <= set(card.scores)
         assert all(0 < scores["f1"] < 1 for scores in card.scores.values())

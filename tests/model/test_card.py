@@ -14,6 +14,7 @@ STATISTICS = Statistics(mean=(0.45, 0.44, 0.38), std=(0.19, 0.18, 0.17))
 CARD = ModelCard(
     name="m", size="small", dataset="levir-cd", tile=256, halo=32, threshold=0.5, gsd=0.5,
     normalization=Normalization(STATISTICS, STATISTICS), scores={"a": {"f1": 0.5}}, license="research",
+    tiling="scored best",
 )  # fmt: skip
 
 
@@ -68,6 +69,7 @@ def test_nonsense(field: str, value: float, sentence: str) -> None:
         ("calibration", []),
         ("dataset", 1),
         ("license", 0.5),
+        ("tiling", 32),
         ("halo", -0.0),
         ("tile", True),
         ("size", float("inf")),

@@ -48,7 +48,7 @@ def test_it_says_what_onnx_runtime_says(model: Path) -> None:
 
 
 def test_no_engine_is_loaded() -> None:
-    code = "import sys; from schanger_edge.model.info import info; from pathlib import Path; info(Path(sys.argv[1]))\n"
+    code = "import sys; from schanger_edge.model.plan import info; from pathlib import Path; info(Path(sys.argv[1]))\n"
     code += "assert not {'onnxruntime', 'onnx', 'openvino', 'tensorrt'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code, str(model_path(None))], check=True)
 

@@ -10,8 +10,7 @@ import pytest
 from simulated_session import TILE, write
 
 from schanger_edge.errors import ModelError, SessionError
-from schanger_edge.model.info import info
-from schanger_edge.model.plan import sidecar_of
+from schanger_edge.model.plan import info, sidecar_of
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import METADATA_KEY, ModelCard
 from schanger_edge.model.file import read_model
 from schanger_edge.model.triton import add_to_repository, config
-from schanger_export.model_options import ExportOptions
+from schanger_export.options import ExportOptions
 
 ORT_TYPES = {2: "tensor(uint8)", 11: "tensor(float)"}  # by Triton's DataType: TYPE_UINT8, TYPE_FP32
 

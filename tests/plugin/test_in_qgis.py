@@ -20,18 +20,9 @@ import shapely
 from guides import WITHOUT_OPENVINO
 from helpers import ROOT, load_script, terrain, write_tiff
 from PIL import Image
+from qgis_user import CLEAN, PYTHON, has_qgis, install_plugin
 
 from schanger_edge.synthetic import SyntheticPair, write_pair
-
-QGIS_PYTHON = "/usr/bin/python3"
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-
-
-def has_qgis() -> bool:
-    if not Path(QGIS_PYTHON).exists():
-        return False
-    return subprocess.run([QGIS_PYTHON, "-c", "import qgis.core"], capture_output=True, check=False).returncode == 0
-
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not has_qgis(), reason="QGIS is not installed")]
 
@@ -65,7 +56,7 @@ def qgis(folder: Path, settings: dict[str, Any], *runs: dict[str, Any]) -> dict[
     request = folder / "request.json"
     request.write_text(json.dumps({"profile": str(folder / "profile"), "settings": settings, "runs": runs}))
     home = {"HOME": str(folder), "PYTHONHOME": ""}
-    command = [QGIS_PYTHON, ROOT / "tests" / "qgis_plugin.py", request]
+    command = [PYTHON, ROOT / "tests" / "qgis_plugin.py", request]
     done = subprocess.run(command, env={**CLEAN, **home}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -229,12 +220,8 @@ def test_areas_of_interest(pair: SyntheticPair, interpreter: Path, model: Path, 
 
 def test_qgis_process(pair: SyntheticPair, interpreter: Path, tmp_path: Path) -> None:
     """The plugin from its ZIP file, with the bundled model, from a terminal, with the settings of the dialog."""
-    profile = tmp_path / ".local" / "share" / "QGIS" / "QGIS3" / "profiles" / "default"
-    (profile / "QGIS").mkdir(parents=True)
     packed = load_script(ROOT / "qgis" / "build.py", "qgis_build").build(tmp_path)
-    shutil.unpack_archive(packed, profile / "python" / "plugins")
-    lines = [f"Configuration\\{name}={value}" for name, value in settings_of(interpreter).items()]
-    (profile / "QGIS" / "QGIS3.ini").write_text("\n".join(["[Processing]", *lines, ""]))
+    install_plugin(tmp_path, packed, settings_of(interpreter))
     program = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
     assert program is not None
     surroundings = {"HOME": str(tmp_path), "QT_QPA_PLATFORM": "offscreen"}

@@ -27,7 +27,8 @@ def test_it_holds_one_folder_with_what_qgis_asks_for(tmp_path: Path) -> None:
         icon = ElementTree.fromstring(packed.read("schanger_edge_qgis/icon.svg"))
     assert {name.partition("/")[0] for name in names} == {"schanger_edge_qgis"}
     assert {"schanger_edge_qgis/__init__.py", "schanger_edge_qgis/LICENSE"} <= set(names)
-    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+    assert {name.rpartition(".")[2] for name in names} == {"py", "txt", "svg", "schanger_edge_qgis/LICENSE"}
+    assert [name for name in names if "__pycache__" in name or "test" in name] == []
     general = metadata["general"]
     assert [key for key in REQUIRED if not general.get(key)] == []
     assert (general["qgisMinimumVersion"], general["hasProcessingProvider"]) == ("3.22", "yes")

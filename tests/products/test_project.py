@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import zipfile
@@ -16,6 +15,7 @@ import pytest
 from affine import Affine
 from helpers import ROOT, MakePair, write_tiff
 from PIL import Image
+from qgis_user import CLEAN, PYTHON, has_qgis
 from rasterio.crs import CRS
 
 from schanger_edge import detect
@@ -24,7 +24,6 @@ from schanger_edge.geo.grid import Grid
 from schanger_edge.products.project import Picture, write_project
 
 UTM = Grid(CRS.from_epsg(32631), Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000), 400, 300)
-QGIS_PYTHON = "/usr/bin/python3"
 
 
 def layers_of(path: Path) -> dict[str, ElementTree.Element]:
@@ -120,19 +119,14 @@ def test_dates_are_stretched_as_the_network_sees_them(make_pair: MakePair, model
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not Path(QGIS_PYTHON).exists()
-    or subprocess.run([QGIS_PYTHON, "-c", "import qgis.core"], capture_output=True, check=False).returncode != 0,
-    reason="QGIS is not installed",
-)
+@pytest.mark.skipif(not has_qgis(), reason="QGIS is not installed")
 def test_in_qgis(make_pair: MakePair, model: Path, tmp_path: Path) -> None:
     """All layers load without a warning, with their styles, also after the folder has moved."""
     (tmp_path / "made").mkdir()
     detect(*deep_pair(make_pair, tmp_path / "made"), tmp_path / "made" / "out", model=model)
     shutil.move(tmp_path / "made", tmp_path / "moved")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [QGIS_PYTHON, ROOT / "tests" / "qgis_look.py", tmp_path / "moved" / "out", tmp_path / "map.png"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean)
+    command = [PYTHON, ROOT / "tests" / "qgis_look.py", tmp_path / "moved" / "out", tmp_path / "map.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=CLEAN)
     found: dict[str, Any] = json.loads(done.stdout)
     assert (found["read"], found["warnings"], found["crs"]) == (True, [], "EPSG:32631")
     assert found["order"] == ["Changes", "Change", "Probability", "After", "Before"]

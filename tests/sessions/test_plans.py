@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from schanger_edge.errors import SchangerError, SessionError
+from schanger_edge.files import cache_folder
 from schanger_edge.model.card import ModelCard, Normalization, Statistics
 from schanger_edge.model.plan import Batches, PlanCard, Target, read_plan_card, sidecar_of, this_system
-from schanger_edge.sessions.cache import engine_cache
 from schanger_edge.sessions.tensorrt.plans import load_plan, locked, write_plan
 
 CONTENT = b"not an engine, just bytes"
@@ -140,11 +140,11 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.delenv("SCHANGER_EDGE_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert engine_cache() == tmp_path / ".cache" / "schanger-edge" / "engines"
+    assert cache_folder("engine", SessionError) == tmp_path / ".cache" / "schanger-edge" / "engines"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert engine_cache() == tmp_path / "xdg" / "schanger-edge" / "engines"
+    assert cache_folder("engine", SessionError) == tmp_path / "xdg" / "schanger-edge" / "engines"
     monkeypatch.setenv("SCHANGER_EDGE_CACHE", str(tmp_path / "own"))
-    assert engine_cache() == tmp_path / "own" / "engines"
+    assert cache_folder("engine", SessionError) == tmp_path / "own" / "engines"
     assert stat.S_ISDIR(tmp_path.stat().st_mode)
 
 

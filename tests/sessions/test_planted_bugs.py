@@ -23,7 +23,7 @@ from schanger_edge.errors import SessionError
 from schanger_edge.model.plan import Batches, Target, this_system
 from schanger_edge.sessions import open_session
 from schanger_edge.sessions.gpu import Gpu
-from schanger_edge.sessions.tensorrt.cuda import CudaPython
+from schanger_edge.sessions.tensorrt.cuda import Cuda
 from schanger_edge.sessions.tensorrt.session import TensorRTSession
 
 SEEDS = range(12)
@@ -31,7 +31,7 @@ BATCHES = [tiles(count, number) for number, count in enumerate((*[1] * 3, *[4] *
 Plans = dict[str, Path]
 
 
-def shows(plans: Plans, wanted: list[bytes], seed: int, layer: type[CudaPython] = CudaPython) -> bool:
+def shows(plans: Plans, wanted: list[bytes], seed: int, layer: type[Cuda] = Cuda) -> bool:
     """Whether a session does anything wrong, on any kind of machine and plan."""
     for kind, plan in plans.items():
         device = FakeDevice(seed, integrated=kind == "integrated")
@@ -75,7 +75,7 @@ def test_without_a_fault_nothing_shows(plans: Plans, wanted: list[bytes]) -> Non
         assert not shows(plans, wanted, seed)
 
 
-class InferenceDoesNotWaitForItsInput(CudaPython):
+class InferenceDoesNotWaitForItsInput(Cuda):
     deaf = 1
 
     def stream(self) -> Any:
@@ -91,12 +91,12 @@ class CopyOutDoesNotWaitForTheInference(InferenceDoesNotWaitForItsInput):
     deaf = 2
 
 
-class TheHostDoesNotWaitForTheResult(CudaPython):
+class TheHostDoesNotWaitForTheResult(Cuda):
     def synchronize(self, event: Any) -> None:
         pass
 
 
-class MemoryIsFreedUnderWork(CudaPython):
+class MemoryIsFreedUnderWork(Cuda):
     """When it closes, a session records an event and waits for it at once."""
 
     recorded: Any = None
@@ -114,18 +114,18 @@ class MemoryIsFreedUnderWork(CudaPython):
             super().synchronize(event)
 
 
-class TheContextIsNotEnteredInOtherThreads(CudaPython):
+class TheContextIsNotEnteredInOtherThreads(Cuda):
     def enter(self) -> None:
         if threading.current_thread() is threading.main_thread():
             super().enter()
 
 
-class SharedMemoryIsCopied(CudaPython):
+class SharedMemoryIsCopied(Cuda):
     def __init__(self, gpu: Gpu, ordinal: int) -> None:
         super().__init__(dataclasses.replace(gpu, integrated=False), ordinal)
 
 
-class SlotsShareAGraph(CudaPython):
+class SlotsShareAGraph(Cuda):
     graph: Any = None
 
     def capture(self, stream: Any, work: Callable[[], bool]) -> Any:
@@ -133,7 +133,7 @@ class SlotsShareAGraph(CudaPython):
         return self.graph
 
 
-class AGraphIsReleasedUnderWay(CudaPython):
+class AGraphIsReleasedUnderWay(Cuda):
     """The wait for the event that is recorded after a launch is left out."""
 
     finished: tuple[Any, ...] = ()
@@ -153,7 +153,7 @@ class AGraphIsReleasedUnderWay(CudaPython):
             super().synchronize(event)
 
 
-class GraphsAreKept(CudaPython):
+class GraphsAreKept(Cuda):
     kept = "CUgraphExec"
 
     def release(self, *handles: Any) -> None:
@@ -176,7 +176,7 @@ class StreamsAreKept(GraphsAreKept):
         AGraphIsReleasedUnderWay, GraphsAreKept, EventsAreKept, StreamsAreKept,
     ],
 )  # fmt: skip
-def test_a_fault_towards_cuda_shows(layer: type[CudaPython], plans: Plans, wanted: list[bytes]) -> None:
+def test_a_fault_towards_cuda_shows(layer: type[Cuda], plans: Plans, wanted: list[bytes]) -> None:
     assert any(shows(plans, wanted, seed, layer) for seed in SEEDS)
 
 

@@ -13,14 +13,14 @@ from simulated_session import TILE, tiles
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.file import ModelFile, read_model
-from schanger_edge.sessions import OneAtATime, gpu, open_session, register
+from schanger_edge.sessions import Session, gpu, open_session, register
 from schanger_edge.sessions.devices import usable_engine
 from schanger_edge.sessions.doctor import doctor, extras
 from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, OwnFiles, SessionOptions
 from schanger_edge.sessions.engine_report import engine_report
 
 
-class ToySession(OneAtATime):
+class ToySession(Session):
     """Everything has changed by a half."""
 
     def __init__(self, model: ModelFile, options: SessionOptions) -> None:
@@ -69,7 +69,6 @@ def test_its_device_opens(toy: Engine, model: Path) -> None:
 
 def test_its_name_is_known(toy: Engine, model: Path) -> None:
     assert register.device_names()[-1] == "toy"
-    assert register.main_device_names()[-2:] == ["toy", "auto"]
     assert register.device_help().endswith("cuda:onnxruntime, toy, or auto: the best that is there.")
     with pytest.raises(SessionError, match=r"device 'toaster' is unknown: use auto, cpu, .*cuda:onnxruntime, toy\."):
         open_session(model, "toaster")

@@ -13,7 +13,7 @@ from schanger_edge.sessions.engine import Auto, Engine, Findings, SessionOptions
 from schanger_edge.sessions.native.library import Kernels, Network, kernels, library_path
 from schanger_edge.sessions.native.weights import read_weights
 from schanger_edge.sessions.ort import available_cores, cpu_words
-from schanger_edge.sessions.session import OneAtATime, check_probability
+from schanger_edge.sessions.session import Session, check_probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ PARITY = 1e-4
 FP32, BF16 = "fp32", "bf16"
 
 
-class NativeSession(OneAtATime):
+class NativeSession(Session):
     """See `sessions.Session`.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schanger_edge._version import __version__
 from schanger_edge.errors import ModelError, SessionError
-from schanger_edge.files import replacing, sha256_of
+from schanger_edge.files import OTHER_CACHE, cache_folder, replacing, sha256_of
 from schanger_edge.model import bundled
 from schanger_edge.model.card import ModelCard
 from schanger_edge.model.file import ModelFile, read_model
@@ -18,7 +18,6 @@ from schanger_edge.model.graph import fp32_nodes, read_named_nodes
 from schanger_edge.model.plan import SUFFIX, Batches, PlanCard, Target, read_plan_card, this_system
 from schanger_edge.progress import Progress
 from schanger_edge.sessions import gpu
-from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, ScratchError, build_plan
 from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour
@@ -281,7 +280,7 @@ def _cached(path: Path, wanted: PlanCard) -> PlanCard | None:
 
 def _in_cache(wanted: PlanCard) -> Path:
     """The plan's place in the cache, whose folder is made."""
-    folder = engine_cache()
+    folder = cache_folder("engine", SessionError)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

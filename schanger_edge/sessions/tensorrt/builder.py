@@ -67,20 +67,11 @@ class Recipe:
 def build_plan(
     flavour: Flavour, recipe: Recipe, timing_cache: bytes | None = None, progress: Progress | None = None
 ) -> tuple[bytes, bytes]:
-    """Build.
+    """The plan, and the timing cache as it is after the build (empty where none was asked for).
 
-    Args:
-        flavour: whose builder.
-        recipe: what to build and how.
-        timing_cache: content of an earlier one, empty to begin one, None for none.
-        progress: told (phase, done, total).
-
-    Returns:
-        The plan, and the timing cache as it is after the build (empty where none was asked for).
-
-    Raises:
-        ScratchError: there is no engine in the scratch memory.
-        SessionError: the graph cannot be parsed or built; the sentence names node and reason.
+    A timing cache is the content of an earlier one, empty to begin one, None for none; progress is told (phase, done,
+    total). ScratchError where there is no engine in the scratch memory; SessionError where the graph cannot be parsed
+    or built, which names node and reason.
     """
     trt = flavour.module
     log = error_log(trt)

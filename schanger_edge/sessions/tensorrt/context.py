@@ -26,14 +26,7 @@ class Loaded(NamedTuple):
 
 
 class Context:
-    """Runs batches in the order they come.
-
-    Args:
-        loaded: TensorRT's.
-        cuda: the device.
-        notes: gets a sentence where graphs cannot be made.
-        graphs: make CUDA graphs.
-    """
+    """Runs batches in the order they come, as CUDA graphs if asked for; a note says where these cannot be made."""
 
     def __init__(self, loaded: Loaded, cuda: Cuda, notes: list[str], *, graphs: bool) -> None:
         self._context, self._plan, self._tile, self._log = loaded
@@ -43,15 +36,10 @@ class Context:
         self._graphs: dict[Addresses, Any] = {}
 
     def infer(self, addresses: Addresses, batch: int, stream: Any) -> None:
-        """Give a stream the inference of one batch.
+        """Give a stream, the same for all batches, the inference of one batch of pairs of tiles.
 
-        Args:
-            addresses: of before, after and probability on the device.
-            batch: pairs of tiles.
-            stream: the same for all batches.
-
-        Raises:
-            SessionError: TensorRT refuses the batch, or fails.
+        The addresses are those of before, after and probability on the device. SessionError where TensorRT refuses the
+        batch, or fails.
         """
         if batch == self._batch:  # it has run, and TensorRT has made ready what cannot be captured
             graph = self._graph(addresses, stream)

@@ -1,4 +1,4 @@
-"""The little of CUDA that a session needs, behind one interface with two implementations.
+"""The little of CUDA that a session needs, by either of two packages.
 
 cuda-bindings has wheels and graphs; pycuda is compiled on the target and usual on JetPack. Both work in the device's
 primary context, as TensorRT does. Neither is imported before it is needed.
@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,114 +44,13 @@ class HostMemory:
     handle: Any
 
 
-class Cuda(Protocol):
-    """A device and its primary context. Streams, events and graphs are the implementation's own handles.
+class Cuda:
+    """A device and its primary context, by cuda-bindings. Streams, events and graphs are the binding's own handles.
 
     Attributes:
         gpu: the device.
         graphs: whether `capture` is there.
     """
-
-    gpu: Gpu
-    graphs: bool
-
-    def enter(self) -> None:
-        """Make the context the calling thread's own; call it before anything else in a thread."""
-        ...
-
-    def alloc(self, size: int) -> int:
-        """Device memory; its address.
-
-        Raises:
-            OutOfDeviceMemoryError: there is no room.
-        """
-        ...
-
-    def free(self, pointer: int) -> None:
-        """Give device memory back."""
-        ...
-
-    def alloc_host(self, size: int) -> HostMemory:
-        """Page-locked host memory that the device sees too.
-
-        Raises:
-            OutOfDeviceMemoryError: there is no room.
-        """
-        ...
-
-    def free_host(self, memory: HostMemory) -> None:
-        """Give host memory back; nothing may look at its bytes any more."""
-        ...
-
-    def stream(self) -> Any:
-        """A stream that does not wait for the default one."""
-        ...
-
-    def stream_number(self, stream: Any) -> int:
-        """The handle as TensorRT takes it."""
-        ...
-
-    def event(self) -> Any:
-        """An event that can be timed."""
-        ...
-
-    def copy_in(self, device: int, host: HostMemory, size: int, stream: Any) -> None:
-        """Copy to the device, in the order of the stream."""
-        ...
-
-    def copy_out(self, host: HostMemory, device: int, size: int, stream: Any) -> None:
-        """Copy from the device, in the order of the stream."""
-        ...
-
-    def record(self, event: Any, stream: Any) -> None:
-        """The event happens when the stream gets here."""
-        ...
-
-    def wait(self, stream: Any, event: Any) -> None:
-        """The stream goes on when the event has happened."""
-        ...
-
-    def synchronize(self, event: Any) -> None:
-        """The caller goes on when the event has happened."""
-        ...
-
-    def milliseconds(self, first: Any, second: Any) -> float:
-        """Time between two events that have happened."""
-        ...
-
-    def capture(self, stream: Any, work: Callable[[], bool]) -> Any:
-        """A graph of what `work` gives the stream; None where it cannot be captured."""
-        ...
-
-    def launch(self, graph: Any, stream: Any) -> None:
-        """Run a graph in the order of the stream."""
-        ...
-
-    def release(self, *handles: Any) -> None:
-        """Give streams, events or graphs back; None is left out."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the primary context."""
-        ...
-
-
-def open_cuda(binding: Binding | None = None, ordinal: int = 0) -> Cuda:
-    """The CUDA layer for a device.
-
-    Args:
-        binding: whose; None takes cuda-python where it imports, else pycuda.
-        ordinal: number of the device.
-
-    Raises:
-        SessionError: neither package is installed, or there is no driver or no such device.
-    """
-    gpu = find_gpu(binding, ordinal)
-    return CudaPython(gpu, ordinal) if gpu.binding == "cuda-python" else PyCuda(gpu, ordinal)
-
-
-class CudaPython:
-    """By cuda-bindings; see `Cuda`."""
 
     graphs = True
 
@@ -167,51 +66,66 @@ class CudaPython:
         self.enter()
 
     def enter(self) -> None:
+        """Make the context the calling thread's own; call it before anything else in a thread."""
         self._ask("cuCtxSetCurrent", self._context)
 
     def alloc(self, size: int) -> int:
+        """Device memory; its address. OutOfDeviceMemoryError where there is no room."""
         return int(self._ask("cuMemAlloc", size))
 
     def free(self, pointer: int) -> None:
+        """Give device memory back."""
         self._ask("cuMemFree", pointer)
 
     def alloc_host(self, size: int) -> HostMemory:
+        """Page-locked host memory that the device sees too. OutOfDeviceMemoryError where there is no room."""
         pointer = int(self._ask("cuMemHostAlloc", size, MAPPED))
         device = int(self._ask("cuMemHostGetDevicePointer", pointer, 0))
         view = np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(pointer))
         return HostMemory(view, device, pointer)
 
     def free_host(self, memory: HostMemory) -> None:
+        """Give host memory back; nothing may look at its bytes any more."""
         self._ask("cuMemFreeHost", memory.handle)
 
     def stream(self) -> Any:
+        """A stream that does not wait for the default one."""
         return self._ask("cuStreamCreate", NON_BLOCKING)
 
     def stream_number(self, stream: Any) -> int:
+        """The handle as TensorRT takes it."""
         return int(stream)
 
     def event(self) -> Any:
+        """An event that can be timed."""
         return self._ask("cuEventCreate", BLOCKING_SYNC)
 
     def copy_in(self, device: int, host: HostMemory, size: int, stream: Any) -> None:
+        """Copy to the device, in the order of the stream."""
         self._ask("cuMemcpyHtoDAsync", device, host.handle, size, stream)
 
     def copy_out(self, host: HostMemory, device: int, size: int, stream: Any) -> None:
+        """Copy from the device, in the order of the stream."""
         self._ask("cuMemcpyDtoHAsync", host.handle, device, size, stream)
 
     def record(self, event: Any, stream: Any) -> None:
+        """The event happens when the stream gets here."""
         self._ask("cuEventRecord", event, stream)
 
     def wait(self, stream: Any, event: Any) -> None:
+        """The stream goes on when the event has happened."""
         self._ask("cuStreamWaitEvent", stream, event, 0)
 
     def synchronize(self, event: Any) -> None:
+        """The caller goes on when the event has happened."""
         self._ask("cuEventSynchronize", event)
 
     def milliseconds(self, first: Any, second: Any) -> float:
+        """Time between two events that have happened."""
         return float(self._ask("cuEventElapsedTime", first, second))
 
     def capture(self, stream: Any, work: Callable[[], bool]) -> Any:
+        """A graph of what `work` gives the stream; None where it cannot be captured."""
         mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL  # other threads may go on
         self._ask("cuStreamBeginCapture", stream, mode)
         worked = False
@@ -233,14 +147,17 @@ class CudaPython:
             self._ask("cuGraphDestroy", graph)
 
     def launch(self, graph: Any, stream: Any) -> None:
+        """Run a graph in the order of the stream."""
         self._ask("cuGraphLaunch", graph, stream)
 
     def release(self, *handles: Any) -> None:
+        """Give streams, events or graphs back; None is left out."""
         for handle in handles:
             if handle is not None:
                 self._destroy[type(handle)](handle)
 
     def close(self) -> None:
+        """Let go of the primary context."""
         self._ask("cuDevicePrimaryCtxRelease", self._device)
 
     def _ask(self, name: str, *arguments: Any) -> Any:
@@ -253,8 +170,8 @@ class CudaPython:
         return values[0] if values else None
 
 
-class PyCuda:
-    """By pycuda, which has no graphs, and whose context belongs to the thread that opened it; see `Cuda`."""
+class PyCuda(Cuda):
+    """The same by pycuda, which has no graphs, and whose context belongs to the thread that opened it."""
 
     graphs = False
 
@@ -331,6 +248,12 @@ class PyCuda:
             raise _failure(name, OUT_OF_MEMORY, str(error), self.gpu) from error
         except self._driver.Error as error:
             raise _failure(name, -1, str(error), self.gpu) from error
+
+
+def open_cuda(binding: Binding | None = None, ordinal: int = 0) -> Cuda:
+    """The CUDA layer for a device, see `find_gpu`."""
+    gpu = find_gpu(binding, ordinal)
+    return Cuda(gpu, ordinal) if gpu.binding == "cuda-python" else PyCuda(gpu, ordinal)
 
 
 def _failure(name: str, code: int, words: str, gpu: Gpu) -> SessionError:

@@ -27,15 +27,7 @@ def parse_batches(text: str) -> Batches:
 class BuildOptions(Options):
     """How TensorRT builds.
 
-    Attributes:
-        batches: shape profile; None is 1,4,8.
-        workspace: megabytes of scratch memory an engine may take; None is a limit that fits the model on boards where
-            CPU and GPU share their memory, elsewhere TensorRT's choice.
-        level: builder optimization level, 0 to 5.
-        no_tf32: FP32 stays whole where GPUs would multiply in TF32.
-        timing_cache: file with TensorRT's measurements, read if it exists and written after the build.
-        flavour: `tensorrt` or `rtx`; None takes what is installed.
-        capabilities: compute capabilities to build for (RTX only); empty for the GPU that is here.
+    A timing cache is read if it exists, and written after the build.
     """
 
     title = "Build"

@@ -1,4 +1,7 @@
-"""Plans on disk: written with their sidecar, found in the cache, and checked before TensorRT sees them."""
+"""Plans on disk: written with their sidecar, found in the cache, and checked before TensorRT sees them.
+
+What cannot be read or written, is damaged, or was built for something else is a SessionError that says so.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from pathlib import Path
 
 from schanger_edge import files
 from schanger_edge.errors import SessionError
+from schanger_edge.files import OTHER_CACHE, cache_folder
 from schanger_edge.host import board
 from schanger_edge.model.plan import SUFFIX, PlanCard, Target, read_plan_card, sidecar_of, this_system
-from schanger_edge.sessions.cache import OTHER_CACHE, engine_cache
 from schanger_edge.sessions.gpu import Gpu
 from schanger_edge.sessions.tensorrt.flavour import Flavour
 
@@ -39,11 +42,7 @@ def power_note(built: Target, here: Target) -> str:
 
 @contextlib.contextmanager
 def locked(plan: Path) -> Iterator[None]:
-    """Keeps other processes from building or replacing the same plan meanwhile.
-
-    Raises:
-        SessionError: the folder cannot be written.
-    """
+    """Keeps other processes from building or replacing the same plan meanwhile."""
     path = plan.with_name(f".{plan.name}.lock")
     try:
         plan.parent.mkdir(parents=True, exist_ok=True)
@@ -59,12 +58,8 @@ def locked(plan: Path) -> Iterator[None]:
 
 
 def cached_plans() -> list[Path]:
-    """The plans in the engine cache; none where there is no such folder yet.
-
-    Raises:
-        SessionError: the folder cannot be read.
-    """
-    folder = engine_cache()
+    """The plans in the engine cache; none where there is no such folder yet."""
+    folder = cache_folder("engine", SessionError)
     try:
         return [folder / name for name in os.listdir(folder) if name.endswith(SUFFIX)]
     except FileNotFoundError:
@@ -74,11 +69,7 @@ def cached_plans() -> list[Path]:
 
 
 def write_plan(plan: Path, content: bytes, card: PlanCard) -> PlanCard:
-    """Write plan and sidecar; the sidecar comes last, and without it the plan is not loaded.
-
-    Raises:
-        SessionError: the folder cannot be written.
-    """
+    """Write plan and sidecar; the sidecar comes last, and without it the plan is not loaded."""
     card = dataclasses.replace(card, plan_sha256=hashlib.sha256(content).hexdigest(), plan_bytes=len(content))
     sidecar = sidecar_of(plan)
     with files.replacing(sidecar, SessionError) as sidecar_temporary, files.replacing(plan, SessionError) as temporary:
@@ -89,11 +80,7 @@ def write_plan(plan: Path, content: bytes, card: PlanCard) -> PlanCard:
 
 
 def load_plan(plan: Path, here: Target) -> tuple[bytes, PlanCard]:
-    """A plan's content, checked against its sidecar and against what is here, before TensorRT sees it.
-
-    Raises:
-        SessionError: it is damaged, or was built for something else; the sentence says for what.
-    """
+    """A plan's content, checked against its sidecar and against what is here, before TensorRT sees it."""
     card = read_plan_card(plan)
     if reason := card.target.misfit(here):
         raise SessionError(f"{plan.name} does not fit: {reason}; rebuild it with `schanger-edge build`.")

@@ -12,7 +12,6 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,7 +21,7 @@ from schanger_edge.errors import SessionError
 from schanger_edge.files import replacing
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.sessions.engine import SLOTS
-from schanger_edge.sessions.session import check_probability
+from schanger_edge.sessions.session import Session, check_probability
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.builder import NO_ROOM
 from schanger_edge.sessions.tensorrt.context import Context, Loaded
@@ -55,7 +54,7 @@ class Slot:
     ticket: object | None = None
 
 
-class TensorRTSession:
+class TensorRTSession(Session):
     """See `sessions.Session`.
 
     Args:
@@ -107,11 +106,8 @@ class TensorRTSession:
             self.slots = len(self._slots)
             opening.pop_all()
         batches = self._plan_card.batches
+        self.best_batch = min(batches.best, self.max_batch)
         self.device = f"{flavour.words} ({cuda.gpu.name}, batches {batches.least} to {self.max_batch}, {slots} slots)"
-
-    @property
-    def best_batch(self) -> int:
-        return min(self._plan_card.batches.best, self.max_batch)
 
     def describe(self) -> dict[str, Any]:
         """`typing`: `strong` (types as in the model file) or `weak` (by flags); `flags` of the builder; `tf32`."""
@@ -119,9 +115,6 @@ class TensorRTSession:
 
     def identity(self) -> dict[str, Any]:
         return {"model": self.model_sha256, "device": self.device, "plan": self._plan_card.plan_sha256}
-
-    def prepare(self) -> None:
-        """Nothing is left to do."""
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self.submit(before, after)()
@@ -157,14 +150,6 @@ class TensorRTSession:
         self._slots, self._streams = [], []
         with contextlib.suppress(SessionError):  # the error that led here is the one to tell
             self._resources.close()
-
-    def __enter__(self) -> TensorRTSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # A batch: its way through the three streams.
 
