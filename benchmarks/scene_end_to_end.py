@@ -9,7 +9,7 @@ is its resident memory. f1 is of change.tif against the truth; ratios are A / B,
 caches and the trial of the engines, and does not count.
 
 With --without-network a session takes the place of the network that gives the map of an earlier run again, tile by
-tile, so that opening, reading, tiling and products are left; both checkouts must have `detect(session=...)`. `load` is
+tile, so that opening, reading, tiling and products of the command are left. `load` is
 the machine's load average at begin and end: where it was above 0.5, walls mean little, and CPU seconds are up to twice
 those of a quiet machine. Needs Linux.
 """
@@ -50,7 +50,8 @@ main()
 """
 _REPLAY = """
 import numpy as np
-from schanger_edge import detect
+import schanger_edge.run.detect
+from schanger_edge.cli import main
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.file import read_model
 from schanger_edge.run.predict import COLUMN, SECTION
@@ -77,7 +78,9 @@ class Replay(getattr(session, "OneAtATime", session.Session)):
         pass
 
 before, after, folder, whole = sys.argv[2:]
-detect(before, after, folder, session=Replay(np.load(whole)))
+schanger_edge.run.detect.open_session = lambda *_, **__: Replay(np.load(whole))
+sys.argv = ["schanger-edge", "run", before, after, "-o", folder]
+main()
 """
 
 

@@ -25,8 +25,11 @@ object such as
 ```
 
 `rate` is in units per second and `eta` in seconds; they and `total` are null where nobody knows yet. A stage is told at
-its beginning, at its end, and a few times a second between them; a stage may begin anew. `watch` adds the name of the
-`pair`, `train` its `loss`, `learning_rate`, `f1` and `best_f1`. A program should leave out keys that it doesn't know.
+its beginning, at its end, and a few times a second between them; a stage may begin anew. Those of `run` are `open`
+(both images, the model, statistics and offset, in steps), `predict` (pixels) and `finish` (maps, polygons, preview and
+report, in steps), and `fetch` or `build` where a model has to be fetched or an engine built. `watch` adds the name of
+the `pair`, `train` its `loss`, `learning_rate`, `f1` and `best_f1`. A program should leave out keys that it doesn't
+know.
 
 | exit code | meaning |
 |---|---|

@@ -26,6 +26,8 @@ UNITS = {
 """Of stages; all others go in steps."""
 BUILD = "build"
 """A stage whose end is unknown until it is there."""
+OPEN = "open"
+"""A stage whose beginning gets no line, so that nothing precedes the sentence on input that is refused at once."""
 LINE_SHARE, LINE_SECONDS = 0.05, 30.0
 """Off a terminal there is a line where so much more is done, or so long has passed, whichever is first."""
 LINE_PAUSE, JSON_PAUSE = 1.0, 0.25
@@ -193,7 +195,7 @@ class _Lines(contextlib.AbstractContextManager[Tell]):
 
 
 def _line(console: Console, stage: Stage) -> None:
-    if stage.total is not None:
+    if stage.total is not None and (stage.done or stage.name != OPEN):
         words = stage.words()
         share = f"{stage.done / (stage.total or 1):.0%}"
         _print(console, f"{stage.name}: {share}{', ' if words else ''}{words}")

@@ -91,6 +91,13 @@ def test_off_a_terminal_a_line_every_five_percent_or_half_a_minute(clock: list[f
     assert [line.split(",")[1] for line in slow] == [f" {count} of 1" for count in (0, 3, 6, 9)]
 
 
+def test_the_beginning_of_opening_gets_no_line(clock: list[float]) -> None:
+    """It would precede the one sentence about an image that cannot be opened; programs and terminals hear of it."""
+    assert told(clock, "auto", (0.0, "open", 0, 4)) == []
+    assert told(clock, "auto", (0.0, "open", 0, 4), (3.0, "open", 1, 4)) == ["open: 25%, 1 of 4 steps, 9 s left"]
+    assert [one["done"] for one in objects(clock, "json", (0.0, "open", 0, 4))] == [0]
+
+
 def test_facts_and_speed_in_words(clock: list[float]) -> None:
     last = told(clock, "auto", (0.0, "train", 1, 9), (4000.0, "train", 5, 9), loss=0.1234, f1=None)[-1]
     assert last == "train: 56%, 5 of 9 steps, loss 0.123, 1 h 06 min left"

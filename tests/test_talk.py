@@ -34,7 +34,7 @@ def test_progress_as_objects(capsys: pytest.CaptureFixture[str], run_of: list[An
     said = Said(capsys, *(asked if before else []), "run", *run_of, *([] if before else asked))
     assert said.code == 0, said.err
     found = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
-    assert [one["stage"] for one in found if one["done"] == one["total"]] == ["predict", "finish"]
+    assert [one["stage"] for one in found if one["done"] == one["total"]] == ["open", "predict", "finish"]
     assert list(found[-1]) == ["stage", "done", "total", "unit", "rate", "eta"]
     assert list(found[-1].values())[:4] == ["finish", 4, 4, "steps"]
     assert "ONNX Runtime" in said.err

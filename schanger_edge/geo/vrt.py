@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape, quoteattr
+import html  # the escape of xml.sax would load urllib.request, which takes as long as numpy
 
 GDAL_TYPES = {
     "uint8": "Byte",
@@ -17,9 +17,14 @@ GDAL_TYPES = {
 """What GDAL calls numpy's types."""
 
 
+def escape(text: str) -> str:
+    """Plain text as XML content."""
+    return html.escape(text, quote=False)
+
+
 def element(tag: str, *content: str, **attributes: object) -> str:
     """An XML element; its content is XML, its attributes are plain values."""
-    marks = "".join(f" {name}={quoteattr(str(value))}" for name, value in attributes.items())
+    marks = "".join(f' {name}="{_attribute(str(value))}"' for name, value in attributes.items())
     return f"<{tag}{marks}>{''.join(content)}</{tag}>"
 
 
@@ -44,3 +49,7 @@ def raster_band(dtype: str, *content: str, **attributes: object) -> str:
 def dataset(width: int, height: int, *content: str) -> str:
     """The whole: bands and what else there is."""
     return element("VRTDataset", *content, rasterXSize=width, rasterYSize=height)
+
+
+def _attribute(text: str) -> str:
+    return html.escape(text).translate({9: "&#9;", 10: "&#10;", 13: "&#13;"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from rasterio.crs import CRS
 
@@ -61,13 +60,13 @@ def _georeference(grid: Grid) -> Iterator[str]:
         epsg = grid.crs.to_epsg()
         same = epsg is not None and CRS.from_epsg(epsg) == grid.crs  # a code may only be near it
         text = f"EPSG:{epsg}" if same else grid.crs.to_wkt(version="WKT2_2019")
-        yield vrt.element("SRS", escape(text), dataAxisToSRSAxisMapping="2,1")
+        yield vrt.element("SRS", vrt.escape(text), dataAxisToSRSAxisMapping="2,1")
     if grid.georeferenced:
         yield vrt.element("GeoTransform", ", ".join(repr(float(value)) for value in grid.transform.to_gdal()))
 
 
 def _described(band: Band) -> Iterator[str]:
-    yield vrt.element("Description", escape(band.description))
+    yield vrt.element("Description", vrt.escape(band.description))
     yield vrt.element("NoDataValue", str(band.nodata))
     if band.scale is not None:
         yield vrt.element("Offset", "0")

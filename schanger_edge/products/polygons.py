@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import warnings
@@ -21,7 +22,7 @@ from schanger_edge.products import POLYGONS
 from schanger_edge.products.components import Components, Measures, find_components, strips
 from schanger_edge.products.exchange import errors
 from schanger_edge.products.product import Product
-from schanger_edge.products.rasters import SCALE, STORAGE, join_map, quiet, small_cache
+from schanger_edge.products.rasters import SCALE, STORAGE, describe_map, join_map, quiet, small_cache
 from schanger_edge.products.shaping import Shapes, Shaping, shaper
 from schanger_edge.products.style import add_style
 
@@ -61,6 +62,8 @@ def write_polygons(
     grid: Grid,
     target: Path,
     shaping: Shaping,
+    *,
+    parts: Mapping[Window, Path] | None = None,
 ) -> PolygonCount:
     """Write each 4-connected area of change.tif == 1 as one polygon, largest first.
 
@@ -76,50 +79,52 @@ def write_polygons(
         grid: the grid of both.
         target: GeoPackage to write; replaced where it exists.
         shaping: which areas become polygons, and how their outlines are shaped.
+        parts: files that change.tif is to be made of, see `RasterSink.parts`; None where it is there.
 
     Raises:
         ProductError: a raster could not be read or the GeoPackage not be written.
     """
-    with quiet(), small_cache(grid.width):
-        with reading(change), rasterio.open(change) as labels, rasterio.open(probability) as values:
+    with quiet(), small_cache(grid.width), contextlib.ExitStack() as temporary:
+
+        def beside(name: str) -> Path:
+            path = change.with_name(f".{change.name}.{name}")
+            temporary.callback(path.unlink, missing_ok=True)
+            return path
+
+        source = change
+        if parts is not None:
+            source = beside("parts.vrt")
+            with writing(change):
+                describe_map(parts, grid, "change", source)
+        with reading(source), rasterio.open(source) as labels, rasterio.open(probability) as values:
             if not labels.shape == values.shape == (grid.height, grid.width):
                 raise ValueError(f"{change.name} and {probability.name} do not lie on the scene's grid.")
             found = find_components(labels, values, run_area(grid))
-        measures, keep, source = found.measures, shaping.kept(found.measures.area), change
+        measures, keep = found.measures, shaping.kept(found.measures.area)
         small = ~keep
         order = np.lexsort((measures.first, -measures.area))
         order = order[keep[order]]
         left_out = max(order.size - MOST, 0)
         keep[order[MOST:]] = False
         order = order[:MOST]
-        try:
-            # Small areas and nodata are left out before GDAL holds their outlines: of either a map may have millions.
-            if found.nodata or not keep.all():
-                source = target.with_name(f".{target.name}.kept.tif")
-                with writing(source):
-                    _write_kept(change, source, found, keep)
-            shape = shaper(grid, shaping)
-            geometry, outlines = _outline(source, grid, measures, shape)
-        finally:
-            if source != change:
-                source.unlink(missing_ok=True)
+        whole = source
         if small.any():
-            _take_out(change, grid, found, small)
+            parts = {grid.window: beside("sieved.tif")}
+            whole = parts[grid.window]
+            with writing(whole):
+                _write_kept(source, whole, found, ~small, nodata=True)
+        outlined = whole
+        if found.nodata or left_out:  # GDAL would hold their outlines, too: of either a map may have millions
+            outlined = beside("kept.tif")
+            with writing(outlined):
+                _write_kept(source, outlined, found, keep)
+        geometry, outlines = _outline(outlined, grid, measures, shaper(grid, shaping))
+        if parts is not None:
+            join_map(parts, grid, "change", change)
     if outlines != order.size:
         raise RuntimeError(f"{outlines} outlines for {order.size} areas of change.")
     digest = _write_layer(target, grid, measures, order, geometry)
     return PolygonCount(outlines, left_out, int(small.sum()), int(measures.pixels[small].sum()), digest)
-
-
-def _take_out(change: Path, grid: Grid, found: Components, small: NDArray[np.bool_]) -> None:
-    """Write change.tif anew without some of its areas."""
-    sieved = change.with_name(f".{change.name}.sieved.tif")
-    try:
-        with writing(sieved):
-            _write_kept(change, sieved, found, ~small, nodata=True)
-        join_map({grid.window: sieved}, grid, "change", change)
-    finally:
-        sieved.unlink(missing_ok=True)
 
 
 class _Geometry:

@@ -113,7 +113,9 @@ def _enlarge(array: NDArray[np.generic], zoom: int) -> NDArray[np.generic]:
 
 
 def _checkered(picture: NDArray[np.generic], valid: NDArray[np.generic]) -> Image:
-    """The picture, (h, w, 3), with a grey checkerboard where it is not valid."""
+    """A copy of the picture, (h, w, 3), with a grey checkerboard where it is not valid."""
+    if valid.all():
+        return picture.astype(np.uint8)
     rows, cols = np.ogrid[: valid.shape[0], : valid.shape[1]]
     board = np.where((rows // 8 + cols // 8) % 2, 150, 110).astype(np.uint8)
     return np.where(valid[..., None], picture, board[..., None]).astype(np.uint8)

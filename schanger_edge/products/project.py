@@ -6,13 +6,12 @@ import dataclasses
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from rasterio.crs import CRS
 
 from schanger_edge.files import writing
 from schanger_edge.geo.grid import Grid
-from schanger_edge.geo.vrt import element
+from schanger_edge.geo.vrt import element, escape
 from schanger_edge.products import CHANGE, POLYGONS, PROBABILITY, PROJECT
 from schanger_edge.products.polygons import LAYER
 from schanger_edge.products.product import Product

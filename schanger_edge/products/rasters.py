@@ -180,21 +180,26 @@ class RasterSink:
         while self._asked:
             self._asked.pop().unlink()
 
-    def finish(self, probability: Path, change: Path) -> RasterCounts:
+    def finish(self, probability: Path, change: Path | None = None) -> RasterCounts:
         """Join all sections to the two maps, with overviews, and check that the files are whole.
 
-        One map after the other: both at once save a seventh of the time, and hold twice the rows of a wide scene.
+        Without `change` that map is left to `write_polygons`, which takes out of it what is too small. One map after
+        the other: both at once save a seventh of the time, and hold twice the rows of a wide scene.
         """
-        sections, counts = self._journal.sections(), RasterCounts()
-        for folder in sections.values():
+        counts = RasterCounts()
+        for folder in self._journal.sections().values():
             counts += _read_counts(folder)
         if counts.total != self._grid.width * self._grid.height:
             raise RuntimeError(f"{counts.total} of {self._grid.width * self._grid.height} pixels came before the end.")
         for name, target in (("probability", probability), ("change", change)):
-            parts = {window: folder / f"{name}.tif" for window, folder in sections.items()}
-            with quiet():
-                join_map(parts, self._grid, name, target)
+            if target is not None:
+                with quiet():
+                    join_map(self.parts(name), self._grid, name, target)
         return counts
+
+    def parts(self, name: str) -> dict[Window, Path]:
+        """The files that hold a map, `probability` or `change`, and where in the grid each lies."""
+        return {window: folder / f"{name}.tif" for window, folder in self._journal.sections().items()}
 
 
 def _read_counts(folder: Path) -> RasterCounts:
@@ -211,13 +216,18 @@ def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
         path.write_bytes(memory.getbuffer())
 
 
-def join_map(parts: dict[Window, Path], grid: Grid, name: str, target: Path) -> None:
+def describe_map(parts: Mapping[Window, Path], grid: Grid, name: str, target: Path) -> None:
+    """A .vrt of the same pixels, which leads to the files."""
+    target.write_text(mosaic(parts, grid, _MAPS[name], BLOCK), encoding="utf-8")
+
+
+def join_map(parts: Mapping[Window, Path], grid: Grid, name: str, target: Path) -> None:
     """One Cloud-Optimized GeoTIFF of sections and their files; overviews wait in a file of their own."""
     whole = target.with_suffix(".vrt")
     beside = whole.with_name(f"{whole.name}.ovr")
     factors = _overview_factors(grid)
     with writing(target), small_cache(grid.width, **_overview_storage(_PREDICTORS[name])):
-        whole.write_text(mosaic(parts, grid, _MAPS[name], BLOCK), encoding="utf-8")
+        describe_map(parts, grid, name, whole)
         if factors:
             with rasterio.open(whole, "r+") as dataset:
                 dataset.build_overviews(factors, _OVERVIEWS[name])

@@ -9,10 +9,9 @@ import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from schanger_edge.files import writing
-from schanger_edge.geo.vrt import element
+from schanger_edge.geo.vrt import element, escape
 from schanger_edge.products import CHANGE, PROBABILITY
 from schanger_edge.products.product import Product
 

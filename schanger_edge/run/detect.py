@@ -217,10 +217,13 @@ def _opened(
         laps = Laps(stack.enter_context(heard(control.progress)))
         staging = stack.enter_context(Staging(output, (*PRODUCT_NAMES, *REVIEWED_NAMES), intended))
         staging.protect((*images, *options.paths))
+        laps.opened(0)
         journal = stack.enter_context(Journal(output, resume=control.resume, restart=control.restart))
         pair = stack.enter_context(open_pair(*images, options, threads=READ_THREADS))
         staging.protect(pair.files)
+        laps.opened(1)
         ready = session or stack.enter_context(open_for(options.engine, laps.progress))
+        laps.opened(2)
         yield Run(pair, ready, staging, journal, options=options, control=control, laps=laps), staging, journal
 
 

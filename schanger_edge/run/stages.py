@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 
 from schanger_edge._version import __version__
 from schanger_edge.errors import SceneError
+from schanger_edge.geo.grid import Window
 from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PROJECT, REPORT, STAC_ITEM
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.polygons import LAYER, PolygonCount, write_polygons
@@ -27,7 +28,7 @@ from schanger_edge.products.stac import why_no_item, write_item
 from schanger_edge.products.staging import Staging
 from schanger_edge.products.style import CHANGE_STYLE, PROBABILITY_STYLE, write_raster_styles
 from schanger_edge.products.thumbnail import THUMBNAIL, Thumbnail
-from schanger_edge.progress import Progress
+from schanger_edge.progress import OPEN, Progress
 from schanger_edge.registration.register import register
 from schanger_edge.run.control import Control
 from schanger_edge.run.model_fit import model_warnings
@@ -39,6 +40,8 @@ from schanger_edge.sessions.engine_report import batch_taken
 from schanger_edge.tiling.partition import Part
 
 LOG = logging.getLogger(__name__)
+OPENING = 4
+"""Steps before the prediction: the images open, the model is ready, the pixels are sampled, the offset is known."""
 FINISHING = ("finish_rasters", "polygons", "preview", "report")
 """Stages after the prediction; the user sees how many are done."""
 
@@ -60,6 +63,11 @@ class Laps:
         done = sum(name in self.seconds for name in FINISHING)
         if self.progress and (done or stage == "predict"):
             self.progress("finish", done, len(FINISHING))
+
+    def opened(self, steps: int) -> None:
+        """So many of the `OPENING` steps are done, which take minutes where the images are far away."""
+        if self.progress:
+            self.progress(OPEN, steps, OPENING)
 
     @property
     def total(self) -> float:
@@ -105,6 +113,7 @@ class Run:
     ) -> None:
         self.pair, self.session, self._staging, self._journal = pair, session, staging, journal
         self._control, self.laps = control, laps
+        self._change_parts: dict[Window, Path] | None = None
         change, engine = options.change, options.engine
         self.options = options.replace(
             threshold=session.card.threshold if change.threshold is None else change.threshold,
@@ -113,6 +122,7 @@ class Run:
         size = pair.grid.height, pair.grid.width
         fit = model_warnings(session.card, size, pair.grid.gsd, pair.own_gsd(), pair.statistics())
         self.warnings = [*pair.warnings, *pair.collar_warnings(), *fit]
+        laps.opened(3)
         self.registered = register(pair, max_offset=options.alignment.max_offset, align=options.alignment.align)
         if self.registered is not None:
             self.warnings += self.registered.warnings
@@ -131,6 +141,7 @@ class Run:
             )
         if control.on_start:
             control.on_start(session, pair, self.warnings)
+        laps.opened(OPENING)
         laps("open")
 
     def _identity(self) -> dict[str, object]:
@@ -172,14 +183,14 @@ class Run:
         return flow, sink
 
     def join_maps(self, flow: Flow, sink: RasterSink) -> RasterCounts:
-        """The two maps from all sections.
+        """The map of probability from all sections; that of change is made by `outline`.
 
         Raises:
             SceneError: no pixel is valid.
             ProductError: a map could not be written.
         """
         taken_over = flow.pixels < self.pair.grid.width * self.pair.grid.height
-        counts = sink.finish(self._staging.path(PROBABILITY), self._staging.path(CHANGE))
+        counts, self._change_parts = sink.finish(self._staging.path(PROBABILITY)), sink.parts("change")
         self.laps("finish_rasters")
         if not counts.valid:
             self._journal.discard()
@@ -192,9 +203,11 @@ class Run:
         return counts
 
     def outline(self) -> PolygonCount:
-        """The areas of change as polygons, in all formats that are wanted; small ones are taken out of the map."""
+        """The map of change, without small areas, and the areas as polygons, in all formats that are wanted."""
         path, grid = self._staging.path, self.pair.grid
-        polygons = write_polygons(path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), self.options.shaping)
+        polygons = write_polygons(
+            path(CHANGE), path(PROBABILITY), grid, path(POLYGONS), self.options.shaping, parts=self._change_parts
+        )
         for name in self._formats:
             FORMATS[name].write(path(POLYGONS), LAYER, grid, path(FORMATS[name].product.name))
         if polygons.left_out:

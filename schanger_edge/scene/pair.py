@@ -29,6 +29,8 @@ SMALL = 1 << 19  # pixels; less is not worth a second thread
 SAMPLE_COLUMNS = 512  # of the widest window that is read for the histograms
 READ_ROWS = 256  # that are read at once
 MIN_CACHE, MAX_CACHE = 64 << 20, 512 << 20
+WHOLE_CACHE = 128 << 20
+"""Bytes: a pair that takes no more is kept as a whole, so that statistics, offset and tiles decode each block once."""
 
 
 class Pair:
@@ -169,12 +171,15 @@ class Pair:
     def environment(self, columns: int) -> rasterio.Env:
         """GDAL's settings while windows of so many columns are read from top to bottom: held open around `read`.
 
-        The block cache takes the blocks under one row of windows, so that the next row doesn't decode them again.
+        The block cache takes the blocks under one row of windows, so that the next row doesn't decode them again, or
+        the whole pair, see `WHOLE_CACHE`.
         """
-        need = 0
+        need = whole = 0
         for image in (self._before, self._after):
             height, width = image.block_shape
             need += image.bytes_per_pixel * (columns + 2 * width) * (READ_ROWS + 2 * height)
+            whole += image.bytes_per_pixel * (image.grid.width + width) * (image.grid.height + height)
+        need = max(need, whole if whole <= WHOLE_CACHE else 0)
         return rasterio.Env(GDAL_CACHEMAX=min(max(need, MIN_CACHE), MAX_CACHE), GDAL_NUM_THREADS=self._threads)
 
     def statistics(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import html
-import http.client
 import os
 import re
 import time
-import urllib.request
 from typing import Any
 
 from schanger_edge.errors import SceneError, check_name
@@ -46,6 +44,9 @@ def _check_server(path: str, what: str) -> None:
 
     What it doesn't send without a password, or in time, is left to GDAL.
     """
+    import http.client  # these two take 0.1 s, which only addresses need
+    import urllib.request
+
     address, sent, began = address_of(path), 0, time.monotonic()
     with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
         request = urllib.request.Request(address, headers={"Range": f"bytes=0-{ASKED - 1}"})

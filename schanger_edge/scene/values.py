@@ -18,7 +18,7 @@ from schanger_edge.scene.undeclared import find_collar
 
 SAMPLE_SIDE = 1024  # pixels along the longer side of the decimated read for statistics
 LARGE = 64_000_000  # pixels; above it, and without overviews, statistics come from windows
-SAMPLE_CACHE = 64 << 20  # bytes of GDAL's block cache while statistics are taken
+SAMPLE_CACHE = 128 << 20  # bytes of GDAL's block cache while statistics are taken, as of a pair that fits into it
 
 _Frame = tuple[NDArray[Any], NDArray[np.bool_] | None]
 """Stored values (3, h, w) whose border is the scene's, and validity (h, w); None where all is valid."""

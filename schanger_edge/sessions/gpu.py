@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import importlib
-import importlib.metadata
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -104,6 +103,8 @@ def bindings_misfit(found: Gpu) -> str:
     """What is wrong between driver and cuda-bindings, in a sentence; empty where they fit, or pycuda is used."""
     if found.binding != "cuda-python":
         return ""
+    import importlib.metadata
+
     try:
         version = importlib.metadata.version("cuda-bindings")
     except importlib.metadata.PackageNotFoundError:

@@ -67,6 +67,7 @@ def test_products_agree_with_each_other_and_with_the_model(pair: Any, model: Pat
     assert summary["model"]["card"]["name"] == "standin-integer"
     assert summary["inputs"]["after"]["path"].endswith("b.tif")
     assert summary["area_m2"]["changed"] == pytest.approx(result.changed * (0.5 / 0.9996) ** 2)  # UTM
+    assert seen[:5] == [("open", step, 4) for step in range(5)]
     assert ("predict", 28500, 28500) in seen
     assert seen[-1] == ("finish", 4, 4)
     preview = cv2.imread(str(tmp_path / "out" / "preview.png"))
@@ -152,6 +153,16 @@ def test_torch_is_never_loaded(pair: Any, model: Path, tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "out" / "summary.json").exists()
+
+
+def test_the_command_never_loads_pandas(pair: Any, model: Path, tmp_path: Path) -> None:
+    """pyogrio would, where it is installed."""
+    arguments = ["schanger-edge", "run", *map(str, pair), "-o", str(tmp_path / "out"), "--model", str(model)]
+    code = f"import sys; from schanger_edge.cli import main; sys.argv = {arguments!r}\ntry: main()\nfinally: "
+    code += "assert sys.modules['pyogrio'] and not sys.modules.get('pandas')"
+    pytest.importorskip("pandas")
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "out" / "changes.gpkg").exists()
 
 
 class TestFailures:

@@ -12,12 +12,14 @@ import rasterio
 from affine import Affine
 from helpers import Ground, Tiff
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.env import getenv
 from rasterio.shutil import copy
 from rasterio.warp import calculate_default_transform, reproject
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
 from schanger_edge.scene import open_pair
+from schanger_edge.scene import pair as pair_module
 
 ORIGIN = Affine(0.5, 0, 500_000, 0, -0.5, 4_650_000)
 
@@ -36,6 +38,20 @@ def test_same_grid_is_read_bit_exact(make_tiff: Tiff, ground: Ground) -> None:
     assert tile.valid.all()
     assert info["before"].resampling == info["after"].resampling == "none"
     assert pair.overlap == 1
+
+
+def test_a_pair_that_fits_into_the_cache_is_kept_whole(
+    make_tiff: Tiff, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [make_tiff(name, ground(2000, 64, seed)) for seed, name in enumerate(("a.tif", "b.tif"))]
+    monkeypatch.setattr(pair_module, "MIN_CACHE", 0)
+    caches = []
+    with open_pair(*paths) as pair:
+        for most in (pair_module.WHOLE_CACHE, 0):
+            monkeypatch.setattr(pair_module, "WHOLE_CACHE", most)
+            with pair.environment(16):
+                caches.append(getenv()["GDAL_CACHEMAX"])
+    assert caches[1] < 2 * 3 * 2000 * 64 < caches[0]
 
 
 @pytest.mark.parametrize(("cols", "rows"), [(20, 10), (-20, -10), (15, -30)])

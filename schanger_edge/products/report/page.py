@@ -18,9 +18,10 @@ from schanger_edge.products.product import Product
 from schanger_edge.products.report.facts import area_text, cover_facts, fact_groups, figures, shortened
 from schanger_edge.products.report.pictures import (
     color_ramp,
+    colored,
     data_urls,
     photo,
-    probability_detail,
+    probability_details,
     probability_overview,
 )
 from schanger_edge.products.report.places import Place, north_of, read_places
@@ -29,8 +30,9 @@ from schanger_edge.products.thumbnail import SIDE, Thumbnail
 PRODUCT = Product(REPORT, "Both dates and the changes, for viewing in a browser", "report", "text/html", "overview")
 LIMIT = 10_000_000
 """Bytes of the file; the parts below add up to less, with about 1 MB for text and outlines."""
-_OVERVIEW = {"before": 1_900_000, "after": 1_900_000, "probability": 900_000}
-_DETAILS = {"before": 1_750_000, "after": 1_750_000, "probability": 600_000}
+_OVERVIEW = {"before": 2_000_000, "after": 2_000_000, "probability": 650_000}
+_DETAILS = {"before": 1_750_000, "after": 1_750_000, "probability": 650_000}
+"""Of all details together; what the overview spares is theirs, too."""
 DETAILS = 80
 """Windows shown in more detail than the overview has."""
 DETAIL_SIDE = 384
@@ -68,11 +70,11 @@ class Report:
     """
 
     def __init__(self, grid: Grid, thumbnail: Thumbnail, polygons: Path, probability: Path) -> None:
-        self._grid, self._probability = grid, probability
+        self._grid = grid
         self._places = read_places(polygons, grid)
         self.windows = detail_windows(self._places, grid, thumbnail.step)
         self._details: list[_Detail] = []
-        self._room = dict(_DETAILS)
+        self._probability = probability_details(probability, grid, self.windows, DETAIL_SIDE)
         self._step, self._compared = thumbnail.step, _compared(thumbnail, grid)
         shape = thumbnail.width, thumbnail.height
         pictures = {
@@ -81,6 +83,7 @@ class Report:
             "probability": probability_overview(probability, *shape),
         }
         urls = data_urls(pictures, _OVERVIEW, fine=True)
+        self._room = {name: _DETAILS[name] + _OVERVIEW[name] - len(urls[name]) for name in pictures}
         # The last pixels of the thumbnail may reach beyond the scene.
         whole = [side * thumbnail.step for side in shape]
         sizes = {"before": whole, "after": whole, "probability": [grid.width, grid.height]}
@@ -96,7 +99,7 @@ class Report:
         pictures = {
             "before": photo(before, valid, DETAIL_SIDE),
             "after": photo(after, valid, DETAIL_SIDE),
-            "probability": probability_detail(self._probability, self._grid, window, DETAIL_SIDE),
+            "probability": colored(self._probability[len(self._details)]),
         }
         left = len(self.windows) - len(self._details)
         most = {name: room // left for name, room in self._room.items()}  # what one picture spares the next may use
@@ -115,9 +118,11 @@ class Report:
             ProductError: the file could not be written.
         """
         from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
 
         loader = PackageLoader("schanger_edge.products.report", "templates")
         environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+        environment.globals["text"] = lambda name: Markup(loader.get_source(environment, name)[0])  # parses no script
         warnings = [shortened(text) for text in summary["warnings"]]
         page = environment.get_template("report.html.j2").render(
             names=[shortened(Path(summary["inputs"][date]["path"]).name) for date in ("before", "after")],

@@ -1,30 +1,25 @@
-"""Pictures inside a page: WebP as data URLs, each within so many bytes, whatever it shows."""
+"""Pictures inside a page: JPEG as data URLs, each within so many bytes, whatever it shows."""
 
 from __future__ import annotations
 
 import base64
-import functools
 import math
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.io import MemoryFile
 
 from schanger_edge.files import reading
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products.rasters import NODATA, SCALE, quiet, small_cache
 
-_FINE, _COARSE = 77, 58  # WebP's quality
-_METHOD = 2
-"""Of WebP. 4, the default and all that OpenCV has, takes 1.6 times the CPU, and at quality 75 and 55 10 % fewer bytes
-for the same look (SSIM, rendered and real photos: 0.930 to 0.955); 0 takes 0.7 times the CPU, and 10 % more bytes."""
+_FINE, _COARSE = (82, 72), 55
+"""JPEG's qualities. WebP takes 0.75 to 1.05 times the bytes for the same look (SSIM, rendered and real photos), but ten
+times the CPU: 50 to 65 ns a pixel, which was a fifth of all that a run does beside the network."""
 _HATCH = np.array([[118, 124, 130], [92, 98, 104]], np.uint8)
 """Greys of the stripes that stand for no data."""
 _COLORS = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(np.uint8)
@@ -36,10 +31,8 @@ Colors = NDArray[np.uint8]
 
 
 def data_urls(pictures: Mapping[str, Colors], most: Mapping[str, int], *, fine: bool) -> dict[str, str]:
-    """Pictures by name as `data_url` gives them, encoded at the same time: nothing else of a report takes as long."""
-    with quiet(), ThreadPoolExecutor(len(pictures)) as pool:
-        urls = {name: pool.submit(data_url, picture, most[name], fine=fine) for name, picture in pictures.items()}
-        return {name: url.result() for name, url in urls.items()}
+    """Pictures by name as `data_url` gives them."""
+    return {name: data_url(picture, most[name], fine=fine) for name, picture in pictures.items()}
 
 
 def data_url(picture: Colors, most: int, *, fine: bool) -> str:
@@ -51,43 +44,29 @@ def data_url(picture: Colors, most: int, *, fine: bool) -> str:
         ValueError: not even a picture of one pixel has so few.
     """
     room = (most - len(_PREFIX)) // 4 * 3
-    encoded = _webp(picture, _FINE if fine else _COARSE)
-    if fine and len(encoded) > room:
-        encoded = _webp(picture, _COARSE)
+    for quality in (*_FINE, _COARSE) if fine else (_COARSE,):
+        encoded = _jpeg(picture, quality)
+        if len(encoded) <= room:
+            break
     while len(encoded) > room:
         scale = max(0.25, min(0.9, math.sqrt(room / len(encoded))))
         size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
         if size == picture.shape[1::-1]:
             raise ValueError(f"no picture has as few as {most} bytes.")
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        encoded = _webp(picture, _COARSE)
+        encoded = _jpeg(picture, _COARSE)
     return _PREFIX + base64.b64encode(encoded).decode("ascii")
 
 
-_PREFIX = "data:image/webp;base64,"
+_PREFIX = "data:image/jpeg;base64,"
 
 
-def _webp(picture: Colors, quality: int) -> bytes:
-    if not _gdal_writes_webp():
-        done, encoded = cv2.imencode(
-            ".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality]
-        )
-        if not done:
-            raise RuntimeError("OpenCV could not encode a WebP.")
-        return encoded.tobytes()
-    height, width = picture.shape[:2]
-    size: dict[str, Any] = {"width": width, "height": height, "count": 3, "dtype": "uint8"}
-    with rasterio.Env(), MemoryFile() as memory:
-        with memory.open(driver="WEBP", **size, QUALITY=quality, METHOD=_METHOD) as dataset:
-            dataset.write(np.moveaxis(picture, -1, 0))
-        return bytes(memory.getbuffer())
-
-
-@functools.lru_cache(maxsize=1)
-def _gdal_writes_webp() -> bool:
-    """As the wheels of rasterio do; a GDAL of one's own may not."""
-    with rasterio.Env() as environment:
-        return "WEBP" in environment.drivers()
+def _jpeg(picture: Colors, quality: int) -> bytes:
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise RuntimeError("OpenCV could not encode a JPEG.")
+    return encoded.tobytes()
 
 
 def photo(image: NDArray[np.uint8], valid: NDArray[np.bool_], side: int) -> Colors:
@@ -103,18 +82,18 @@ def probability_overview(probability: Path, width: int, height: int) -> Colors:
     """
     with reading(probability), quiet(), small_cache(1), rasterio.open(probability) as dataset:
         values = dataset.read(1, out_shape=(height, width), resampling=Resampling.average)
-    return _colored(values)
+    return colored(values)
 
 
-def probability_detail(probability: Path, grid: Grid, window: Window, side: int) -> Colors:
-    """A window of probability.tif in colours, no longer than `side`.
+def probability_details(probability: Path, grid: Grid, windows: Sequence[Window], side: int) -> list[NDArray[np.uint8]]:
+    """Windows of probability.tif as stored, (h, w), none longer than `side`; see `colored`.
 
     Raises:
         ProductError: it could not be read.
     """
     with reading(probability), quiet(), small_cache(grid.width), rasterio.open(probability) as dataset:
-        values = dataset.read(1, window=window.rasterio)
-    return _colored(_fit(values, side, cv2.INTER_NEAREST))
+        parts = (dataset.read(1, window=window.rasterio) for window in windows)
+        return [_fit(values, side, cv2.INTER_NEAREST) for values in parts]
 
 
 def color_ramp(count: int) -> list[str]:
@@ -122,7 +101,8 @@ def color_ramp(count: int) -> list[str]:
     return ["#" + bytes(_COLORS[round(255 * step / (count - 1))]).hex() for step in range(count)]
 
 
-def _colored(values: NDArray[np.uint8]) -> Colors:
+def colored(values: NDArray[np.uint8]) -> Colors:
+    """Stored values of probability.tif in colours, (h, w, 3), stripes where there is no data."""
     return _hatched(np.asarray(cv2.applyColorMap(values, _OF_STORED[:, None]), np.uint8), values != NODATA)
 
 
