@@ -131,8 +131,6 @@ def main() -> None:
     """Entry point of `schanger-edge`."""
     signal.signal(signal.SIGTERM, _terminated)
     sys.unraisablehook = _unraisable
-    for name in ("geopandas", "pandas"):  # where installed, pyogrio loads them: 0.3 s and 45 MB, for no command's use
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may have no sign for a letter of a file's name
             stream.reconfigure(errors="backslashreplace")

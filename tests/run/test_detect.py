@@ -155,16 +155,6 @@ def test_torch_is_never_loaded(pair: Any, model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "summary.json").exists()
 
 
-def test_the_command_never_loads_pandas(pair: Any, model: Path, tmp_path: Path) -> None:
-    """pyogrio would, where it is installed."""
-    arguments = ["schanger-edge", "run", *map(str, pair), "-o", str(tmp_path / "out"), "--model", str(model)]
-    code = f"import sys; from schanger_edge.cli import main; sys.argv = {arguments!r}\ntry: main()\nfinally: "
-    code += "assert sys.modules['pyogrio'] and not sys.modules.get('pandas')"
-    pytest.importorskip("pandas")
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert (tmp_path / "out" / "changes.gpkg").exists()
-
-
 class TestFailures:
     """One sentence, and an earlier result stays as it was."""
 
