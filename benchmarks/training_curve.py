@@ -2,7 +2,8 @@
 
 `python benchmarks/training_curve.py NAME STEPS:LOG[,LOG] ...` takes the outputs of `schanger-edge train`, of each run
 the steps of its epoch and its logs, where it went on in another. A run says the mean loss since its epoch began;
-here are the means over about twenty steps. Writes results/NAME-history.jsonl and results/NAME-training.png.
+here are the means over about twenty steps. Writes results/NAME-history.jsonl and results/NAME-training.png; with --go-on
+the runs come after those that the results hold.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("runs", nargs="+", help="STEPS:LOG[,LOG]")
+    parser.add_argument("--go-on", action="store_true", help="after the runs of the results")
     options = parser.parse_args()
-    points, first = [], 0
-    for run, text in enumerate(options.runs, 1):
+    history = RESULTS / f"{options.name}-history.jsonl"
+    points = [json.loads(line) for line in history.read_text().splitlines()] if options.go_on else []
+    earlier, first = (points[-1]["run"], points[-1]["step"]) if points else (0, 0)
+    for run, text in enumerate(options.runs, earlier + 1):
         epoch, _, logs = text.partition(":")
         for step, loss, rate in means([Path(log).read_text() for log in logs.split(",")], int(epoch)):
             points.append({"run": run, "step": first + step, "loss": round(loss, 3), "rate": rate})
         first = points[-1]["step"]
-    lines = "".join(json.dumps(point) + "\n" for point in points)
-    (RESULTS / f"{options.name}-history.jsonl").write_text(lines)
+    history.write_text("".join(json.dumps(point) + "\n" for point in points))
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for run in sorted({point["run"] for point in points}):
         own = [point for point in points if point["run"] == run]

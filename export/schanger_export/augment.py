@@ -106,13 +106,15 @@ class _Light:
         mix = saturation * np.eye(3) + (1 - saturation) * np.tile(GREY, (3, 1))
         gain = np.exp(rng.uniform(-0.2, 0.2, 3) * strength)
         offset = rng.uniform(-0.1, 0.1, 3) * strength
+        if rng.random() < 0.4:  # one channel far off
+            offset[rng.integers(3)] = rng.uniform(-0.14, 0.14) * strength
         exposure, contrast, gamma = np.exp(rng.uniform(-0.35, 0.3, 3) * strength * (rng.random(3) < 0.6))
         gain, offset = gain * exposure * contrast, offset + 0.45 * (1 - contrast)
         if rng.random() < 0.2:
             haze = rng.uniform(0, 0.4) * strength
             gain, offset = gain * (1 - haze), offset * (1 - haze) + haze * rng.uniform(0.55, 0.9, 3)
-        if rng.random() < 0.08:  # dusk, or a dark camera
-            dark = np.exp(-0.9 * strength * rng.random())
+        if rng.random() < 0.2:  # dusk, or a dark camera
+            dark = np.exp(-1.1 * strength * rng.random())
             gain, offset = gain * dark, offset * dark
         return cls((gain[:, None] * mix).astype(np.float32), offset.astype(np.float32), float(gamma))
 
