@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import copy
 import json
 import math
 import sys
@@ -37,13 +36,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import rtx_layers
 from common import RESULTS, official_scores, save
 from graph_costs import WIDTH, Graph, layers
-from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from schanger_edge.datasets.draw import draw_tiles
 from schanger_edge.datasets.tile_pool import source_items
@@ -55,18 +51,17 @@ from schanger_edge.sessions.tensorrt.flavour import load_flavour
 from schanger_export.calibrate import OPSET_FP16
 from schanger_export.fp16 import to_fp16
 from schanger_export.graph import HEADS, STEM, Convolution, read_model
-from schanger_export.int8 import SQUEEZE_EXCITE, candidates, quantize
+from schanger_export.int8 import candidates, quantize
 from schanger_export.ranges import collect
+from schanger_export.stored import ANY_RANGE, before_gate, stored, whole_chain
 
 FP32, INT8 = "schanger-small", "schanger-small-int8"
 BUNDLED = {"FP16": FP32, "shipped": INT8}
 """Placements whose F1 stands in a card; that of FP16 is its parent's."""
 
 TENSOR_CORE = 32
-LEVELS = 127
 SAMPLES, SEED = 32, 36
 CAPABILITY = "8.6"
-ANY_RANGE = 4.0  # types and layers don't follow from it
 
 
 def main() -> None:
@@ -129,7 +124,7 @@ class Placed(Graph):
 def placements(model: onnx.ModelProto) -> dict[str, list[Convolution]]:
     """The convolutions that read INT8, by placement."""
     graph = Graph(model)
-    convs = [conv for conv in graph.convs.values() if not any(mark in conv.name for mark in SQUEEZE_EXCITE)]
+    convs = whole_chain(model)
     inner = [conv for conv in convs if ".dwconv" in conv.name and conv.depthwise]
     after = [reader for conv in inner for reader in graph.readers[conv.name] if reader in convs]
     in_int8 = Graph(onnx.load(str(model_path(INT8))))
@@ -198,46 +193,6 @@ def score(found: dict[str, dict[str, Any]], sources: Sequence[str], data: Sequen
                 scores = official_scores(data, path)
             found[name]["f1"] = {key: value["f1"] for key, value in scores.items()}
             sys.stdout.write(f"{name} {found[name]['f1']}\n")
-
-
-def stored(parent: onnx.ModelProto, convs: Sequence[Convolution], thresholds: Mapping[str, float]) -> onnx.ModelProto:
-    """A copy with Q/DQ at what these convolutions read, before squeeze-excite's gate, and at the weights of those that
-    read it without a gate between.
-    """
-    model = copy.deepcopy(parent)
-    graph = model.graph
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    tensors = {before_gate(parent, conv) for conv in convs}
-    for tensor in sorted(tensors):
-        _store(graph, tensor, np.array(thresholds[tensor] / LEVELS), "ReduceMean")
-    for conv in convs:
-        if conv.activation in tensors:
-            _store(graph, conv.weight, np.maximum(np.abs(values[conv.weight]).max((1, 2, 3)) / LEVELS, 1e-12))
-    return model
-
-
-def _store(graph: onnx.GraphProto, tensor: str, scale: NDArray[Any], not_for: str = "") -> None:
-    """Q and DQ between a tensor and all that read it, but for nodes of one kind."""
-    pair = [f"{tensor}.scale", f"{tensor}.zero_point"]
-    graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), pair[0]))
-    graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), pair[1]))
-    for node in graph.node:
-        if node.op_type != not_for:
-            node.input[:] = [f"{tensor}.dequantized" if name == tensor else name for name in node.input]
-    place = 1 + next((number for number, node in enumerate(graph.node) if tensor in node.output), -1)
-    axis = {"axis": 0} if scale.shape else {}
-    for kind, source, target in (
-        ("DequantizeLinear", f"{tensor}.int8", f"{tensor}.dequantized"),
-        ("QuantizeLinear", tensor, f"{tensor}.int8"),
-    ):
-        graph.node.insert(place, onnx.helper.make_node(kind, [source, *pair], [target], name=target, **axis))
-
-
-def before_gate(model: onnx.ModelProto, conv: Convolution) -> str:
-    """The tensor that is stored for a convolution: its input, or what squeeze-excite's gate multiplies for it."""
-    gated = next((node for node in model.graph.node if conv.activation in node.output), None)
-    is_gate = gated is not None and gated.op_type == "Mul" and gated.name.endswith(".gated") and ".se." in gated.name
-    return str(gated.input[0]) if is_gate and gated is not None else conv.activation
 
 
 if __name__ == "__main__":

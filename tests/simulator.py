@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -79,6 +79,8 @@ class SimulatedTensorRT(BuilderNames):
         self.contexts = self.full_contexts = 0  # made so far; the first so many find no room
         self.scratch_held = self.most_scratch_held = 0  # bytes of its contexts, now and at most
         self.alive: Counter[str] = Counter()
+        output = {"Name": "probability", "Format/Datatype": "Row major linear FP32"}
+        self.layers: list[Any] = [{"Name": "all", "Outputs": [output]}]  # that its inspector tells of
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802  # TensorRT's name
         self.refuse_old_driver(log)
@@ -151,8 +153,7 @@ class _Engine(_Counted):
         return kinds.get(self.tensors[name].type)
 
     def create_engine_inspector(self) -> Any:
-        layers = [{"Name": "all", "Outputs": [{"Name": "probability", "Format/Datatype": "Row major linear FP32"}]}]
-        return SimpleNamespace(get_engine_information=lambda _: json.dumps({"Layers": layers}))
+        return _Inspector(self._trt)
 
     def create_execution_context(self) -> Any:
         self._trt.contexts += 1
@@ -164,6 +165,17 @@ class _Engine(_Counted):
         """As TensorRT does."""
         self.log.log(self._trt.ILogger.Severity.ERROR, reason)
         return False
+
+
+class _Inspector(_Counted):
+    execution_context: Any = None
+
+    def get_engine_information(self, kind: Any) -> str:
+        """Batches are dynamic: types are told only of a context that is set to shapes."""
+        text = json.dumps({"Layers": self._trt.layers})
+        if self.execution_context is None or not self.execution_context.has_shapes:
+            text = re.sub(r'("Format/Datatype": )"[^"]*"', r'\1"N/A due to dynamic shapes"', text)
+        return text
 
 
 class _RTXEngine(_Engine):
@@ -249,13 +261,17 @@ class _Context(_Counted):
             self._state = _State({**self._state.shapes, name: shape})
         return True
 
+    @property
+    def has_shapes(self) -> bool:
+        return set(self._state.shapes) == set(INPUTS)
+
     def set_tensor_address(self, name: str, address: int) -> bool:
         self._addresses[name] = address
         return name in self._engine.tensors
 
     def execute_async_v3(self, stream: int) -> bool:
         state, device = self._state, self._trt.device
-        if set(state.shapes) != set(INPUTS) or set(self._addresses) != set(self._engine.tensors):
+        if not self.has_shapes or set(self._addresses) != set(self._engine.tensors):
             return self._engine.refuse("not all shapes and addresses are set")
         self._trt.executed.append(state.shapes["before"][0])
         if self._trt.fails == "execute" and len(self._trt.executed) > self._trt.after:

@@ -17,7 +17,7 @@ from fake_boards import JETSON
 from fake_device import FakeDevice
 from helpers import load_script
 from simulated_machine import Machine
-from simulator import SimulatedRTX
+from simulator import SimulatedRTX, SimulatedTensorRT
 
 from schanger_edge.model.bundled import model_path
 from schanger_edge.sessions.tensorrt import cuda as cuda_module
@@ -56,7 +56,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
 def folder(model: Path, tmp_path: Path) -> Path:
     """The small model of the tests stands for all that the step `models` finds."""
     (tmp_path / "out" / "models").mkdir(parents=True)
-    for name in ("fp32", "fp16", "int8", "base"):
+    for name in ("fp32", "fp16", "int8", "int8-chain", "base"):
         shutil.copy(model, tmp_path / "out" / "models" / f"{name}.onnx")
     return tmp_path / "out"
 
@@ -115,7 +115,7 @@ def test_a_capture_that_fails_is_told(contact: Any, machine: Machine, folder: Pa
 
 def test_plans_and_what_runs_on_them(contact: Any, machine: Machine, folder: Path) -> None:
     """On one machine in turn, as the script does."""
-    for name in ("build-fp16-1", "build-fp16-8", "build-fp32-8", "build-int8-8", "build-base-1"):
+    for name in ("build-fp16-1", "build-fp16-8", "build-fp32-8", "build-int8-8", "build-chain-8", "build-base-1"):
         found = result(contact, folder, name)
         assert found["seconds"] >= 0
         assert (found["scratch_megabytes"], found["typing"]) == (1.0, "strong")
@@ -123,11 +123,11 @@ def test_plans_and_what_runs_on_them(contact: Any, machine: Machine, folder: Pat
     assert mixed["largest_difference"] < 1e-5
     assert mixed["megabytes_open"] > 0 == mixed["megabytes_left_behind"]
     found = result(contact, folder, "latency")
-    assert set(found) == {"fp32", "fp16", "int8"}
-    measured = found["fp16"]["batch 4"]
-    assert measured["wall"]["n"] == 9
-    assert set(measured["device"]) == {"copy_in", "infer", "copy_out"}
-    assert measured["slowest_layers"] == [["all", 1.0]]
+    assert set(found) == {"fp32", "fp16", "int8", "int8-chain"}
+    for measured in (found["fp16"]["batch 4"], found["int8-chain"]["batch 1"]):
+        assert measured["wall"]["n"] == 9
+        assert set(measured["device"]) == {"copy_in", "infer", "copy_out"}
+        assert measured["slowest_layers"] == [["all", 1.0]]
     assert tried(contact, folder, "rtx")["reason"] == "runs use TensorRT 10.13.3 here."
 
 
@@ -145,6 +145,45 @@ def test_weak_and_strong_types(contact: Any, machine: Machine, folder: Path) -> 
     assert [config.profiling_verbosity for _, config in machine.trt.builds_asked] == ["detailed"] * 2
     assert [network.flags for network, _ in machine.trt.builds_asked] == [2, 0]
     assert (folder / "layers-weak.json").exists()
+
+
+def layer(name: str, takes: str, gives: str, kind: str = "CaskConvolution", metadata: str = "") -> dict[str, Any]:
+    """As TensorRT's inspector tells it."""
+    tensors = [{"Name": "x", "Dimensions": [1, 32, 64, 64], "Format/Datatype": words} for words in (takes, gives)]
+    return {"Name": name, "LayerType": kind, "Inputs": tensors[:1], "Outputs": tensors[1:], "Metadata": metadata}
+
+
+def test_what_int8_convolutions_hand_on(contact: Any, machine: Machine, tmp_path: Path) -> None:
+    """By the names of the graph's convolutions, alone or fused; other layers that name one don't count."""
+    int8, half = "Thirty-two wide channel vectorized row major Int8 format", "Channel major FP16 format"
+    first, second = "encoder1.0.expand_conv", "encoder1.0.dwconv"
+    machine.trt.layers = [
+        "a layer of which nothing is told",
+        layer("conv_1", "Row major linear UInt8 format", half),
+        layer(f"Reformatting CopyNode for Input Tensor 0 to {first}", int8, int8, "Reformat"),
+        layer(f"{first}.weight.int8 + {first} + PWN({first}.silu)", int8, int8),
+        layer("__myl_Conv", int8, half, "kgen", f"[ONNX Layer: {second}.weight.int8]\x1e[ONNX Layer: {second}]"),
+        layer(f"{second}.silu", int8, int8, "PointWiseV2"),
+    ]
+    (tmp_path / "models").mkdir()
+    for name, make in {"fp32": contact.plans._fp32, "int8-chain": contact.plans._int8_chain}.items():
+        make(tmp_path / "models" / f"{name}.onnx")
+    assert result(contact, tmp_path, "int8-layers") == {
+        "scales": contact.plans.MADE_UP,
+        "convolutions": 157,
+        "found_in_layers": 3,
+        "int8_convolutions": 2,
+        "of_these_hand_on_int8": 1,
+        "hand_on": {int8: 1, half: 1},
+    }
+    assert machine.trt.sources[-1] == (tmp_path / "models/int8-chain.onnx").read_bytes()
+    assert json.loads((tmp_path / "layers-int8-chain.json").read_text()) == {"Layers": machine.trt.layers}
+    assert machine.device.faults == []
+    weak = SimulatedTensorRT(machine.device, "8.6.1")
+    machine.install(weak)
+    assert result(contact, tmp_path, "int8-layers")["found_in_layers"] == 0
+    assert weak.sources == [(tmp_path / "models/int8-chain-plain.onnx").read_bytes()]
+    assert {"FP16", "INT8"} <= set(weak.builds_asked[0][1].flags)
 
 
 def test_rtx_cold_and_cached(contact: Any, machine: Machine, folder: Path) -> None:
@@ -170,9 +209,12 @@ def test_models(contact: Any, machine: Machine, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(contact.plans, "_fp16", lambda path: shutil.copy(model_path(None), path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = result(contact, tmp_path, "models")
-    assert [found[name]["precision"] for name in ("fp32", "int8")] == ["fp32", "int8"]
+    assert [found[name]["precision"] for name in ("fp32", "int8", "int8-chain")] == ["fp32", "int8", "int8+fp16"]
+    assert found["int8-chain"]["scales"].startswith("made up")
     assert found["base"].startswith("not there: ")
-    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["fp16.onnx", "fp32.onnx", "int8.onnx"]
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [
+        "fp16.onnx", "fp32.onnx", "int8-chain-plain.onnx", "int8-chain.onnx", "int8.onnx",
+    ]  # fmt: skip
 
 
 def test_the_zip_holds_results_alone(contact: Any, folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from contact import Result, SkipStep, bare_run, memory_taken, milliseconds, model_of, only, opened, plan_of, tiles
-from plans import EIGHT
+from plans import CHAIN, EIGHT
 
 from schanger_edge.bench.method import spread, warm_up
 from schanger_edge.errors import SessionError
@@ -53,7 +53,7 @@ def mix(folder: Path) -> Result:
 def latency(folder: Path) -> Result:
     """Each precision at batch 1 and 4: wall time, the device's own times, the slowest layers."""
     found: Result = {}
-    for name in ("fp32", "fp16", "int8"):
+    for name in ("fp32", "fp16", "int8", CHAIN):
         try:
             plan = plan_of(folder, name, EIGHT)
         except SkipStep as reason:
