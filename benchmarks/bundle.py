@@ -46,6 +46,7 @@ def main() -> None:
     card["scores"] = official_scores(options.score, model)
     write()
     figures = {"largest_difference_from_double_precision": difference, "scores": card["scores"]}
+    figures["weights_sha256"] = weights_sha256(weights)
     figures |= {
         "parameters": sum(value.size for name, value in state.items() if is_parameter(name)),
         "bytes": model.stat().st_size,

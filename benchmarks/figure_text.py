@@ -20,6 +20,12 @@ def result(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def of_earlier_weights(sha256: str) -> str:
+    """A sentence where the bundled model has other weights since."""
+    same = sha256 == result("schanger-small-accuracy")["weights_sha256"]
+    return "" if same else " F1 is that of the weights which were bundled before these."
+
+
 def fixed(value: float, digits: int = 0) -> str:
     """A number with so many digits after the point, halves rounded away from zero."""
     return str(Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from figure_text import fixed, paragraph, percent, result, table
+from figure_text import fixed, of_earlier_weights, paragraph, percent, result, table
 
 Row = Mapping[str, Any]
 
@@ -56,7 +56,7 @@ def traffic() -> str:
         by its layer log, and how many of their INT8 convolutions hand on FP32. Built, the placements move
         {percent(min(more), 0)} to {percent(max(more), 0)} % more than FP16. The loss in points of F1 is that of Q/DQ
         models run by ONNX Runtime, calibrated on tiles of LEVIR-CD and of rendered scenes, without training; it is
-        {fixed(lost, 1)} at most."""
+        {fixed(lost, 1)} at most.{of_earlier_weights(result("traffic")["weights_sha256"])}"""
     head = ["INT8", "counted, MB", "saved, %", "padded, %", "built, MB", "saved, %", "hand on FP32"]
     rows = [
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from figure_text import fixed, paragraph, percent, result, table
+from figure_text import fixed, of_earlier_weights, paragraph, percent, result, table
 
 WINDOW, CHEAPER = 256, (384, 16)
 DEFAULT, PAIR = (256, 32), "joplin/pre_337-9136"
@@ -28,7 +28,7 @@ def tiling() -> str:
         trained, so that only differences tell; in brackets the difference to the default in points, with bounds of
         90 % (quarters of images drawn anew). Per CPU s is F1 on `levir/val` over those seconds; jumps are the mean
         difference of probability between neighbours across the borders there, as a ratio to that elsewhere, and in
-        brackets with cores kept (`benchmarks/tiling.py`):"""
+        brackets with cores kept (`benchmarks/tiling.py`).{of_earlier_weights(found["weights_sha256"])}"""
     return "\n\n".join((paragraph(intro), table(head, rows), paragraph(_choice(found, seams))))
 
 
@@ -91,6 +91,7 @@ def pooling_window() -> str:
         Taken over windows of the training tile instead, their gates interpolated, with the same weights, in points
         against tile {DEFAULT[0]} with halo {DEFAULT[1]} (`benchmarks/pooling_window.py`):"""
     after = "Windows mend nothing that a larger tile loses, so an export has no such option."
+    after += of_earlier_weights(result("pooling_window")["weights_sha256"])
     head = ["tile", "halo", "mean over", "F1, `levir/val`"]
     return "\n\n".join((paragraph(intro), table(head, rows), paragraph(after)))
 

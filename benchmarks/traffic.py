@@ -21,7 +21,7 @@ read and hand on (`built`), with the types that INT8 convolutions hand on. It is
 With sources, ranges are taken on their tiles (percentile 99.99, one symmetric scale for a tensor, both dates together),
 weights get a scale for each channel, and the Q/DQ model of each placement is scored by ONNX Runtime: what calibration
 alone reaches. F1 is pooled over the tiles, at the model's threshold; that of bundled models stands in their cards.
-What is not done anew stays as it was.
+What is not done anew stays as it was; `weights_sha256` are the weights whose F1 it is.
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.tensorrt.builder import Recipe
 from schanger_edge.sessions.tensorrt.flavour import load_flavour
 from schanger_export.calibrate import OPSET_FP16
+from schanger_export.checkpoints import weights_sha256
 from schanger_export.fp16 import to_fp16
 from schanger_export.graph import HEADS, STEM, Convolution, read_model
 from schanger_export.int8 import candidates, quantize
 from schanger_export.ranges import collect
 from schanger_export.stored import ANY_RANGE, before_gate, stored, whole_chain
+from schanger_export.weights import resolve
 
 FP32, INT8 = "schanger-small", "schanger-small-int8"
 BUNDLED = {"FP16": FP32, "shipped": INT8}
@@ -71,16 +73,17 @@ def main() -> None:
     parser.add_argument("--score", action="append", default=[], help="NAME=ROOT:SPLIT")
     options = parser.parse_args()
     found, file = table(), RESULTS / "traffic.json"
-    known = json.loads(file.read_text())["placements"] if file.exists() else {}
+    known = json.loads(file.read_text()) if file.exists() else {"placements": {}, "weights_sha256": ""}
     for name, row in found.items():
-        row |= {key: value for key, value in known.get(name, {}).items() if key in ("built", "f1")}
+        row |= {key: value for key, value in known["placements"].get(name, {}).items() if key in ("built", "f1")}
     if options.build:
         for name, model in models(fp16_parent(), collections.defaultdict(lambda: ANY_RANGE)):
             found[name]["built"] = built(to_fp16(model, {}, resize=True).model)
             sys.stdout.write(f"{name} {found[name]['built']}\n")
     if options.calibrate:
         score(found, options.calibrate, options.score)
-    save("traffic", {"method": __doc__, "placements": found})
+        known["weights_sha256"] = weights_sha256(resolve(FP32))
+    save("traffic", {"method": __doc__, "weights_sha256": known["weights_sha256"], "placements": found})
 
 
 def table() -> dict[str, dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 `python benchmarks/training_curve.py NAME STEPS:LOG[,LOG] ...` takes the outputs of `schanger-edge train`, of each run
 the steps of its epoch and its logs, where it went on in another. A run says the mean loss since its epoch began;
-here are the means over about twenty steps. Writes results/NAME-history.jsonl and results/NAME-training.png; with --go-on
-the runs come after those that the results hold.
+here are the means over about twenty steps. Writes results/NAME-history.jsonl and results/NAME-training.png; with
+--go-on the runs come after those that the results hold.
 """
 
 from __future__ import annotations
