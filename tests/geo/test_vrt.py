@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import numpy as np
 import rasterio
 
@@ -21,4 +23,8 @@ def test_a_raster_of_two_files(make_tiff) -> None:
 
 
 def test_attributes_are_escaped() -> None:
-    assert vrt.element("A", "<B/>", name='"<&') == "<A name='\"&lt;&amp;'><B/></A>"
+    """A reader of XML gets the very value back, white space too, and the content stays XML."""
+    value = "\"'<&>\t\n\r "
+    parsed = ElementTree.fromstring(vrt.element("A", "<B/>", name=value))
+    assert parsed.attrib == {"name": value}
+    assert [child.tag for child in parsed] == ["B"]
