@@ -1,8 +1,11 @@
-"""A block of figures on work without anybody watching, as those of `figures_of_models.py`: watch, batch, 64-bit Arm."""
+"""Blocks of figures on work in the field, like those of `figures_of_models.py`: nobody watching, and a first hour."""
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from figure_text import fixed, machines, paragraph, percent, result, table
 
@@ -81,4 +84,44 @@ def _arm64() -> tuple[str, str]:
     return what, f"F1 {percent(found['f1'])}" if found["passed"] else f"failed at {found['failed_at']}"
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"field": field}
+def hour() -> str:
+    """The commands of README and guides, in fresh environments."""
+    found = result("first_hour")
+    steps, side = found["steps"], found["side"]
+    run = [step for step in steps if "skipped" not in step]
+    skipped = Counter(step["skipped"] for step in steps if "skipped" in step)
+    altered = sum("run" in step and not _installs(step) for step in run)
+    failed = sum(step["exit_code"] != 0 for step in run)
+    starts = " and ".join(f"`{name}` {fixed(seconds, 2)} s" for name, seconds in found["starts"].items())
+    others = "; ".join(f"{count} {why}" for why, count in skipped.items())
+    busy = f" (busy: load {found['load'][0]} to {found['load'][1]})" if max(found["load"]) > BUSY else ""
+    intro = f"""
+        The commands of these pages as they stand there, one after the other in fresh environments, without torch but
+        for the ML engineers (`benchmarks/first_hour.py`), with pairs of {side} x {side} pixels, on
+        {machines("first_hour")}{busy}. {len(run)} of {len(steps)} were run, {altered} of them with fewer epochs or
+        tiles or as the page words it for Debian, and {failed or "none"} failed; the others: {others}. Installing
+        includes downloads. {starts}."""
+    pages = dict.fromkeys(step["page"] for step in run)
+    rows = [_page(page, [step for step in run if step["page"] == page]) for page in pages]
+    head = ["page", "commands", "installing, s", "all others, s", "the longest of them"]
+    return f"{paragraph(intro)}\n\n{table(head, rows)}"
+
+
+def _page(page: str, steps: list[dict[str, Any]]) -> list[str]:
+    others = [step for step in steps if not _installs(step)]
+    seconds = [sum(step["seconds"] for step in some) for some in ([s for s in steps if _installs(s)], others)]
+    longest = max(others, key=lambda step: step["seconds"])
+    shown = textwrap.shorten(longest["command"], SHOWN, placeholder=" ...")
+    times = [fixed(value) if value else "-" for value in seconds]
+    return [f"`{page}`", str(len(steps)), *times, f"`{shown}`, {fixed(longest['seconds'])} s"]
+
+
+def _installs(step: dict[str, Any]) -> bool:
+    return "pip " in step["command"]
+
+
+SHOWN = 60
+"""Characters of a command."""
+BUSY = 4.0
+"""Load average above that of the commands alone."""
+BLOCKS: dict[str, Callable[[], str]] = {"field": field, "hour": hour}
