@@ -93,13 +93,13 @@ def hour() -> str:
     altered = sum("run" in step and not _installs(step) for step in run)
     failed = sum(step["exit_code"] != 0 for step in run)
     starts = " and ".join(f"`{name}` {fixed(seconds, 2)} s" for name, seconds in found["starts"].items())
-    others = "; ".join(f"{count} {why}" for why, count in skipped.items())
+    others = ", ".join(f"{why} ({count})" for why, count in skipped.items())
     busy = f" (busy: load {found['load'][0]} to {found['load'][1]})" if max(found["load"]) > BUSY else ""
     intro = f"""
         The commands of these pages as they stand there, one after the other in fresh environments, without torch but
         for the ML engineers (`benchmarks/first_hour.py`), with pairs of {side} x {side} pixels, on
         {machines("first_hour")}{busy}. {len(run)} of {len(steps)} were run, {altered} of them with fewer epochs or
-        tiles or as the page words it for Debian, and {failed or "none"} failed; the others: {others}. Installing
+        tiles or as the page words it for Debian, and {failed or "none"} failed. Why others were not run: {others}. Installing
         includes downloads. {starts}."""
     pages = dict.fromkeys(step["page"] for step in run)
     rows = [_page(page, [step for step in run if step["page"] == page]) for page in pages]

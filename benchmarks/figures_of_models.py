@@ -32,8 +32,8 @@ def scores() -> str:
         for own in [found["scores"][name]]
     ]
     intro = f"""Bundled model `schanger-small` ({found["parameters"]:,} parameters, {fixed(found["bytes"] / 1e6, 1)} MB,
-        FP32), by the official protocol: tiles of 256, threshold 0.5, pixels of the change class. It was trained on two
-        CPU cores in a few hours ([how](models.md)), far from the published scores; none of these is an official
+        FP32), by the official protocol: tiles of 256, threshold 0.5, pixels of the change class. It was trained on
+        one CPU core ([how](models.md)), far from the published scores; none of these is an official
         benchmark score."""
     head = ["data", "tiles", "F1", "precision", "recall"]
     return "\n\n".join((paragraph(intro), table(head, rows), paragraph(_false_alarms())))
