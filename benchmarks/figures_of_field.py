@@ -99,8 +99,8 @@ def hour() -> str:
         The commands of these pages as they stand there, one after the other in fresh environments, without torch but
         for the ML engineers (`benchmarks/first_hour.py`), with pairs of {side} x {side} pixels, on
         {machines("first_hour")}{busy}. {len(run)} of {len(steps)} were run, {altered} of them with fewer epochs or
-        tiles or as the page words it for Debian, and {failed or "none"} failed. Why others were not run: {others}. Installing
-        includes downloads. {starts}."""
+        tiles or as the page words it for Debian, and {failed or "none"} failed. Why others were not run: {others}.
+        Installing includes downloads. {starts}."""
     pages = dict.fromkeys(step["page"] for step in run)
     rows = [_page(page, [step for step in run if step["page"] == page]) for page in pages]
     head = ["page", "commands", "installing, s", "all others, s", "the longest of them"]
