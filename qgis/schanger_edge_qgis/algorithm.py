@@ -15,7 +15,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from .child import Ended, Progress, call, problem
+from .child import STEPS, Ended, Progress, call, problem
 from .command import CommandError, program, shown
 from .settings import DEVICE, MODEL, PROGRAM, setting
 
@@ -115,7 +115,7 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
         def hear(told: object) -> None:
             nonlocal shown_last
             if isinstance(told, Progress):
-                if told.percent is not None:
+                if told.percent is not None and told.unit != STEPS:  # a few quick steps would fill the bar too soon
                     feedback.setProgress(told.percent)
                 if shown_last != (told.stage, told.tenth):  # the dialog keeps each text in its log
                     shown_last = told.stage, told.tenth

@@ -29,6 +29,8 @@ _OURS = re.compile(
 _BREAK: int = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
 _FLAGS: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
 _ERROR = "error: "
+STEPS = "steps"
+"""The unit of stages that are short: opening, finishing."""
 _MEGA = {"pixels": (1e6, "megapixels"), "bytes": (1e6, "MB")}
 
 
