@@ -49,7 +49,7 @@ def main() -> None:
                     "valid_share": round(result.valid / summary["pixels"]["total"], 4),
                     "changed_share_of_valid": round(result.changed_share, 4),
                     "polygons": result.polygons,
-                    "warnings": summary["warnings"],
+                    "warnings": [text.replace(f"{options.data}/", "") for text in summary["warnings"]],
                 }
             )
     save("real-scenes", {"method": __doc__, "model_sha256": summary["model"]["sha256"], "pairs": rows})
