@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import rasterio
@@ -84,8 +85,10 @@ def load_script(path: Path, name: str | None = None) -> ModuleType:
 
 
 def load_benchmark(name: str) -> ModuleType:
-    """A script of benchmarks/ as a module."""
-    return load_script(ROOT / "benchmarks" / f"{name}.py", f"benchmark_{name}")
+    """A script of benchmarks/ as a module; what it imports at its top from beside it is found."""
+    folder = ROOT / "benchmarks"
+    with mock.patch.object(sys, "path", [str(folder), *sys.path]):
+        return load_script(folder / f"{name}.py", f"benchmark_{name}")
 
 
 def terrain(

@@ -5,15 +5,14 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-from helpers import ROOT, load_benchmark
+from helpers import load_benchmark
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxconverter_common")
 
 
 @pytest.fixture
-def bundle_converted(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def bundle_converted() -> ModuleType:
     return load_benchmark("bundle_converted")
 
 

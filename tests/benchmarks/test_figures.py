@@ -43,8 +43,7 @@ NO_FIGURES_IN_BLOCKS = {
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def figures() -> ModuleType:
     return load_benchmark("figures")
 
 

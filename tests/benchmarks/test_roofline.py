@@ -14,8 +14,7 @@ pytest.importorskip("onnxconverter_common")
 
 
 @pytest.fixture
-def roofline(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def roofline() -> ModuleType:
     return load_benchmark("roofline")
 
 

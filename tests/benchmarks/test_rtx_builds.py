@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import ROOT, load_benchmark
+from helpers import load_benchmark
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxconverter_common")
@@ -19,8 +19,7 @@ from schanger_edge.model.bundled import model_path  # noqa: E402
 
 
 @pytest.fixture
-def rtx_builds(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def rtx_builds() -> ModuleType:
     return load_benchmark("rtx_builds")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import ROOT, load_benchmark
+from helpers import load_benchmark
 
 from schanger_edge.evaluation.scores import Counts
 
@@ -15,10 +14,8 @@ SIDE = 768
 
 
 @pytest.fixture(scope="module")
-def tiling() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        yield load_benchmark("tiling")
+def tiling() -> ModuleType:
+    return load_benchmark("tiling")
 
 
 class Reader:

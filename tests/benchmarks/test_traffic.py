@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from helpers import ROOT, load_benchmark
+from helpers import load_benchmark
 
 onnx = pytest.importorskip("onnx")
 
@@ -16,8 +16,7 @@ from schanger_export.graph import read_model  # noqa: E402
 
 
 @pytest.fixture
-def traffic(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def traffic() -> ModuleType:
     return load_benchmark("traffic")
 
 
