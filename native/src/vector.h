@@ -7,7 +7,8 @@
 //
 //   store_far, settle       a store past the caches, on whole vectors' addresses; and before others read what it stored
 //
-// `exp2` is good to 2e-7 of its value; beyond +-120 it may stop growing or shrinking.
+// `exp2` is good to 2e-7 of its value, with bf16 products, which round to 2e-3, to 8e-5; beyond +-120 it may stop growing
+// or shrinking.
 #pragma once
 
 #include <cmath>
@@ -21,7 +22,12 @@
 // Everything is local to the file it is compiled in, see kernels.h.
 namespace {
 
-constexpr float EXP2[] = {1.3398874e-3f, 9.6184373e-3f, 5.5503383e-2f, 2.4022651e-1f, 6.9314718e-1f};  // of 2^r, |r| <= 1/2
+// Of 2^r, |r| <= 1/2, highest power first.
+#ifdef SCHANGER_BF16
+constexpr float EXP2[] = {5.5171669e-2f, 2.4261112e-1f, 6.9326099e-1f, 0.99992807f};
+#else
+constexpr float EXP2[] = {1.3398874e-3f, 9.6184373e-3f, 5.5503383e-2f, 2.4022651e-1f, 6.9314718e-1f, 1.f};
+#endif
 
 }  // namespace
 

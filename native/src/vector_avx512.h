@@ -26,11 +26,8 @@ INLINE vf first(vf v, int n) { return n >= VL ? v : _mm512_maskz_mov_ps((__mmask
 INLINE float total(vf v) { return _mm512_reduce_add_ps(v); }
 INLINE vf exp2(vf y) {
     vf r = _mm512_reduce_ps(y, 0);  // y minus the nearest whole number
-    vf p = fma(all(EXP2[0]), r, all(EXP2[1]));
-    p = fma(p, r, all(EXP2[2]));
-    p = fma(p, r, all(EXP2[3]));
-    p = fma(p, r, all(EXP2[4]));
-    p = fma(p, r, all(1.f));
+    vf p = all(EXP2[0]);
+    UNROLL for (size_t i = 1; i < sizeof EXP2 / sizeof *EXP2; i++) p = fma(p, r, all(EXP2[i]));
     return _mm512_scalef_ps(p, sub(y, r));
 }
 
