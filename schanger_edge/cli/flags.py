@@ -37,13 +37,10 @@ def flags(function: _Function, *, leave_out: tuple[str, ...] = ()) -> _Function:
         if kind is None:
             parameters.append(parameter.replace(annotation=hints[parameter.name]))
             continue
-        groups = kind.groups().values() if issubclass(kind, OptionGroups) else (kind,)
-        titles = {one.name: group.title for group in groups for one in group.described()}
         own = [one for one in kind.described() if one.name not in leave_out]
         described[parameter.name] = hints[parameter.name], own
-        parameters += [_parameter(one, titles[one.name]) for one in own]
-
-    parameters += [_parameter(one, Talk.title) for one in Talk.described()]
+        parameters += map(_parameter, own)
+    parameters += map(_parameter, Talk.described())
 
     def command(**values: Any) -> Any:
         context = values.pop(CONTEXT)
@@ -81,9 +78,9 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and not source.name.startswith("DEFAULT")
 
 
-def _parameter(one: Option, panel: str) -> inspect.Parameter:
+def _parameter(one: Option) -> inspect.Parameter:
     """The flag of an option as a parameter of a command."""
-    settings: dict[str, Any] = {"help": one.help, "rich_help_panel": panel}
+    settings: dict[str, Any] = {"help": one.help, "rich_help_panel": one.title}
     flag = one.flag
     if one.default is None and one.unset:
         settings["show_default"] = one.unset
