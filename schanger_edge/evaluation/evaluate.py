@@ -26,7 +26,7 @@ from schanger_edge.evaluation.options import Engine, EvaluationOptions
 from schanger_edge.evaluation.protocol import LabelledTile, predicted_tiles
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.evaluation.stitched import stitched_tiles
-from schanger_edge.evaluation.sweep import Sweep, SweepCounter, SweepPoint, draw_curve
+from schanger_edge.evaluation.sweep import Sweep, SweepCounter, draw_curve
 from schanger_edge.files import check_writable, replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import ModelCard
@@ -272,18 +272,8 @@ def _write_sweep(path: Path, result: Evaluation, title: str) -> str:
     """The JSON and, beside it, the curve; returns as `drawing.draw`."""
     sweep = result.sweep
     assert sweep is not None
-    own = sweep.at_model_threshold
-    marks = [_mark("best", sweep.best)] if sweep.best else []
-    drawn = [point for point in sweep.points if point.precision or point.recall]
     head = {key: getattr(result, key) for key in ("dataset", "split", "model", "model_sha256", "label_rule", "images")}
-    text = json.dumps({**head, **sweep.as_dict()}, indent=2) + "\n"
+    text = json.dumps({**head, **dataclasses.asdict(sweep)}, indent=2) + "\n"
     with replacing(path, ProductError) as temporary:
         temporary.write_text(text)
-    recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
-    marks = [*marks, _mark("model's own", own)]
-    heading = f"{title}: average precision {sweep.average_precision:.3f}"
-    return draw_curve(path.with_suffix(".png"), recall, precision, marks, heading)
-
-
-def _mark(text: str, point: SweepPoint) -> tuple[str, float, float]:
-    return f"{text}: {point.threshold:.2f}, F1 {100 * point.f1:.1f} %", point.recall, point.precision
+    return draw_curve(path.with_suffix(".png"), sweep, title)
