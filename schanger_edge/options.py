@@ -74,7 +74,7 @@ class Option:
         unset: what None stands for, in words.
         unit: of a number, in words.
         range: numbers that are taken.
-        choices: texts that are taken; empty where any is.
+        choices: texts that are taken, without them those of the field's `Literal`; empty where any is.
         parse: text of the command line to value; None where `kind` says it all. Raises SchangerError.
         check_value: raises SchangerError where a value is none that can be meant; None where the range says it all.
         is_path: whether it names files or URLs, whose keys and passwords stay out of results.
@@ -188,10 +188,10 @@ class Options:
         types = typing.get_type_hints(cls)
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
             if (one := field.metadata.get("option")) is not None:  # else a plain field, which no user gives
-                kind, many = _kind_of(types[field.name])
-                flag, many = one.flag or f"--{field.name.replace('_', '-')}", many and one.parse is None
-                own = {"name": field.name, "flag": flag, "default": field.default, "kind": kind, "many": many}
-                yield dataclasses.replace(one, title=cls.title, **own)
+                kind, many, choices = _kind_of(types[field.name])
+                own = {"name": field.name, "flag": one.flag or f"--{field.name.replace('_', '-')}", "title": cls.title}
+                own |= {"default": field.default, "kind": kind, "choices": one.choices or choices}
+                yield dataclasses.replace(one, many=many and one.parse is None, **own)
 
 
 class OptionGroups:
@@ -250,16 +250,17 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _kind_of(hint: Any) -> tuple[type, bool]:
-    """Type of a field's values, or of its items where it is a tuple of any length."""
+def _kind_of(hint: Any) -> tuple[type, bool, tuple[str, ...]]:
+    """Type of a field's values, or of its items where it is a tuple of any length (True); what a `Literal` lists."""
     arguments = [part for part in typing.get_args(hint) if part is not type(None)]
     if typing.get_origin(hint) is tuple and arguments[-1] is Ellipsis:
-        return _kind_of(arguments[0])[0], True
+        kind, _, choices = _kind_of(arguments[0])
+        return kind, True, choices
     if typing.get_origin(hint) is Literal:
-        return type(arguments[0]), False
+        return type(arguments[0]), False, tuple(arguments)
     if type(None) in typing.get_args(hint) and len(arguments) == 1:
         return _kind_of(arguments[0])
-    return (hint if isinstance(hint, type) else str), False
+    return (hint if isinstance(hint, type) else str), False, ()
 
 
 def series(words: Sequence[str], last: str = "and") -> str:

@@ -13,12 +13,7 @@ from schanger_edge.cli.printing import Json, print_json
 from schanger_edge.cli.talk import note, out, progress_bars
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
-
-class BindingOption(str, Enum):
-    """Whom CUDA is reached by."""
-
-    cuda_python = "cuda-python"
-    pycuda = "pycuda"
+BindingOption = Enum("BindingOption", {"cuda_python": "cuda-python", "pycuda": "pycuda"}, type=str)
 
 
 @flags
@@ -47,9 +42,7 @@ def build(
 
 
 @flags
-def doctor(
-    as_json: Json = False,
-) -> None:
+def doctor(as_json: Json = False) -> None:
     """Show what this machine has, what a run will use, and what is missing."""
     from rich.table import Table
 

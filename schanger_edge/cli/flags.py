@@ -67,10 +67,8 @@ def flags(function: _Function, *, leave_out: tuple[str, ...] = ()) -> _Function:
 
 def _class_of(hint: Any) -> Any:
     """The `Options` or `OptionGroups` that an annotation names, or None."""
-    for kind in (hint, *getattr(hint, "__metadata__", ())):
-        if isinstance(kind, type) and issubclass(kind, (Options, OptionGroups)):
-            return kind
-    return None
+    kinds = (hint, *getattr(hint, "__metadata__", ()))
+    return next((one for one in kinds if isinstance(one, type) and issubclass(one, (Options, OptionGroups))), None)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -112,10 +110,10 @@ def _value(one: Option, value: Any) -> Any:
     return one.parse(value) if one.parse is not None and isinstance(value, str) else value
 
 
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
-
-
 def _enum(one: Option) -> Any:
     """Choices as every version of typer takes them."""
     return Enum(one.name, {choice: choice for choice in one.choices}, type=str)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value

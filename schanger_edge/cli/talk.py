@@ -44,7 +44,6 @@ class Talk(Options):
     progress: Face = option(
         "auto",
         "On standard error: auto is a bar, or a line now and then off a terminal; json is one object a line.",
-        choices=("auto", "json"),
     )
 
     now: ClassVar[Talk]

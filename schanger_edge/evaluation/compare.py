@@ -62,8 +62,8 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**plain, "agreement": self.agreement.as_dict(), "engines": [one.as_dict() for one in self.engines]}
+        parts = {"agreement": self.agreement.as_dict(), "engines": [one.as_dict() for one in self.engines]}
+        return {**vars(self), **parts}
 
 
 def compare(

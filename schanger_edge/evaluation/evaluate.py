@@ -22,7 +22,7 @@ from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule, warning_on_labels
 from schanger_edge.errors import ModelError, ProductError, SchangerError, require
 from schanger_edge.evaluation.gallery import Gallery
-from schanger_edge.evaluation.options import Engine, EvaluationOptions
+from schanger_edge.evaluation.options import EvaluationOptions
 from schanger_edge.evaluation.protocol import LabelledTile, predicted_tiles
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.evaluation.stitched import stitched_tiles
@@ -128,7 +128,10 @@ def evaluate(
     files = pair_files(Path(root), scoring.split)
     rule = LabelRule.for_files(files, scoring.label_rule)
     page = Gallery(results.gallery_count) if gallery is not None else None
-    with heard(progress) as told, _session(engine, told) as session:
+    with (
+        heard(progress) as told,
+        open_session(model_path(engine.model, told), engine.device, binding=engine.cuda, progress=told) as session,
+    ):
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
         halo = _halo(scoring.halo, session.card) if scoring.stitched else None
         doubts, fill = Doubts(), session.card.normalization.mean_colors
@@ -179,11 +182,6 @@ def evaluate(
         with replacing(json_file, ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     return result
-
-
-def _session(engine: Engine, progress: Progress | None) -> Session:
-    path = model_path(engine.model, progress)
-    return open_session(path, engine.device, binding=engine.cuda, progress=progress)
 
 
 def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | None) -> None:
