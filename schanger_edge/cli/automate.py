@@ -29,8 +29,8 @@ FAILED = 1
 
 @flags
 def watch(
-    inbox: Annotated[Path, typer.Argument(help="Folder in which scenes arrive; subfolders are included.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, quarantine and the ledger.")],
+    inbox: Annotated[Path, "Folder in which scenes arrive; subfolders are included."],
+    output: Annotated[Path, "Folder for results, quarantine and the ledger."],
     pairing: Pairing,
     service: Service,
     notification: Notification,
@@ -95,12 +95,10 @@ def _stop_on_signals(wakeup: Wakeup) -> list[int]:
 def batch(
     pairs: Annotated[
         Path,
-        typer.Argument(
-            help="CSV or Parquet table: before, after; optional id, before_date, after_date, and any option of `run` "
-            "except the engine's, such as clip or valid_mask_before."
-        ),
+        "CSV or Parquet table: before, after; optional id, before_date, after_date, and any option of `run` "
+        "except the engine's, such as clip or valid_mask_before.",
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results, one folder per pair.")],
+    output: Annotated[Path, "Folder for the results, one folder per pair."],
     cluster: Cluster,
     options: RunOptions,
     restart: Annotated[

@@ -34,13 +34,9 @@ def bench(
     pair: Annotated[
         tuple[str, str] | None, typer.Option(metavar="BEFORE AFTER", help="Two images, to measure whole runs.")
     ] = None,
-    beside: Annotated[
-        list[Path] | None, typer.Option(help="bench.json of another machine, shown alongside; repeatable.")
-    ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("bench"),
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Discard an interrupted benchmark and start over.")
-    ] = False,
+    beside: Annotated[list[Path] | None, "bench.json of another machine, shown alongside; repeatable."] = None,
+    output: Annotated[Path, "Folder for the results."] = Path("bench"),
+    restart: Annotated[bool, "Discard an interrupted benchmark and start over."] = False,
 ) -> None:
     """Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra)."""
     from schanger_edge.bench.measure import UNFINISHED

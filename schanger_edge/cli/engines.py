@@ -18,13 +18,13 @@ BindingOption = Enum("BindingOption", {"cuda_python": "cuda-python", "pycuda": "
 
 @flags
 def build(
-    model: Annotated[str, typer.Argument(help="An .onnx file, or a name that `models` lists, such as levir-cd:base.")],
+    model: Annotated[str, "An .onnx file, or a name that `models` lists, such as levir-cd:base."],
     options: BuildOptions,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Plan file to write.", show_default="in the engine cache")
     ] = None,
-    cuda: Annotated[BindingOption | None, typer.Option(help="Python package that queries the GPU.")] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build even if the cache already has the plan.")] = False,
+    cuda: Annotated[BindingOption | None, "Python package that queries the GPU."] = None,
+    rebuild: Annotated[bool, "Build even if the cache already has the plan."] = False,
 ) -> None:
     """Build a TensorRT plan from a model (needs the tensorrt or rtx extra)."""
     from schanger_edge.model.bundled import model_path

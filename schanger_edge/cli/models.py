@@ -31,14 +31,9 @@ if TYPE_CHECKING:
 
 FEW_TILES = 128
 
-Data = Annotated[
-    list[str] | None,
-    typer.Option("--data", help=f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."),
-]
-Model = Annotated[str, typer.Argument(help="An FP32 .onnx file, or a name that `models` lists.")]
-Target = Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write; a report is written beside it.")]
-
-
+Data = Annotated[list[str] | None, f"Source of tiles: {usage(TILES)}; repeatable, see docs/sources.md."]
+Model = Annotated[str, "An FP32 .onnx file, or a name that `models` lists."]
+Target = Annotated[Path, "The .onnx file to write; a report is written beside it."]
 Precision = Enum("Precision", {"fp16": "fp16"}, type=str)
 
 
@@ -60,7 +55,7 @@ def fetch(
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Published models, such as levir-cd:base.")
     ] = None,
     all_published: Annotated[bool, typer.Option("--all", help="Fetch all twelve.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="An .onnx file to write the model to.")] = None,
+    output: Annotated[Path | None, "An .onnx file to write the model to."] = None,
 ) -> None:
     """Fetch published models before leaving for a place without a network (needs the models extra)."""
     from schanger_edge.model.published import MODELS
@@ -80,7 +75,7 @@ def fetch(
 
 
 @flags
-def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a name that `models` lists.")]) -> None:
+def info(model: Annotated[str, "An .onnx file, a plan, or a name that `models` lists."]) -> None:
     """Print a model's card and, for a plan, what it was built for."""
     from schanger_edge.model.plan import info as info_tool
 
@@ -89,7 +84,7 @@ def info(model: Annotated[str, typer.Argument(help="An .onnx file, a plan, or a 
 
 @flags
 def evaluate(
-    root: Annotated[Path, typer.Argument(help="Labelled dataset, as published or with SPLIT/A, SPLIT/B, SPLIT/label.")],
+    root: Annotated[Path, "Labelled dataset, as published or with SPLIT/A, SPLIT/B, SPLIT/label."],
     options: EvaluationOptions,
     as_json: Json = False,
 ) -> None:
@@ -119,8 +114,8 @@ def evaluate(
 
 @flags
 def compare(
-    first: Annotated[str, typer.Argument(help="An .onnx file, the name of a bundled model, or a TensorRT plan.")],
-    second: Annotated[str, typer.Argument(help="The second model, likewise.")],
+    first: Annotated[str, "An .onnx file, the name of a bundled model, or a TensorRT plan."],
+    second: Annotated[str, "The second model, likewise."],
     options: ComparisonOptions,
     data: Data = None,
     as_json: Json = False,
@@ -148,7 +143,7 @@ def compare(
 def convert(
     model: Model,
     output: Target,
-    precision: Annotated[Precision, typer.Option(help="fp16; see `calibrate` for INT8.")] = Precision.fp16,
+    precision: Annotated[Precision, "fp16; see `calibrate` for INT8."] = Precision.fp16,
     data: Data = None,
     samples: Annotated[int, typer.Option("--tiles", help="Tiles to measure ranges on.")] = 32,
 ) -> None:

@@ -28,12 +28,10 @@ BETTER = (
 def run(
     before: Annotated[
         str,
-        typer.Argument(help="Image of the first date: a GeoTIFF, a URL, or a PNG/JPEG of the same size as the second."),
+        "Image of the first date: a GeoTIFF, a URL, or a PNG/JPEG of the same size as the second.",
     ],
-    after: Annotated[
-        str, typer.Argument(help="Image of the second date: any CRS, grid and extent that overlaps the first.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
+    after: Annotated[str, "Image of the second date: any CRS, grid and extent that overlaps the first."],
+    output: Annotated[Path, "Folder for the products."],
     options: RunOptions,
     after_stop: AfterStop,
     as_json: Json = False,
@@ -57,9 +55,9 @@ def run(
 
 @flags
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the scene and the result.")] = Path("demo"),
-    side: Annotated[int, typer.Option(help="Width and height of the scene in pixels.")] = 2048,
-    seed: Annotated[int, typer.Option(help="Seed that selects the scene.")] = 14,
+    output: Annotated[Path, "Folder for the scene and the result."] = Path("demo"),
+    side: Annotated[int, "Width and height of the scene in pixels."] = 2048,
+    seed: Annotated[int, "Seed that selects the scene."] = 14,
 ) -> None:
     """Render a pair with known truth, find what changed and score it."""
     from schanger_edge.evaluation.demo import demo as demo_tool
@@ -79,7 +77,7 @@ def demo(
 
 @flags
 def review(
-    result: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    result: Annotated[Path, "Folder of a run."],
     options: ReviewOptions,
     decisions: Annotated[Path | None, typer.Argument(help="decisions.json, which its report saved.")] = None,
 ) -> None:

@@ -24,8 +24,8 @@ from schanger_export.options import ExportOptions, Machine, Pretraining, Trainin
 if TYPE_CHECKING:
     from schanger_export.train import Progress, Trained
 
-Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the run's checkpoints, history and curves.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")]
+Output = Annotated[Path, "Folder for the run's checkpoints, history and curves."]
+Resume = Annotated[bool, "Continue from the last checkpoint in the folder."]
 dataset = typer.Typer(no_args_is_help=True)
 
 
@@ -37,8 +37,8 @@ def _dataset() -> None:
 @dataset.command(cls=Command)
 @flags
 def make(
-    pairs: Annotated[Path, typer.Argument(help="CSV table: before, after, label; optional layer, area, split, name.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to create; it must not exist yet.")],
+    pairs: Annotated[Path, "CSV table: before, after, label; optional layer, area, split, name."],
+    output: Annotated[Path, "Folder to create; it must not exist yet."],
     options: MakeOptions,
 ) -> None:
     """Cut labelled pairs into training tiles; no ground is shared between splits."""
@@ -57,13 +57,11 @@ def make(
 
 @flags
 def statistics(
-    root: Annotated[Path, typer.Argument(help="Dataset folder; with --single, a folder of images (and masks).")],
-    split: Annotated[str, typer.Option(help="Split to use.")] = "train",
-    single: Annotated[bool, typer.Option("--single", help="Single-date images with masks.")] = False,
-    masks: Annotated[
-        Path | None, typer.Option(help="With --single: folder of the masks, if ROOT holds only images.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
+    root: Annotated[Path, "Dataset folder; with --single, a folder of images (and masks)."],
+    split: Annotated[str, "Split to use."] = "train",
+    single: Annotated[bool, "Single-date images with masks."] = False,
+    masks: Annotated[Path | None, "With --single: folder of the masks, if ROOT holds only images."] = None,
+    output: Annotated[Path | None, "JSON file to write."] = None,
 ) -> None:
     """Compute a dataset's colour statistics, for --normalization of train and export."""
     from schanger_edge.datasets.statistics import color_statistics
@@ -86,7 +84,7 @@ def train(
     sources: Annotated[
         list[str] | None, typer.Argument(help=f"Training data: {usage(TRAINING)}; see docs/sources.md.")
     ] = None,
-    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Start from random weights.")] = False,
+    from_scratch: Annotated[bool, "Start from random weights."] = False,
     resume: Resume = False,
 ) -> None:
     """Train on labelled pairs: Siamese fine-tuning from single-date or earlier weights."""
@@ -105,9 +103,7 @@ def pretrain(
     sources: Annotated[
         list[str] | None, typer.Argument(help=f"Images with masks: {usage(SINGLE_DATES)}; see docs/sources.md.")
     ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Folder of the masks, if the given folder holds only images.")
-    ] = None,
+    masks: Annotated[Path | None, "Folder of the masks, if the given folder holds only images."] = None,
     label: Annotated[
         str | None,
         typer.Option(
@@ -126,19 +122,17 @@ def pretrain(
 @flags
 def export(
     options: ExportOptions,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The .onnx file to write.")] = None,
+    output: Annotated[Path | None, "The .onnx file to write."] = None,
     triton: Annotated[
         Path | None,
         typer.Option(metavar="REPO", help="Triton model repository to add the model to, as its next version."),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights by name: levir-cd:base, whu-cd:small, ..., schanger-small; downloaded once."),
+        "Weights by name: levir-cd:base, whu-cd:small, ..., schanger-small; downloaded once.",
     ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Or a .pth file with a state_dict.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="With --triton: an existing .onnx file, or a name that `models` lists.")
-    ] = None,
+    checkpoint: Annotated[Path | None, "Or a .pth file with a state_dict."] = None,
+    model: Annotated[str | None, "With --triton: an existing .onnx file, or a name that `models` lists."] = None,
 ) -> None:
     """Turn weights into a model file (needs the models extra), or add one to a Triton repository."""
     if [weights, checkpoint, model].count(None) != 2:
