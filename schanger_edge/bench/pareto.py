@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schanger_edge.bench.tables import device_name
+from schanger_edge.bench.tables import device_name, rows_of
 from schanger_edge.drawing import draw
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -60,17 +60,14 @@ def draw_pareto(path: Path, document: Mapping[str, Any]) -> str:
 def points(document: Mapping[str, Any]) -> dict[str, list[Point]]:
     """By dataset and split."""
     found: dict[str, list[Point]] = {}
-    for run in (document, *document.get("others", ())):
-        precision = {model["name"]: model["precision"] for model in run["models"]}
-        batch = min(document["options"]["batches"])
-        for row in run["accuracy"]:
-            key = (row["device"], row["model"], batch)
-            speed = next((s for s in run["speed"] if (s["device"], s["model"], s["batch"]) == key), None)
-            if speed is None or speed["latency_ms"] is None:
-                continue
-            latency, rounds = speed["latency_ms"], speed["latency_ms"]["p50_of_rounds"]
-            name, kind = device_name(run, row["device"]), precision[row["model"]]
-            point = Point(name, row["model"], kind, latency["p50"], rounds["low"], rounds["high"], f1=100 * row["f1"])
+    batch = min(document["options"]["batches"])
+    for row in rows_of((document, *document.get("others", ())), "accuracy"):
+        run, key = row["run"], (row["device"], row["model"], batch)
+        speed = next((s for s in run["speed"] if (s["device"], s["model"], s["batch"]) == key), None)
+        if speed is not None and speed["latency_ms"] is not None:
+            name, latency, rounds = device_name(run, key[0]), speed["latency_ms"], speed["latency_ms"]["p50_of_rounds"]
+            times = latency["p50"], rounds["low"], rounds["high"]
+            point = Point(name, key[1], row["facts"]["precision"], *times, f1=100 * row["f1"])
             found.setdefault(f"{row['dataset']} {row['split']}, n {row['tiles']:,} tiles", []).append(point)
     return found
 
