@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from schanger_edge.host.board import number_of, text_of
-from schanger_edge.host.nvml import Nvml
+from schanger_edge.host.nvml import NO_GPU, Nvml
 
 SAMPLE_SECONDS = 0.02
 BOARD_RAILS = (("VDD_IN",), ("VIN",), ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"))
@@ -93,10 +93,12 @@ class Meters(contextlib.ExitStack):
 
     Attributes:
         covers: what the energy is of, in words; empty where nothing is measured.
+        nvml: of the GPU that is the device, if there is one.
     """
 
-    def __init__(self, root: Path = Path("/"), nvml: Nvml | None = None) -> None:
+    def __init__(self, root: Path = Path("/"), nvml: Nvml = NO_GPU) -> None:
         super().__init__()
+        self.nvml = nvml
         self._read: dict[str, Callable[[], float | None]] = {}
         board = ina3221(root)
         if board is not None:  # has everything in it
@@ -105,9 +107,9 @@ class Meters(contextlib.ExitStack):
             processor = rapl(root)
             if processor is not None:
                 self._read["CPU package (RAPL)"] = processor
-            if nvml is not None and nvml.joules() is not None:
+            if nvml.joules() is not None:
                 self._read["GPU (NVML)"] = nvml.joules
-            elif nvml is not None and nvml.watts() is not None:
+            elif nvml.watts() is not None:
                 self._sample("GPU (NVML, sampled)", nvml.watts)
         self.covers = " + ".join(self._read)
 
@@ -124,7 +126,7 @@ class Meters(contextlib.ExitStack):
     def _joules(self) -> float | None:
         """Of all meters together, counted from some moment."""
         values = [read() for read in self._read.values()]
-        return sum(value for value in values if value is not None) if values and None not in values else None
+        return sum(filter(None, values)) if values and None not in values else None
 
     def _sample(self, name: str, watts: Callable[[], float | None]) -> None:
         meter = self.enter_context(contextlib.closing(Sampled(watts)))

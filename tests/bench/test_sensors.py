@@ -128,15 +128,15 @@ def test_nothing_is_measured_without_meters(tmp_path: Path) -> None:
 
 def test_which_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = fake_gpu(monkeypatch, gpus=3)
-    assert Nvml.open() is not None
+    assert Nvml.open()
     for wanted in ("2,0", "GPU-12ab"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
         Nvml.open()
     assert fake.opened == [0, 2, "GPU-12ab"]
     fake.answers["gpus"] = 0
-    assert Nvml.open() is None
+    assert not Nvml.open()
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert Nvml.open() is None
+    assert not Nvml.open()
 
 
 def test_conditions_of_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
