@@ -12,18 +12,14 @@ from typing import Any
 import shapely
 import shapely.geometry
 
-from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, StoppedError
+from schanger_edge.errors import SceneError, SchangerError, StoppedError
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.scene.checking import probe
 from schanger_edge.watch.inbox import LATEST, Arrival
 from schanger_edge.watch.ledger import DUPLICATE, EXPIRED, QUARANTINED, READY, Scene
 from schanger_edge.watch.pairing import named, time_of_change
-from schanger_edge.watch.station import Station
+from schanger_edge.watch.station import ATTEMPTS, STARTS, Station
 
-ATTEMPTS = 3
-"""At what fails for a reason that may pass, such as a share that is away."""
-STARTS = 10
-"""Silent ends of the process (it was killed, or crashed) after which a scene or pair is not tried again."""
 _CHUNK = 1 << 22
 
 
@@ -34,8 +30,8 @@ class Intake:
         self._station = station
         self._settings, self._ledger, self._output = station.settings, station.ledger, station.output
 
-    def take(self, arrival: Arrival, listing: dict[str, Arrival]) -> bool:
-        """Examine an arrival that has settled; False where it is to be tried again later.
+    def take(self, arrival: Arrival, listing: dict[str, Arrival]) -> None:
+        """Examine an arrival that has settled, or try it again later.
 
         The listing has all scenes in the inbox by name. ProductError where quarantine or ledger cannot be written,
         StoppedError where the watch is to stop.
@@ -43,7 +39,7 @@ class Intake:
         scene = self._ledger.begin(arrival)
         if scene.starts > STARTS:
             self.reject(scene, arrival, f"the process died {STARTS} times while examining it: it may be malicious.")
-            return True
+            return
         try:
             self._examine(scene, arrival, listing)
         except StoppedError:
@@ -60,10 +56,8 @@ class Intake:
             if not isinstance(error, OSError):
                 traceback.print_exc()
             reason = f"{arrival.main.path} cannot be read ({error or type(error).__name__})"
-            if scene.attempts + 1 < ATTEMPTS:
-                return self._station.try_again(scene, f"{reason}.")
-            self.reject(scene, arrival, f"{reason}, tried {ATTEMPTS} times: get a fresh copy.")
-        return True
+            if not self._station.retry(scene, arrival, f"{reason}."):
+                self.reject(scene, arrival, f"{reason}, tried {ATTEMPTS} times: get a fresh copy.")
 
     def reject(self, scene: Scene, arrival: Arrival, reason: str) -> None:
         """Put a bad scene into quarantine."""
@@ -74,14 +68,9 @@ class Intake:
 
     def put_aside(self, scene: Scene, arrival: Arrival) -> None:
         """Move the files of a rejected scene, or what a power cut or a full disk left of them in the inbox."""
-        if not scene.put_at or not scene.reason:
-            return
-        try:
-            self._output.put_aside(arrival, scene.put_at, scene.reason)
-        except DiskFullError:
-            raise
-        except ProductError as error:  # such as a read-only inbox
-            self._station.report(f"{scene.name} could not be moved: {error}")
+        if scene.put_at and scene.reason:
+            with self._station.surviving(f"move {scene.id}", f"{scene.name} could not be moved: "):
+                self._output.put_aside(arrival, scene.put_at, scene.reason)
 
     def _examine(self, scene: Scene, arrival: Arrival, listing: dict[str, Arrival]) -> None:
         sha256 = self._digest(arrival)

@@ -30,11 +30,11 @@ from schanger_edge.run.options import RunOptions
 from schanger_edge.scene.checking import probe
 from schanger_edge.sessions import Session
 from schanger_edge.watch.inbox import Arrival
-from schanger_edge.watch.intake import ATTEMPTS, STARTS, Intake
+from schanger_edge.watch.intake import Intake
 from schanger_edge.watch.ledger import DONE, FAILED, HOOK_DUE, HOOK_FAILED, HOOK_RAN, NO_HOOK, Job
 from schanger_edge.watch.output import is_made
 from schanger_edge.watch.pairing import time_of_change
-from schanger_edge.watch.station import Station
+from schanger_edge.watch.station import ATTEMPTS, STARTS, Station
 
 PLACEHOLDERS = ("{result}", "{before}", "{after}", "{name}")
 """In arguments of the hook."""
@@ -50,8 +50,8 @@ class Worker:
         self._station, self._intake, self._session = station, intake, session
         self._settings, self._ledger, self._output = station.settings, station.ledger, station.output
 
-    def run(self, job: Job, listing: dict[str, Arrival]) -> bool:
-        """Run and publish a pair, once; False where it is to be tried again later.
+    def run(self, job: Job, listing: dict[str, Arrival]) -> None:
+        """Run and publish a pair, once, or try it again later.
 
         Args:
             job: a queued pair.
@@ -70,7 +70,8 @@ class Worker:
         self._station.running = job.name
         self._station.note(f"running {job.name}")
         if job.starts >= STARTS:
-            return self._fail(job, f"the process died {STARTS} times while running this pair: see the system log.")
+            self._fail(job, f"the process died {STARTS} times while running this pair: see the system log.")
+            return
         try:
             if not self._output.is_published(job):
                 self._ledger.set(job, starts=job.starts + 1)
@@ -81,7 +82,7 @@ class Worker:
             self._was_no_crash(job)
             raise
         except SceneError as error:
-            return self._blame(job, listing, error)
+            self._blame(job, listing, error)
         except (SessionError, ModelError) as error:
             self._try_again(job, error)
             raise
@@ -91,8 +92,7 @@ class Worker:
                 raise DiskFullError(str(error)) from error
             if not isinstance(error, SchangerError):
                 traceback.print_exc()
-            return self._try_again(job, error)
-        return True
+            self._try_again(job, error)
 
     def run_hooks(self) -> None:
         """Run the hook on the results for which it is due; one that is killed meanwhile runs again."""
@@ -127,33 +127,31 @@ class Worker:
         size = f"{figures['pixels'] / 1e6:.2f} megapixels"
         self._station.report(f"published {job.name} ({size}, {figures['seconds']:.1f} s)")
 
-    def _blame(self, job: Job, listing: dict[str, Arrival], error: SceneError) -> bool:
+    def _blame(self, job: Job, listing: dict[str, Arrival], error: SceneError) -> None:
         """Find out why a pair cannot be read: a file has gone, a file is bad, or the two do not match."""
         arrivals = {scene: listing[scene.name] for scene in (job.before, job.after)}
         if not all(arrival.is_unchanged() for arrival in arrivals.values()):
             self._ledger.unqueue(job)
-            return True
+            return
         for scene, arrival in arrivals.items():
             try:
                 probe(str(arrival.main.path), **self._settings.reading)
             except SceneError as reason:
                 self._intake.reject(scene, arrival, str(reason))
                 self._ledger.unqueue(job)
-                return True
-        return self._fail(job, str(error))
+                return
+        self._fail(job, str(error))
 
-    def _try_again(self, job: Job, error: Exception) -> bool:
+    def _try_again(self, job: Job, error: Exception) -> None:
         reason = str(error) or type(error).__name__
-        if job.attempts + 1 < ATTEMPTS:
-            return self._station.try_again(job, reason)
-        return self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
+        if not self._station.retry(job, job.name, reason):
+            self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
 
-    def _fail(self, job: Job, reason: str) -> bool:
+    def _fail(self, job: Job, reason: str) -> None:
         self._output.write_reason(job.name, reason)
         self._ledger.set(job, state=FAILED, ended=time.time(), reason=reason)
         self._output.remove(job.name)
         self._station.report(f"failed {job.name}: {reason}")
-        return True
 
     def _lacks_room(self) -> bool:
         return self._output.free() < self._settings.service.min_free
