@@ -121,11 +121,10 @@ def _in_microseconds(table: Any) -> Any:
     """The table with times as Python has them: it knows no nanoseconds, which pandas writes."""
     import pyarrow
 
-    for number, field in enumerate(table.schema):
-        if pyarrow.types.is_timestamp(field.type):
-            kind = pyarrow.timestamp("us", field.type.tz)
-            table = table.set_column(number, field.name, table.column(number).cast(kind, safe=False))
-    return table
+    def plain(kind: Any) -> Any:
+        return pyarrow.timestamp("us", kind.tz) if pyarrow.types.is_timestamp(kind) else kind
+
+    return table.cast(pyarrow.schema([field.with_type(plain(field.type)) for field in table.schema]), safe=False)
 
 
 def _text(value: Any) -> str:
