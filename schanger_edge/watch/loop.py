@@ -6,19 +6,17 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import Callable
 
 from schanger_edge.errors import DiskFullError, SchangerError, StoppedError
 from schanger_edge.files import writing
-from schanger_edge.sessions import Session
-from schanger_edge.watch.inbox import Arrival, Settling, scan
-from schanger_edge.watch.intake import Intake
+from schanger_edge.watch.inbox import Settling, scan
+from schanger_edge.watch.intake import put_aside, take
 from schanger_edge.watch.ledger import EXPIRED, HOOK_DUE, LOOKING, QUARANTINED, QUEUED, READY, Job, Scene
 from schanger_edge.watch.output import plain_name
 from schanger_edge.watch.pairing import best_overlap, earlier_one, same_place, superseded
 from schanger_edge.watch.station import RETRY, Station, notify
 from schanger_edge.watch.wakeup import RESCAN
-from schanger_edge.watch.worker import Worker
+from schanger_edge.watch.worker import run, run_hooks
 
 LULL = 1.0
 """Seconds between two listings, at least: a file that is copied causes many events."""
@@ -27,18 +25,12 @@ PAUSE = 10.0
 
 
 class Loop:
-    """Keeps going until it is asked to stop, or, with `once`, until all that can be done now is done.
+    """Keeps going until it is asked to stop, or, with `once`, until all that can be done now is done."""
 
-    `session` opens the session, or gives the one that is open.
-    """
-
-    def __init__(self, station: Station, session: Callable[[], Session]) -> None:
+    def __init__(self, station: Station) -> None:
         self._station, self._settings, self._service = station, station.settings, station.settings.service
         self._ledger, self._output, self._wakeup = station.ledger, station.output, station.wakeup
-        self._intake = Intake(station)
-        self._worker = Worker(station, self._intake, session)
         self._settling = Settling(self._service.settle)
-        self._listing: dict[str, Arrival] = {}
         self._listed = -math.inf  # when
         self._put_aside: set[int] = set()  # bad scenes that this process has tried to move
         self._candidates: set[int] = set()  # good scenes, when pairs were last made
@@ -87,8 +79,8 @@ class Loop:
         job = self._next_job()
         if job is not None:
             did = True
-            self._worker.run(job, self._listing)
-        self._worker.run_hooks()
+            run(self._station, job)
+        run_hooks(self._station)
         if job is not None and self._service.keep is not None:
             self._expire(job.after, self._service.keep)
         self._station.measure(force=did)
@@ -96,7 +88,7 @@ class Loop:
 
     def _list_inbox(self) -> bool:
         try:
-            self._listing = {arrival.name: arrival for arrival in scan(self._settings.inbox, self._refused)}
+            self._station.listing = {arrival.name: arrival for arrival in scan(self._settings.inbox, self._refused)}
         except OSError as error:
             reason = f"{self._settings.inbox} cannot be listed ({error.strerror}): remount it."
             if self._service.once:
@@ -114,8 +106,8 @@ class Loop:
     def _finish_halves(self) -> None:
         """What a power cut or a full disk left half done: bad and expired scenes that are still in the inbox."""
         for scene in self._ledger.scenes(state=QUARANTINED):
-            if scene.is_in(self._listing) and scene.id not in self._put_aside:
-                self._intake.put_aside(scene, self._listing[scene.name])
+            if scene.is_in(self._station.listing) and scene.id not in self._put_aside:
+                put_aside(self._station, scene, self._station.listing[scene.name])
                 self._put_aside.add(scene.id)
         if self._service.keep is not None:
             with self._station.surviving("keep"):
@@ -126,21 +118,21 @@ class Loop:
         """Delete an expired scene with its sidecars, and the result whose later date it is."""
         for job in self._ledger.jobs(after=scene.id):
             self._output.remove(job.name)
-        if scene.is_in(self._listing):
-            for file in reversed(self._listing[scene.name].files):
+        if scene.is_in(self._station.listing):
+            for file in reversed(self._station.listing[scene.name].files):
                 with writing(file.path):
                     file.path.unlink(missing_ok=True)
             self._station.report(f"removed {scene.name}: its place has {self._service.keep} newer ones.")
 
     def _take_in(self) -> bool:
         """Whether anything new had settled."""
-        new = self._ledger.unknown(self._listing.values())
+        new = self._ledger.unknown(self._station.listing.values())
         settled = [arrival for arrival in self._settling.settled(new, self._listed) if self._station.is_due(arrival)]
         settled.sort(key=lambda arrival: (arrival.main.mtime_ns, arrival.name))  # a copy is younger
         for arrival in settled:
             self._station.note(f"checking {arrival.name}")
             try:
-                self._intake.take(arrival, self._listing)
+                take(self._station, arrival)
             except (SchangerError, MemoryError):
                 raise
             except Exception as error:  # the intake's own errors must not end the service
@@ -151,20 +143,20 @@ class Loop:
 
     def _drop_gone(self) -> None:
         """Take pairs from the queue one of whose files has gone, and forget files that went while they were read."""
-        if not self._listing:  # it may be a share that is away
+        if not self._station.listing:  # it may be a share that is away
             return
         for job in self._ledger.jobs(state=QUEUED):
-            gone = any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after))
+            gone = any(self._ledger.is_gone(scene, self._station.listing) for scene in (job.before, job.after))
             if gone and not self._output.is_published(job):
                 self._ledger.unqueue(job)
                 self._output.remove(job.name)
         for scene in self._ledger.scenes(state=LOOKING):
-            if not scene.is_in(self._listing):
+            if not scene.is_in(self._station.listing):
                 self._ledger.forget(scene)
 
     def _pair(self) -> None:
         """Queue each good scene that has no partner, if by now there is an earlier one of its place."""
-        present = (s for s in self._ledger.scenes(state=READY) if not self._ledger.is_gone(s, self._listing))
+        present = (s for s in self._ledger.scenes(state=READY) if not self._ledger.is_gone(s, self._station.listing))
         ready = {scene.id: scene for scene in present}
         unpaired = ready.keys() - self._ledger.paired()
         new = ready.keys() - self._candidates
@@ -202,7 +194,7 @@ class Loop:
     def _next_job(self) -> Job | None:
         """The oldest pair that can be run now."""
         for job in self._ledger.jobs(state=QUEUED):
-            present = job.before.is_in(self._listing) and job.after.is_in(self._listing)
+            present = job.before.is_in(self._station.listing) and job.after.is_in(self._station.listing)
             if self._station.is_due(job.name) and (present or self._output.is_published(job)):
                 return job
         return None

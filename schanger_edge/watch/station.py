@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 from schanger_edge.errors import DiskFullError, ProductError, StoppedError, printable
 from schanger_edge.progress import Tell
+from schanger_edge.sessions import Session
+from schanger_edge.watch.inbox import Arrival
 from schanger_edge.watch.ledger import Job, Ledger, Scene
 from schanger_edge.watch.output import Output
 from schanger_edge.watch.settings import Settings
@@ -31,9 +33,16 @@ _PATIENCE = 1.0
 class Station:
     """What all parts of a watch share, and how they say what it is doing.
 
-    `report` is called with a sentence whenever something happens, `tell` how far each pair is, with its name.
+    Args:
+        settings: what is watched, and how.
+        ledger: of the output folder.
+        wakeup: by which the watch is asked to stop.
+        session: opens the session, or gives the one that is open.
+        report: called with a sentence whenever something happens.
+        tell: told how far each pair is, with its name.
 
     Attributes:
+        listing: all scenes in the inbox by name.
         output: its folder.
         running: name of the pair that is being run.
         paused: whether it waits for room on the disk.
@@ -45,11 +54,14 @@ class Station:
         settings: Settings,
         ledger: Ledger,
         wakeup: Wakeup,
+        session: Callable[[], Session],
         report: Callable[[str], None],
-        tell: Tell | None = None,
+        tell: Tell | None,
     ) -> None:
-        self.settings, self.ledger, self.wakeup, self._listener, self._tell = settings, ledger, wakeup, report, tell
+        self.settings, self.ledger, self.wakeup, self.session = settings, ledger, wakeup, session
+        self._listener, self._tell = report, tell
         self.output = Output(settings.output)
+        self.listing: dict[str, Arrival] = {}
         self.running, self.paused = "", False
         self.due: dict[object, float] = {}
         self._reported: dict[str, str] = {}
