@@ -150,8 +150,7 @@ class _Lines(contextlib.AbstractContextManager[Tell]):
     def __init__(self, write: Callable[[Stage], None], pause: float, share: float) -> None:
         self._write, self._pause, self._share = write, pause, share
         self._stages = _Stages()
-        self._last = -1.0
-        self._told: tuple[str, int, dict[str, Any]] = ("", 0, {})
+        self._told = Stage("", 0, 0.0, now=-1.0)  # as it was written last
         self._pending: Stage | None = None
 
     def __enter__(self) -> Tell:
@@ -161,14 +160,13 @@ class _Lines(contextlib.AbstractContextManager[Tell]):
         self._flush()
 
     def _tell(self, name: str, done: int, total: int, /, **facts: float | str | None) -> None:
-        if self._told == (name, done, facts):
+        if (self._told.name, self._told.done, self._told.facts) == (name, done, facts):
             return
         stage, new = self._stages.renewed(name, done, total, facts)
-        if name != self._told[0]:
+        if name != self._told.name:
             self._flush()
             new = True
-        passed = stage.now - self._last
-        share = (done - self._told[1]) / (total or 1)
+        passed, share = stage.now - self._told.now, (done - self._told.done) / (total or 1)
         due = passed >= self._pause and (share >= self._share or passed >= LINE_SECONDS)
         self._pending = stage
         if new or due or done >= total:
@@ -176,9 +174,9 @@ class _Lines(contextlib.AbstractContextManager[Tell]):
 
     def _flush(self) -> None:
         """Write what was heard last and not yet written."""
-        if (stage := self._pending) is not None:
-            self._last, self._told, self._pending = stage.now, (stage.name, stage.done, stage.facts), None
-            self._write(stage)
+        if self._pending is not None:
+            self._told, self._pending = dataclasses.replace(self._pending), None
+            self._write(self._told)
 
 
 def _line(console: Console, stage: Stage) -> None:

@@ -120,11 +120,11 @@ class Job:
 
 
 _Row = TypeVar("_Row", Scene, Job)
+_TYPES: dict[Any, dict[str, Any]] = {kind: get_type_hints(kind) for kind in (Scene, Job)}  # takes 1 ms each
 
 
 def _typed(row: Scene | Job) -> bool:
-    hints = get_type_hints(type(row))
-    return all(_is(getattr(row, field.name), hints[field.name]) for field in dataclasses.fields(row))
+    return all(_is(getattr(row, name), kind) for name, kind in _TYPES[type(row)].items())
 
 
 def _is(value: Any, kind: Any) -> bool:
