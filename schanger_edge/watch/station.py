@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import socket
@@ -30,46 +31,43 @@ STARTS = 10
 _PATIENCE = 1.0
 
 
+@dataclasses.dataclass
 class Station:
     """What all parts of a watch share, and how they say what it is doing.
 
-    Args:
+    Attributes:
         settings: what is watched, and how.
         ledger: of the output folder.
         wakeup: by which the watch is asked to stop.
         session: opens the session, or gives the one that is open.
-        report: called with a sentence whenever something happens.
+        listener: called with a sentence whenever something happens.
         tell: told how far each pair is, with its name.
-
-    Attributes:
         listing: all scenes in the inbox by name.
-        output: its folder.
         running: name of the pair that is being run.
         paused: whether it waits for room on the disk.
         due: when what failed is tried again, by arrival or by a pair's name.
+        output: its folder.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        ledger: Ledger,
-        wakeup: Wakeup,
-        session: Callable[[], Session],
-        report: Callable[[str], None],
-        tell: Tell | None,
-    ) -> None:
-        self.settings, self.ledger, self.wakeup, self.session = settings, ledger, wakeup, session
-        self._listener, self._tell = report, tell
-        self.output = Output(settings.output)
-        self.listing: dict[str, Arrival] = {}
-        self.running, self.paused = "", False
-        self.due: dict[object, float] = {}
+    settings: Settings
+    ledger: Ledger
+    wakeup: Wakeup
+    session: Callable[[], Session]
+    listener: Callable[[str], None]
+    tell: Tell | None
+    listing: dict[str, Arrival] = dataclasses.field(default_factory=dict)
+    running: str = ""
+    paused: bool = False
+    due: dict[object, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.output = Output(self.settings.output)
         self._reported: dict[str, str] = {}
         self._beaten = self._noted = self._measured = -math.inf
 
     def report(self, text: str) -> None:
         """Something has happened: one line, whatever the names in it hold."""
-        self._listener(printable(text))
+        self.listener(printable(text))
 
     def alive(self) -> None:
         """The watch makes progress; StoppedError where it is to stop."""
@@ -86,8 +84,8 @@ class Station:
     def progress(self, stage: str, done: int, total: int) -> None:
         """How far the running pair is; see `stages.Progress`."""
         self.beat()
-        if self._tell is not None:
-            self._tell(stage, done, total, pair=self.running)
+        if self.tell is not None:
+            self.tell(stage, done, total, pair=self.running)
         if stage == "predict" and time.monotonic() - self._noted > BEAT:
             self.note(f"running {self.running}, {done / total:.0%}")
 

@@ -34,9 +34,6 @@ from schanger_edge.watch.output import is_made
 from schanger_edge.watch.pairing import time_of_change
 from schanger_edge.watch.station import ATTEMPTS, STARTS, Station
 
-PLACEHOLDERS = ("{result}", "{before}", "{after}", "{name}")
-"""In arguments of the hook."""
-
 
 def run(station: Station, job: Job) -> None:
     """Run and publish a queued pair, whose scenes are listed, once, or try it again later.
@@ -158,7 +155,7 @@ def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeou
     """Run the hook on a result and wait for it. There is no shell.
 
     Args:
-        command: program and arguments, in which each of `PLACEHOLDERS` is replaced.
+        command: program and arguments, in which `{result}`, `{before}`, `{after}` and `{name}` are replaced.
         job: the pair.
         result: its folder.
         inbox: where its scenes are.
@@ -168,8 +165,8 @@ def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeou
         Why it failed, in a sentence; None where it did not.
     """
     values = (result.absolute(), (inbox / job.before.name).absolute(), (inbox / job.after.name).absolute(), job.name)
-    filled = dict(zip(PLACEHOLDERS, map(str, values), strict=True))
-    pattern = "|".join(map(re.escape, PLACEHOLDERS))
+    filled = dict(zip(("{result}", "{before}", "{after}", "{name}"), map(str, values), strict=True))
+    pattern = "|".join(map(re.escape, filled))
     arguments = [re.sub(pattern, lambda found: filled[found[0]], argument) for argument in command]
     own = {"start_new_session": True} if os.name == "posix" else {}
     try:
