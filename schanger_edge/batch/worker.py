@@ -114,10 +114,6 @@ class Work:
     session: str
     reason: str | None = None
 
-    def part(self, part: Part) -> Path:
-        """The output folder of a part."""
-        return self.folder / PARTS / f"{part.number}-of-{part.count}"
-
 
 @contextlib.contextmanager
 def _portable() -> Iterator[None]:
@@ -141,7 +137,7 @@ def run_part(work: Work, part: Part) -> float:
     """Predict a part of a scene, or what is left of it; seconds it took."""
     began = time.perf_counter()
     if not unfinished(work.folder):  # else its parts are joined already, and the worker that did it was lost
-        _detect(work, work.part(part), part)
+        _detect(work, work.folder / PARTS / f"{part.number}-of-{part.count}", part)
     return time.perf_counter() - began
 
 

@@ -105,9 +105,8 @@ def _clock(time: str) -> str:
 def _state(state: Mapping[str, Any]) -> str:
     heat = ", ".join(f"{zone} {celsius:.0f} C" for zone, celsius in state["celsius"].items())
     words = {"power mode": state["power_mode"], "governor": state["governor"]}
-    for name, clock in (("CPU clock", state["cpu_mhz"]), ("GPU clock", state["gpu_mhz"])):
-        if clock is not None:
-            words[name] = f"{clock:.0f} MHz"
+    clocks = {"CPU clock": state["cpu_mhz"], "GPU clock": state["gpu_mhz"]}
+    words |= {name: f"{clock:.0f} MHz" for name, clock in clocks.items() if clock is not None}
     words |= {"temperature": heat or None, "load": None if state["load"] is None else f"{state['load']:g}"}
     unknown = [name for name, value in words.items() if value is None]
     known = [f"{name} {value}" for name, value in words.items() if value is not None]

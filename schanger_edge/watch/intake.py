@@ -93,10 +93,7 @@ def _describe(station: Station, arrival: Arrival) -> dict[str, Any]:
     found = probe(str(path), **station.settings.reading, on_rows=station.alive)
     stem = PurePosixPath(arrival.name).stem
     if station.settings.pairing.pair_by == "name":
-        try:
-            place, date = named(stem, station.settings.pairing.name_pattern)
-        except SchangerError as error:
-            raise SceneError(str(error)) from error
+        place, date = named(stem, station.settings.pairing.name_pattern)
         return {"taken": date or found.date or _changed(arrival), "place": place}
     ground = footprint(found.grid)
     if ground is None:
@@ -132,5 +129,5 @@ def _changed(arrival: Arrival) -> str:
 def _date_in(stem: str) -> str | None:
     try:
         return named(stem)[1]
-    except SchangerError:  # it looks like a date and is none
+    except SceneError:  # it looks like a date and is none
         return None
