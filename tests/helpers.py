@@ -1,4 +1,4 @@
-"""What several test files share: GeoTIFFs, altered modules, a command line, moving terrain, a measure of overlap, sinks."""
+"""What several test files share: GeoTIFFs, altered modules, a command line, terrain, a measure of overlap, sinks."""
 
 from __future__ import annotations
 
