@@ -12,6 +12,7 @@ and gives all of their fields as plain keywords too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import typing
@@ -186,15 +187,7 @@ class Options:
     @classmethod
     def described(cls) -> Iterator[Option]:
         """Every option, in order."""
-        types = typing.get_type_hints(cls)
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-            if "flag" not in field.metadata:  # a plain field, which no user gives
-                continue
-            metadata = dict(field.metadata)
-            kind, many = _kind_of(types[field.name])
-            flag = metadata.pop("flag") or f"--{field.name.replace('_', '-')}"
-            many = many and metadata["parse"] is None
-            yield Option(name=field.name, flag=flag, default=field.default, kind=kind, many=many, **metadata)
+        return iter(_described(cls))  # type: ignore[arg-type]
 
 
 class OptionGroups:
@@ -203,8 +196,7 @@ class OptionGroups:
     @classmethod
     def groups(cls) -> dict[str, type[Options]]:
         """Field name to class, in order."""
-        types = typing.get_type_hints(cls)
-        return {field.name: types[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return {field.name: _types(cls)[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
     def described(cls) -> Iterator[Option]:
@@ -251,6 +243,23 @@ class OptionGroups:
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are not None."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+_types = functools.cache(typing.get_type_hints)
+
+
+@functools.cache
+def _described(cls: type[Options]) -> tuple[Option, ...]:
+    found = []
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if "flag" not in field.metadata:  # a plain field, which no user gives
+            continue
+        metadata = dict(field.metadata)
+        kind, many = _kind_of(_types(cls)[field.name])  # type: ignore[arg-type]
+        flag = metadata.pop("flag") or f"--{field.name.replace('_', '-')}"
+        many = many and metadata["parse"] is None
+        found.append(Option(name=field.name, flag=flag, default=field.default, kind=kind, many=many, **metadata))
+    return tuple(found)
 
 
 def _kind_of(hint: Any) -> tuple[type, bool]:

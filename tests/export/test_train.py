@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 from schanger_edge.errors import CheckpointError, DatasetError, SchangerError  # noqa: E402
 from schanger_edge.model.card import normalization_from  # noqa: E402
 from schanger_edge.synthetic import SyntheticScene  # noqa: E402
-from schanger_export import run_folder  # noqa: E402
+from schanger_export import history, run_folder  # noqa: E402
 from schanger_export import train as train_module  # noqa: E402
 from schanger_export.checkpoints import load_network, load_single_date  # noqa: E402
 from schanger_export.network import SChanger  # noqa: E402
@@ -32,6 +32,18 @@ from schanger_export.options import Machine, Pretraining, Training, training_fro
 from schanger_export.processes import Processes  # noqa: E402
 from schanger_export.train import Progress, Trained, train  # noqa: E402
 from schanger_export.validation import validate  # noqa: E402
+
+
+@pytest.fixture
+def curves() -> None:
+    """Asks for training.png: for all other runs it isn't drawn."""
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr(history, "draw_curves", lambda *_: "")
+
 
 STATISTICS = {"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}
 
@@ -82,6 +94,7 @@ def assert_same_state(one: Path, other: Path) -> None:
         assert torch.equal(value, second["state_dict"][name]), name
 
 
+@pytest.mark.usefixtures("curves")
 def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
     lines: list[str] = []
@@ -244,12 +257,10 @@ def test_ground_sample_distance_comes_from_the_dataset(tree: Path, tmp_path: Pat
 
 
 def test_records_after_the_last_checkpoint_are_dropped(tmp_path: Path) -> None:
-    from schanger_export.history import History
-
     lines = [json.dumps({"step": step, "loss": 1.0 / step, "rate": 1e-3}) for step in (1, 2, 3)]
     (tmp_path / "history.jsonl").write_text("\n".join(lines) + '\n{"step": 4, "lo')  # cut off by a kill
-    history = History(tmp_path, 2)
-    history.add({"step": 3, "loss": 0.5, "rate": 1e-3})
+    kept = history.History(tmp_path, 2)
+    kept.add({"step": 3, "loss": 0.5, "rate": 1e-3})
     assert [(r["step"], r["loss"]) for r in records(tmp_path)] == [(1, 1.0), (2, 0.5), (3, 0.5)]
 
 
