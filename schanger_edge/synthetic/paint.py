@@ -67,7 +67,7 @@ def building_mask(contents: list[Content], chunk: Canvas, chosen: tuple[int, ...
     """1 where a building stands whose dates are among `chosen`, sampled at the pixels' middles."""
     image = np.zeros((chunk.height * 3, chunk.width * 3), np.uint8)
     standing = [building for content in contents for building in content.buildings if building.when in chosen]
-    chunk.draw(image, [part for building in standing for part in building.outline], _one, 3)
+    chunk.draw(image, [part for building in standing for part in building.outline], lambda _: (1.0,), 3)
     return np.ascontiguousarray(image[1::3, 1::3])
 
 
@@ -93,10 +93,6 @@ def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
     if shadow.any():
         image *= 1.0 - shadow[:, :, None] * (1.0 - np.asarray(stage.date.ambient, np.float32))
     return sensor.develop(image, stage.date, key(style.seed, "sensor", when), stage.canvas, _PAD)
-
-
-def _one(_index: int) -> tuple[float]:
-    return (1.0,)
 
 
 def _soft_layer(stage: Stage) -> Floats:
@@ -143,7 +139,7 @@ def _blocked(stage: Stage, canvas: Canvas) -> Bytes:
     image = np.zeros((canvas.height, canvas.width), np.uint8)
     polygons = [shape.points for shape in stage.hard if shape.layer < CAR_SHADOW]
     polygons += [part for building in stage.buildings for part in building.outline]
-    canvas.draw(image, polygons, _one)
+    canvas.draw(image, polygons, lambda _: (1.0,))
     return np.asarray(cv2.dilate(image, np.ones((3, 3), np.uint8)), np.uint8) if canvas.gsd < 0.7 else image
 
 
