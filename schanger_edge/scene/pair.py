@@ -199,10 +199,6 @@ class Pair:
         with self.environment(SAMPLE_COLUMNS):
             self._after.matching = Matching.sampled(self.grid.window, self.read)
 
-    def own_gsd(self) -> dict[str, float | None]:
-        """Metres per pixel of each date's own file; None where unknown."""
-        return {"before": self._before.grid.gsd, "after": self._after.grid.gsd}
-
     def info(self) -> dict[str, ImageInfo]:
         """Both dates as the summary describes them."""
         return {"before": self._before.info(), "after": self._after.info()}
