@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -44,12 +43,6 @@ _WARNINGS = 20
 Image = NDArray[np.uint8]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Detail:
-    window: Window
-    pictures: dict[str, str]
-
-
 class Report:
     """Gathers what the page shows, then writes it.
 
@@ -74,7 +67,7 @@ class Report:
         self._grid = grid
         self._places = read_places(polygons, grid)
         self.windows = detail_windows(self._places, grid, thumbnail.step)
-        self._details: list[_Detail] = []
+        self._details: list[dict[str, Any]] = []
         self._probability = probability_details(probability, grid, self.windows, DETAIL_SIDE)
         self._step, self._compared = thumbnail.step, _compared(thumbnail, grid)
         shape = thumbnail.width, thumbnail.height
@@ -106,7 +99,7 @@ class Report:
         most = {name: room // left for name, room in self._room.items()}  # what one picture spares the next may use
         urls = data_urls(pictures, most, fine=False)
         self._room = {name: room - len(urls[name]) for name, room in self._room.items()}
-        self._details.append(_Detail(window, urls))
+        self._details.append({"box": _box(window), "pictures": urls})
 
     def write(self, path: Path, summary: Mapping[str, Any]) -> None:
         """Write the page.
@@ -150,7 +143,7 @@ class Report:
             "measured": "pixels" if self._grid.crs is None else "area_m2",
             "north": north_of(self._grid),
             "overview": self._overview,
-            "details": [{"box": _box(detail.window), "pictures": detail.pictures} for detail in self._details],
+            "details": self._details,
             "places": [_place(place) for place in self._places],
         }
 
