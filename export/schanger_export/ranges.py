@@ -91,6 +91,7 @@ def values_of(
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as `schanger_edge.sessions.ort` does
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     for tile in tiles:
         values = session.run(list(names), {"before": tile.before[None], "after": tile.after[None]})
