@@ -15,10 +15,10 @@ from schanger_edge.errors import SchangerError
 from schanger_edge.model.card import TILE_MULTIPLE, Normalization, normalization_from
 from schanger_edge.model.published import DATASETS
 from schanger_edge.options import OptionGroups, Options, given, option
+from schanger_export.architecture import Size
 from schanger_export.cards import read_normalization
 
 Task = Literal["change", "single-date"]
-Size = Literal["small", "base"]
 Amp = Literal["auto", "none", "fp16", "bf16"]
 _Self = TypeVar("_Self", bound="Training")
 

@@ -22,7 +22,7 @@ from schanger_edge.model.bundled import model_path
 from schanger_export.options import ExportOptions, Machine, Pretraining, Training
 
 if TYPE_CHECKING:
-    from schanger_export.train import Progress, Trained
+    from schanger_export.train import Trained
 
 Output = Annotated[Path, "Folder for the run's checkpoints, history and curves."]
 Resume = Annotated[bool, "Continue from the last checkpoint in the folder."]
@@ -164,11 +164,7 @@ def _train(kind: type[Training], given: dict[str, Any], output: Path, machine: M
         options = saved_options(output).replace(**{**given, **without})
     elif not resume:
         options = kind.with_presets(**{**given, "validation": _validation(kind, given)})
-    with progress_bars() as bars:
-
-        def report(at: Progress) -> None:
-            bars("train", at.step, at.steps, loss=at.loss, learning_rate=at.rate, f1=at.f1, best_f1=at.best_f1)
-
+    with progress_bars() as report:
         return train_tool(options, output, machine, resume=resume, report=report, tell=_tell)
 
 

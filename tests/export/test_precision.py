@@ -124,7 +124,7 @@ class TestParts:
 
 class TestHistogram:
     def test_counts_all_and_grows(self) -> None:
-        histogram = Histogram.empty()
+        histogram = Histogram()
         histogram.add(np.full(100, 0.9, np.float32))
         histogram.add(np.full(50, -7.0, np.float32))
         assert histogram.counts.sum() == 150
@@ -134,26 +134,26 @@ class TestHistogram:
 
     def test_percentile_leaves_out_the_rare(self) -> None:
         values = np.concatenate([np.linspace(0, 1, 50_000, dtype=np.float32), [100]]).astype(np.float32)
-        histogram = Histogram.empty()
+        histogram = Histogram()
         histogram.add(values)
         assert histogram.threshold("percentile") == pytest.approx(1, abs=100 / BINS * 2)
         assert histogram.threshold("minmax") == 100
 
     def test_entropy_lies_between(self) -> None:
         rng = np.random.default_rng(1)
-        histogram = Histogram.empty()
+        histogram = Histogram()
         histogram.add(rng.normal(0, 1, 200_000).astype(np.float32))
         assert 1 < histogram.threshold("entropy") <= histogram.threshold("minmax")
 
     def test_zeros_only(self) -> None:
-        histogram = Histogram.empty()
+        histogram = Histogram()
         histogram.add(np.zeros(10, np.float32))
         assert histogram.threshold("percentile") == 0
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_values_that_are_not_finite_are_refused(self, value: float) -> None:
         with pytest.raises(ModelError, match="not finite"):
-            Histogram.empty().add(np.array([1, value], np.float32))
+            Histogram().add(np.array([1, value], np.float32))
 
 
 class TestFp16:

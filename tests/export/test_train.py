@@ -30,7 +30,7 @@ from schanger_export.checkpoints import load_network, load_single_date  # noqa: 
 from schanger_export.network import SChanger  # noqa: E402
 from schanger_export.options import Machine, Pretraining, Training, training_from  # noqa: E402
 from schanger_export.processes import Processes  # noqa: E402
-from schanger_export.train import Progress, Trained, train  # noqa: E402
+from schanger_export.train import Trained, train  # noqa: E402
 from schanger_export.validation import validate  # noqa: E402
 
 
@@ -96,17 +96,19 @@ def assert_same_state(one: Path, other: Path) -> None:
 
 @pytest.mark.usefixtures("curves")
 def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[tuple[str, int, int, Any]] = []
     lines: list[str] = []
     asked = options(tree, validation=(str(tree),), accumulate=2, dataset="rendered", gsd=0.5)
-    trained = train(asked, tmp_path / "run", CPU, report=told.append, tell=lines.append)
+    trained = train(
+        asked, tmp_path / "run", CPU, report=lambda *at, **facts: told.append((*at, facts)), tell=lines.append
+    )
     said = [f"labels of {tree} train: value != 0", f"labels of {tree} val: value != 0"]
     assert lines[:2] == said
     assert lines[2].startswith("BatchNorm sees 1 samples at a time, not the 2 of --batch")
     assert [line.split(":")[0] for line in lines[3:]] == ["epoch 2", "epoch 4"]
     assert trained.checkpoint == tmp_path / "run" / "best.pth"
-    assert [p.step for p in told] == [1, 2, 3, 4]
-    assert told[-1].f1 is not None
+    assert [at[:3] for at in told] == [("train", step, 4) for step in (1, 2, 3, 4)]
+    assert told[-1][3]["f1"] is not None
     assert [r["step"] for r in records(tmp_path / "run")] == [1, 2, 3, 4]
     assert ["f1" in r for r in records(tmp_path / "run")] == [False, True, False, True]
     assert trained.best_f1 == max(r["f1"] for r in records(tmp_path / "run") if "f1" in r)
@@ -397,8 +399,8 @@ def test_one_folder_takes_one_run_at_a_time(tree: Path, tmp_path: Path) -> None:
 
 
 def interrupted(asked: Training, folder: Path) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.step == 2:
+    def stop(stage: str, done: int, total: int, /, **facts: float | str | None) -> None:
+        if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
