@@ -1,7 +1,8 @@
 """Render a labelled tree of scenes: `ROOT/{split}/{A,B,label}`, for training and for scores on unseen scenes.
 
 `python benchmarks/synthetic_tree.py ROOT train --count 110 --seed 5000`. Seeds go up from the given one; the GSD is
-drawn from 0.35, 0.5 (twice) and 0.7 m; of the scenes with less than 1 % change, 85 % are left out.
+drawn from 0.35, 0.5 (twice) and 0.7 m; of the scenes with less than 1 % change, 85 % are left out. With --city,
+buildings are high and seen from another angle on each date; there those without change teach most, and stay.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ def main() -> None:
     parser.add_argument("split")
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--city", action="store_true")
     options = parser.parse_args()
     folder, rng = options.root / options.split, np.random.default_rng(options.seed)
     for name in ("A", "B", "label"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     made, seed = 0, options.seed
     while made < options.count:
-        scene = SyntheticScene(seed, SIDE, SIDE, gsd=float(rng.choice([0.35, 0.5, 0.5, 0.7])))
+        scene = SyntheticScene(seed, SIDE, SIDE, gsd=float(rng.choice([0.35, 0.5, 0.5, 0.7])), city=options.city)
         truth = scene.truth()
-        if truth.mean() >= 0.01 or rng.random() >= 0.85:
+        if options.city or truth.mean() >= 0.01 or rng.random() >= 0.85:
             images = {"A": scene.render("before"), "B": scene.render("after")}
             for name, image in images.items():
                 cv2.imwrite(str(folder / name / f"{seed}.png"), image[::-1].transpose(1, 2, 0))

@@ -163,7 +163,7 @@ def windows_of(item: OpenItem, tile: int) -> list[Window]:
     ]
 
 
-class TilePool:
+class TilePool(contextlib.AbstractContextManager["TilePool"]):
     """Opens pairs by number and keeps the most recent few open. Use it as a context manager.
 
     Attributes:
@@ -187,16 +187,9 @@ class TilePool:
             self._open[number] = opened, stack
         return self._open[number][0]
 
-    def close(self) -> None:
-        """Close the files."""
+    def __exit__(self, *_: object) -> None:
         while self._open:
             self._open.popitem()[1][1].close()
-
-    def __enter__(self) -> TilePool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _read(pair: Pair, label: Label | None, window: Window) -> WholeTile | None:

@@ -130,9 +130,7 @@ class Engine(Options):
         decides="facts",
     )
     device: str = option("auto", device_help(), decides="facts")
-    cuda: Binding | None = option(
-        None, "Python package that talks to CUDA.", choices=("cuda-python", "pycuda"), unset="the installed one"
-    )
+    cuda: Binding | None = option(None, "Python package that talks to CUDA.", unset="the installed one")
     threads: int | None = option(None, "CPU threads.", at_least=1, at_most=MAX_THREADS, unset="all", decides="facts")
     batch_size: int | None = option(
         None, "Tiles per inference.", flag="--batch", at_least=1, unset="the engine's fastest", decides="value"

@@ -229,3 +229,17 @@ def round_tank(rng: random.Random, radius: float) -> Plan:
         normal = (tilt * math.cos(a), tilt * math.sin(a), math.cos(0.18))
         plan.planes.append(([ring[i], ring[(i + 1) % 24], (0.0, radius)], plan.colour, normal))
     return plan
+
+
+def tower(rng: random.Random, colour: Colour, width: float, depth: float, height: float) -> Plan:
+    """A high building: a flat roof, perhaps in the form of a cross, with a machine room."""
+    plan = flat(rng, colour, width, depth, height, rng.uniform(0.3, 1.2))
+    if rng.random() < 0.6:
+        cut, out = width * rng.uniform(0.15, 0.32), depth * rng.uniform(0.15, 0.4)
+        wing = box(-cut, -out, cut, depth + out)
+        plan.body(wing, height)
+        plan.add(wing, colour=jittered(rng, colour, 0.06, 0.01))
+    room = box(-width * 0.18, depth * 0.3, width * 0.18, depth * 0.7)
+    plan.solids.append((room, height + rng.uniform(3, 6)))
+    plan.add(room, colour=rng.choice([(150, 88, 72), (128, 120, 112), (84, 108, 150), colour]))
+    return plan

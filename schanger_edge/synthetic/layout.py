@@ -16,8 +16,14 @@ from schanger_edge.synthetic.style import AFTER, BEFORE, BOTH, TREES, SceneStyle
 Bounds = tuple[float, float, float, float]
 
 RAGGED = ("wood", "scrub", "meadow", "bare")
-_FILLED = {"village": plots.add_village, "town": plots.add_town, "halls": yards.add_halls, "slabs": yards.add_slabs}
-BUILT = ("houses", "village", "town", "halls", "slabs", "park")
+_FILLED = {
+    "village": plots.add_village,
+    "town": plots.add_town,
+    "halls": yards.add_halls,
+    "slabs": yards.add_slabs,
+    "towers": yards.add_towers,
+}
+BUILT = ("houses", "park", *_FILLED)
 
 
 class Layout:

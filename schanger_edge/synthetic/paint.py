@@ -7,17 +7,14 @@ import math
 import cv2
 import numpy as np
 
-from schanger_edge.synthetic import ground, sensor
+from schanger_edge.synthetic import ground, oblique, sensor
 from schanger_edge.synthetic.canvas import Canvas
-from schanger_edge.synthetic.draft import Content
-from schanger_edge.synthetic.layout import Layout
+from schanger_edge.synthetic.layout import Bounds, Layout
 from schanger_edge.synthetic.noise import Bytes, Floats, key, smooth
 from schanger_edge.synthetic.shapes import CAR_SHADOW, FLAT, HARD, ROOF, Shape
 from schanger_edge.synthetic.trees import REACH, plant
 
 _PAD = 8
-_LONGEST_SHADOW = 34.0
-_TALLEST = 20.0
 _FINER = 2
 
 
@@ -30,12 +27,11 @@ class Stage:
     def __init__(self, layout: Layout, when: int, chunk: Canvas) -> None:
         self.when, self.date = when, layout.style.date(when)
         self.canvas = chunk.grown(_PAD, _PAD, _PAD, _PAD)
-        reach = min(_LONGEST_SHADOW, _TALLEST / self.date.tan_sun) / chunk.gsd
+        self.reach = min(layout.style.longest_shadow, layout.style.tallest / self.date.tan_sun) / chunk.gsd
         x, y = self.date.sun
         sides = (max(0.0, -x), max(0.0, -y), max(0.0, x), max(0.0, y))
-        self.wide = self.canvas.grown(*(math.ceil(side * reach) + 2 for side in sides))
-        left, top, right, bottom = self.wide.bounds
-        area = (left - REACH, top - REACH, right + REACH, bottom + REACH)
+        self.wide = self.canvas.grown(*(math.ceil(side * self.reach) + 2 for side in sides))
+        area = _grown(self.wide.bounds, max(REACH, math.hypot(*self.date.lean) * layout.style.tallest))
         contents = layout.contents(area)
         shapes = [one for content in contents for one in content.shapes if one.colour(when) is not None]
         shapes.sort(key=lambda one: one.layer)
@@ -45,6 +41,9 @@ class Stage:
             one for content in contents for one in content.buildings if one.when & when and one.is_in(area)
         ]
         self.roofs = [plane for building in self.buildings for plane in building.planes]
+        if any(self.date.lean):
+            self.buildings = oblique.farthest_first(self.buildings, self.date.lean)
+            self.roofs = [one for building in self.buildings for one in oblique.seen(building, self.date.lean, when)]
 
     def inner(self, image: Floats) -> Floats:
         """The part of an image on the wide canvas that lies on the narrow one."""
@@ -63,11 +62,28 @@ class Stage:
         self.canvas.draw(image, [shape.points for shape in shapes], colour, finer)
 
 
-def building_mask(contents: list[Content], chunk: Canvas, chosen: tuple[int, ...]) -> Bytes:
-    """1 where a building stands whose dates are among `chosen`, sampled at the pixels' middles."""
+def _grown(bounds: Bounds, by: float) -> Bounds:
+    left, top, right, bottom = bounds
+    return left - by, top - by, right + by, bottom + by
+
+
+def building_mask(layout: Layout, chunk: Canvas, chosen: dict[int, int]) -> Bytes:
+    """1 where a building is seen, sampled at the pixels' middles.
+
+    `chosen` gives, for each of the dates on which a building may stand, the date on which it is looked at.
+    """
     image = np.zeros((chunk.height * 3, chunk.width * 3), np.uint8)
+    leans = {when: np.asarray(layout.style.date(date).lean) for when, date in chosen.items()}
+    most = max(float(np.hypot(*lean)) for lean in leans.values()) * layout.style.tallest
+    contents = layout.contents(_grown(chunk.bounds, most))
     standing = [building for content in contents for building in content.buildings if building.when in chosen]
-    chunk.draw(image, [part for building in standing for part in building.outline], lambda _: (1.0,), 3)
+    covered = [
+        polygon
+        for building in standing
+        for part in building.outline
+        for polygon in oblique.covered(part, leans[building.when] * building.height)
+    ]
+    chunk.draw(image, covered, lambda _: (1.0,), 3)
     return np.ascontiguousarray(image[1::3, 1::3])
 
 
@@ -88,11 +104,27 @@ def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
 
     image = _over(image, _grained(_fine_layer(stage, stage.roofs), style.seed, stage.canvas, 0.045))
     seen = stage.inner(height), stage.inner(tone), stage.inner(fray)
-    image, crowns = ground.with_trees(style, stage.date, stage.canvas, image, seen, stage.inner(structures))
+    image, crowns = ground.with_trees(style, stage.date, stage.canvas, image, seen, _tops(stage, structures))
     shadow = _shadow(stage, np.maximum(structures, height * np.float32(0.9)), crowns)
     if shadow.any():
         image *= 1.0 - shadow[:, :, None] * (1.0 - np.asarray(stage.date.ambient, np.float32))
     return sensor.develop(image, stage.date, key(style.seed, "sensor", when), stage.canvas, _PAD)
+
+
+def _tops(stage: Stage, structures: Floats) -> Floats:
+    """The height of the building that is seen at each pixel; `structures` has that of the one which stands there."""
+    lean = np.asarray(stage.date.lean)
+    if not lean.any():
+        return stage.inner(structures)
+    heights = np.zeros((stage.canvas.height, stage.canvas.width), np.float32)
+    tops = [
+        (polygon, building.height)
+        for building in stage.buildings
+        for part in building.outline
+        for polygon in oblique.covered(part, lean * building.height)
+    ]
+    stage.canvas.draw(heights, [polygon for polygon, _ in tops], lambda index: (tops[index][1],))
+    return heights
 
 
 def _soft_layer(stage: Stage) -> Floats:
@@ -148,8 +180,7 @@ def _shadow(stage: Stage, casters: Floats, receivers: Floats) -> Floats:
     canvas, wide, date = stage.canvas, stage.wide, stage.date
     row0, col0 = canvas.row - wide.row, canvas.col - wide.col
     fall = canvas.gsd * date.tan_sun
-    reach = min(_LONGEST_SHADOW, _TALLEST / date.tan_sun) / canvas.gsd
-    steps = min(reach, float(casters.max()) / fall)
+    steps = min(stage.reach, float(casters.max()) / fall)
     stride = max(1, round(0.4 / canvas.gsd))
     line = np.zeros((canvas.height, canvas.width), np.float32)
     for step in range(1, math.ceil(steps) + 1, stride):

@@ -34,9 +34,11 @@ class SyntheticScene:
         seed: decides everything.
         width, height: size of the scene in pixels.
         gsd: metres per pixel, 0.05 to 2.5.
+        city: high buildings, seen from another angle on each date, of which few change. What a building covers of
+            the image, walls too, is then what counts as building.
     """
 
-    def __init__(self, seed: int, width: int, height: int, gsd: float = 0.5) -> None:
+    def __init__(self, seed: int, width: int, height: int, gsd: float = 0.5, city: bool = False) -> None:
         if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
             raise SceneError(
                 f"A scene of {width} x {height} pixels cannot be rendered: use a size from 1 to {_MAX_SIDE}."
@@ -44,10 +46,11 @@ class SyntheticScene:
         if not 0.05 <= gsd <= 2.5:
             raise SceneError(f"A scene cannot be rendered at {gsd} metres per pixel: use 0.05 to 2.5.")
         self.seed, self.width, self.height, self.gsd = int(seed), int(width), int(height), float(gsd)
-        self._layout = Layout(SceneStyle(self.seed))
+        self.city = bool(city)
+        self._layout = Layout(SceneStyle(self.seed, self.city))
 
-    def __reduce__(self) -> tuple[type[SyntheticScene], tuple[int, int, int, float]]:
-        return SyntheticScene, (self.seed, self.width, self.height, self.gsd)
+    def __reduce__(self) -> tuple[type[SyntheticScene], tuple[int, int, int, float, bool]]:
+        return SyntheticScene, (self.seed, self.width, self.height, self.gsd, self.city)
 
     @property
     def window(self) -> Window:
@@ -69,15 +72,15 @@ class SyntheticScene:
 
     def truth(self, window: Window | None = None) -> Bytes:
         """Change (H, W) uint8: 1 where a building stands that is there on exactly one date."""
-        return self._masks(window, (BEFORE, AFTER))
+        return self._masks(window, {BEFORE: BEFORE, AFTER: AFTER})
 
     def buildings(self, date: Date, window: Window | None = None) -> Bytes:
         """Roofs (H, W) uint8: 1 where a building stands on that date."""
-        return self._masks(window, (_when(date), BOTH))
+        when = _when(date)
+        return self._masks(window, {when: when, BOTH: when})
 
-    def _masks(self, window: Window | None, chosen: tuple[int, ...]) -> Bytes:
-        contents = self._layout.contents
-        return self._assembled(window, (), lambda canvas: building_mask(contents(canvas.bounds), canvas, chosen))
+    def _masks(self, window: Window | None, chosen: dict[int, int]) -> Bytes:
+        return self._assembled(window, (), lambda canvas: building_mask(self._layout, canvas, chosen))
 
     def _assembled(
         self, window: Window | None, bands: tuple[int, ...], paint: Painter, offset: tuple[float, float] = (0.0, 0.0)

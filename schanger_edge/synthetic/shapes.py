@@ -54,6 +54,11 @@ class Building:
     when: int
     bounds: tuple[float, float, float, float]
 
+    @property
+    def height(self) -> float:
+        """Metres from the ground to the roof."""
+        return self.solids[0][1]
+
     def is_in(self, area: tuple[float, float, float, float]) -> bool:
         """Whether its bounds meet those of an area."""
         left, top, right, bottom = self.bounds

@@ -11,6 +11,8 @@ from pathlib import Path
 from schanger_edge.synthetic.noise import stream
 
 Colour = tuple[float, float, float]
+Lean = tuple[float, float]
+"""Metres (right, down) by which a top lies off its ground per metre of height."""
 
 BEFORE, AFTER, BOTH = 1, 2, 3
 
@@ -56,6 +58,7 @@ class DateStyle:
         ambient: what is left of the light in shadow, per band.
         green: how green grass is, 0..1.
         leafless: share of trees without leaves.
+        lean: how far off nadir the camera looks.
     """
 
     def __init__(self, rng: random.Random, climate: Sequence[Colour], south: bool) -> None:
@@ -78,6 +81,7 @@ class DateStyle:
         self.sharpen = rng.choice([0.0, 0.0, rng.uniform(0.2, 0.9)])
         self.noise = rng.uniform(0.6, 3.2)
         self.jpeg = rng.choice([0, 0, 95, 90, 85, 78, 70])
+        self.lean: Lean = (0.0, 0.0)
 
     def ground(self, green: float, soil: float, gain: float = 1.0) -> Colour:
         """Ground colour: `green` moves from dry to lush grass around this date's season, `soil` towards bare earth."""
@@ -93,9 +97,18 @@ class DateStyle:
 
 
 class SceneStyle:
-    """Everything that the seed decides for a whole scene: climate, settlement, streets and its two dates."""
+    """Everything that the seed decides for a whole scene: climate, settlement, streets and its two dates.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: decides everything.
+        city: high buildings, seen from another angle on each date; little is built.
+
+    Attributes:
+        tallest: metres that no building is higher than.
+        longest_shadow: metres from what casts a shadow within which it is drawn.
+    """
+
+    def __init__(self, seed: int, city: bool = False) -> None:
         rng = stream(seed, "style")
         self.seed = seed
         settlement = rng.choices(["suburb", "village", "town", "mixed"], [0.42, 0.18, 0.16, 0.24])[0]
@@ -116,6 +129,17 @@ class SceneStyle:
         self.hipped = rng.choice([0.1, 0.5, 0.85])
         self.asphalt = jittered(rng, (138, 138, 138), 0.24, 0.02)
         self.dates = (DateStyle(rng, climate, south), DateStyle(rng, climate, south))
+        self.tallest, self.longest_shadow = (80.0, 120.0) if city else (20.0, 34.0)
+        if city:
+            self._make_city(stream(seed, "city"))
+
+    def _make_city(self, rng: random.Random) -> None:
+        self.built, self.nature = _reweighted(rng, BUILT["city"]), _reweighted(rng, NATURE["town"])
+        self.urbanity, self.growth = rng.uniform(0.7, 1.6), rng.uniform(0.02, 0.25)
+        self.activity *= 0.6
+        for date in self.dates:
+            away, tangent = rng.uniform(0, math.tau), math.tan(math.radians(rng.uniform(0, 28)))
+            date.lean = (tangent * math.cos(away), tangent * math.sin(away))
 
     def date(self, when: int) -> DateStyle:
         """Style of BEFORE or AFTER."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from schanger_edge.synthetic.draft import Block, Content
 from schanger_edge.synthetic.fate import Fate, stand
-from schanger_edge.synthetic.houses import Plan, flat, hall, round_tank
+from schanger_edge.synthetic.houses import Plan, flat, hall, round_tank, tower
 from schanger_edge.synthetic.shapes import FEATURE, KERB, MARK, PARCEL, PAVED, Frame
 from schanger_edge.synthetic.style import AFTER, BEFORE, Colour, SceneStyle, jittered
 
@@ -118,3 +118,30 @@ def _slab_maker(
         return plan
 
     return make
+
+
+def add_towers(block: Block, when: int, activity: float) -> None:
+    """High apartment buildings of one kind around lawns, paths and courts."""
+    rng = block.rng
+    fate, content = Fate(block, when, activity * 0.5), Content(block.style, block.rng)
+    frame, half_x, half_y = _inner_box(block)
+    content.ground(PARCEL, block.inner(5), rng.uniform(0.4, 1.0), rng.uniform(0, 0.3), 0.96, when)
+    wide, deep, height = rng.uniform(18, 42), rng.uniform(14, 22), rng.uniform(24, 72)
+    colour = fate.roof(rng, "concrete" if rng.random() < 0.6 else "tile")
+    columns, rows = (max(1, int(2 * half / (size * 1.9))) for half, size in ((half_x, wide), (half_y, deep)))
+    for column in range(columns):
+        for row in range(rows):
+            x, y = ((k + 0.5) / n * 2 - 1 for k, n in ((column, columns), (row, rows)))
+            spot = frame.moved(x * half_x + rng.gauss(0, 2), y * half_y - deep / 2 + rng.gauss(0, 3))
+            path = spot.box(-wide / 2 - 3, -4.2, wide / 2 + 3, -1.5)
+            content.fill(PAVED, path, jittered(rng, (190, 182, 168)), when)
+            if rng.random() < 0.25:
+                _marked_lot(content, spot, wide * 0.45, -12, -5.5, rng.uniform(0.2, 0.8), when)
+            else:
+                roof = _tower_maker(rng, colour, wide, deep, height + rng.choice([0, 0, 0, -9]))
+                stand(content, spot, fate, roof, fate.roll(rng))
+    block.whole(content)
+
+
+def _tower_maker(rng: random.Random, colour: Colour, wide: float, deep: float, height: float) -> Callable[[], Plan]:
+    return lambda: tower(rng, jittered(rng, colour, 0.06, 0.01), wide, deep, height)

@@ -33,17 +33,19 @@ def test_same_seed_same_scene():
     assert not np.array_equal(first.render("before", window), SyntheticScene(6, 512, 512).render("before", window))
 
 
-def test_a_pickled_scene_is_the_same():
-    scene = pickle.loads(pickle.dumps(_busy_scene()))
-    np.testing.assert_array_equal(scene.truth(), _busy_scene().truth())
+@pytest.mark.parametrize("city", [False, True])
+def test_a_pickled_scene_is_the_same(city):
+    scene = pickle.loads(pickle.dumps(_busy_scene(city=city)))
+    np.testing.assert_array_equal(scene.truth(), _busy_scene(city=city).truth())
 
 
+@pytest.mark.parametrize("city", [False, True])
 @pytest.mark.parametrize("date", ["before", "after"])
-def test_windows_are_crops_of_the_whole(date):
-    scene = _busy_scene()
+def test_windows_are_crops_of_the_whole(date, city):
+    scene = _busy_scene(city=city)
     whole, roofs, truth = scene.render(date), scene.buildings(date), scene.truth()
     for window in (Window(117, 203, 61, 87), Window(250, 0, 13, 512), Window(511, 511, 1, 1)):
-        fresh = _busy_scene()
+        fresh = _busy_scene(city=city)
         rows, cols = window.slices_in(scene.window)
         np.testing.assert_array_equal(fresh.render(date, window), whole[:, rows, cols])
         np.testing.assert_array_equal(fresh.buildings(date, window), roofs[rows, cols])
@@ -66,6 +68,18 @@ def test_truth_is_what_stands_on_one_date(seed):
     same = (truth == 1) & (before == after)
     assert np.all(before[same] == 1)
     assert same.sum() <= 0.3 * truth.sum() + 500
+
+
+def test_high_buildings_of_a_city_lean_as_each_date_sees_them():
+    scene = SyntheticScene(3, 512, 512, city=True)
+    before, after, truth = scene.buildings("before"), scene.buildings("after"), scene.truth()
+    assert np.all((before | after)[truth == 1] == 1)
+    assert np.mean((before != after) & (truth == 0)) > 0.02
+    # The images show them there: where only one date sees a building, the dates are less alike than on open ground.
+    images = [scene.render(date).astype(np.float32).mean(0) for date in ("before", "after")]
+    leaning, open_ground = (before != after) & (truth == 0), (before | after) == 0
+    alike = [np.corrcoef(images[0][where], images[1][where])[0, 1] for where in (leaning, open_ground)]
+    assert alike[0] < alike[1] - 0.1
 
 
 def test_share_of_change_over_seeds():
