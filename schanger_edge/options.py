@@ -12,6 +12,7 @@ and gives all of their fields as plain keywords too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import typing
@@ -185,13 +186,7 @@ class Options:
     @classmethod
     def described(cls) -> Iterator[Option]:
         """Every option, in order."""
-        types = typing.get_type_hints(cls)
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-            if (one := field.metadata.get("option")) is not None:  # else a plain field, which no user gives
-                kind, many, choices = _kind_of(types[field.name])
-                own = {"name": field.name, "flag": one.flag or f"--{field.name.replace('_', '-')}", "title": cls.title}
-                own |= {"default": field.default, "kind": kind, "choices": one.choices or choices}
-                yield dataclasses.replace(one, many=many and one.parse is None, **own)
+        return iter(_described(cls))  # type: ignore[arg-type]
 
 
 class OptionGroups:
@@ -200,8 +195,7 @@ class OptionGroups:
     @classmethod
     def groups(cls) -> dict[str, type[Options]]:
         """Field name to class, in order."""
-        types = typing.get_type_hints(cls)
-        return {field.name: types[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return {field.name: _types(cls)[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
     def described(cls) -> Iterator[Option]:
@@ -248,6 +242,21 @@ class OptionGroups:
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are not None."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+_types = functools.cache(typing.get_type_hints)
+
+
+@functools.cache
+def _described(cls: type[Options]) -> tuple[Option, ...]:
+    found = []
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if (one := field.metadata.get("option")) is not None:  # else a plain field, which no user gives
+            kind, many, choices = _kind_of(_types(cls)[field.name])  # type: ignore[arg-type]
+            own = {"name": field.name, "flag": one.flag or f"--{field.name.replace('_', '-')}", "title": cls.title}
+            own |= {"default": field.default, "kind": kind, "choices": one.choices or choices}
+            found.append(dataclasses.replace(one, many=many and one.parse is None, **own))
+    return tuple(found)
 
 
 def _kind_of(hint: Any) -> tuple[type, bool, tuple[str, ...]]:

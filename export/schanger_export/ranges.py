@@ -143,4 +143,5 @@ def _session_with(model: onnx.ModelProto, names: Sequence[str]) -> onnxruntime.I
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as `schanger_edge.sessions.ort` does
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

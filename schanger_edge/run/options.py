@@ -150,7 +150,8 @@ class RunOptions(PairOptions):
     @property
     def paths(self) -> tuple[str, ...]:
         """All files that options name."""
-        given = [value for one in self.described() if one.is_path and (value := self.values()[one.name]) is not None]
+        values = self.values()
+        given = [value for one in self.described() if one.is_path and (value := values[one.name]) is not None]
         return tuple(path for value in given for path in (value if isinstance(value, tuple) else (value,)))
 
     def as_json(self) -> dict[str, Any]:

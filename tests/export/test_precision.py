@@ -19,6 +19,7 @@ pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from schanger_edge.cli import app  # noqa: E402
+from schanger_edge.datasets import tile_pool  # noqa: E402
 from schanger_edge.errors import DatasetError, ModelError, SchangerError  # noqa: E402
 from schanger_edge.sessions import open_session  # noqa: E402
 from schanger_edge.synthetic import SyntheticScene  # noqa: E402
@@ -198,7 +199,10 @@ class TestFp16:
         node = next(node for node in converted.graph.node if node.name == "Bi5.0.attn.spatial_gating_unit.gated")
         assert kinds[node.output[0]] == onnx.TensorProto.FLOAT
 
-    def test_rendered_tiles_where_no_source_is_given(self, model: Path, tmp_path: Path) -> None:
+    def test_rendered_tiles_where_no_source_is_given(
+        self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tile_pool, "SCENE_SIDE", 256)
         result = convert(model, tmp_path / "out.onnx", samples=4)
         assert json.loads(result.report.read_text())["tiles"]["ranges"][0].startswith("rendered scene")
 

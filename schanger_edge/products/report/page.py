@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -110,14 +111,8 @@ class Report:
         Raises:
             ProductError: the file could not be written.
         """
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from markupsafe import Markup
-
-        loader = PackageLoader("schanger_edge.products.report", "templates")
-        environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-        environment.globals["text"] = lambda name: Markup(loader.get_source(environment, name)[0])  # parses no script
         warnings = [shortened(text) for text in summary["warnings"]]
-        page = environment.get_template("report.html.j2").render(
+        page = _template().render(
             names=[shortened(Path(summary["inputs"][date]["path"]).name) for date in ("before", "after")],
             figures=figures(summary),
             groups=fact_groups(summary),
@@ -222,3 +217,14 @@ def _place(place: Place) -> dict[str, Any]:
         "steps": None if place.steps is None else [float(f"{degrees:.5g}") for degrees in place.steps],
         "rings": rings,
     }
+
+
+@functools.cache
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = PackageLoader("schanger_edge.products.report", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.globals["text"] = lambda name: Markup(loader.get_source(environment, name)[0])  # parses no script
+    return environment.get_template("report.html.j2")
