@@ -65,6 +65,8 @@ class Thumbnail:
 
     def reduced(self, side: int) -> tuple[Image, Image]:
         """Both dates again, no longer than `side` pixels: (3, h, w)."""
+        if max(self.width, self.height) <= side:
+            return self.before, self.after
         before, after = (np.stack([fit(channel, side) for channel in date]) for date in (self.before, self.after))
         return before, after
 
