@@ -273,5 +273,5 @@ def _write_sweep(path: Path, result: Evaluation, title: str) -> str:
     head = {key: getattr(result, key) for key in ("dataset", "split", "model", "model_sha256", "label_rule", "images")}
     text = json.dumps({**head, **dataclasses.asdict(sweep)}, indent=2) + "\n"
     with replacing(path, ProductError) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
     return draw_curve(path.with_suffix(".png"), sweep, title)
