@@ -109,9 +109,7 @@ def export_model(
     """
     reference = Reference(state, card.normalization)
     with replacing(target, ModelError) as temporary:
-        model = build(state, card.normalization, card.tile, card.tile, card.name)
-        model.producer_name, model.producer_version = PRODUCER, __version__
-        onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+        model = _model(state, card)
         onnx.save_model(model, str(temporary))
         check_graph(temporary, "exported")
         difference = largest_difference(reference.run, temporary, image_like_tiles(tiles, card.tile))
@@ -130,3 +128,10 @@ def export_model(
         nodes=len(model.graph.node),
         tiles=tiles,
     )
+
+
+def _model(state: Mapping[str, NDArray[Any]], card: ModelCard) -> onnx.ModelProto:
+    model = build(state, card.normalization, card.tile, card.tile, card.name)
+    model.producer_name, model.producer_version = PRODUCER, __version__
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    return model
