@@ -25,7 +25,7 @@ from schanger_edge.evaluation.protocol import score
 from schanger_edge.model.card import Normalization, Statistics
 from schanger_export.checkpoints import load_network
 from schanger_export.options import Machine, Pretraining, Training
-from schanger_export.train import Progress, train
+from schanger_export.train import train
 from schanger_export.validation import predictor
 
 STATISTICS = Statistics((0.40, 0.39, 0.34), (0.18, 0.17, 0.16))
@@ -49,9 +49,9 @@ def run(options: Training, folder: Path, threads: int) -> Path:
     """Train, or go on, or do nothing where it is done."""
     if not (folder / "done").exists():
 
-        def report(progress: Progress) -> None:
-            if progress.step % 20 == 0:
-                print(f"{folder.name}: {progress.step} of {progress.steps}, loss {progress.loss:.3f}", flush=True)
+        def report(_: str, step: int, steps: int, /, **facts: Any) -> None:
+            if step % 20 == 0:
+                print(f"{folder.name}: {step} of {steps}, loss {facts['loss']:.3f}", flush=True)
 
         resume = (folder / "last.pth").exists()
         train(options, folder, Machine(device="cpu", threads=threads), resume=resume, report=report)

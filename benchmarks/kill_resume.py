@@ -35,10 +35,10 @@ def worker(before: str, after: str, output: str, model: str, log: str) -> None:
     os.write(file, b"start\n")
     submit, adding = predict._submit, journal.adding
 
-    def submitting(session: Any, batch: Any, flow: Any) -> Any:
-        for item in batch.items:
+    def submitting(session: Any, items: Any, inputs: Any, flow: Any) -> Any:
+        for item in items:
             os.write(file, f"tile {item.tile.owned.row_off} {item.tile.owned.col_off}\n".encode())
-        return submit(session, batch, flow)
+        return submit(session, items, inputs, flow)
 
     def logged(self: Any, section: Any) -> Any:
         block = adding(self, section)

@@ -11,6 +11,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from schanger_edge.geo.grid import Window
 from schanger_edge.model.card import Normalization, Statistics
 from schanger_export.checkpoints import load_network
 from schanger_export.options import Machine, Training
-from schanger_export.train import Progress, train
+from schanger_export.train import train
 from schanger_export.validation import predictor
 
 TILE, TILES = 128, 8
@@ -68,10 +69,10 @@ def main() -> None:
         began = time.monotonic()
         losses: list[float] = []
 
-        def report(progress: Progress) -> None:
-            losses.append(progress.loss)
-            if progress.step % 10 == 0:
-                print(f"step {progress.step} of {progress.steps}, loss {progress.loss:.3f}", flush=True)
+        def report(_: str, step: int, steps: int, /, **facts: Any) -> None:
+            losses.append(facts["loss"])
+            if step % 10 == 0:
+                print(f"step {step} of {steps}, loss {facts['loss']:.3f}", flush=True)
 
         trained = train(options, Path(folder) / "run", Machine(device="cpu", threads=arguments.threads), report=report)
         seconds = time.monotonic() - began

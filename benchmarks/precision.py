@@ -55,7 +55,7 @@ def per_date(model: onnx.ModelProto, tiles: TileSet, method: str, chosen: Sequen
     dates: dict[str, list[Histogram]] = {}
     for values in values_of(model, names, tiles):
         for name, value in values.items():
-            parts = dates.setdefault(name, [Histogram.empty() for _ in range(len(value))])
+            parts = dates.setdefault(name, [Histogram() for _ in range(len(value))])
             for histogram, part in zip(parts, value, strict=True):
                 histogram.add(part)
     thresholds = {name: [histogram.threshold(method) for histogram in parts] for name, parts in dates.items()}

@@ -54,8 +54,10 @@ from schanger_export.fp16 import to_fp16
 from schanger_export.graph import HEADS, STEM, Convolution, read_model
 from schanger_export.int8 import candidates, quantize
 from schanger_export.ranges import collect
-from schanger_export.stored import ANY_RANGE, before_gate, stored, whole_chain
 from schanger_export.weights import resolve
+
+sys.path.append(str(Path(__file__).parents[1] / "jetson/first_contact"))
+from stored import ANY_RANGE, before_gate, stored, whole_chain
 
 FP32, INT8 = "schanger-small", "schanger-small-int8"
 BUNDLED = {"FP16": FP32, "shipped": INT8}

@@ -12,10 +12,11 @@ and gives all of their fields as plain keywords too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar
 
 from schanger_edge.errors import SchangerError
@@ -68,38 +69,40 @@ class Option:
     """What a field says of itself.
 
     Attributes:
-        name: of the field, as a keyword in Python.
+        help: one sentence for the user.
         flag: on the command line.
         short: a second flag of one letter, such as `-q`; empty where there is none.
-        help: one sentence for the user.
-        default: value where none is given.
         unset: what None stands for, in words.
         unit: of a number, in words.
         range: numbers that are taken.
-        choices: texts that are taken; empty where any is.
-        kind: type of the field, or of the items of a tuple.
-        many: whether the field is a tuple and the flag may be repeated.
-        is_path: whether it names files or URLs, whose keys and passwords stay out of results.
+        choices: texts that are taken, without them those of the field's `Literal`; empty where any is.
         parse: text of the command line to value; None where `kind` says it all. Raises SchangerError.
         check_value: raises SchangerError where a value is none that can be meant; None where the range says it all.
+        is_path: whether it names files or URLs, whose keys and passwords stay out of results.
         decides: see `Decides`.
+        name: of the field, as a keyword in Python.
+        title: of its panel.
+        default: value where none is given.
+        kind: type of the field, or of the items of a tuple.
+        many: whether the field is a tuple and the flag may be repeated.
     """
 
-    name: str
-    flag: str
-    short: str
     help: str
-    default: Any
-    unset: str
-    unit: str
-    range: Range | None
-    choices: tuple[str, ...]
-    kind: type
-    many: bool
-    parse: Callable[[str], Any] | None
-    check_value: Callable[[Any], None] | None
-    is_path: bool
-    decides: Decides
+    flag: str = ""
+    short: str = ""
+    unset: str = ""
+    unit: str = ""
+    range: Range | None = None
+    choices: tuple[str, ...] = ()
+    parse: Callable[[str], Any] | None = None
+    check_value: Callable[[Any], None] | None = None
+    is_path: bool = False
+    decides: Decides = ""
+    name: str = ""
+    title: str = ""
+    default: Any = None
+    kind: type = str
+    many: bool = False
 
     def plain(self, value: Any) -> Any:
         """The value as the field holds it: paths as text, sequences as tuples, a single item where many may be, too."""
@@ -134,7 +137,7 @@ class Option:
             raise error(f"{self.flag} must be {self.range.words(self.unit)}, not {value}.")
         for item in value if self.many else (value,):
             if self.choices and item not in self.choices:
-                raise error(f"{self.flag} must be {_either(self.choices)}, not {item!r}.")
+                raise error(f"{self.flag} must be {series(self.choices, 'or')}, not {item!r}.")
         if self.check_value is not None:
             self.check_value(value)
 
@@ -160,13 +163,10 @@ class Described(TypedDict, total=False):
 
 def option(default: Any, help: str, **described: Unpack[Described]) -> Any:
     """A field of an `Options` class."""
-    limits = {field.name for field in dataclasses.fields(Range)}
-    given: dict[str, Any] = dict(described)
-    known: dict[str, Any] = {**dict.fromkeys(("flag", "short", "unset", "unit", "decides"), ""), "help": help}
-    known |= {"choices": (), "parse": None, "check_value": None, "is_path": False}
-    known |= {name: value for name, value in given.items() if name not in limits}
-    found = {name: value for name, value in given.items() if name in limits}
-    return dataclasses.field(default=default, metadata={**known, "range": Range(**found) if found else None})
+    known: dict[str, Any] = dict(described)
+    limits = {field.name: known.pop(field.name) for field in dataclasses.fields(Range) if field.name in known}
+    made = Option(help, range=Range(**limits) if limits else None, **known)
+    return dataclasses.field(default=default, metadata={"option": made})
 
 
 class Options:
@@ -186,15 +186,7 @@ class Options:
     @classmethod
     def described(cls) -> Iterator[Option]:
         """Every option, in order."""
-        types = typing.get_type_hints(cls)
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-            if "flag" not in field.metadata:  # a plain field, which no user gives
-                continue
-            metadata = dict(field.metadata)
-            kind, many = _kind_of(types[field.name])
-            flag = metadata.pop("flag") or f"--{field.name.replace('_', '-')}"
-            many = many and metadata["parse"] is None
-            yield Option(name=field.name, flag=flag, default=field.default, kind=kind, many=many, **metadata)
+        return iter(_described(cls))  # type: ignore[arg-type]
 
 
 class OptionGroups:
@@ -203,8 +195,7 @@ class OptionGroups:
     @classmethod
     def groups(cls) -> dict[str, type[Options]]:
         """Field name to class, in order."""
-        types = typing.get_type_hints(cls)
-        return {field.name: types[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return {field.name: _types(cls)[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
     def described(cls) -> Iterator[Option]:
@@ -253,17 +244,34 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _kind_of(hint: Any) -> tuple[type, bool]:
-    """Type of a field's values, or of its items where it is a tuple of any length."""
+_types = functools.cache(typing.get_type_hints)
+
+
+@functools.cache
+def _described(cls: type[Options]) -> tuple[Option, ...]:
+    found = []
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if (one := field.metadata.get("option")) is not None:  # else a plain field, which no user gives
+            kind, many, choices = _kind_of(_types(cls)[field.name])  # type: ignore[arg-type]
+            own = {"name": field.name, "flag": one.flag or f"--{field.name.replace('_', '-')}", "title": cls.title}
+            own |= {"default": field.default, "kind": kind, "choices": one.choices or choices}
+            found.append(dataclasses.replace(one, many=many and one.parse is None, **own))
+    return tuple(found)
+
+
+def _kind_of(hint: Any) -> tuple[type, bool, tuple[str, ...]]:
+    """Type of a field's values, or of its items where it is a tuple of any length (True); what a `Literal` lists."""
     arguments = [part for part in typing.get_args(hint) if part is not type(None)]
     if typing.get_origin(hint) is tuple and arguments[-1] is Ellipsis:
-        return _kind_of(arguments[0])[0], True
+        kind, _, choices = _kind_of(arguments[0])
+        return kind, True, choices
     if typing.get_origin(hint) is Literal:
-        return type(arguments[0]), False
+        return type(arguments[0]), False, tuple(arguments)
     if type(None) in typing.get_args(hint) and len(arguments) == 1:
         return _kind_of(arguments[0])
-    return (hint if isinstance(hint, type) else str), False
+    return (hint if isinstance(hint, type) else str), False, ()
 
 
-def _either(choices: tuple[str, ...]) -> str:
-    return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
+def series(words: Sequence[str], last: str = "and") -> str:
+    """`a, b and c`."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

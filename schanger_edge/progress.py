@@ -99,22 +99,16 @@ class Stage:
         return ", ".join(parts)
 
 
-@contextlib.contextmanager
-def heard(progress: Progress | bool | None) -> Iterator[Progress | None]:
+def heard(progress: Progress | bool | None) -> contextlib.AbstractContextManager[Progress | None]:
     """Whom to tell: where this is True, the terminal or notebook of this process."""
-    if not isinstance(progress, bool):
-        yield progress
-    elif progress:
-        from rich.console import Console
+    if progress is not True:
+        return contextlib.nullcontext(progress or None)
+    from rich.console import Console
 
-        with shown(Console(stderr=True, highlight=False)) as tell:
-            yield tell
-    else:
-        yield None
+    return shown(Console(stderr=True, highlight=False))
 
 
-@contextlib.contextmanager
-def shown(console: Console, face: Face | None = "auto") -> Iterator[Tell]:
+def shown(console: Console, face: Face | None = "auto") -> contextlib.AbstractContextManager[Tell]:
     """Whom to tell how far a piece of work is; it is shown until the block ends.
 
     Args:
@@ -122,30 +116,23 @@ def shown(console: Console, face: Face | None = "auto") -> Iterator[Tell]:
         face: `auto` is a bar on a terminal, else lines; `json` is one object a line; None shows nothing.
     """
     if face is None:
-        yield lambda *_, **__: None
-    elif face == "json":
-        with _Lines(lambda stage: _print(console, stage.as_json()), JSON_PAUSE, 0.0) as tell:
-            yield tell
-    elif console.is_terminal or console.is_jupyter:
-        with _bars(console) as tell:
-            yield tell
-    else:
-        with _Lines(lambda stage: _line(console, stage), LINE_PAUSE, LINE_SHARE) as tell:
-            yield tell
+        return contextlib.nullcontext(lambda *_, **__: None)
+    if face == "json":
+        return _Lines(lambda stage: _print(console, stage.as_json()), JSON_PAUSE, 0.0)
+    if console.is_terminal or console.is_jupyter:
+        return _bars(console)
+    return _Lines(lambda stage: _line(console, stage), LINE_PAUSE, LINE_SHARE)
 
 
-class _Stages:
-    """Keeps account of the stages."""
+class _Stages(dict[str, Stage]):
+    """The stages by name."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, Stage] = {}
-
-    def update(self, name: str, done: int, total: int, facts: dict[str, Any]) -> tuple[Stage, bool]:
+    def renewed(self, name: str, done: int, total: int, facts: dict[str, Any]) -> tuple[Stage, bool]:
         """The stage as it is now, and whether it has just begun, for the first time or anew."""
-        now, stage = time.monotonic(), self._known.get(name)
+        now, stage = time.monotonic(), self.get(name)
         new = stage is None or done < stage.done
         if stage is None or new:
-            stage = self._known[name] = Stage(name, done, now)
+            stage = self[name] = Stage(name, done, now)
         stage.done, stage.now, stage.facts = done, now, facts
         stage.total = None if name == BUILD and not done else total
         return stage, new
@@ -163,8 +150,7 @@ class _Lines(contextlib.AbstractContextManager[Tell]):
     def __init__(self, write: Callable[[Stage], None], pause: float, share: float) -> None:
         self._write, self._pause, self._share = write, pause, share
         self._stages = _Stages()
-        self._last = -1.0
-        self._told: tuple[str, int, dict[str, Any]] = ("", 0, {})
+        self._told = Stage("", 0, 0.0, now=-1.0)  # as it was written last
         self._pending: Stage | None = None
 
     def __enter__(self) -> Tell:
@@ -174,14 +160,13 @@ class _Lines(contextlib.AbstractContextManager[Tell]):
         self._flush()
 
     def _tell(self, name: str, done: int, total: int, /, **facts: float | str | None) -> None:
-        if self._told == (name, done, facts):
+        if (self._told.name, self._told.done, self._told.facts) == (name, done, facts):
             return
-        stage, new = self._stages.update(name, done, total, facts)
-        if name != self._told[0]:
+        stage, new = self._stages.renewed(name, done, total, facts)
+        if name != self._told.name:
             self._flush()
             new = True
-        passed = stage.now - self._last
-        share = (done - self._told[1]) / (total or 1)
+        passed, share = stage.now - self._told.now, (done - self._told.done) / (total or 1)
         due = passed >= self._pause and (share >= self._share or passed >= LINE_SECONDS)
         self._pending = stage
         if new or due or done >= total:
@@ -189,9 +174,9 @@ class _Lines(contextlib.AbstractContextManager[Tell]):
 
     def _flush(self) -> None:
         """Write what was heard last and not yet written."""
-        if (stage := self._pending) is not None:
-            self._last, self._told, self._pending = stage.now, (stage.name, stage.done, stage.facts), None
-            self._write(stage)
+        if self._pending is not None:
+            self._told, self._pending = dataclasses.replace(self._pending), None
+            self._write(self._told)
 
 
 def _line(console: Console, stage: Stage) -> None:
@@ -215,7 +200,7 @@ def _bars(console: Console) -> Iterator[Tell]:
     with rich_progress.Progress(*columns, console=console) as bars:
 
         def tell(name: str, done: int, total: int, /, **facts: float | str | None) -> None:
-            stage, _ = stages.update(name, done, total, facts)
+            stage, _ = stages.renewed(name, done, total, facts)
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=stage.total, words="")
             bars.update(tasks[name], completed=done, total=stage.total, words=stage.words())

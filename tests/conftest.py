@@ -11,6 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+# The workers share the cores, and threads of numpy and torch that wait for work spin: before either is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from helpers import Ground, MakePair, Tiff, load_benchmark, write_tiff
@@ -21,6 +24,15 @@ from schanger_edge.sessions.engine import Auto
 
 settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=60)
 settings.load_profile("suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Not in pyproject.toml: there pytest would import rasterio, and so numpy, before this file."""
+    for words in (
+        "error::rasterio.errors.RasterioDeprecationWarning",
+        "ignore::rasterio.errors.NotGeoreferencedWarning",
+    ):
+        config.addinivalue_line("filterwarnings", words)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
-"""What several test files share: GeoTIFFs, altered modules, terrain that can be moved, a measure of overlap, sinks."""
+"""What several test files share: GeoTIFFs, altered modules, a command line, terrain, a measure of overlap, sinks."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -89,6 +91,18 @@ def load_benchmark(name: str) -> ModuleType:
     folder = ROOT / "benchmarks"
     with mock.patch.object(sys, "path", [str(folder), *sys.path]):
         return load_script(folder / f"{name}.py", f"benchmark_{name}")
+
+
+def command_line(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    """A command line as of `schanger-edge`, in this process: its exit code and what it printed."""
+    from schanger_edge.cli.app import call
+
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            call([str(argument) for argument in arguments])
+        except SystemExit as end:
+            return subprocess.CompletedProcess(arguments, int(end.code or 0), out.getvalue(), err.getvalue())
+    raise AssertionError("a command ends with SystemExit")
 
 
 def terrain(

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process, its output, its exit code."""
+"""The command line as a user meets it: its output, its exit code; a process of its own where that matters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import pytest
 from affine import Affine
-from helpers import Ground, MakePair, Tiff, terrain
+from helpers import Ground, MakePair, Tiff, command_line, terrain
 
 
-def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
+def process(*arguments: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "schanger_edge", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -25,7 +25,7 @@ def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
 def test_run_ends_with_three_lines(make_pair: MakePair, model: Path, tmp_path: Path) -> None:
     a, b = make_pair(100, 120)
     out = tmp_path / "res [v2][/b]"  # no markup
-    done = cli("run", a, b, "-o", out, "--model", model, "--batch", 2, "--bands", "3,2,1")
+    done = process("run", a, b, "-o", out, "--model", model, "--batch", 2, "--bands", "3,2,1")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 3
@@ -42,7 +42,7 @@ def test_run_ends_with_three_lines(make_pair: MakePair, model: Path, tmp_path: P
 
 def test_without_model_a_better_one_is_mentioned_once(make_pair: MakePair, tmp_path: Path) -> None:
     a, b = make_pair(60, 60)
-    done = cli("run", a, b, "-o", tmp_path / "out")
+    done = command_line("run", a, b, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("a better one for your imagery is one command away, see `schanger-edge models`") == 1
 
@@ -50,7 +50,7 @@ def test_without_model_a_better_one_is_mentioned_once(make_pair: MakePair, tmp_p
 def test_pixels_of_unknown_size(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
     """Degrees with latitudes up to 400, where no metre is defined."""
     path = make_tiff("a.tif", ground(400, 400), crs="EPSG:4326", transform=Affine(1, 0, 0, 0, -1, 400))
-    done = cli("run", path, path, "-o", tmp_path / "out", "--model", model)
+    done = command_line("run", path, path, "-o", tmp_path / "out", "--model", model)
     assert done.returncode == 0, done.stderr
     assert "EPSG:4326, pixels of unknown size" in done.stderr
 
@@ -58,7 +58,7 @@ def test_pixels_of_unknown_size(make_tiff: Tiff, ground: Ground, model: Path, tm
 def test_warning_is_printed_and_kept(make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path) -> None:
     bright = np.clip(ground(80, 80).astype(int) // 4 + 190, 1, 254).astype(np.uint8)
     path = make_tiff("a.tif", bright)
-    done = cli("run", path, path, "-o", tmp_path / "out", "--model", model)
+    done = command_line("run", path, path, "-o", tmp_path / "out", "--model", model)
     assert done.returncode == 0
     assert "warning: the colours of the before image" in done.stderr
     assert len(json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]) == 2
@@ -88,7 +88,7 @@ def test_one_sentence_and_exit_code_two(
     make_tiff: Tiff, ground: Ground, model: Path, tmp_path: Path, name: str
 ) -> None:
     arguments, sentence = failures(make_tiff, ground, model, tmp_path)[name]
-    done = cli("run", *arguments)
+    done = command_line("run", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -112,7 +112,9 @@ def test_a_tile_that_is_no_probability(make_tiff: Tiff, ground: Ground, model: P
     image = ground(200, 200)
     image[:, 150:, 150:] = 0  # only the last tile fails
     path = make_tiff("a.tif", image)
-    done = cli("run", path, path, "-o", tmp_path / "out", "--model", tmp_path / "broken.onnx", "--device", "cpu")
+    done = command_line(
+        "run", path, path, "-o", tmp_path / "out", "--model", tmp_path / "broken.onnx", "--device", "cpu"
+    )
     assert done.returncode == 2
     assert "error: the model returned values" in done.stderr
     assert "Traceback" not in done.stderr
@@ -121,7 +123,7 @@ def test_a_tile_that_is_no_probability(make_tiff: Tiff, ground: Ground, model: P
 
 def test_full_disk(small_disk: Path, make_pair: MakePair, model: Path) -> None:
     a, b = make_pair(2100, 800)
-    done = cli("run", a, b, "-o", small_disk / "out", "--model", model)
+    done = command_line("run", a, b, "-o", small_disk / "out", "--model", model)
     assert done.returncode == 2
     assert "error: " in done.stderr
     assert "No space left on device" in done.stderr
@@ -131,7 +133,7 @@ def test_full_disk(small_disk: Path, make_pair: MakePair, model: Path) -> None:
 
 
 def test_info_prints_the_card(model: Path) -> None:
-    done = cli("info", model)
+    done = command_line("info", model)
     assert done.returncode == 0
     card = json.loads(done.stdout)
     assert (card["name"], card["tile"], card["halo"]) == ("standin-integer", 64, 4)
@@ -139,9 +141,9 @@ def test_info_prints_the_card(model: Path) -> None:
 
 
 def test_version_and_help() -> None:
-    assert cli("--version").stdout.startswith("schanger-edge ")
-    assert "run" in cli("--help").stdout
-    assert cli("run").returncode == 2
+    assert process("--version").stdout.startswith("schanger-edge ")
+    assert "run" in command_line("--help").stdout
+    assert process("run").returncode == 2
 
 
 def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
             image = ground(128, 192, index + 5 * (folder == "B")).transpose(1, 2, 0)
             cv2.imwrite(str(path / f"{index}.png"), (image[..., 0] > 128) * 255 if folder == "label" else image)
     arguments = ["evaluate", "--dataset", "levir-cd", tmp_path / "root", "--model", model]
-    done = cli(*arguments, "--split", "val", "-o", tmp_path / "new" / "scores.json")
+    done = command_line(*arguments, "--split", "val", "-o", tmp_path / "new" / "scores.json")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "new" / "scores.json").read_text())
     counts = result["counts"]
@@ -163,14 +165,14 @@ def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
     assert f"f1 {100 * f1:.2f}" in done.stdout
     assert result["tiles"] == 12
     assert "12 tiles of 64" in done.stdout
-    assert json.loads(cli(*arguments, "--split", "val", "--json").stdout) == result
-    missing = cli(*arguments, "--split", "test")
+    assert json.loads(command_line(*arguments, "--split", "val", "--json").stdout) == result
+    missing = command_line(*arguments, "--split", "test")
     assert missing.returncode == 2
     assert "does not exist" in missing.stderr
-    own = cli("evaluate", tmp_path / "root", "--model", model, "--split", "val")
+    own = command_line("evaluate", tmp_path / "root", "--model", model, "--split", "val")
     assert own.returncode == 0
     assert "published" not in own.stdout
-    unknown = cli("evaluate", "--dataset", "mars", tmp_path, "--model", model)
+    unknown = command_line("evaluate", "--dataset", "mars", tmp_path, "--model", model)
     assert unknown.returncode == 2
     assert "levir-cd" in unknown.stderr
 
@@ -178,15 +180,15 @@ def test_evaluate(ground: Ground, model: Path, tmp_path: Path) -> None:
 def test_the_offset_is_printed_and_aligned(make_tiff: Tiff, model: Path, tmp_path: Path) -> None:
     a, b = make_tiff("a.tif", terrain(300, 300)), make_tiff("b.tif", terrain(300, 300, at=(3, 4)))
     out = ["-o", tmp_path / "out", "--model", model]
-    done = " ".join(cli("run", a, b, *out).stderr.split())
+    done = " ".join(command_line("run", a, b, *out).stderr.split())
     assert "the dates are 5.00 pixels (2.5 m) apart" in done
     assert "warning: the dates are 5.00 pixels (2.5 m) apart, more than 2 pixels" in done
-    done = " ".join(cli("run", a, b, *out, "--max-offset", "6").stderr.split())
+    done = " ".join(command_line("run", a, b, *out, "--max-offset", "6").stderr.split())
     assert "more than" not in done
-    done = " ".join(cli("run", a, b, *out, "--align").stderr.split())
+    done = " ".join(command_line("run", a, b, *out, "--align").stderr.split())
     assert "aligned to 0.0" in done
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["registration"]["applied"][2:6:3] == [3, 4]
-    refused = cli("run", a, b, *out, "--max-offset", "0")
+    refused = command_line("run", a, b, *out, "--max-offset", "0")
     assert refused.returncode == 2
     assert "max-offset must be greater than 0 pixels, or inf" in " ".join(refused.stderr.split())
 
@@ -216,13 +218,12 @@ def test_standard_output_without_room() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems know no such names")
 @pytest.mark.parametrize("flag", ["before", "--clip", "--model", "--valid-mask-after", "-o"])
 def test_a_name_that_is_no_text(make_pair: MakePair, model: Path, tmp_path: Path, flag: str) -> None:
-    odd, (before, after) = os.fsencode(tmp_path) + b"/\xe4.tif", map(os.fsencode, make_pair(70, 70))
+    odd, (before, after) = os.fsdecode(os.fsencode(tmp_path) + b"/\xe4.tif"), make_pair(70, 70)  # as Python reads it
     shutil.copy(before, odd)
     images = (odd, after) if flag == "before" else (before, after)
     more = [] if flag == "before" else [flag, odd]
-    defaults = [b"-o", os.fsencode(tmp_path / "out"), b"--model", os.fsencode(model), *more]
-    command = [sys.executable, "-m", "schanger_edge", "run", *images, *defaults]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    started = process if flag == "before" else command_line
+    done = started("run", *images, "-o", tmp_path / "out", "--model", model, *more)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "has a name that is not valid text" in " ".join(done.stderr.split())

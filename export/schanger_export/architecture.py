@@ -8,13 +8,13 @@ from typing import Literal
 Size = Literal["small", "base"]
 Shapes = dict[str, tuple[int, ...]]
 
-WIDTHS: dict[str, tuple[int, ...]] = {"small": (8, 16, 32, 40, 48, 48), "base": (24, 32, 48, 64, 104, 120)}
+WIDTHS: dict[Size, tuple[int, ...]] = {"small": (8, 16, 32, 40, 48, 48), "base": (24, 32, 48, 64, 104, 120)}
 STAGES = 5
 LFEM_EPS, BATCHNORM_EPS, LAYERNORM_EPS = 1e-3, 1e-5, 1e-6
 
 
 @functools.lru_cache(maxsize=4)
-def shapes(size: str, siamese: bool) -> Shapes:
+def shapes(size: Size, siamese: bool) -> Shapes:
     """Shape by name of every tensor in a state dict, BatchNorm's buffers too, of a size, for two dates or one."""
     c, found = WIDTHS[size], _convbn("conv_1", 3, WIDTHS[size][0], 3)
     for k in range(1, STAGES + 1):

@@ -8,6 +8,7 @@ haze, JPEG and loss of sharpness, drawn for both dates and for each, and pairs i
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ Image = NDArray[np.float32]
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 CLEAN = 0.25  # of the samples keep their colours, so that those of the data stay the best known
 APART = 0.6  # of the dates that may differ do
+UNIT = np.pad(np.ones((1, 1), np.float32), 1)
 RELIEF = np.diag(np.array([-1, 1, 1], np.float32))
 DEEPER = np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]], np.float32)
 """The published emboss filter is RELIEF + strength * DEEPER, mixed with the image."""
@@ -59,10 +61,8 @@ class Augmentation:
         offsets = [np.zeros(2) for _ in dates]
         if self.jitter and self.dates == 2 and rng.random() < 0.3:
             offsets[int(rng.integers(2))] = rng.uniform(-2, 2, 2) * rng.uniform(0, 1.5)
-        turned = []
-        for image in (*dates, mask):
-            quarter = np.rot90(image, quarters)
-            turned.append(np.ascontiguousarray(quarter[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]))
+        rows, cols = (slice(None, None, -1 if flip else 1) for flip in flips)
+        turned = [np.ascontiguousarray(np.rot90(image, quarters)[rows, cols]) for image in (*dates, mask)]
         for number, offset in enumerate(offsets):
             if matrix is not None or offset.any():
                 whole = np.eye(3)[:2] if matrix is None else matrix.copy()
@@ -77,9 +77,7 @@ class Augmentation:
             dates = _published(dates, rng)
         if self.dates == 1:
             return [_published_jitter(image, rng) if rng.random() < 0.4 else image for image in dates]
-        if not self.jitter and not self.cast:
-            return dates
-        if rng.random() < CLEAN:
+        if not (self.jitter or self.cast) or rng.random() < CLEAN:
             return dates
         if self.cast:
             light = _Light.drawn(self.cast, rng)
@@ -92,17 +90,16 @@ class Augmentation:
         return _optics(_Light.drawn(0.7 * self.jitter, rng)(image), self.jitter, rng)
 
 
-class _Light:
+class _Light(NamedTuple):
     """One draw of light and colour: saturation, gain and offset of each channel, contrast, gamma, haze."""
 
-    def __init__(self, matrix: Image, offset: Image, gamma: float) -> None:
-        self.matrix, self.offset, self.gamma = matrix, offset, gamma
+    matrix: Image
+    offset: Image
+    gamma: float
 
     @classmethod
     def drawn(cls, strength: float, rng: np.random.Generator) -> _Light:
-        saturation = 1.0
-        if rng.random() < 0.3:
-            saturation = rng.uniform(1 - 0.8 * strength, 1 + 0.4 * strength)
+        saturation = rng.uniform(1 - 0.8 * strength, 1 + 0.4 * strength) if rng.random() < 0.3 else 1.0
         mix = saturation * np.eye(3) + (1 - saturation) * np.tile(GREY, (3, 1))
         gain = np.exp(rng.uniform(-0.2, 0.2, 3) * strength)
         offset = rng.uniform(-0.1, 0.1, 3) * strength
@@ -161,7 +158,7 @@ def _published(dates: list[Image], rng: np.random.Generator) -> list[Image]:
     if kind == 4:
         strength, alpha = rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.5)
         relief = RELIEF + np.float32(strength) * DEEPER
-        kernel = np.asarray(np.float32(1 - alpha) * _unit() + np.float32(alpha) * relief, np.float32)
+        kernel = np.asarray(np.float32(1 - alpha) * UNIT + np.float32(alpha) * relief, np.float32)
     else:
         kernel = _streak(int(rng.integers(3, 8)), rng.uniform(0, math.pi))
     return [np.asarray(cv2.filter2D(image, -1, kernel), np.float32).clip(0, 1) for image in dates]
@@ -204,12 +201,6 @@ def _warp(side: int, rng: np.random.Generator) -> NDArray[np.float64] | None:
 def _warped(image: Image, matrix: NDArray[np.float64], method: int) -> Image:
     side = image.shape[0]
     return cv2.warpAffine(image, matrix, (side, side), flags=method, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
-
-
-def _unit() -> NDArray[np.float32]:
-    kernel = np.zeros((3, 3), np.float32)
-    kernel[1, 1] = 1
-    return kernel
 
 
 def _streak(length: int, angle: float) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ from schanger_export.fp16 import rescaled, to_fp16
 from schanger_export.graph import float_tensors, read_model, write_card
 from schanger_export.int8 import Search, Step, candidates, quantize
 from schanger_export.options import LEAST, METHODS, CalibrationOptions
-from schanger_export.parity import Reference
+from schanger_export.parity import Reference, told
 from schanger_export.ranges import collect, largest_values
 
 MOST_HELD = 64
@@ -98,20 +98,19 @@ def calibrate(
     with replacing(target, ModelError) as temporary, replacing(reports[0], ModelError) as json_file:
         with Reference(model) as reference:
             drawn, held = _drawn(sources, card.tile, options, reference, notify)
-            reference.look_at(held, lambda done: notify("reference", done, len(held)))
+            reference.look_at(held, notify)
 
         convs = candidates(parent)
         if not convs:
             raise ModelError(f"{model} has no convolution that can be INT8: it is not a SChanger model.")
         tensors = sorted({conv.activation for conv in convs})
-        histograms = collect(parent, tensors, drawn, lambda done: notify("ranges", done, len(drawn)))
+        histograms = collect(parent, tensors, told(drawn, "ranges", notify))
         search = Search(parent, convs, reference, options.max_f1_loss, notify)
         methods = METHODS if options.method == "auto" else (options.method,)
         chosen, tries = search.methods(histograms, methods)
         thresholds = {name: histogram.threshold(chosen) for name, histogram in histograms.items()}
         parts = search.each_part(thresholds)
-        base, ranges = _safe_in_fp16(parent, drawn) if options.fp16 else (parent, None)
-        build = _builder(base, thresholds, ranges)
+        base, build = _builder(parent, drawn, thresholds, fp16=options.fp16)
         known = None if options.fp16 else tries[chosen]
         steps = search.steps(list(parts), lambda names: build(names)[0], known)
 
@@ -131,10 +130,12 @@ def calibrate(
         write_card(result, converted_card(card, precision, sha256, calibration, kept_fp32))
         onnx.save_model(result, str(temporary))
         found = verified(base, temporary, reference, search.limits)
-        rules, warnings = held.label_rules(), (found.warning(held.label_rules()), *drawn.warnings)
-        origin = {"model": target.name, "parent": model.name, "parent_sha256": sha256}
+        rules = held.label_rules()
+        warnings = [*filter(None, (found.warning(rules), *drawn.warnings))]
         values = {
-            **origin,
+            "model": target.name,
+            "parent": model.name,
+            "parent_sha256": sha256,
             "label_rules": rules,
             "max_f1_loss": options.max_f1_loss,
             **facts,
@@ -145,7 +146,7 @@ def calibrate(
                 {"kept": step.kept, "int8_share_of_macs": round(step.macs_share, 4), **step.agreement.as_dict()}
                 for step in steps
             ],
-            "warnings": list(filter(None, warnings)),
+            "warnings": warnings,
             "thresholds": {name: float(f"{value:.5g}") for name, value in thresholds.items()},
             "tile_names": {"calibration": drawn.names(), "held_aside": held.names()},
         }
@@ -161,7 +162,7 @@ def calibrate(
         tiles=(len(drawn), len(held)),
         reports=reports,
         label_rules=rules,
-        warnings=tuple(filter(None, (*warnings, failed))),
+        warnings=(*warnings, *filter(None, [failed])),
     )
 
 
@@ -184,28 +185,23 @@ def _drawn(
     return drawn, held
 
 
-def _safe_in_fp16(parent: onnx.ModelProto, tiles: TileSet) -> tuple[onnx.ModelProto, dict[str, float]]:
-    """The parent for `to_fp16`, and the largest values of its tensors."""
-    some = tiles.every(max(1, len(tiles) // RANGE_TILES))
-    return rescaled(parent, largest_values(parent, list(float_tensors(parent)), some))
-
-
 def _builder(
-    base: onnx.ModelProto, thresholds: Mapping[str, float], ranges: Mapping[str, float] | None
-) -> Callable[[Sequence[str]], tuple[onnx.ModelProto, list[str]]]:
-    """What makes the final graph of the convolutions that become INT8, and names the nodes that stay FP32.
-
-    With ranges, the rest becomes FP16.
+    parent: onnx.ModelProto, tiles: TileSet, thresholds: Mapping[str, float], *, fp16: bool
+) -> tuple[onnx.ModelProto, Callable[[Sequence[str]], tuple[onnx.ModelProto, list[str]]]]:
+    """The graph to begin with, and what makes the final one: of the convolutions that become INT8, it gives the graph
+    and the names of the nodes that stay FP32 where the rest becomes FP16.
     """
-    if ranges is None:
-        return lambda chosen: (quantize(base, thresholds, chosen), [])
-    newer = onnx.version_converter.convert_version(base, OPSET_FP16)
+    if not fp16:
+        return parent, lambda chosen: (quantize(parent, thresholds, chosen), [])
+    some = tiles.every(max(1, len(tiles) // RANGE_TILES))
+    safe, ranges = rescaled(parent, largest_values(parent, list(float_tensors(parent)), some))
+    newer = onnx.version_converter.convert_version(safe, OPSET_FP16)
 
     def build(chosen: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
         converted = to_fp16(quantize(newer, thresholds, chosen), ranges, resize=True)
         return converted.model, converted.kept
 
-    return build
+    return safe, build
 
 
 def _draw_report(

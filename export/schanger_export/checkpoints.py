@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,8 +47,8 @@ StateDict = dict[str, NDArray[Any]]
 def load_weights(path: str | os.PathLike[str], size: Size | None = None) -> tuple[Size, StateDict]:
     """The weights of a Siamese checkpoint by name, and which network they are of; None takes what the file holds."""
     state = read_state_dict(path)
-    size = size or _size_of(Path(path), state)
-    _check(Path(path), state, size, siamese=True)
+    size = size or _size_of(path, state)
+    _check(path, state, size, siamese=True)
     return size, state
 
 
@@ -73,7 +73,7 @@ def load_single_date(path: str | os.PathLike[str], size: Size, *, drop_fusion: b
     if drop_fusion:
         fusion = fusion_names(size)
         state = {name: value for name, value in state.items() if name not in fusion}
-    _check(Path(path), state, size, siamese=False)
+    _check(path, state, size, siamese=False)
     network = SingleDateNetwork(size)
     network.load_state_dict(as_tensors(state))
     return network.eval()
@@ -82,23 +82,30 @@ def load_single_date(path: str | os.PathLike[str], size: Size, *, drop_fusion: b
 def load_prior(path: str | os.PathLike[str], size: Size) -> StateDict:
     """Weights to start a Siamese network from: those of one, or of the single-date network without any fusion."""
     state = read_state_dict(path)
-    _check(Path(path), state, size, siamese=bool(fusion_names(size) & state.keys()))
+    _check(path, state, size, siamese=bool(fusion_names(size) & state.keys()))
     return state
 
 
-def initialize(network: SChanger, path: str | os.PathLike[str]) -> Literal["single-date", "siamese"]:
-    """Put a prior into a network, in place, and say which network it is of.
+def initialize(
+    network: SChanger | SingleDateNetwork, path: str | os.PathLike[str]
+) -> Literal["single-date", "siamese"]:
+    """Put a prior into a network, in place, and say which network its weights are of.
 
-    Of a single-date one, temporal fusion keeps its fresh values; what does not fit leaves the network untouched.
+    Of a single-date one, temporal fusion keeps its fresh values, and a single-date network takes a Siamese one without
+    them; what does not fit leaves the network untouched.
     """
-    state = load_prior(path, network.size)
-    network.load_state_dict(as_tensors(state), strict=False)  # load_prior leaves out nothing but fusion
+    state: Mapping[str, Any] = (
+        load_prior(path, network.size)
+        if network.siamese
+        else load_single_date(path, network.size, drop_fusion=True).state_dict()
+    )
+    network.load_state_dict(as_tensors(state), strict=False)  # the prior leaves out nothing but fusion
     return "siamese" if fusion_names(network.size) <= state.keys() else "single-date"
 
 
 def size_of(path: str | os.PathLike[str]) -> Size:
     """Which network a checkpoint holds, by its shapes."""
-    return _size_of(Path(path), read_state_dict(path))
+    return _size_of(path, read_state_dict(path))
 
 
 def fusion_names(size: Size) -> frozenset[str]:
@@ -208,18 +215,26 @@ def _bare(name: str) -> str:
     return name
 
 
-def _check(path: Path, state: StateDict, size: Size, *, siamese: bool) -> None:
-    wanted = shapes(size, siamese)
-    _check_kind(path, state.keys(), size, siamese)
-    what = f"the {size} {'network' if siamese else 'single-date network'}"
-    missing, unexpected = wanted.keys() - state.keys(), state.keys() - wanted.keys()
-    lacks = f"lacks {_some(missing)}" if missing else ""
-    adds = f"holds the unknown {_some(unexpected)}" if unexpected else ""
-    if missing or unexpected:
+def _check(path: str | os.PathLike[str], state: StateDict, size: Size, *, siamese: bool) -> None:
+    wanted, fusion, names = shapes(size, siamese), fusion_names(size), state.keys()
+    if siamese and wanted.keys() - fusion <= names and not fusion & names:
         raise CheckpointError(
-            f"{path} does not fit {what}: it {' and '.join(filter(None, (lacks, adds)))}; give a SChanger checkpoint."
+            f"{path} is a single-date (pre-training) checkpoint without temporal fusion: "
+            "fine-tune it on pairs first, or give a change-detection checkpoint."
         )
-    _check_size(path, state, size)
+    if not siamese and fusion <= names:
+        raise CheckpointError(
+            f"{path} is a change-detection checkpoint, not a single-date (pre-training) one: "
+            "give the other, or ask for its fusion parameters to be dropped."
+        )
+    what = f"the {size} {'network' if siamese else 'single-date network'}"
+    missing, unexpected = wanted.keys() - names, names - wanted.keys()
+    faults = [f"lacks {_some(missing)}"] if missing else []
+    faults += [f"holds the unknown {_some(unexpected)}"] if unexpected else []
+    if faults:
+        raise CheckpointError(f"{path} does not fit {what}: it {' and '.join(faults)}; give a SChanger checkpoint.")
+    if (held := _held(state)) not in (None, size):
+        raise CheckpointError(f"{path} holds the {held} network: pass --size {held}.")
     wrong = {name for name, value in state.items() if value.shape != wanted[name]}
     if wrong:
         name = min(wrong)
@@ -234,42 +249,20 @@ def _check(path: Path, state: StateDict, size: Size, *, siamese: bool) -> None:
         )
 
 
-def _check_kind(path: Path, names: Iterable[str], size: Size, siamese: bool) -> None:
-    names, fusion, common = set(names), fusion_names(size), shapes(size, False).keys()
-    if siamese and common <= names and not fusion & names:
-        raise CheckpointError(
-            f"{path} is a single-date (pre-training) checkpoint without temporal fusion: "
-            "fine-tune it on pairs first, or give a change-detection checkpoint."
-        )
-    if not siamese and fusion <= names:
-        raise CheckpointError(
-            f"{path} is a change-detection checkpoint, not a single-date (pre-training) one: "
-            "give the other, or ask for its fusion parameters to be dropped."
-        )
+def _size_of(path: str | os.PathLike[str], state: StateDict) -> Size:
+    if (held := _held(state)) is None:
+        raise CheckpointError(f"{path} holds neither the small nor the base network: give a SChanger checkpoint.")
+    return held
 
 
-def _width(state: StateDict) -> int:
+def _held(state: StateDict) -> Size | None:
+    """Which network's first convolution this is."""
     first = state.get(FIRST_CONVOLUTION)
-    return first.shape[0] if first is not None and first.ndim else 0
+    shape = () if first is None else first.shape
+    return next((size for size, widths in WIDTHS.items() if shape[:1] == widths[:1]), None)
 
 
-def _size_of(path: Path, state: StateDict) -> Size:
-    for size, widths in WIDTHS.items():
-        if widths[0] == _width(state):
-            return size  # type: ignore[return-value]  # the keys of WIDTHS are the words of Size
-    raise CheckpointError(f"{path} holds neither the small nor the base network: give a SChanger checkpoint.")
-
-
-def _check_size(path: Path, state: StateDict, size: Size) -> None:
-    width = _width(state)
-    others = [other for other, widths in WIDTHS.items() if other != size and widths[0] == width]
-    if others:
-        raise CheckpointError(f"{path} holds the {others[0]} network: pass --size {others[0]}.")
-
-
-def _some(names: Iterable[str]) -> str:
+def _some(names: Collection[str]) -> str:
     """`4 tensors (a, b, c, ...)`: the count and the first three."""
-    ordered = sorted(names)
-    plural = "" if len(ordered) == 1 else "s"
-    more = ", ..." if len(ordered) > 3 else ""
-    return f"{len(ordered)} tensor{plural} ({', '.join(ordered[:3])}{more})"
+    plural = "" if len(names) == 1 else "s"
+    return f"{len(names)} tensor{plural} ({', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"

@@ -20,7 +20,7 @@ from schanger_export.cards import converted_card
 from schanger_export.fp16 import LARGEST, rescaled, to_fp16
 from schanger_export.graph import check_graph, float_tensors, read_model, write_card
 from schanger_export.options import SEED
-from schanger_export.parity import Reference, check_parity, check_weights
+from schanger_export.parity import Reference, check_parity, check_weights, told
 from schanger_export.ranges import largest_values
 
 HELD = 16
@@ -81,10 +81,8 @@ def convert(
                 reference.change,
                 lambda done, total: notify("tiles", done, total),
             )
-            reference.look_at(held)
-        ranges = largest_values(
-            parent, list(float_tensors(parent)), measured, lambda done: notify("ranges", done, len(measured))
-        )
+            reference.look_at(held, lambda *_: None)
+        ranges = largest_values(parent, list(float_tensors(parent)), told(measured, "ranges", notify))
         safe, others = rescaled(parent, ranges)
         for resize in (True, False):
             converted = to_fp16(safe, others, resize=resize)

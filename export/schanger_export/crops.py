@@ -6,6 +6,7 @@ that goes on after an interruption, or is shared by several processes, sees just
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -34,17 +35,11 @@ Item = tuple[Tensor, Tensor, Tensor]
 
 
 class KeptSample:
-    """A sample in memory, read like `Sample`."""
+    """A sample in memory, read like an open `Sample`."""
 
     def __init__(self, images: tuple[NDArray[np.uint8], ...], label: NDArray[np.bool_]) -> None:
         self._images, self._label = images, label
         self.height, self.width = label.shape
-
-    def __enter__(self) -> KeptSample:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def images(self, window: Window) -> tuple[NDArray[np.uint8], ...]:
         """uint8 RGB (3, h, w) of each date in a window."""
@@ -110,6 +105,13 @@ class Crops(Dataset[Item]):
         turned, mask = self.augmentation(*tensors, draw) if self.augmentation else tensors
         return turned, mask, torch.tensor(rng.random() < self.swap)
 
+    def __getitems__(self, numbers: list[int]) -> list[Item] | SchangerError:
+        """For torch's loader; what is raised is handed on, or the loader would make the worker's traceback its text."""
+        try:
+            return [self[number] for number in numbers]
+        except SchangerError as error:
+            return error
+
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """The entries of an epoch as they come; epochs come one after the other, so the latest is kept."""
         if self._shuffled[0] != epoch:
@@ -119,17 +121,20 @@ class Crops(Dataset[Item]):
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng((self.seed, 1 << 32, epoch)).permutation(len(self))
 
-    def _sample(self, files: LabelledFiles, rule: LabelRule) -> Sample | KeptSample:
+    @contextlib.contextmanager
+    def _sample(self, files: LabelledFiles, rule: LabelRule) -> Iterator[Sample | KeptSample]:
         """The files, decoded once for all where they fit: that takes longer than a crop's augmentation."""
         if files in self._kept:
-            return self._kept[files]
+            yield self._kept[files]
+            return
         with Sample(files, rule, self._fill) as sample:
             size = sample.height * sample.width * (3 * self.dates + 1)
             if self._kept_bytes + size > KEPT_BYTES:
-                return Sample(files, rule, self._fill)
-            kept = KeptSample(sample.images(), sample.label())
-        self._kept[files], self._kept_bytes = kept, self._kept_bytes + size
-        return kept
+                yield sample
+                return
+            self._kept[files] = KeptSample(sample.images(), sample.label())
+        self._kept_bytes += size
+        yield self._kept[files]
 
     def _crop(
         self, files: LabelledFiles, rule: LabelRule, source: Source, rng: np.random.Generator
@@ -195,9 +200,7 @@ def micro_batches(
 
 def loaded(crops: Crops, numbers: Iterator[list[int]], workers: int, *, pin_memory: bool) -> Iterator[Any]:
     """The micro-batches; `workers` processes read them ahead, and what is wrong with a file is raised here."""
-    loader = DataLoader(
-        _Caught(crops), batch_sampler=numbers, num_workers=workers, pin_memory=pin_memory, collate_fn=_collated
-    )
+    loader = DataLoader(crops, batch_sampler=numbers, num_workers=workers, pin_memory=pin_memory, collate_fn=_collated)
     return _raised(iter(loader))  # made here and not with the first batch: torch draws from its generator for it
 
 
@@ -208,18 +211,5 @@ def _raised(batches: Iterator[Any]) -> Iterator[Any]:
         yield batch
 
 
-class _Caught(Dataset[Any]):
-    """Samples, or what was raised instead: torch would raise it with the traceback of the worker as its text."""
-
-    def __init__(self, crops: Crops) -> None:
-        self.crops = crops
-
-    def __getitem__(self, number: int) -> Item | SchangerError:
-        try:
-            return self.crops[number]
-        except SchangerError as error:
-            return error
-
-
-def _collated(samples: list[Any]) -> Any:
-    return next((one for one in samples if isinstance(one, SchangerError)), None) or default_collate(samples)
+def _collated(samples: list[Item] | SchangerError) -> Any:
+    return samples if isinstance(samples, SchangerError) else default_collate(samples)

@@ -19,13 +19,7 @@ from schanger_edge.errors import ModelError
 from schanger_edge.model.card import METADATA_KEY, ModelCard
 
 STEM, HEADS, OTHER = "stem", "heads", "other"
-_PARTS = (
-    (re.compile(r"/?conv_1\b"), STEM),
-    (re.compile(r"/?encoder(\d)\b"), "encoder{}"),
-    (re.compile(r"/?Bi(\d)\b"), "attention{}"),
-    (re.compile(r"/?decoder(\d)\b"), "decoder{}"),
-    (re.compile(r"/?head\d\b"), HEADS),
-)
+_PART = re.compile(r"/?(conv_1|(?:encoder|Bi|decoder|head)\d)\b")
 """Names of nodes begin like `encoder1.0.`; in models of earlier versions like `/encoder1/encoder1.0/`."""
 
 
@@ -113,10 +107,11 @@ def write_card(model: onnx.ModelProto, card: ModelCard) -> None:
 
 def part_of(node_name: str) -> str:
     """The part of the network a node belongs to: stem, encoder1 to 5, attention1 to 5, decoder1 to 5, heads, other."""
-    for pattern, name in _PARTS:
-        if found := pattern.match(node_name):
-            return name.format(*found.groups())
-    return OTHER
+    found = _PART.match(node_name)
+    if found is None:
+        return OTHER
+    part = found[1].replace("Bi", "attention")
+    return STEM if part == "conv_1" else HEADS if part.startswith("head") else part
 
 
 def with_shapes(model: onnx.ModelProto, batch_size: int | None = None) -> onnx.ModelProto:

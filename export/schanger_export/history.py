@@ -61,13 +61,10 @@ def read_history(path: Path) -> list[Record]:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(record, dict) and isinstance(record.get("step"), int) and _is_drawable(record):
+            drawable = isinstance(record, dict) and all(isinstance(record.get(one, 0), int | float) for one in _SHOWN)
+            if drawable and isinstance(record.get("step"), int):
                 records.append(record)
     return records
-
-
-def _is_drawable(record: Record) -> bool:
-    return all(isinstance(record.get(name, 0), int | float) for name in _SHOWN)
 
 
 def draw_curves(records: list[Record], path: Path) -> str:

@@ -206,17 +206,6 @@ class SCAM(nn.Module):
         return x + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(self.norm2(x)))  # type: ignore[no-any-return]
 
 
-class Logit(nn.Module):
-    """A convolution to one logit, in a module of its own because the checkpoints name it so."""
-
-    def __init__(self, cin: int, kernel: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(cin, 1, kernel, padding=(kernel - 1) // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)  # type: ignore[no-any-return]
-
-
 def _spatial_mean(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C, 1, 1)."""
     if not torch.is_grad_enabled():
@@ -244,9 +233,14 @@ def _depthwise(conv: nn.Conv2d, x: Tensor, training: bool) -> Tensor:
     return F.pixel_shuffle(x, d)[:, :, :H, :W] + conv.bias[:, None, None]  # type: ignore[index]
 
 
+def _logit(cin: int, kernel: int) -> nn.Sequential:
+    """A convolution to one logit, under the name that the checkpoints give it."""
+    return nn.Sequential(OrderedDict(conv=nn.Conv2d(cin, 1, kernel, padding=(kernel - 1) // 2)))
+
+
 def _head(channels: int, siamese: bool) -> nn.Sequential:
     parts: list[tuple[str, nn.Module]] = [("0", TemporalFusion(channels))] if siamese else []
-    return nn.Sequential(OrderedDict([*parts, ("1", Logit(channels, 3))]))
+    return nn.Sequential(OrderedDict([*parts, ("1", _logit(channels, 3))]))
 
 
 def _upsample(x: Tensor, factor: int) -> Tensor:
@@ -256,21 +250,22 @@ def _upsample(x: Tensor, factor: int) -> Tensor:
 class _UNet(nn.Module):
     """Encoder, attention on every skip, decoder with side heads: common to both networks."""
 
-    def __init__(self, size: Size, siamese: bool) -> None:
+    siamese: bool
+
+    def __init__(self, size: Size) -> None:
         super().__init__()
         if size not in WIDTHS:
             raise ValueError(f"size must be one of {', '.join(WIDTHS)}, not {size!r}")
-        self.size, self.siamese = size, siamese
-        c = WIDTHS[size]
+        self.size, c = size, WIDTHS[size]
         self.conv_1 = ConvBNAct(3, c[0], 3)
         for k in range(1, STAGES + 1):
             self.add_module(f"encoder{k}", nn.Sequential(LFEM(c[k - 1], c[k]), LFEM(c[k], c[k])))
         for k in range(1, STAGES + 1):
             cin, cout = c[STAGES + 1 - k], c[STAGES - k]
-            self.add_module(f"Bi{k}", nn.Sequential(SCAM(cin, siamese)))
+            self.add_module(f"Bi{k}", nn.Sequential(SCAM(cin, self.siamese)))
             self.add_module(f"decoder{k}", nn.Sequential(LFEM(cin, cin), LFEM(cin, cout)))
-            self.add_module(f"head{k}", _head(cout, siamese))
-        self.head6 = nn.Sequential(Logit(STAGES, 1))
+            self.add_module(f"head{k}", _head(cout, self.siamese))
+        self.head6 = nn.Sequential(_logit(STAGES, 1))
         self.apply(_initialize)
 
     def _stage(self, name: str, k: int) -> Callable[[Tensor], Tensor]:
@@ -313,8 +308,7 @@ class SChanger(_UNet):
         size: `small` (607,305 parameters) or `base` (2,369,995).
     """
 
-    def __init__(self, size: Size) -> None:
-        super().__init__(size, siamese=True)
+    siamese = True
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """Normalized RGB, twice (N, 3, H, W) -> logits (N, 6, H, W): the fused map, then the five side maps."""
@@ -328,8 +322,7 @@ class SChanger(_UNet):
 class SingleDateNetwork(_UNet):
     """The same network for one date, without temporal fusion: the semantic prior is trained with it."""
 
-    def __init__(self, size: Size) -> None:
-        super().__init__(size, siamese=False)
+    siamese = False
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized RGB (N, 3, H, W) -> logits (N, 6, H, W): the fused map, then the five side maps."""

@@ -15,10 +15,10 @@ from schanger_edge.errors import SchangerError
 from schanger_edge.model.card import TILE_MULTIPLE, Normalization, normalization_from
 from schanger_edge.model.published import DATASETS
 from schanger_edge.options import OptionGroups, Options, given, option
+from schanger_export.architecture import Size
 from schanger_export.cards import read_normalization
 
 Task = Literal["change", "single-date"]
-Size = Literal["small", "base"]
 Amp = Literal["auto", "none", "fp16", "bf16"]
 _Self = TypeVar("_Self", bound="Training")
 
@@ -51,9 +51,7 @@ class Network(Options):
 
     title = "Network"
 
-    size: Size | None = option(
-        None, "Network size.", choices=("small", "base"), unset="that of the initial weights, else small"
-    )
+    size: Size | None = option(None, "Network size.", unset="that of the initial weights, else small")
     init: str | None = option(
         None, "Weights to start from: a file, schanger-small, pretrain:base, levir-cd:small.", unset="random"
     )
@@ -98,9 +96,7 @@ class Optimizer(Options):
     ema: float = option(0.9998, "Decay of the averaged weights (EMA).", at_least=0, below=1)
     ema_every: int = option(8, "Steps between updates of the average.", at_least=1)
     side_losses: bool = option(True, "Train only on the fused map.", flag="--no-side-losses")
-    amp: Amp = option(
-        "auto", "Mixed precision; auto is fp16 on CUDA, none on the CPU.", choices=("auto", "none", "fp16", "bf16")
-    )
+    amp: Amp = option("auto", "Mixed precision; auto is fp16 on CUDA, none on the CPU.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +257,7 @@ class CalibrationOptions(Options):
     title = "Calibration"
 
     fp16: bool = option(False, "Use FP16 instead of FP32 for everything that is not INT8 (opset 19).")
-    method: Method = option("auto", "How ranges become scales; auto tries every method.", choices=("auto", *METHODS))
+    method: Method = option("auto", "How ranges become scales; auto tries every method.")
     samples: int = option(256, "Tiles to measure ranges on; 25 % more are held out.", flag="--tiles", at_least=LEAST)
     max_f1_loss: float = option(
         0.5, "Largest loss of F1 allowed, in points, against labels and against the original's map."
@@ -279,9 +275,7 @@ class ExportOptions(Options):
 
     title = "Model card"
 
-    size: Size | None = option(
-        None, "Expected network size.", choices=("small", "base"), unset="taken from the weights"
-    )
+    size: Size | None = option(None, "Expected network size.", unset="taken from the weights")
     dataset: str | None = option(None, "Benchmark dataset whose colour statistics to use.", unset="that of the weights")
     normalization: Path | None = option(None, "Or a JSON file with colour statistics.")
     tile: int | None = option(None, "Side of the input in pixels, a multiple of 16.", unset="256")

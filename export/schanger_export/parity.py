@@ -8,7 +8,7 @@ A model that cannot be opened, fails, or differs by more than it may is a Schang
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from schanger_edge.datasets.tile_pool import WholeTile
 from schanger_edge.errors import ModelError
 from schanger_edge.evaluation.agreement import Agreement
 from schanger_edge.model.decision import is_change
+from schanger_edge.progress import Progress
 from schanger_edge.sessions import Session, open_session
 
 FP16_STEP = 2.0**-10
@@ -35,7 +36,7 @@ Runner = Callable[[Tiles, Tiles], NDArray[np.float32]]
 
 
 def largest_difference(reference: Runner, model: Path, tiles: tuple[Tiles, Tiles]) -> float:
-    """Largest absolute difference in probability between a reference and a model file, 0-1; infinite where one is NaN.
+    """Largest absolute difference in probability between a reference and a model file, 0-1; NaN where one is.
 
     Args:
         reference: what the model must equal; called with one pair of tiles at a time.
@@ -44,13 +45,12 @@ def largest_difference(reference: Runner, model: Path, tiles: tuple[Tiles, Tiles
     """
     before, after = tiles
     wanted = np.concatenate([reference(before[i : i + 1], after[i : i + 1]) for i in range(len(before))])
-    largest = 0.0
     with open_session(model) as session:
-        for size in BATCH_SIZES:
-            starts = range(0, len(before), size)
-            parts = [session.run(before[i : i + size], after[i : i + size]) for i in starts]
-            largest = max(largest, float(np.abs(np.concatenate(parts) - wanted).max()), key=_nan_first)
-    return largest
+        found = [
+            [session.run(before[i : i + size], after[i : i + size]) for i in range(0, len(before), size)]
+            for size in BATCH_SIZES
+        ]
+    return float(np.max([np.abs(np.concatenate(parts) - wanted) for parts in found]))
 
 
 class Reference:
@@ -69,13 +69,10 @@ class Reference:
         """The model's own change map (T, T)."""
         return is_change(_infer(self._session, tile), self.threshold)
 
-    def look_at(self, tiles: TileSet, progress: Callable[[int], None] | None = None) -> None:
+    def look_at(self, tiles: TileSet, progress: Progress) -> None:
         """Predict the tiles to compare on."""
-        self.tiles, self._probabilities = tiles, []
-        for number, tile in enumerate(tiles, 1):
-            self._probabilities.append(_infer(self._session, tile))
-            if progress:
-                progress(number)
+        self.tiles = tiles
+        self._probabilities = [_infer(self._session, tile) for tile in told(tiles, "reference", progress)]
 
     def __enter__(self) -> Reference:
         return self
@@ -85,19 +82,22 @@ class Reference:
 
     def score(self, model: onnx.ModelProto | Path, every: int = 1) -> Agreement:
         """Agreement of a model, in memory or in a file, with the parent, on every n-th tile."""
-        if isinstance(model, Path):
-            return self._score(model, every)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "candidate.onnx"
-            onnx.save_model(model, str(path))
-            return self._score(path, every)
-
-    def _score(self, path: Path, every: int) -> Agreement:
         result = Agreement()
-        with open_session(path) as session:
-            for tile, probability in zip(self.tiles.every(every), self._probabilities[::every], strict=True):
-                result.add(probability, _infer(session, tile), tile.label, (self.threshold, self.threshold))
+        with tempfile.TemporaryDirectory() as folder:
+            if not isinstance(model, Path):
+                onnx.save_model(model, str(path := Path(folder) / "candidate.onnx"))
+                model = path
+            with open_session(model) as session:
+                for tile, probability in zip(self.tiles.every(every), self._probabilities[::every], strict=True):
+                    result.add(probability, _infer(session, tile), tile.label, (self.threshold, self.threshold))
         return result
+
+
+def told(tiles: TileSet, stage: str, progress: Progress) -> Iterator[WholeTile]:
+    """The tiles; of each that was made use of, `progress` hears."""
+    for number, tile in enumerate(tiles, 1):
+        yield tile
+        progress(stage, number, len(tiles))
 
 
 def _infer(session: Session, tile: WholeTile) -> NDArray[np.float32]:
@@ -167,7 +167,3 @@ def _smooth(rng: np.random.Generator, tile: int) -> NDArray[np.float64]:
         phase = rng.uniform(0, 2 * np.pi, (3, 1, 1))
         field += np.cos(2 * np.pi * (rows * position[:, None] + cols * position[None, :]) + phase)
     return field / 4
-
-
-def _nan_first(value: float) -> float:
-    return np.inf if np.isnan(value) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -31,14 +31,9 @@ ERRORS_ONLY = 3
 class Histogram:
     """Counts of |x| in equal bins from 0 to `top`, and the largest |x|."""
 
-    counts: NDArray[np.int64]
-    top: float
+    counts: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(BINS, np.int64))
+    top: float = 0.0
     largest: float = 0.0
-
-    @classmethod
-    def empty(cls) -> Histogram:
-        """Nothing counted yet."""
-        return cls(np.zeros(BINS, np.int64), 0.0)
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count the values of a tensor; of a large one, evenly spread values."""
@@ -78,47 +73,35 @@ class Histogram:
         return float(max(-low, high))
 
 
-def collect(
-    model: onnx.ModelProto,
-    names: Sequence[str],
-    tiles: Iterable[WholeTile],
-    progress: Callable[[int], None] | None = None,
-) -> dict[str, Histogram]:
-    """Histograms of tensors of an FP32 model over tiles, one tile at a time; `progress` hears of each.
-
-    ModelError where a value is not finite.
-    """
-    histograms = {name: Histogram.empty() for name in names}
-    for values in values_of(model, names, tiles, progress):
+def collect(model: onnx.ModelProto, names: Sequence[str], tiles: Iterable[WholeTile]) -> dict[str, Histogram]:
+    """Histograms of tensors of an FP32 model over tiles, one tile at a time; ModelError where a value is not finite."""
+    histograms = {name: Histogram() for name in names}
+    for values in values_of(model, names, tiles):
         for name, value in values.items():
             histograms[name].add(value)
     return histograms
 
 
 def values_of(
-    model: onnx.ModelProto,
-    names: Sequence[str],
-    tiles: Iterable[WholeTile],
-    progress: Callable[[int], None] | None = None,
+    model: onnx.ModelProto, names: Sequence[str], tiles: Iterable[WholeTile]
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """The values of tensors on one tile after the other; `progress` hears of each that was made use of."""
-    session = _session_with(model, names)
-    for number, tile in enumerate(tiles, 1):
+    """The values of tensors on one tile after the other."""
+    model = copy.deepcopy(model)
+    known = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as `schanger_edge.sessions.ort` does
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    for tile in tiles:
         values = session.run(list(names), {"before": tile.before[None], "after": tile.after[None]})
         yield dict(zip(names, values, strict=True))
-        if progress:
-            progress(number)
 
 
-def largest_values(
-    model: onnx.ModelProto,
-    names: Sequence[str],
-    tiles: Iterable[WholeTile],
-    progress: Callable[[int], None] | None = None,
-) -> dict[str, float]:
+def largest_values(model: onnx.ModelProto, names: Sequence[str], tiles: Iterable[WholeTile]) -> dict[str, float]:
     """The largest |x| of tensors over tiles; the graph itself reduces, so that hundreds of tensors fit in memory.
 
-    Args and raises as `collect`.
+    ModelError where a value is not finite.
     """
     reduced = copy.deepcopy(model)
     for name in names:
@@ -127,20 +110,8 @@ def largest_values(
         reduced.graph.node.extend([absolute, largest_one])
     outputs = [f"{name}.largest" for name in names]
     largest = np.zeros(len(names))
-    for values in values_of(reduced, outputs, tiles, progress):
+    for values in values_of(reduced, outputs, tiles):
         largest = np.maximum(largest, [float(value) for value in values.values()])
         if not np.isfinite(largest).all():
             raise ModelError("the model computes values that are not finite: its weights are broken.")
     return dict(zip(names, largest.tolist(), strict=True))
-
-
-def _session_with(model: onnx.ModelProto, names: Sequence[str]) -> onnxruntime.InferenceSession:
-    """A session that also gives out these tensors."""
-    model = copy.deepcopy(model)
-    known = {output.name for output in model.graph.output}
-    for name in names:
-        if name not in known:
-            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -97,17 +97,17 @@ class State:
     f1: float | None = None
     best_f1: float | None = None
 
+    PARTS: ClassVar = ("network", "average", "optimizer", "scaler")
     PLAIN: ClassVar = ("step", "updates", "loss_sum", "loss_count", "f1", "best_f1")
 
     def as_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer", "scaler")}
-        plain = {name: getattr(self, name) for name in self.PLAIN}
-        return {**parts, **plain}
+        parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
+        return parts | {name: getattr(self, name) for name in self.PLAIN}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Put the state of a checkpoint back."""
-        for name in ("network", "average", "optimizer", "scaler"):
+        for name in self.PARTS:
             getattr(self, name).load_state_dict(saved[name])
         for name in self.PLAIN:
             setattr(self, name, saved[name])

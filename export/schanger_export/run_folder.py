@@ -1,7 +1,7 @@
-"""The folder of a training run: its checkpoints, its start weights, and how it is resumed.
+"""The folder of a training run: its checkpoints, and how it is resumed.
 
-A folder that cannot be made, is in use by another process, holds another run or none to go on with, and start weights
-that do not fit, are a SchangerError of one sentence.
+A folder that cannot be made, is in use by another process, or holds another run or none to go on with, is a
+SchangerError of one sentence.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from schanger_edge.errors import CheckpointError, DatasetError, SchangerError
 from schanger_edge.files import PREFIX
 from schanger_edge.model.card import Normalization, normalization_from
 from schanger_edge.model.published import DATASETS
-from schanger_export.checkpoints import as_tensors, load, load_single_date, read_card, save_checkpoint, size_of
-from schanger_export.checkpoints import initialize as initialize_change
-from schanger_export.network import SChanger
+from schanger_export.checkpoints import as_tensors, load, read_card, save_checkpoint, size_of
 from schanger_export.options import Training, training_from
 from schanger_export.recipe import State
 from schanger_export.weights import find, resolve
@@ -107,12 +105,8 @@ def _completed(options: Training) -> Training:
     if options.network.size is None:
         init = options.network.init
         options = options.replace(size=size_of(resolve(init)) if init else "small")
-    try:
-        values = json.loads((options.sources()[0].root / DESCRIPTION).read_text())
-        gsd, name = values.get("gsd"), values.get("name")
-    except (OSError, ValueError, AttributeError):
-        return options
-    facts = options.facts
+    values, facts = files.read_json(options.sources()[0].root / DESCRIPTION), options.facts
+    gsd, name = values.get("gsd"), values.get("name")
     gsd = facts.gsd if facts.gsd is not None or not isinstance(gsd, int | float) else float(gsd)
     return options.replace(gsd=gsd, dataset=facts.dataset or (str(name) if name else None))
 
@@ -162,16 +156,6 @@ def restore(folder: Path, state: State, data: str) -> None:
 def is_best(state: State) -> bool:
     """Whether no weights before score higher; where there is no score, the last are the best."""
     return state.f1 is None or state.best_f1 is None or state.f1 >= state.best_f1
-
-
-def initialize(network: nn.Module, options: Training) -> None:
-    """Start weights into a fresh network."""
-    path = resolve(str(options.network.init), options.size)
-    if isinstance(network, SChanger):
-        initialize_change(network, path)
-    else:
-        prior = load_single_date(path, options.size, drop_fusion=True)
-        network.load_state_dict(prior.state_dict())
 
 
 def normalization(folder: Path, options: Training) -> Normalization:

@@ -21,7 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from schanger_edge.errors import SchangerError
 from schanger_edge.model.card import Normalization
+from schanger_edge.progress import Tell
 from schanger_export import run_folder
+from schanger_export.checkpoints import initialize
 from schanger_export.crops import Crops, loaded, micro_batches
 from schanger_export.history import History
 from schanger_export.network import DropPath, SChanger, SingleDateNetwork, freeze_batchnorm
@@ -29,29 +31,8 @@ from schanger_export.options import Amp, Machine, Training
 from schanger_export.processes import Processes, check_memory, joined, keep_large_blocks
 from schanger_export.recipe import State, ema_decay, learning_rate, loss_function, optimizer_groups, update_average
 from schanger_export.remarks import remarks
-from schanger_export.validation import validate
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """Where a run stands, reported after every step.
-
-    Attributes:
-        step: steps done, of `steps`.
-        loss: mean loss since the last record.
-        rate: learning rate.
-        f1: of the latest validation; None before the first.
-        best_f1: the highest so far.
-        seconds_left: at the pace so far.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    rate: float
-    f1: float | None
-    best_f1: float | None
-    seconds_left: float
+from schanger_export.validation import colours, validate
+from schanger_export.weights import resolve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +62,7 @@ def train(
     machine: Machine | None = None,
     *,
     resume: bool = False,
-    report: Callable[[Progress], None] | None = None,
+    report: Tell | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Trained:
     """Train a network, or go on with a run.
@@ -91,7 +72,8 @@ def train(
         folder: of the run; made where it does not exist.
         machine: what it uses of the machine; None takes the defaults.
         resume: go on after the last checkpoint in `folder`.
-        report: called after every step, in the first process.
+        report: told of `train` in steps, in the first process: the mean loss since the last record, the learning rate,
+            F1 of the latest validation and the highest so far.
         tell: called there too, with each line for the user: how labels are read, warnings, scores.
 
     Raises:
@@ -101,13 +83,13 @@ def train(
     if machine.threads:
         torch.set_num_threads(machine.threads)
     with joined(machine.device) as processes, run_folder.held(folder, resume=resume, writes=processes.first):
-        if processes.device.type == "cpu":
-            keep_large_blocks()
         options = run_folder.prepare(folder, options, resume=resume)
         if processes.device.type == "cpu":
+            keep_large_blocks()
             check_memory(options, processes.world)
         try:
-            return _train(options, folder, machine, processes, report or (lambda _: None), tell or (lambda _: None))
+            report = report or (lambda *_, **__: None)
+            return _train(options, folder, machine, processes, report, tell or (lambda _: None))
         except RuntimeError as error:  # raised by torch's handler of signals, wherever the loop is
             if "DataLoader worker" not in str(error):
                 raise
@@ -124,7 +106,7 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
     folder: Path,
     machine: Machine,
     processes: Processes,
-    report: Callable[[Progress], None],
+    report: Tell,
     tell: Callable[[str], None],
 ) -> Trained:
     device, world = processes.device, processes.world
@@ -163,7 +145,7 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
     batches = loaded(crops, numbers, machine.workers, pin_memory=device.type == "cuda")
     prepare = Preparation(normalization, options.dates, device)
     history = History(folder, state.step, machine.tensorboard) if processes.first else None
-    started, saved, first_step = time.monotonic(), time.monotonic(), state.step
+    saved = time.monotonic()
 
     while state.step < steps:
         rate = learning_rate(state.step, steps, warmup, optimizer.rate)
@@ -220,10 +202,9 @@ def _train(  # noqa: PLR0912, PLR0915  # the whole loop, from top to bottom
         if processes.first and (state.step == steps or time.monotonic() - saved >= machine.save_seconds):
             run_folder.save(folder / run_folder.LAST, options, normalization, state, data)
             saved = time.monotonic()
-        pace = (time.monotonic() - started) / (state.step - first_step)
-        left = pace * (steps - state.step)
         if processes.first:
-            report(Progress(state.step, steps, loss_mean, rate, state.f1, state.best_f1, left))
+            facts = {"loss": loss_mean, "learning_rate": rate, "f1": state.f1, "best_f1": state.best_f1}
+            report("train", state.step, steps, **facts)
 
     warning = history.close() if history else ""
     return Trained(folder, state.step, state.best_f1, folder / run_folder.BEST, processes.first, warning)
@@ -236,11 +217,7 @@ class Preparation:
     """
 
     def __init__(self, normalization: Normalization, dates: int, device: torch.device) -> None:
-        chosen = (normalization.before, normalization.after)[:dates]
-        self.mean, self.std = (
-            torch.tensor([getattr(date, name) for date in chosen], device=device)[None, :, :, None, None]
-            for name in ("mean", "std")
-        )
+        self.mean, self.std = colours(normalization, dates, device)
         self.device = device
 
     def __call__(self, images: Tensor, label: Tensor, swap: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -253,10 +230,10 @@ class Preparation:
 
 def build_network(options: Training) -> nn.Module:
     """A network of the task with the weights it starts from, which must fit, its drop rates set."""
-    kind = SChanger if options.dates == 2 else SingleDateNetwork
-    network: nn.Module = kind(options.size)
+    kind: type[SChanger | SingleDateNetwork] = SChanger if options.dates == 2 else SingleDateNetwork
+    network = kind(options.size)
     if options.network.init:
-        run_folder.initialize(network, options)
+        initialize(network, resolve(options.network.init, options.size))
     for module in network.modules():
         if isinstance(module, DropPath):
             module.rate = options.network.drop

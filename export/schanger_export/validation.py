@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from schanger_edge.datasets.samples import LabelRule
 from schanger_edge.datasets.sources import Source
@@ -38,7 +38,7 @@ class Scores:
         if self.f1 is None:
             return {}
         plain = {"f1": counts.f1, "precision": counts.precision, "recall": counts.recall, "iou": counts.iou}
-        return {**plain, **({"f1_by_source": self.by_source} if len(self.by_source) > 1 else {})}
+        return plain | ({"f1_by_source": self.by_source} if len(self.by_source) > 1 else {})
 
     def __str__(self) -> str:
         if self.f1 is None:
@@ -68,25 +68,30 @@ def validate(
     return Scores(counts, by_source)
 
 
+def colours(normalization: Normalization, dates: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the colours of each date, twice (dates, 3, 1, 1)."""
+    chosen = (normalization.before, normalization.after)[:dates]
+    mean, std = (
+        torch.tensor([getattr(date, name) for date in chosen], device=device)[..., None, None]
+        for name in ("mean", "std")
+    )
+    return mean, std
+
+
 def predictor(
     network: nn.Module, normalization: Normalization, dates: int, device: torch.device, amp: torch.dtype | None
 ) -> Callable[..., NDArray[np.float32]]:
     """uint8 tiles by date, each (N, 3, T, T) -> probability (N, 1, T, T), by a network in eval mode."""
-    statistics = (normalization.before, normalization.after)[:dates]
-    mean, std = (
-        [torch.tensor(getattr(date, name), device=device).view(1, 3, 1, 1) for date in statistics]
-        for name in ("mean", "std")
-    )
+    mean, std = colours(normalization, dates, device)
 
     def predict(*tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
             images = [
-                ((torch.from_numpy(tile).to(device).float() / 255 - m) / s).contiguous(
-                    memory_format=torch.channels_last
-                )
+                (torch.from_numpy(tile).to(device).float() / 255 - m) / s
                 for tile, m, s in zip(tiles, mean, std, strict=True)
             ]
-            probability: NDArray[np.float32] = torch.sigmoid(network(*images)[:, :1].float()).cpu().numpy()
+            logits = network(*(image.contiguous(memory_format=torch.channels_last) for image in images))
+            probability: NDArray[np.float32] = torch.sigmoid(logits[:, :1].float()).cpu().numpy()
         return probability
 
     return predict

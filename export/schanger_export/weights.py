@@ -13,17 +13,14 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from schanger_edge.errors import CheckpointError, extra
 from schanger_edge.model.published import DATASETS, LICENSE, PAGE, REPOSITORY
 from schanger_edge.progress import Progress
-
-if TYPE_CHECKING:
-    from schanger_export.architecture import Size
+from schanger_export.architecture import WIDTHS, Size
 
 PRETRAIN = "pretrain"
-SIZES = ("small", "base")
 BUNDLED = Path(__file__).parent / "bundled"
 
 CHUNK = 1 << 18
@@ -43,9 +40,9 @@ class Weights:
     card: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def resolve(name: str | os.PathLike[str], size: str | None = None, progress: Progress | None = None) -> Path:
+def resolve(name: str | os.PathLike[str], size: str | None = None) -> Path:
     """The checkpoint file of weights, see `find`."""
-    return find(name, size, progress).path
+    return find(name, size).path
 
 
 def find(name: str | os.PathLike[str], size: str | None = None, progress: Progress | None = None) -> Weights:
@@ -81,7 +78,7 @@ def bundled_names() -> list[str]:
 def _published(text: str, size: str | None) -> tuple[str, Size]:
     """Dataset (or `pretrain`) and size of a published checkpoint's name."""
     kind, _, stated = text.partition(":")
-    if kind not in (*DATASETS, PRETRAIN) or stated not in ("", *SIZES):
+    if kind not in (*DATASETS, PRETRAIN) or stated not in ("", *WIDTHS):
         bundled = "".join(f", or {name}" for name in bundled_names())
         raise CheckpointError(
             f"weights {text} are neither a file nor a known name: use one of {', '.join(DATASETS)} or {PRETRAIN} "
@@ -89,9 +86,9 @@ def _published(text: str, size: str | None) -> tuple[str, Size]:
         )
     if stated and size and stated != size:
         raise CheckpointError(f"weights {text} are for the {stated} network, not {size}: omit the size.")
-    for known in SIZES:
+    for known in WIDTHS:
         if known == (stated or size):
-            return kind, known  # type: ignore[return-value]  # one of the words of Size
+            return kind, known
     raise CheckpointError(f"weights {kind} come in two sizes: use {kind}:small or {kind}:base.")
 
 

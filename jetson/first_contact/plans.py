@@ -81,13 +81,13 @@ def _int8(path: Path) -> None:
 def _int8_chain(path: Path) -> None:
     """As strong types take it, FP16 elsewhere; beside it the plain INT8 model that weak types take, with FP32."""
     import onnx
+    from stored import ANY_RANGE, stored, whole_chain
 
     from schanger_export.calibrate import OPSET_FP16
     from schanger_export.cards import converted_card
     from schanger_export.fp16 import to_fp16
     from schanger_export.graph import read_model as read_graph
     from schanger_export.graph import write_card
-    from schanger_export.stored import ANY_RANGE, stored, whole_chain
 
     parent, card, sha256 = read_graph(path.with_name("fp32.onnx"))
     newer = onnx.version_converter.convert_version(parent, OPSET_FP16)

@@ -70,7 +70,8 @@ def read_pairs(path: Path, reserved: tuple[str, ...] = ()) -> list[ListedPair]:
     Raises:
         DatasetError: one sentence on all that is wrong, files that don't exist included.
     """
-    rows = _parquet(path) if path.suffix.lower() in _PARQUET else _csv(path)
+    lines = ((f"line {line}", cells) for line, cells in read_cells(path, NEEDED, OPTIONAL))
+    rows = _parquet(path) if path.suffix.lower() in _PARQUET else lines
     pairs: list[ListedPair] = []
     taken, defects = set(reserved), list[str]()
     for where, cells in rows:
@@ -92,10 +93,6 @@ def read_pairs(path: Path, reserved: tuple[str, ...] = ()) -> list[ListedPair]:
     if not pairs:
         raise DatasetError(f"{path} lists no pairs: write one row per pair, with the columns before and after.")
     return pairs
-
-
-def _csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    return ((f"line {line}", cells) for line, cells in read_cells(path, NEEDED, OPTIONAL))
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -121,11 +118,10 @@ def _in_microseconds(table: Any) -> Any:
     """The table with times as Python has them: it knows no nanoseconds, which pandas writes."""
     import pyarrow
 
-    for number, field in enumerate(table.schema):
-        if pyarrow.types.is_timestamp(field.type):
-            kind = pyarrow.timestamp("us", field.type.tz)
-            table = table.set_column(number, field.name, table.column(number).cast(kind, safe=False))
-    return table
+    def plain(kind: Any) -> Any:
+        return pyarrow.timestamp("us", kind.tz) if pyarrow.types.is_timestamp(kind) else kind
+
+    return table.cast(pyarrow.schema([field.with_type(plain(field.type)) for field in table.schema]), safe=False)
 
 
 def _text(value: Any) -> str:

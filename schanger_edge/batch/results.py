@@ -37,8 +37,6 @@ COMMON = "EPSG:4326"
 FIELD = "pair"
 _ID = "changes"
 _RELATIONS = ("root", "parent", "collection")
-_TEXT = ("id", "status", "reason", "before", "after", "crs", "warnings", "worker")
-_NUMBERS = ("valid_m2", "changed_m2", "changed_share", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,23 +124,19 @@ def write_table(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    fields = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.float64() for name in _NUMBERS}
-    fields["polygons"] = pyarrow.int64()
-    schema = pyarrow.schema([(name, fields[name]) for name in rows[0]])
+    numbers = {"float | None": pyarrow.float64(), "int | None": pyarrow.int64()}
+    types = {field.name: numbers.get(str(field.type), pyarrow.string()) for field in dataclasses.fields(Outcome)}
     plain = [{**row, "warnings": " ".join(row["warnings"]) or None} for row in rows]
-    table = pyarrow.Table.from_pylist(plain, schema)
+    harmless = [{name: _harmless(value) for name, value in row.items()} for row in plain]
     with replacing(target, ProductError, pyarrow.ArrowException) as path:
-        pyarrow.parquet.write_table(table, path)
-    texts = {name: [_harmless(text) for text in table[name].to_pylist()] for name in _TEXT}
-    for name, values in texts.items():
-        table = table.set_column(schema.get_field_index(name), name, pyarrow.array(values, pyarrow.string()))
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(plain, pyarrow.schema(types)), path)
     with replacing(target.with_name(_CSV), ProductError, pyarrow.ArrowException) as path:
-        pyarrow.csv.write_csv(table, path)
+        pyarrow.csv.write_csv(pyarrow.Table.from_pylist(harmless, pyarrow.schema(types)), path)
 
 
-def _harmless(text: str | None) -> str | None:
+def _harmless(value: Any) -> Any:
     """Text that a spreadsheet would run as a formula begins with an apostrophe, which it shows as plain text."""
-    return f"'{text}" if text and text[0] in "=+-@\t\r" else text
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def merge_polygons(folder: Path, crs_of: Mapping[str, str | None]) -> tuple[int, str | None, list[str]]:

@@ -49,6 +49,7 @@ class WarmSession(WorkerPlugin):
 
     Attributes:
         name: by which a worker knows it; no other has it, also where several batches share a cluster.
+        ending: on a worker, whether work is to end soon.
     """
 
     def __init__(self, engine: Engine, gpus: int | None = None) -> None:
@@ -59,7 +60,7 @@ class WarmSession(WorkerPlugin):
         """Called by Dask. The session is opened by the first pair, so that its errors are that pair's."""
         self._session: Session | None = None
         self._busy = threading.Lock()
-        self._ending = False
+        self.ending = False
         if self._gpus is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._gpus:
@@ -68,16 +69,12 @@ class WarmSession(WorkerPlugin):
 
     def teardown(self, worker: Any) -> None:
         """Called by Dask: the worker ends, or the batch does. A pair under way stops after the section it is at."""
-        self._ending = True
+        self.ending = True
         if self._busy.acquire(blocking=False):
             try:
                 self._close()
             finally:
                 self._busy.release()
-
-    def stopping(self) -> bool:
-        """Whether work is to end soon."""
-        return self._ending
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
@@ -88,7 +85,7 @@ class WarmSession(WorkerPlugin):
             try:
                 yield self._session
             finally:
-                if self._ending:
+                if self.ending:
                     self._close()
 
     def _close(self) -> None:
@@ -117,10 +114,6 @@ class Work:
     session: str
     reason: str | None = None
 
-    def part(self, part: Part) -> Path:
-        """The output folder of a part."""
-        return self.folder / PARTS / f"{part.number}-of-{part.count}"
-
 
 @contextlib.contextmanager
 def _portable() -> Iterator[None]:
@@ -144,7 +137,7 @@ def run_part(work: Work, part: Part) -> float:
     """Predict a part of a scene, or what is left of it; seconds it took."""
     began = time.perf_counter()
     if not unfinished(work.folder):  # else its parts are joined already, and the worker that did it was lost
-        _detect(work, work.part(part), part)
+        _detect(work, work.folder / PARTS / f"{part.number}-of-{part.count}", part)
     return time.perf_counter() - began
 
 
@@ -176,7 +169,7 @@ def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection | F
     """Continue this run; what is left there of one with other options or on another device is dropped."""
     plugin, waited, restart = _plugin(work.session), 0.0, False
     while True:
-        control = Control(resume=not restart, restart=restart, stop=plugin.stopping)
+        control = Control(resume=not restart, restart=restart, stop=lambda: plugin.ending)
         images = work.pair.before, work.pair.after
         try:
             with plugin.session() as session:
@@ -186,7 +179,7 @@ def _detect(work: Work, folder: Path, part: Part | None = None) -> Detection | F
         except OtherRunError:
             restart = True
         except BusyError:
-            if waited >= BUSY_SECONDS or plugin.stopping():
+            if waited >= BUSY_SECONDS or plugin.ending:
                 raise
             time.sleep(_LOOK_AGAIN)
             waited += _LOOK_AGAIN

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from schanger_edge.host.board import number_of, text_of
-from schanger_edge.host.nvml import Nvml
+from schanger_edge.host.nvml import NO_GPU, Nvml
 
 SAMPLE_SECONDS = 0.02
 BOARD_RAILS = (("VDD_IN",), ("VIN",), ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"))
@@ -41,33 +41,31 @@ def rapl(root: Path) -> Callable[[], float] | None:
     return joules
 
 
-class Sampled:
-    """Energy from a sensor of power, read many times a second in a thread and integrated."""
+@contextlib.contextmanager
+def sampled(watts: Callable[[], float | None]) -> Iterator[Callable[[], float]]:
+    """Joules since now, from a sensor of power that is read many times a second in a thread and integrated."""
+    lock, ended = threading.Lock(), threading.Event()
+    total, last = 0.0, (time.monotonic(), watts() or 0.0)
 
-    def __init__(self, watts: Callable[[], float | None]) -> None:
-        self._watts = watts
-        self._sum, self._last = 0.0, (time.monotonic(), watts() or 0.0)
-        self._lock, self._ended = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="power", daemon=True)
-        self._thread.start()
+    def joules() -> float:
+        nonlocal total, last
+        with lock:
+            (then, before), now, power = last, time.monotonic(), watts()
+            power = before if power is None else power
+            total, last = total + (now - then) * (before + power) / 2, (now, power)
+            return total
 
-    def joules(self) -> float:
-        """Used since this object was made."""
-        with self._lock:
-            (then, before), now, watts = self._last, time.monotonic(), self._watts()
-            watts = before if watts is None else watts
-            self._sum += (now - then) * (before + watts) / 2
-            self._last = (now, watts)
-            return self._sum
+    def sample() -> None:
+        while not ended.wait(SAMPLE_SECONDS):
+            joules()
 
-    def close(self) -> None:
-        """End the thread."""
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
-            self.joules()
+    thread = threading.Thread(target=sample, name="power", daemon=True)
+    thread.start()
+    try:
+        yield joules
+    finally:
+        ended.set()
+        thread.join()
 
 
 def ina3221(root: Path) -> tuple[str, Callable[[], float]] | None:
@@ -93,22 +91,23 @@ class Meters(contextlib.ExitStack):
 
     Attributes:
         covers: what the energy is of, in words; empty where nothing is measured.
+        nvml: of the GPU that is the device, if there is one.
     """
 
-    def __init__(self, root: Path = Path("/"), nvml: Nvml | None = None) -> None:
+    def __init__(self, root: Path = Path("/"), nvml: Nvml = NO_GPU) -> None:
         super().__init__()
+        self.nvml = nvml
         self._read: dict[str, Callable[[], float | None]] = {}
-        board = ina3221(root)
+        board, processor = ina3221(root), rapl(root)
         if board is not None:  # has everything in it
-            self._sample(*board)
+            self._read[board[0]] = self.enter_context(sampled(board[1]))
         else:
-            processor = rapl(root)
             if processor is not None:
                 self._read["CPU package (RAPL)"] = processor
-            if nvml is not None and nvml.joules() is not None:
+            if nvml.joules() is not None:
                 self._read["GPU (NVML)"] = nvml.joules
-            elif nvml is not None and nvml.watts() is not None:
-                self._sample("GPU (NVML, sampled)", nvml.watts)
+            elif nvml.watts() is not None:
+                self._read["GPU (NVML, sampled)"] = self.enter_context(sampled(nvml.watts))
         self.covers = " + ".join(self._read)
 
     def start(self) -> Callable[[], float | None]:
@@ -124,8 +123,4 @@ class Meters(contextlib.ExitStack):
     def _joules(self) -> float | None:
         """Of all meters together, counted from some moment."""
         values = [read() for read in self._read.values()]
-        return sum(value for value in values if value is not None) if values and None not in values else None
-
-    def _sample(self, name: str, watts: Callable[[], float | None]) -> None:
-        meter = self.enter_context(contextlib.closing(Sampled(watts)))
-        self._read[name] = meter.joules
+        return sum(filter(None, values)) if values and None not in values else None

@@ -15,27 +15,27 @@ from typing import Any
 
 from schanger_edge.bench.energy import Meters
 from schanger_edge.bench.memory import peak_memory
-from schanger_edge.bench.method import ROUNDS, block, order, tiles_for, warm_up
-from schanger_edge.bench.plan import ImagePair, Labelled, Place, Plan
+from schanger_edge.bench.method import ROUNDS, Tiles, block, order, tiles_for, warm_up
+from schanger_edge.bench.plan import Case, Labelled, Place, Plan
 from schanger_edge.errors import ProductError, SessionError
 from schanger_edge.evaluation.evaluate import evaluate
 from schanger_edge.files import read_json, replacing
 from schanger_edge.host import board
 from schanger_edge.host.conditions import conditions
-from schanger_edge.host.nvml import Nvml
+from schanger_edge.host.nvml import NO_GPU, Nvml
 from schanger_edge.model.published import DATASETS
 from schanger_edge.products.journal import differences
 from schanger_edge.progress import Progress
 from schanger_edge.run.detect import detect
-from schanger_edge.sessions import open_session
+from schanger_edge.sessions import Session, open_session
 
 UNFINISHED = "bench.unfinished.json"
 """What is finished, beside the results."""
 SITTINGS = "sittings"
 """The part that holds the conditions of each call of the command."""
 IDLE_SECONDS = 3.0
-SCORES = ("f1", "precision", "recall", "iou", "accuracy", "images", "tiles", "official_tiles", "label_rule")
-KEPT = (*SCORES, "paper_f1", "checkpoint_f1")
+_COUNTS = ("images", "tiles", "official_tiles", "label_rule")
+KEPT = ("f1", "precision", "recall", "iou", "accuracy", *_COUNTS, "paper_f1", "checkpoint_f1")
 """Of an evaluation."""
 
 
@@ -85,11 +85,6 @@ class State(dict[str, Any]):
             temporary.write_text(json.dumps({"identity": self._identity, "parts": self}), encoding="utf-8")
 
 
-def part(kind: str, *of: str) -> str:
-    """The name of a part, such as `memory: cpu, schanger-small, batch 1`."""
-    return f"{kind}: {', '.join(of)}"
-
-
 def measure(plan: Plan, state: State, folder: Path, report: Progress) -> dict[str, str]:
     """Measure all parts of a plan that are not finished.
 
@@ -102,13 +97,12 @@ def measure(plan: Plan, state: State, folder: Path, report: Progress) -> dict[st
         SessionError: the machine has no room for all models at once.
     """
     with ExitStack() as stack:
-        nvml = {device: None if device == "cpu" else Nvml.open() for device in plan.devices}
-        meters = {device: stack.enter_context(Meters(nvml=nvml[device])) for device in plan.devices}
-        look = partial(conditions, nvml=next(filter(None, nvml.values()), None))
+        meters = {device: stack.enter_context(Meters(nvml=Nvml.open(device))) for device in plan.devices}
+        look = partial(conditions, nvml=next((meter.nvml for meter in meters.values() if meter.nvml), NO_GPU))
         earlier, began, before = state.get(SITTINGS) or [], _now(), look()
         sitting = {"began": began, "before": before, "idle_watts": _idle_watts(meters.values())}
         state.put(SITTINGS, [*earlier, sitting | {"ended": began, "after": before}])
-        stages = _Stages(plan, state, folder, report, meters, nvml)
+        stages = _Stages(plan, state, folder, report, meters)
         for stage in (stages.memory, stages.speed, stages.pair, stages.accuracy):
             stage()
             state.put(SITTINGS, [*earlier, sitting | {"ended": _now(), "after": look()}])
@@ -124,17 +118,15 @@ class _Stages:
     folder: Path
     report: Progress
     meters: Mapping[str, Meters]
-    nvml: Mapping[str, Nvml | None]
 
     def memory(self) -> None:
         """Each case in a process of its own; the next stage needs room for all models at once."""
+        measured = {f"memory: {case.key}": case for case in self.plan.cases}
+        self._each("memory", {name: partial(_peak_memory, case) for name, case in measured.items()})
         largest: dict[str, int] = {}
-        for done, case in enumerate(self.plan.cases, 1):
-            name, place = part("memory", case.key), case.place
-            self.state.once(name, partial(peak_memory, place.model.path, place.device, case.batch_size))
+        for name, case in measured.items():
             taken = self.state[name].get("host_bytes") or 0
-            largest[place.key] = max(largest.get(place.key, 0), taken)
-            self.report("memory", done, len(self.plan.cases))
+            largest[case.place.key] = max(largest.get(case.place.key, 0), taken)
         needed, free = sum(largest.values()), board.free_memory(Path("/"))
         if free is not None and needed > free:
             raise SessionError(
@@ -144,56 +136,58 @@ class _Stages:
 
     def speed(self) -> None:
         """All sessions open at once, each case warmed up, then rounds over all cases."""
-        cases = [case for case in self.plan.cases if "failed" not in self.state[part("memory", case.key)]]
-        turns = {part(f"round {k}", case.key): case for k in range(ROUNDS) for case in order(cases, k)}
-        if all(self.state.get(name) for name in turns):
+        cases = [case for case in self.plan.cases if "failed" not in self.state[f"memory: {case.key}"]]
+        turns = {f"round {k}: {case.key}": case for k in range(ROUNDS) for case in order(cases, k)}
+        if turns.keys() <= self.state.keys():
             return
         with ExitStack() as stack:
             sessions = {
                 place.key: stack.enter_context(open_session(place.model.path, place.device))
                 for place in {case.place.key: case.place for case in cases}.values()
             }
-            ready = {
-                case.key: (sessions[case.place.key], tiles_for(case.place.model.tile, case.batch_size))
-                for case in cases
-            }
+
+            def ready(case: Case) -> tuple[Session, Tiles]:
+                return sessions[case.place.key], tiles_for(case.place.model.tile, case.batch_size)
+
+            def turn(case: Case) -> dict[str, Any]:
+                core, meters = case.place.model.core, self.meters[case.place.device]
+                return block(*ready(case), self.plan.calls, core, meters)
+
             for done, case in enumerate(cases, 1):
-                self.state.put(part("warm-up", case.key), warm_up(*ready[case.key]))
+                self.state.put(f"warm-up: {case.key}", warm_up(*ready(case)))
                 self.report("warm-up", done, len(cases))
-            for done, (name, case) in enumerate(turns.items(), 1):
-                sensors = (self.meters[case.place.device], self.nvml[case.place.device])
-                turn = partial(block, *ready[case.key], self.plan.calls, case.place.model.core, *sensors)
-                self.state.once(name, turn)
-                self.report("rounds", done, len(turns))
+            self._each("rounds", {name: partial(turn, case) for name, case in turns.items()})
 
     def pair(self) -> None:
         """Whole runs, the models by turns; one before them is not counted, it fills the disk cache."""
-        if self.plan.pair is None:
+        images = self.plan.request.pair
+        if images is None:
             return
         turns = {
-            part(f"pair {k}", place.key): partial(
-                run_pair, self.plan.pair, place, self.folder, self.meters[place.device]
-            )
+            f"pair {k}: {place.key}": partial(run_pair, images, place, self.folder, self.meters[place.device])
             for k in range(self.plan.request.pair_runs)
             for place in order(self.plan.places, k)
         }
-        left = [turn for name, turn in turns.items() if self.state.get(name) is None]
+        left = [turn for name, turn in turns.items() if name not in self.state]
         if left:
             self.report("pair", 0, len(turns))
             left[0]()
-        for done, (name, turn) in enumerate(turns.items(), 1):
-            self.state.once(name, turn)
-            self.report("pair", done, len(turns))
+        self._each("pair", turns)
 
     def accuracy(self) -> None:
         """Each model on each dataset."""
         turns = [(place, entry) for entry in self.plan.datasets for place in self.plan.places]
         done, total = 0, sum(entry.images for _, entry in turns)
         for place, entry in turns:
-            score = partial(self._score, place, entry, done, total)
-            self.state.once(part("accuracy", place.key, entry.label), score)
+            self.state.once(f"accuracy: {place.key}, {entry.label}", partial(self._score, place, entry, done, total))
             done += entry.images
             self.report("accuracy", done, total)
+
+    def _each(self, stage: str, turns: Mapping[str, Callable[[], Any]]) -> None:
+        """The parts of a stage by name."""
+        for done, (name, turn) in enumerate(turns.items(), 1):
+            self.state.once(name, turn)
+            self.report(stage, done, len(turns))
 
     def _score(self, place: Place, entry: Labelled, before: int, total: int) -> dict[str, Any]:
         def progress(stage: str, images: int, of: int) -> None:
@@ -205,7 +199,11 @@ class _Stages:
         return {**{key: getattr(result, key) for key in KEPT}, "warnings": list(result.warnings)}
 
 
-def run_pair(pair: ImagePair, place: Place, scratch: Path, meters: Meters) -> dict[str, Any]:
+def _peak_memory(case: Case) -> dict[str, Any]:
+    return peak_memory(case.place.model.path, case.place.device, case.batch_size)
+
+
+def run_pair(images: tuple[str, str], place: Place, scratch: Path, meters: Meters) -> dict[str, Any]:
     """A whole run, timed from opening the model to the last product; the products are removed.
 
     Returns:
@@ -214,7 +212,7 @@ def run_pair(pair: ImagePair, place: Place, scratch: Path, meters: Meters) -> di
     """
     with tempfile.TemporaryDirectory(prefix=".bench.", dir=scratch) as folder:
         spent = meters.start()
-        summary = detect(pair.before, pair.after, folder, model=place.model.path, device=place.device).summary
+        summary = detect(*images, folder, model=place.model.path, device=place.device).summary
         joules = spent()
     seconds = summary["seconds"]
     found = {"seconds": seconds["total"], "batch": summary["engine"]["batch"], "gsd": summary["grid"]["gsd"]}

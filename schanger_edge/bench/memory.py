@@ -38,14 +38,13 @@ def peak_memory(model: Path, device: str, batch_size: int) -> dict[str, Any]:
 
 def measure(model: Path, device: str, batch_size: int) -> dict[str, int | None]:
     """Load and run a model in this process, which must have done nothing else."""
-    nvml = None if device == "cpu" else Nvml.open()
-    used = [] if nvml is None else [nvml.used_bytes()]
+    nvml = Nvml.open(device)
+    used = [nvml.used_bytes()]
     with open_session(model, device) as session:
         tiles = tiles_for(session.card.tile, batch_size)
         for _ in range(RUNS):
             session.run(*tiles)
-            if nvml is not None:
-                used.append(nvml.used_bytes())
+            used.append(nvml.used_bytes())
     known = [value for value in used if value is not None]
     grown = max(known) - known[0] if len(known) > 1 else None
     return {"host_bytes": _peak_host_bytes(), "device_bytes": grown}

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from schanger_edge.bench.energy import Meters
 from schanger_edge.geo.grid import Window
 from schanger_edge.host.conditions import clocks
-from schanger_edge.host.nvml import Nvml
 from schanger_edge.sessions import Session
 from schanger_edge.synthetic import SyntheticScene
 
@@ -89,11 +88,11 @@ def warm_up(session: Session, tiles: Tiles) -> dict[str, Any]:
     """Call until it takes as long as before: how many calls, and whether it `settled`."""
     times: list[float] = []
     while not settled(times) and len(times) < WARM_CALLS and sum(times) < WARM_SECONDS:
-        times.append(_timed(lambda: session.run(*tiles)))
+        times.append(timed(lambda: session.run(*tiles)))
     return {"calls": len(times), "settled": settled(times)}
 
 
-def block(session: Session, tiles: Tiles, calls: int, core: int, meters: Meters, nvml: Nvml | None) -> dict[str, Any]:
+def block(session: Session, tiles: Tiles, calls: int, core: int, meters: Meters) -> dict[str, Any]:
     """One turn of a case.
 
     Args:
@@ -101,8 +100,7 @@ def block(session: Session, tiles: Tiles, calls: int, core: int, meters: Meters,
         tiles: one batch.
         calls: at least so many are timed.
         core: side in pixels of a tile without its halo.
-        meters: of energy.
-        nvml: of the GPU the session runs on, if any.
+        meters: of the device it runs on.
 
     Returns:
         `latency_ms` of each call, `megapixels` of scene and the `seconds` in which they went through, with all slots
@@ -112,14 +110,14 @@ def block(session: Session, tiles: Tiles, calls: int, core: int, meters: Meters,
     latency: list[float] = []
     began, spent = time.perf_counter(), meters.start()
     while len(latency) < calls or time.perf_counter() - began < BLOCK_SECONDS:
-        latency.append(1000 * _timed(lambda: session.run(*tiles)))
+        latency.append(1000 * timed(lambda: session.run(*tiles)))
     seconds, joules = time.perf_counter() - began, spent()
     if session.slots > 1:
         spent = meters.start()
         seconds, joules = _pipelined(session, tiles, len(latency)), spent()
     megapixels = len(latency) * len(tiles[0]) * core**2 / 1e6
     found = {"latency_ms": latency, "megapixels": megapixels, "seconds": seconds, "joules": joules}
-    return found | clocks(nvml=nvml)
+    return found | clocks(nvml=meters.nvml)
 
 
 def _pipelined(session: Session, tiles: Tiles, calls: int) -> float:
@@ -130,12 +128,13 @@ def _pipelined(session: Session, tiles: Tiles, calls: int) -> float:
         if len(waiting) == session.slots:
             waiting.popleft()()
         waiting.append(session.submit(*tiles))
-    while waiting:
-        waiting.popleft()()
+    for wait in waiting:
+        wait()
     return time.perf_counter() - began
 
 
-def _timed(call: Callable[[], object]) -> float:
+def timed(call: Callable[[], object]) -> float:
+    """Seconds that it takes."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schanger_edge.bench.tables import device_name
+from schanger_edge.bench.tables import device_name, rows_of
 from schanger_edge.drawing import draw
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -45,12 +46,13 @@ def draw_pareto(path: Path, document: Mapping[str, Any]) -> str:
 
     def paint(figure: Any) -> None:
         grid = figure.subplots(rows, columns, squeeze=False)
-        devices = list(dict.fromkeys(point.device for found in panels.values() for point in found))
+        every = [point for found in panels.values() for point in found]
+        colors = dict(zip(dict.fromkeys(point.device for point in every), cycle(COLORS), strict=False))
         for axes, (name, found) in zip(grid.ravel(), panels.items(), strict=False):
-            _draw_panel(axes, name, found, devices)
+            _draw_panel(axes, name, found, colors)
         for axes in grid.ravel()[len(panels) :]:
             axes.set_axis_off()
-        _draw_legend(figure, devices, {point.precision for found in panels.values() for point in found})
+        _draw_legend(figure, colors, {point.precision for point in every})
         batch = min(document["options"]["batches"])
         figure.suptitle(f"Latency of a batch of {batch} against F1", fontsize=12, color=_INK)
 
@@ -60,17 +62,14 @@ def draw_pareto(path: Path, document: Mapping[str, Any]) -> str:
 def points(document: Mapping[str, Any]) -> dict[str, list[Point]]:
     """By dataset and split."""
     found: dict[str, list[Point]] = {}
-    for run in (document, *document.get("others", ())):
-        precision = {model["name"]: model["precision"] for model in run["models"]}
-        batch = min(document["options"]["batches"])
-        for row in run["accuracy"]:
-            key = (row["device"], row["model"], batch)
-            speed = next((s for s in run["speed"] if (s["device"], s["model"], s["batch"]) == key), None)
-            if speed is None or speed["latency_ms"] is None:
-                continue
-            latency, rounds = speed["latency_ms"], speed["latency_ms"]["p50_of_rounds"]
-            name, kind = device_name(run, row["device"]), precision[row["model"]]
-            point = Point(name, row["model"], kind, latency["p50"], rounds["low"], rounds["high"], f1=100 * row["f1"])
+    batch = min(document["options"]["batches"])
+    for row in rows_of((document, *document.get("others", ())), "accuracy"):
+        run, key = row["run"], (row["device"], row["model"], batch)
+        speed = next((s for s in run["speed"] if (s["device"], s["model"], s["batch"]) == key), None)
+        if speed is not None and speed["latency_ms"] is not None:
+            name, latency, rounds = device_name(run, key[0]), speed["latency_ms"], speed["latency_ms"]["p50_of_rounds"]
+            times = latency["p50"], rounds["low"], rounds["high"]
+            point = Point(name, key[1], row["facts"]["precision"], *times, f1=100 * row["f1"])
             found.setdefault(f"{row['dataset']} {row['split']}, n {row['tiles']:,} tiles", []).append(point)
     return found
 
@@ -84,8 +83,8 @@ def front(found: Sequence[Point]) -> list[Point]:
     return best
 
 
-def _draw_panel(axes: Any, name: str, found: Sequence[Point], devices: Sequence[str]) -> None:
-    for device, color in zip(devices, COLORS * (1 + len(devices) // len(COLORS)), strict=False):
+def _draw_panel(axes: Any, name: str, found: Sequence[Point], colors: Mapping[str, str]) -> None:
+    for device, color in colors.items():
         own = [point for point in found if point.device == device]
         best = front(own)
         axes.plot([p.milliseconds for p in best], [p.f1 for p in best], color=color, linewidth=1.6, zorder=2)
@@ -125,11 +124,10 @@ def _set_limits(axes: Any, found: Sequence[Point]) -> None:
         axes.set_xlim(0, 1.25 * slowest)
 
 
-def _draw_legend(figure: Any, devices: Sequence[str], precisions: set[str]) -> None:
+def _draw_legend(figure: Any, colors: Mapping[str, str], precisions: set[str]) -> None:
     from matplotlib.lines import Line2D
 
-    colors = zip(devices, COLORS * len(devices), strict=False)
-    handles = [Line2D([], [], color=color, linewidth=2, label=device) for device, color in colors]
+    handles = [Line2D([], [], color=color, linewidth=2, label=device) for device, color in colors.items()]
     named = {name: MARKERS.get(name, "P") for name in (*MARKERS, *sorted(precisions)) if name in precisions}
     for label, marker in named.items():
         handles.append(Line2D([], [], color=_INK, linestyle="", marker=marker, label=label))

@@ -8,17 +8,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import time
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from schanger_edge._version import __version__
 from schanger_edge.bench.memory import RUNS
-from schanger_edge.bench.method import BLOCK_SECONDS, PAIR_RUNS, REPETITIONS, ROUNDS, WINDOW, tiles_for
+from schanger_edge.bench.method import BLOCK_SECONDS, PAIR_RUNS, REPETITIONS, ROUNDS, WINDOW, tiles_for, timed
 from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.datasets.sources import SCORED, parse_source
 from schanger_edge.errors import DatasetError, ModelError, ProductError, SessionError
+from schanger_edge.host.board import board_name, cpu_model
 from schanger_edge.model.bundled import model_path, names
 from schanger_edge.model.plan import info
 from schanger_edge.model.published import DATASETS
@@ -26,10 +29,14 @@ from schanger_edge.options import Options, option
 from schanger_edge.progress import Progress
 from schanger_edge.scene import open_pair
 from schanger_edge.sessions import open_session
+from schanger_edge.sessions.doctor import doctor
+from schanger_edge.sessions.ort import available_cores
 
 MAX_BATCH_SIZE = 1024
 START_SECONDS = 3.0
 """Of a process with all libraries, roughly."""
+LEFT_OUT = ("extra ", "engine cache", "memory", "CPU clock", "GPU clock")
+"""Facts of the doctor that say nothing about speed, or that move, as clocks do; see the conditions."""
 
 
 def parse_batch_sizes(text: str) -> tuple[int, ...]:
@@ -117,10 +124,8 @@ class Labelled:
 
 @dataclasses.dataclass(frozen=True)
 class ImagePair:
-    """Two images of one place, the size of their grid in pixels, and what identifies them."""
+    """The pair that is asked for: the size of its grid in pixels, and what identifies its images."""
 
-    before: str
-    after: str
     width: int
     height: int
     identity: dict[str, Any]
@@ -150,7 +155,7 @@ class Place:
 
     @property
     def key(self) -> str:
-        """In the names of parts."""
+        """In the names of parts, such as `pair 0: cpu, schanger-small`."""
         return f"{self.device}, {self.model.name}"
 
 
@@ -163,7 +168,7 @@ class Case:
 
     @property
     def key(self) -> str:
-        """In the names of parts."""
+        """In the names of parts, such as `memory: cpu, schanger-small, batch 1`."""
         return f"{self.place.key}, batch {self.batch_size}"
 
 
@@ -175,6 +180,7 @@ class Plan:
     models: Sequence[Model]
     datasets: Sequence[Labelled]
     pair: ImagePair | None
+    devices: Sequence[str]
     places: Sequence[Place]
     machine: Mapping[str, Any]
 
@@ -182,11 +188,6 @@ class Plan:
     def cases(self) -> list[Case]:
         """Every model on every device at every batch size."""
         return [Case(place, size) for place in self.places for size in self.request.batch_sizes]
-
-    @property
-    def devices(self) -> list[str]:
-        """Each once."""
-        return list(dict.fromkeys(self.request.devices))
 
     @property
     def calls(self) -> int:
@@ -239,6 +240,20 @@ def counted(things: Sequence[Any], one: str, many: str = "") -> str:
     return f"{len(things)} {one if len(things) == 1 else many or one + 's'}"
 
 
+def find(request: Request, progress: Progress | None = None) -> Plan:
+    """Find and open once everything that is named; a tile is run on each model."""
+    datasets = [_labelled(text) for text in request.datasets]
+    if len({entry.label for entry in datasets}) < len(datasets):
+        raise DatasetError("a dataset is given twice with the same split: give it once, or under another name.")
+    pair = None
+    if request.pair is not None:
+        with open_pair(*request.pair) as opened:
+            pair = ImagePair(opened.grid.width, opened.grid.height, opened.identity())
+    models, devices = find_models(request.models, progress), list(dict.fromkeys(request.devices))
+    places = [_open_once(device, model, request.batch_sizes, progress) for device in devices for model in models]
+    return Plan(request, models, datasets, pair, devices, places, _machine(devices))
+
+
 def find_models(given: Sequence[str], progress: Progress | None = None) -> list[Model]:
     """The models by name or file; all bundled ones where none is given."""
     paths = [model_path(name, progress) for name in given or names()]
@@ -247,25 +262,6 @@ def find_models(given: Sequence[str], progress: Progress | None = None) -> list[
     stems = [path.stem for path in paths]
     called = [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
     return [Model(name, path, info(path)) for name, path in zip(called, paths, strict=True)]
-
-
-def find_datasets(given: Sequence[str]) -> list[Labelled]:
-    """Datasets as `sources.SCORED` says."""
-    found = [_labelled(text) for text in given]
-    labels = [entry.label for entry in found]
-    if len(set(labels)) < len(labels):
-        raise DatasetError("a dataset is given twice with the same split: give it once, or under another name.")
-    return found
-
-
-def find_pair(given: Sequence[str] | None) -> ImagePair | None:
-    """The pair, opened once to see that it fits."""
-    if given is None:
-        return None
-    before, after = given
-    with open_pair(before, after) as pair:
-        grid = pair.grid
-        return ImagePair(before, after, grid.width, grid.height, pair.identity())
 
 
 def _labelled(text: str) -> Labelled:
@@ -280,7 +276,7 @@ def _labelled(text: str) -> Labelled:
     return Labelled(name, source.root.absolute(), source.split or ".", len(files), pixels, digest)
 
 
-def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: Progress | None) -> Place:
+def _open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: Progress | None) -> Place:
     """Open a model, run a tile, close it."""
     with open_session(model.path, device, progress=progress) as session:
         most = session.max_batch
@@ -292,8 +288,17 @@ def open_once(device: str, model: Model, batch_sizes: Sequence[int], progress: P
             )
         tiles = tiles_for(session.card.tile, 1)
         session.run(*tiles)
-        began = time.perf_counter()
-        session.run(*tiles)
-        took = time.perf_counter() - began
+        took = timed(lambda: session.run(*tiles))
         identity, notes = session.identity()["plan"], tuple(session.notes)
         return Place(device, model, session.device, identity, notes, session.slots, took)
+
+
+def _machine(devices: Sequence[str]) -> dict[str, Any]:
+    """The hardware of each device, and versions of what decides about speed."""
+    facts = {name: words for name, words in doctor().facts.items() if not name.startswith(LEFT_OUT)}
+    board = facts["board"] if "JetPack" in facts else None
+    chip = cpu_model(Path("/")) or board_name() or platform.machine()
+    cpu = board or f"{chip}, {counted(range(available_cores()), 'core')}"
+    gpu = board or facts.get("GPU", cpu).split(",")[0]
+    names = {device: cpu if device == "cpu" else gpu for device in devices}
+    return {"devices": names, "facts": facts | {"NumPy": np.__version__}}

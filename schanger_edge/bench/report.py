@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from schanger_edge.bench.pareto import draw_pareto
-from schanger_edge.bench.tables import Table, tables
+from schanger_edge.bench.tables import tables
 from schanger_edge.errors import ProductError
 from schanger_edge.files import read_json, replacing, to_json
 
@@ -41,63 +42,49 @@ def write_results(folder: Path, document: dict[str, Any]) -> list[Path]:
     Returns:
         Their paths.
     """
-    found = [folder / BENCH, folder / MARKDOWN, folder / PAGE]
-    picture, note = None, draw_pareto(folder / PARETO, document)
+    plot = folder / PARETO
+    note = draw_pareto(plot, document)
     if note:
         document["doubts"].append(note)
-    elif (folder / PARETO).exists():
-        picture = (folder / PARETO).read_bytes()
-        found.append(folder / PARETO)
-    page, text = html(document, picture), markdown(document, picture is not None)
-    for path, content in zip(
-        (folder / PAGE, folder / MARKDOWN, folder / BENCH), (page, text, to_json(document) + "\n"), strict=True
-    ):
+    picture = plot.read_bytes() if not note and plot.exists() else None
+    texts = {
+        folder / PAGE: html(document, picture),
+        folder / MARKDOWN: markdown(document, picture is not None),
+        folder / BENCH: to_json(document) + "\n",
+    }
+    for path, content in texts.items():
         with replacing(path, ProductError) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    return found
+    return [*texts, *[plot] * (picture is not None)]
 
 
 def markdown(document: Mapping[str, Any], has_picture: bool) -> str:
     """The whole of it as Markdown."""
-    lines = [f"# {title(document)}", "", subtitle(document), ""]
-    lines += _list("Findings", document["advice"])
-    lines += _list("Doubts", document["doubts"] or ["none."])
-    if has_picture:
-        lines += [f"![Latency against F1]({PARETO})", ""]
-    for table in tables(document):
-        lines += _markdown_table(table)
-    lines += _list("Conditions", condition_lines(document))
-    lines += _list("Versions", [f"{name}: {words}" for name, words in document["machine"]["facts"].items()])
-    lines += _list("Method", document["method"])
-    return "\n".join(lines)
+    return _filled("bench.md.j2", document, PARETO if has_picture else None)
 
 
 def html(document: Mapping[str, Any], picture: bytes | None) -> str:
     """The page, with the picture inside."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    return _filled("bench.html.j2", document, None if picture is None else base64.b64encode(picture).decode("ascii"))
 
-    loader = PackageLoader("schanger_edge.bench", "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    encoded = None if picture is None else base64.b64encode(picture).decode("ascii")
+
+def _filled(template: str, document: Mapping[str, Any], picture: str | None) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    loader, escape = PackageLoader("schanger_edge.bench", "templates"), select_autoescape(("html.j2",))
+    environment = Environment(loader=loader, autoescape=escape, undefined=StrictUndefined)
+    environment.filters["plain"] = _plain
+    options, machine = document["options"], document["machine"]
     content = {key: document[key] for key in ("advice", "doubts", "method")}
-    content |= {"title": title(document), "subtitle": subtitle(document), "tables": tables(document)}
-    content |= {"conditions": condition_lines(document), "facts": document["machine"]["facts"], "picture": encoded}
-    return environment.get_template("bench.html.j2").render(content, version=document["schanger_edge"])
-
-
-def title(document: Mapping[str, Any]) -> str:
-    """One line."""
-    return f"Benchmark on {'; '.join(dict.fromkeys(document['machine']['devices'].values()))}"
-
-
-def subtitle(document: Mapping[str, Any]) -> str:
-    """When, with what options."""
-    options = document["options"]
-    return (
+    content |= {"version": document["schanger_edge"], "facts": machine["facts"], "picture": picture}
+    content |= {"tables": tables(document), "conditions": condition_lines(document)}
+    content["title"] = f"Benchmark on {'; '.join(dict.fromkeys(machine['devices'].values()))}"
+    content["subtitle"] = (
         f"schanger-edge {document['schanger_edge']}, ended {_clock(document['ended'])}; device "
         f"{', '.join(options['devices'])}; {options['rounds']} rounds, at least {options['repetitions']} timed calls "
         "of each case."
     )
+    return environment.get_template(template).render(content)
 
 
 def condition_lines(document: Mapping[str, Any]) -> list[str]:
@@ -118,27 +105,14 @@ def _clock(time: str) -> str:
 def _state(state: Mapping[str, Any]) -> str:
     heat = ", ".join(f"{zone} {celsius:.0f} C" for zone, celsius in state["celsius"].items())
     words = {"power mode": state["power_mode"], "governor": state["governor"]}
-    for name, clock in (("CPU clock", state["cpu_mhz"]), ("GPU clock", state["gpu_mhz"])):
-        if clock is not None:
-            words[name] = f"{clock:.0f} MHz"
+    clocks = {"CPU clock": state["cpu_mhz"], "GPU clock": state["gpu_mhz"]}
+    words |= {name: f"{clock:.0f} MHz" for name, clock in clocks.items() if clock is not None}
     words |= {"temperature": heat or None, "load": None if state["load"] is None else f"{state['load']:g}"}
     unknown = [name for name, value in words.items() if value is None]
     known = [f"{name} {value}" for name, value in words.items() if value is not None]
     return ", ".join(known) + (f"; not readable: {', '.join(unknown)}" if unknown else "")
 
 
-def _list(heading: str, sentences: list[str]) -> list[str]:
-    return [f"## {heading}", "", *(f"- {_plain(text)}" for text in sentences), ""] if sentences else []
-
-
-def _markdown_table(table: Table) -> list[str]:
-    rows = [table.head, ("---",) * len(table.head), *table.rows]
-    lines = ["| " + " | ".join(_plain(cell) for cell in row) + " |" for row in rows]
-    return [f"## {table.title}", "", *lines, "", *([_plain(table.note), ""] if table.note else [])]
-
-
 def _plain(text: str) -> str:
     """Names of files may contain marks of Markdown."""
-    for mark in ("\\", "|", "<", "*", "`", "["):
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("\n", " ")
+    return re.sub(r"([\\|<*`\[])", r"\\\1", text).replace("\n", " ")

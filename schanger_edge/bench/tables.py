@@ -37,7 +37,7 @@ def tables(document: Row) -> list[Table]:
     runs = [document, *document.get("others", ())]
     several = sum(len(run["options"]["devices"]) for run in runs) > 1
     first: Columns = {"device": lambda row: device_name(row["run"], row["device"])} if several else {}
-    scores, speeds, whole_runs, engines = (_rows(runs, key) for key in ("accuracy", "speed", "end_to_end", "engines"))
+    scores, speeds, whole_runs, engines = (rows_of(runs, key) for key in ("accuracy", "speed", "end_to_end", "engines"))
     scales = _each(f"{row['gsd']:g} m" for row in speeds if row["gsd"])
     scale = f"km2 at a GSD of {scales}." if scales else "km2/s: GSD unknown, use --gsd."
     alone = f"{scale} Peak memory: n 1, in a separate process."
@@ -50,7 +50,7 @@ def tables(document: Row) -> list[Table]:
         _table("Models", engines, first | _MODELS),
         _published(document["published"], scores),
     )
-    return [_without_unmeasured(table) for table in found if table.rows]
+    return [table for table in found if table.rows]
 
 
 def device_name(run: Row, device: str) -> str:
@@ -63,35 +63,26 @@ def _each(words: Iterable[str], between: str = ", ") -> str:
     return between.join(sorted(set(words)))
 
 
-def _rows(runs: Iterable[Row], key: str) -> list[Row]:
+def rows_of(runs: Iterable[Row], key: str) -> list[Row]:
     """One part of all documents; each row with its document as `run` and the facts of its model as `facts`."""
-    models = [{model["name"]: model for model in run["models"]} for run in runs]
     return [
-        {**row, "run": run, "facts": known[row["model"]]}
-        for run, known in zip(runs, models, strict=True)
+        {**row, "run": run, "facts": next(model for model in run["models"] if model["name"] == row["model"])}
+        for run in runs
         for row in run[key]
     ]
 
 
-def _table(title: str, rows: Iterable[Row], columns: Columns, note: str = "") -> Table:
-    return Table(title, tuple(columns), [tuple(cell(row) for cell in columns.values()) for row in rows], note)
+def _table(title: str, rows: Sequence[Row], columns: Columns, note: str = "") -> Table:
+    """A row of cells for each row; columns in which nothing was measured become a note."""
+    cells = {head: [cell(row) for row in rows] for head, cell in columns.items()}
+    known = {head: texts for head, texts in cells.items() if set(texts) != {NOT_MEASURED}}
+    if len(known) < len(cells):
+        names = ", ".join(head for head in cells if head not in known)
+        note = f"{note} {NOT_MEASURED.capitalize()} without a sensor: {names}.".strip()
+    return Table(title, tuple(known), list(zip(*known.values(), strict=True)), note)
 
 
-def _without_unmeasured(table: Table) -> Table:
-    """Columns in which nothing was measured become a note."""
-    dropped = [index for index, cells in enumerate(zip(*table.rows, strict=True)) if set(cells) == {NOT_MEASURED}]
-    if not dropped:
-        return table
-    names = ", ".join(table.head[index] for index in dropped)
-
-    def kept(cells: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(cell for index, cell in enumerate(cells) if index not in dropped)
-
-    note = f"{table.note} {NOT_MEASURED.capitalize()} without a sensor: {names}.".strip()
-    return Table(table.title, kept(table.head), [kept(row) for row in table.rows], note)
-
-
-def _published(entries: Iterable[Row], scores: Sequence[Row]) -> Table:
+def _published(entries: Sequence[Row], scores: Sequence[Row]) -> Table:
     """The six benchmark datasets, measured here or not."""
 
     def here(entry: Row) -> str:
@@ -122,17 +113,15 @@ def _official(row: Row) -> str:
 def _joules(rows: Iterable[Row]) -> Columns:
     """The column of energy; its head says what it is of."""
     covered = _each((row["energy_of"] for row in rows if row["energy_of"]), "; ")
-    return {f"J/km2 ({covered})" if covered else "J/km2": lambda row: _energy(row["joules_per_km2"])}
+    return _cells(_spread, {f"J/km2 ({covered})" if covered else "J/km2": "joules_per_km2"}, NOT_MEASURED)
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
-def _number(value: float | None) -> str:
+def _number(value: float) -> str:
     """Three digits, or all before the point."""
-    if value is None:
-        return NONE
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
@@ -140,24 +129,8 @@ def _range(value: Row) -> str:
     return f"{_number(value['low'])}-{_number(value['high'])}"
 
 
-def _spread(value: Row | None) -> str:
-    return NONE if value is None else f"{_number(value['median'])} ({_range(value)})"
-
-
-def _middle(value: Row | None) -> str:
-    return NONE if value is None else _number(value["median"])
-
-
-def _n(value: Row | None) -> str:
-    return "0" if value is None else str(value["n"])
-
-
-def _energy(value: Row | None) -> str:
-    return NOT_MEASURED if value is None else _spread(value)
-
-
-def _megabytes(value: int | None) -> str:
-    return NOT_MEASURED if value is None else f"{value / 1e6:,.0f}"
+def _spread(value: Row) -> str:
+    return f"{_number(value['median'])} ({_range(value)})"
 
 
 def _p50(row: Row) -> str:
@@ -165,16 +138,31 @@ def _p50(row: Row) -> str:
     return _number(row["latency_ms"]["p50"]) if row["latency_ms"] else row["failed"] or NOT_MEASURED
 
 
-def _cells(form: Callable[[Any], str], keys: Mapping[str, str]) -> Columns:
-    """Columns of one form: head to key of the row, or of its model where the row has none of that name."""
+def _cells(form: Callable[[Any], str], keys: Mapping[str, str], absent: str = NONE) -> Columns:
+    """Columns of one form: head to key of the row, or of its model where the row has none of that name.
+
+    A key such as `seconds.n` leads to a value within a value; `absent` stands for None.
+    """
 
     def cell(key: str) -> Callable[[Row], str]:
-        return lambda row: form(row[key] if key in row else row["facts"][key])
+        first, *others = key.split(".")
+
+        def text(row: Row) -> str:
+            value = row[first] if first in row else row["facts"][first]
+            for name in others:
+                value = value and value[name]
+            return absent if value is None else form(value)
+
+        return text
 
     return {head: cell(key) for head, key in keys.items()}
 
 
 _MODEL_AND_BATCH = _cells(str, {"model": "model", "batch": "batch"})
+_RATES = {
+    **_cells(_spread, {"megapixels/s": "megapixels_per_second"}),
+    **_cells(_number, {"km2/s": "km2_per_second.median"}),
+}
 _ACCURACY: Columns = {
     "dataset": lambda row: f"{row['dataset']} {row['split']}",
     **_cells(str, {"model": "model"}),
@@ -190,26 +178,23 @@ _ACCURACY_NOTE = (
 _LATENCY: Columns = {
     **_cells(str, {"model": "model", "precision": "precision", "tile": "tile", "batch": "batch"}),
     "p50": _p50,
-    "rounds": lambda row: _range(row["latency_ms"]["p50_of_rounds"]) if row["latency_ms"] else NONE,
-    "p95": lambda row: _number((row["latency_ms"] or {}).get("p95")),
-    "p99": lambda row: _number((row["latency_ms"] or {}).get("p99")),
-    "n calls": lambda row: f"{(row['latency_ms'] or {'n': 0})['n']:,}",
+    **_cells(_range, {"rounds": "latency_ms.p50_of_rounds"}),
+    **_cells(_number, {"p95": "latency_ms.p95", "p99": "latency_ms.p99"}),
+    **_cells("{:,}".format, {"n calls": "latency_ms.n"}, "0"),
 }
 _LATENCY_NOTE = "rounds: lowest and highest median of a round. A percentile that n cannot support is omitted (-)."
 _NETWORK_ALONE: Columns = {
     **_MODEL_AND_BATCH,
-    **_cells(_spread, {"megapixels/s": "megapixels_per_second"}),
-    **_cells(_middle, {"km2/s": "km2_per_second"}),
-    **_cells(_n, {"n rounds": "megapixels_per_second"}),
-    **_cells(_megabytes, {"host MB": "host_bytes", "device MB": "device_bytes"}),
+    **_RATES,
+    **_cells(str, {"n rounds": "megapixels_per_second.n"}, "0"),
+    **_cells(lambda size: f"{size / 1e6:,.0f}", {"host MB": "host_bytes", "device MB": "device_bytes"}, NOT_MEASURED),
 }
 _WHOLE_RUNS: Columns = {
     **_MODEL_AND_BATCH,
     **_cells(_spread, {"seconds": "seconds"}),
-    **_cells(_middle, {"read": "read_busy", "infer": "infer_busy", "write": "write_busy"}),
-    **_cells(_spread, {"megapixels/s": "megapixels_per_second"}),
-    **_cells(_middle, {"km2/s": "km2_per_second"}),
-    **_cells(_n, {"n runs": "seconds"}),
+    **_cells(_number, {"read": "read_busy.median", "infer": "infer_busy.median", "write": "write_busy.median"}),
+    **_RATES,
+    **_cells(str, {"n runs": "seconds.n"}),
 }
 _WHOLE_NOTE = (
     "seconds: opening the model, reading, inference, maps, polygons, report. read, infer, write: busy seconds of "
@@ -217,9 +202,9 @@ _WHOLE_NOTE = (
 )
 _MODELS: Columns = {
     **_cells(str, {"model": "model", "network": "size", "precision": "precision", "tile": "tile", "halo": "halo"}),
-    **_cells(lambda gsd: f"{gsd:g} m" if gsd else "unknown", {"GSD": "gsd"}),
+    **_cells("{:g} m".format, {"GSD": "gsd"}, "unknown"),
     **_cells(lambda size: f"{size / 1e6:.2f}", {"file MB": "bytes"}),
-    **_cells(lambda sha256: str(sha256[:12]), {"sha256": "sha256"}),
+    **_cells("{:.12}".format, {"sha256": "sha256"}),
     **_cells(str, {"engine": "engine"}),
 }
 _PUBLISHED: Columns = {

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from schanger_edge._version import __version__
 from schanger_edge.bench.findings import Row, advice, doubts
-from schanger_edge.bench.measure import SITTINGS, State, measure, part
+from schanger_edge.bench.measure import SITTINGS, State, measure
 from schanger_edge.bench.method import METHOD, PERCENTILES, ROUNDS, percentile, spread
-from schanger_edge.bench.plan import (
-    Case,
-    Model,
-    Place,
-    Plan,
-    Request,
-    counted,
-    find_datasets,
-    find_models,
-    find_pair,
-    open_once,
-)
+from schanger_edge.bench.plan import Case, Model, Place, Plan, Request, find
 from schanger_edge.bench.report import FORMAT, check_folder, read_document, write_results
 from schanger_edge.errors import require
-from schanger_edge.host.board import board_name, cpu_model
 from schanger_edge.model.published import DATASETS
 from schanger_edge.progress import Progress
-from schanger_edge.sessions.doctor import doctor
 from schanger_edge.sessions.ort import available_cores
-
-LEFT_OUT = ("extra ", "engine cache", "memory")
-"""Facts of the doctor that say nothing about speed."""
 
 
 def bench(
@@ -72,11 +52,7 @@ def bench(
     require("matplotlib", "bench")
     folder, others = Path(output), [read_document(Path(path)) for path in beside]
     check_folder(folder)
-    datasets, pair = find_datasets(request.datasets), find_pair(request.pair)
-    models = find_models(request.models, progress)
-    devices = list(dict.fromkeys(request.devices))
-    places = [open_once(device, model, request.batch_sizes, progress) for device in devices for model in models]
-    plan = Plan(request, models, datasets, pair, places, _machine(devices))
+    plan = find(request, progress)
     state = State(folder, plan.identity(), restart=restart)
     if on_start:
         on_start(plan, len(state))
@@ -87,21 +63,10 @@ def bench(
     return result
 
 
-def _machine(devices: Sequence[str]) -> dict[str, Any]:
-    """The hardware of each device, and versions of what decides about speed."""
-    facts = {name: words for name, words in doctor().facts.items() if not name.startswith(LEFT_OUT)}
-    clocks = ("CPU clock", "GPU clock", "memory clock")
-    facts = {name: words for name, words in facts.items() if name not in clocks}  # they move; see the conditions
-    board = facts["board"] if "JetPack" in facts else None
-    chip = cpu_model(Path("/")) or board_name() or platform.machine()
-    cpu = board or f"{chip}, {counted(range(available_cores()), 'core')}"
-    gpu = board or facts.get("GPU", cpu).split(",")[0]
-    names = {device: cpu if device == "cpu" else gpu for device in devices}
-    return {"devices": names, "facts": facts | {"NumPy": np.__version__}}
-
-
 FACTS = ("sha256", "size", "dataset", "precision", "tile", "halo", "gsd")
 """Of a model."""
+_SHOWING = ("accuracy", "pair 0")
+"""Parts that warn of what makes their images doubtful; runs of a pair all warn alike."""
 
 
 def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str, Any]:
@@ -110,17 +75,21 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
     From a plan, its finished parts, and what the energy is of, by device; empty where nothing is measured.
     """
     cases, sittings = plan.cases, state[SITTINGS]
-    rounds = {case.key: _finished(state, *(part(f"round {k}", case.key) for k in range(ROUNDS))) for case in cases}
-    warm_ups = {case.key: state.get(part("warm-up", case.key)) for case in cases}
+    rounds = {case.key: _finished(state, *(f"round {k}: {case.key}" for k in range(ROUNDS))) for case in cases}
+    warm_ups = {case.key: state.get(f"warm-up: {case.key}") for case in cases}
     unsettled = [key for key, warm_up in warm_ups.items() if warm_up and not warm_up["settled"]]
+    measured = [blocks for blocks in rounds.values() if blocks]
+    of_images = (
+        text for name in sorted(state) if name.startswith(_SHOWING) for text in state[name].get("warnings", ())
+    )
     asked = plan.request
     result: dict[str, Any] = {
         "format": FORMAT,
         "schanger_edge": __version__,
-        "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "ended": sittings[-1]["ended"],
         "machine": dict(plan.machine),
         "options": {
-            "devices": plan.devices,
+            "devices": list(plan.devices),
             "batches": list(asked.batch_sizes),
             "rounds": ROUNDS,
             **{name: getattr(asked, name) for name in ("repetitions", "pair_runs", "gsd")},
@@ -129,21 +98,18 @@ def document(plan: Plan, state: State, energy_of: Mapping[str, str]) -> dict[str
         "engines": [{**_who(place), "engine": place.engine, "notes": list(place.notes)} for place in plan.places],
         "accuracy": [
             {**_who(place), "dataset": entry.name, "split": entry.split}
-            | state[part("accuracy", place.key, entry.label)]
+            | state[f"accuracy: {place.key}, {entry.label}"]
             for entry in plan.datasets
             for place in plan.places
         ],
         "published": _published(),
         "speed": [
-            _speed(case, state[part("memory", case.key)], rounds[case.key], asked.gsd) | {"warm_up": warm_ups[case.key]}
+            _speed(case, state[f"memory: {case.key}"], rounds[case.key], asked.gsd) | {"warm_up": warm_ups[case.key]}
             for case in cases
         ],
         "end_to_end": [_end_to_end(plan, place, state) for place in plan.places] if plan.pair else [],
         "conditions": sittings,
-        "doubts": [
-            *_of_images(plan, state),
-            *doubts(sittings, list(filter(None, rounds.values())), unsettled, available_cores()),
-        ],
+        "doubts": [*dict.fromkeys(of_images), *doubts(sittings, measured, unsettled, available_cores())],
         "method": list(METHOD),
     }
     for row in (*result["speed"], *result["end_to_end"]):
@@ -162,14 +128,6 @@ def _who(place: Place) -> dict[str, Any]:
 def _model(model: Model) -> dict[str, Any]:
     own = {"name": model.name, "file": model.path.name, "bytes": model.path.stat().st_size}
     return own | {key: model.facts[key] for key in FACTS}
-
-
-def _of_images(plan: Plan, state: State) -> list[str]:
-    """What the images leave in doubt, each sentence once; parts of earlier versions don't say."""
-    names = [part("accuracy", place.key, entry.label) for entry in plan.datasets for place in plan.places]
-    names += [part("pair 0", place.key) for place in plan.places]
-    found = _finished(state, *names)
-    return list(dict.fromkeys(warning for one in found for warning in one.get("warnings", ())))
 
 
 def _published() -> list[dict[str, Any]]:
@@ -203,7 +161,7 @@ def _latency(rounds: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _end_to_end(plan: Plan, place: Place, state: State) -> dict[str, Any]:
-    runs = _finished(state, *(part(f"pair {number}", place.key) for number in range(plan.request.pair_runs)))
+    runs = _finished(state, *(f"pair {number}: {place.key}" for number in range(plan.request.pair_runs)))
     row = {**_who(place), "batch": runs[0]["batch"], "megapixels": runs[0]["megapixels"]}
     row |= _throughput(runs, runs[0]["gsd"] or plan.request.gsd or place.model.facts["gsd"])
     measured = ("seconds", "read_busy", "infer_busy", "write_busy")

@@ -1,10 +1,11 @@
 """The commands, each loaded when it is called, and how every one of them ends.
 
-An error ends with one sentence and exit code 2. A command is a function in a module of this folder and one line here.
+An error ends with one sentence and exit code 2. A command is a function in a module of this folder, and its name here.
 """
 
 from __future__ import annotations
 
+import ast
 import errno
 import importlib
 import io
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -27,69 +29,33 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 class Entry(NamedTuple):
-    """A command: its panel of the help, the module of the function of its name, and that function's first sentence."""
+    """A command: its name, the module of the function of that name, and its panel of the help."""
 
-    panel: str
+    name: str
     module: str
-    help: str
+    panel: str
+
+    @property
+    def help(self) -> str:
+        """The first line of what the function says of itself, read without loading its module."""
+        source = Path(__file__).with_name(f"{self.module}.py").read_text(encoding="utf-8")
+        functions = (one for one in ast.parse(source).body if isinstance(one, ast.FunctionDef))
+        own = next(one for one in functions if one.name.strip("_") == self.name)
+        return str(ast.get_docstring(own)).partition("\n")[0]
 
 
+_PANELS: dict[str, dict[str, tuple[str, ...]]] = {
+    "Map": {"run": ("run", "demo", "review")},
+    "Automate": {"automate": ("watch", "status", "batch")},
+    "Models": {"models": ("models", "fetch", "info", "evaluate", "compare", "convert", "calibrate")},
+    "Train": {"training": ("dataset", "statistics", "pretrain", "train", "export")},
+    "Machine": {"engines": ("doctor", "build"), "bench": ("bench",)},
+}
 COMMANDS = {
-    "run": Entry("Map", "run", "Find what changed between two images of one place."),
-    "demo": Entry("Map", "run", "Render a pair with known truth, find what changed and score it."),
-    "review": Entry(
-        "Map", "review", "Take over what was decided in a report: reviewed changes, labels for training, a PDF."
-    ),
-    "watch": Entry("Automate", "watch", "Compare each arriving scene with the newest earlier one of the same place."),
-    "status": Entry("Automate", "watch", "Show a watch's queue, throughput and last errors."),
-    "batch": Entry("Automate", "batch", "Run a list of pairs on this machine's processes or on a Dask cluster."),
-    "models": Entry(
-        "Models",
-        "models",
-        "List the models that can be named: bundled, fetched, and published; and which one is for which imagery.",
-    ),
-    "fetch": Entry(
-        "Models",
-        "models",
-        "Fetch published models before leaving for a place without a network (needs the models extra).",
-    ),
-    "info": Entry("Models", "models", "Print a model's card and, for a plan, what it was built for."),
-    "evaluate": Entry(
-        "Models",
-        "scores",
-        "Score a model against labels, by the official protocol or on whole images as `run` maps them.",
-    ),
-    "compare": Entry("Models", "scores", "Run two models on the same tiles: agreement, differences, F1, latency."),
-    "convert": Entry(
-        "Models",
-        "models",
-        "Convert an FP32 model to FP16 and measure it against the original (needs the quantize extra).",
-    ),
-    "calibrate": Entry(
-        "Models", "models", "Convert an FP32 model to INT8 and measure the loss (needs the quantize extra)."
-    ),
-    "dataset": Entry("Train", "data", "Make labelled datasets."),
-    "statistics": Entry(
-        "Train", "data", "Compute a dataset's colour statistics, for --normalization of train and export."
-    ),
-    "pretrain": Entry(
-        "Train", "training", "Train the semantic prior on single images with masks of buildings or land cover."
-    ),
-    "train": Entry(
-        "Train", "training", "Train on labelled pairs: Siamese fine-tuning from single-date or earlier weights."
-    ),
-    "export": Entry(
-        "Train",
-        "models",
-        "Turn weights into a model file (needs the models extra), or add one to a Triton repository.",
-    ),
-    "doctor": Entry("Machine", "engines", "Show what this machine has, what a run will use, and what is missing."),
-    "build": Entry("Machine", "engines", "Build a TensorRT plan from a model (needs the tensorrt or rtx extra)."),
-    "bench": Entry(
-        "Machine",
-        "bench",
-        "Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra).",
-    ),
+    name: Entry(name, module, panel)
+    for panel, modules in _PANELS.items()
+    for module, names in modules.items()
+    for name in names
 }
 
 
@@ -97,10 +63,12 @@ class Commands(TyperGroup):
     """Lists all commands without loading them: the help is there at once, without GDAL and engines."""
 
     def __init__(self, **settings: Any) -> None:
-        listed = {
-            name: TyperCommand(name, help=entry.help, rich_help_panel=entry.panel) for name, entry in COMMANDS.items()
-        }
-        super().__init__(**{**settings, "commands": listed})
+        super().__init__(**{**settings, "commands": {name: TyperCommand(name) for name in COMMANDS}})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """What the list says of a command."""
+        entry = COMMANDS.get(cmd_name)
+        return entry and TyperCommand(cmd_name, help=entry.help, rich_help_panel=entry.panel)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, loaded."""

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from schanger_edge.bench.plan import Plan, Request
 from schanger_edge.cli.flags import flags
+from schanger_edge.cli.printing import print_table
 from schanger_edge.cli.talk import note, out, progress_bars, warn
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 WHOLE = ("dataset", "model")
 """Columns that are never wrapped."""
-FILE_WIDTH = 200
-"""Width of the output when it is not a terminal."""
 
 
 @functools.partial(flags, leave_out=("models",))
@@ -35,13 +34,9 @@ def bench(
     pair: Annotated[
         tuple[str, str] | None, typer.Option(metavar="BEFORE AFTER", help="Two images, to measure whole runs.")
     ] = None,
-    beside: Annotated[
-        list[Path] | None, typer.Option(help="bench.json of another machine, shown alongside; repeatable.")
-    ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("bench"),
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Discard an interrupted benchmark and start over.")
-    ] = False,
+    beside: Annotated[list[Path] | None, "bench.json of another machine, shown alongside; repeatable."] = None,
+    output: Annotated[Path, "Folder for the results."] = Path("bench"),
+    restart: Annotated[bool, "Discard an interrupted benchmark and start over."] = False,
 ) -> None:
     """Measure accuracy, speed, memory and energy of models on this machine (needs the bench extra)."""
     from schanger_edge.bench.measure import UNFINISHED
@@ -58,8 +53,6 @@ def bench(
         if (output / UNFINISHED).exists():
             note(f"finished parts are kept in {output}; repeat the command to continue.")
         raise
-    if not out.is_terminal:
-        out.width = FILE_WIDTH
     for table in tables(result):
         _print_table(table)
     for text in result["doubts"]:
@@ -87,6 +80,6 @@ def _print_table(table: Table) -> None:
         drawn.add_column(Text(name), overflow="fold", no_wrap=name in WHOLE)
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    out.print(drawn)
+    print_table(drawn)
     if table.note:
         out.print(Text(table.note), style="dim")

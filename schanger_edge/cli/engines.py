@@ -13,23 +13,18 @@ from schanger_edge.cli.printing import Json, print_json
 from schanger_edge.cli.talk import note, out, progress_bars
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
-
-class BindingOption(str, Enum):
-    """Whom CUDA is reached by."""
-
-    cuda_python = "cuda-python"
-    pycuda = "pycuda"
+BindingOption = Enum("BindingOption", {"cuda_python": "cuda-python", "pycuda": "pycuda"}, type=str)
 
 
 @flags
 def build(
-    model: Annotated[str, typer.Argument(help="An .onnx file, or a name that `models` lists, such as levir-cd:base.")],
+    model: Annotated[str, "An .onnx file, or a name that `models` lists, such as levir-cd:base."],
     options: BuildOptions,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Plan file to write.", show_default="in the engine cache")
     ] = None,
-    cuda: Annotated[BindingOption | None, typer.Option(help="Python package that queries the GPU.")] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build even if the cache already has the plan.")] = False,
+    cuda: Annotated[BindingOption | None, "Python package that queries the GPU."] = None,
+    rebuild: Annotated[bool, "Build even if the cache already has the plan."] = False,
 ) -> None:
     """Build a TensorRT plan from a model (needs the tensorrt or rtx extra)."""
     from schanger_edge.model.bundled import model_path
@@ -47,9 +42,7 @@ def build(
 
 
 @flags
-def doctor(
-    as_json: Json = False,
-) -> None:
+def doctor(as_json: Json = False) -> None:
     """Show what this machine has, what a run will use, and what is missing."""
     from rich.table import Table
 

@@ -26,7 +26,8 @@ def flags(function: _Function, *, leave_out: tuple[str, ...] = ()) -> _Function:
 
     Args:
         function: the command; such a parameter is annotated with the class and gets an instance of it. Annotated with
-            `Annotated[dict[str, Any], CLASS]` it gets what was given alone, by name: a preset stands behind it.
+            `Annotated[dict[str, Any], CLASS]` it gets what was given alone, by name: a preset stands behind it. Other
+            parameters are annotated as typer has it, or with their help alone, see `_of_help`.
         leave_out: names of fields that the command has no flag for; they keep their defaults.
     """
     hints = get_type_hints(function, include_extras=True)
@@ -35,15 +36,12 @@ def flags(function: _Function, *, leave_out: tuple[str, ...] = ()) -> _Function:
     for parameter in inspect.signature(function).parameters.values():
         kind = _class_of(hints[parameter.name])
         if kind is None:
-            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            parameters.append(parameter.replace(annotation=_of_help(parameter, hints[parameter.name])))
             continue
-        groups = kind.groups().values() if issubclass(kind, OptionGroups) else (kind,)
-        titles = {one.name: group.title for group in groups for one in group.described()}
         own = [one for one in kind.described() if one.name not in leave_out]
         described[parameter.name] = hints[parameter.name], own
-        parameters += [_parameter(one, titles[one.name]) for one in own]
-
-    parameters += [_parameter(one, Talk.title) for one in Talk.described()]
+        parameters += map(_parameter, own)
+    parameters += map(_parameter, Talk.described())
 
     def command(**values: Any) -> Any:
         context = values.pop(CONTEXT)
@@ -70,10 +68,22 @@ def flags(function: _Function, *, leave_out: tuple[str, ...] = ()) -> _Function:
 
 def _class_of(hint: Any) -> Any:
     """The `Options` or `OptionGroups` that an annotation names, or None."""
-    for kind in (hint, *getattr(hint, "__metadata__", ())):
-        if isinstance(kind, type) and issubclass(kind, (Options, OptionGroups)):
-            return kind
-    return None
+    kinds = (hint, *getattr(hint, "__metadata__", ()))
+    return next((one for one in kinds if isinstance(one, type) and issubclass(one, (Options, OptionGroups))), None)
+
+
+def _of_help(parameter: inspect.Parameter, hint: Any) -> Any:
+    """What typer takes for `Annotated[TYPE, "Help."]`: an argument where there is no default, else a flag.
+
+    `output` is always a flag, also called -o; a switch has no flag that denies it.
+    """
+    help, flag = getattr(hint, "__metadata__", (None,))[0], f"--{parameter.name.replace('_', '-')}"
+    if not isinstance(help, str):
+        return hint
+    if parameter.name == "output":
+        return Annotated[hint.__origin__, typer.Option("-o", flag, help=help)]
+    is_argument = parameter.default is inspect.Parameter.empty
+    return Annotated[hint.__origin__, typer.Argument(help=help) if is_argument else typer.Option(flag, help=help)]
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -81,9 +91,9 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and not source.name.startswith("DEFAULT")
 
 
-def _parameter(one: Option, panel: str) -> inspect.Parameter:
+def _parameter(one: Option) -> inspect.Parameter:
     """The flag of an option as a parameter of a command."""
-    settings: dict[str, Any] = {"help": one.help, "rich_help_panel": panel}
+    settings: dict[str, Any] = {"help": one.help, "rich_help_panel": one.title}
     flag = one.flag
     if one.default is None and one.unset:
         settings["show_default"] = one.unset
@@ -115,10 +125,10 @@ def _value(one: Option, value: Any) -> Any:
     return one.parse(value) if one.parse is not None and isinstance(value, str) else value
 
 
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
-
-
 def _enum(one: Option) -> Any:
     """Choices as every version of typer takes them."""
     return Enum(one.name, {choice: choice for choice in one.choices}, type=str)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value

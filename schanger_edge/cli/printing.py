@@ -11,6 +11,8 @@ from schanger_edge.cli.talk import out
 from schanger_edge.files import to_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from schanger_edge.evaluation.agreement import Agreement
     from schanger_edge.run.detect import Detection
 
@@ -21,6 +23,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, an
 def print_json(content: Mapping[str, Any]) -> None:
     """A result for programs, where `--json` asks for it."""
     out.print(to_json(content))
+
+
+def print_table(table: Table) -> None:
+    """A table; where the output is no terminal, as wide as names need that should stay whole."""
+    if not out.is_terminal:
+        out.width = 200
+    out.print(table)
 
 
 def print_written(paths: Iterable[str | None]) -> None:

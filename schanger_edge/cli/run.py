@@ -1,4 +1,4 @@
-"""`schanger-edge run` and `schanger-edge demo`."""
+"""`schanger-edge run`, `demo` and `review`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import typer
 
 from schanger_edge.cli.flags import flags
 from schanger_edge.cli.interrupt import interruptible
-from schanger_edge.cli.printing import Json, percent, print_json, print_result
+from schanger_edge.cli.printing import Json, percent, print_json, print_result, print_written
 from schanger_edge.cli.talk import note, out, progress_bars, warn
 from schanger_edge.run.control import AfterStop, Control
 from schanger_edge.run.options import RunOptions
+from schanger_edge.run.review import ReviewOptions
 from schanger_edge.scene import Pair
 from schanger_edge.sessions import Session
 
@@ -27,12 +28,10 @@ BETTER = (
 def run(
     before: Annotated[
         str,
-        typer.Argument(help="Image of the first date: a GeoTIFF, a URL, or a PNG/JPEG of the same size as the second."),
+        "Image of the first date: a GeoTIFF, a URL, or a PNG/JPEG of the same size as the second.",
     ],
-    after: Annotated[
-        str, typer.Argument(help="Image of the second date: any CRS, grid and extent that overlaps the first.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the products.")],
+    after: Annotated[str, "Image of the second date: any CRS, grid and extent that overlaps the first."],
+    output: Annotated[Path, "Folder for the products."],
     options: RunOptions,
     after_stop: AfterStop,
     as_json: Json = False,
@@ -56,9 +55,9 @@ def run(
 
 @flags
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the scene and the result.")] = Path("demo"),
-    side: Annotated[int, typer.Option(help="Width and height of the scene in pixels.")] = 2048,
-    seed: Annotated[int, typer.Option(help="Seed that selects the scene.")] = 14,
+    output: Annotated[Path, "Folder for the scene and the result."] = Path("demo"),
+    side: Annotated[int, "Width and height of the scene in pixels."] = 2048,
+    seed: Annotated[int, "Seed that selects the scene."] = 14,
 ) -> None:
     """Render a pair with known truth, find what changed and score it."""
     from schanger_edge.evaluation.demo import demo as demo_tool
@@ -74,6 +73,29 @@ def demo(
     print_result(result.detection)
     out.print(f"against the exact truth: {percent(result.counts, 'f1', 'precision', 'recall')}")
     out.print(f"both dates and all maps in QGIS: open {result.detection.folder / PROJECT}")
+
+
+@flags
+def review(
+    result: Annotated[Path, "Folder of a run."],
+    options: ReviewOptions,
+    decisions: Annotated[Path | None, typer.Argument(help="decisions.json, which its report saved.")] = None,
+) -> None:
+    """Take over what was decided in a report: reviewed changes, labels for training, a PDF."""
+    from schanger_edge.run.review import review as review_tool
+
+    done = review_tool(result, decisions, options)
+    note(*done.notes)
+    if done.kept is not None:
+        counts = done.counts
+        out.print(
+            f"{done.reviewed} of {done.changes} reviewed: {counts['accept']} accepted, {counts['reject']} rejected, "
+            f"{counts['unsure']} unsure; the {done.kept} not rejected are kept"
+        )
+    if done.labels is not None:
+        change, no_change = done.labels
+        out.print(f"labels: {change} accepted as change, {no_change} rejected as no change; what else is near them too")
+    print_written(map(str, done.written))
 
 
 def _print_start(session: Session, pair: Pair, warnings: Sequence[str]) -> None:

@@ -44,7 +44,6 @@ class Talk(Options):
     progress: Face = option(
         "auto",
         "On standard error: auto is a bar, or a line now and then off a terminal; json is one object a line.",
-        choices=("auto", "json"),
     )
 
     now: ClassVar[Talk]
@@ -58,7 +57,8 @@ class Talk(Options):
     def begin(self) -> None:
         """Say from now on what these options want."""
         Talk.now = self
-        handlers: list[logging.Handler] = [_Terminal(self._level())]
+        level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
+        handlers: list[logging.Handler] = [_Terminal(level)]
         if self.log_file is not None:
             path = Path(self.log_file)
             try:
@@ -74,9 +74,6 @@ class Talk(Options):
             old.close()
         LOG.handlers = handlers
         LOG.setLevel(logging.DEBUG if self.verbose or self.log_file is not None else logging.INFO)
-
-    def _level(self) -> int:
-        return logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
 
     @property
     def face(self) -> Face | None:

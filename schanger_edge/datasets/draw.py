@@ -182,18 +182,15 @@ def _check(seen: int, flat: int, noisy: int, sources: Sequence[Sequence[Item]], 
         )
 
 
-def _grey(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    grey: NDArray[np.float32] = image.mean(0, dtype=np.float32)
-    return grey
+def _greys(tile: WholeTile) -> list[NDArray[np.float32]]:
+    return [image.mean(0, dtype=np.float32) for image in (tile.before, tile.after)]
 
 
 def _flat(tile: WholeTile) -> bool:
-    return any(float(_grey(image).std()) < FLAT for image in (tile.before, tile.after))
+    return any(float(grey.std()) < FLAT for grey in _greys(tile))
 
 
 def _noisy(tile: WholeTile) -> bool:
     """Whether neighbouring pixels of a date have nothing to do with each other."""
-    return any(
-        float(np.corrcoef(grey[:, 1:].ravel(), grey[:, :-1].ravel())[0, 1]) < NOISE
-        for grey in (_grey(tile.before), _grey(tile.after))
-    )
+    neighbours = ((grey[:, 1:].ravel(), grey[:, :-1].ravel()) for grey in _greys(tile))
+    return any(float(np.corrcoef(*pair)[0, 1]) < NOISE for pair in neighbours)

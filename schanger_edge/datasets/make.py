@@ -15,7 +15,7 @@ from schanger_edge.datasets.cut import LabelledScene, open_labelled, source_of
 from schanger_edge.datasets.options import SHARES, CutOptions, MakeOptions
 from schanger_edge.datasets.pair_list import PairRow, read_pair_list
 from schanger_edge.datasets.splits import SPLITS, Block, Footprint, Ground, deal, repeated_ground, shared_ground
-from schanger_edge.datasets.statistics import MeanMoments, Moments, color_counts, moments, normalization_of
+from schanger_edge.datasets.statistics import Moments, color_counts, moments, normalization_of
 from schanger_edge.datasets.tree import DESCRIPTION, STATISTICS, TreeWriter
 from schanger_edge.errors import DatasetError
 from schanger_edge.geo.grid import Window
@@ -220,12 +220,8 @@ def _report(cut: _Cut, splits: dict[str, str], side: float, root: Path) -> MadeD
             warnings.append(f"{split} has no change: it can be used neither for training nor for scoring.")
         elif changed == pixels:
             warnings.append(f"{split} is change everywhere: check the labels, in which any value but 0 is change.")
-    dates = MeanMoments(), MeanMoments()
-    for one in kept:
-        if splits[one.name] == "train":
-            for date, colors in zip(dates, one.colors, strict=True):
-                date.add(colors)
-    normalization = normalization_of(dates) if dates[0].count else None
+    colors = [one.colors for one in kept if splits[one.name] == "train"]
+    normalization = normalization_of(colors) if colors else None
     gsd = statistics.median(one.gsd for one in kept)
     return MadeDataset(root, counts, dict(cut.dropped), gsd, side, tuple(warnings), normalization)
 

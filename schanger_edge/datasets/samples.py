@@ -227,21 +227,15 @@ class _Label:
 
     def __init__(self, path: Path) -> None:
         self.path, self._options = path, _options(path)
-        with rasterio.Env(**self._options), _as_dataset_errors():
-            self.dataset = open_dataset(str(path))
-        self.close = self.dataset.close
-        try:
-            with _as_dataset_errors():
-                check_vrt(self.dataset, str(path))
+        with rasterio.Env(**self._options), _as_dataset_errors(), contextlib.ExitStack() as stack:
+            self.dataset = stack.enter_context(open_dataset(str(path)))
+            check_vrt(self.dataset, str(path))
             if set(self.dataset.dtypes) != {"uint8"}:
                 raise _not_bytes(path)
             colors = enumerate(self.dataset.colorinterp, 1)
             self._bands = [band for band, color in colors if color != ColorInterp.alpha] or [1]
-            with _as_dataset_errors():
-                check_written(self.dataset, self._bands, str(path))
-        except BaseException:
-            self.close()
-            raise
+            check_written(self.dataset, self._bands, str(path))
+            self.close = stack.pop_all().close
         self._turn, self._black = Orientation.of(self.dataset), stored_black(self.dataset)
 
     @property

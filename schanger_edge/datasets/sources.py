@@ -13,6 +13,7 @@ from typing import Any
 
 from schanger_edge.datasets.layouts import LabelledFiles, pair_files, single_date_files
 from schanger_edge.errors import DatasetError
+from schanger_edge.options import series
 
 FOLDER, LIST, IMAGES = "a folder", "a list", "two images"
 Takes = Mapping[str, tuple[str, ...]]
@@ -103,7 +104,7 @@ def parse_source(text: str, takes: Takes, *, named: bool = False, split: str = "
     keys = [example.partition("=")[0] for example in takes[source.kind]]
     for key in values:
         if key not in keys:
-            take = f"{source.kind} {'take' if source.after else 'takes'} {_series(keys) or 'no key'}"
+            take = f"{source.kind} {'take' if source.after else 'takes'} {series(keys) or 'no key'}"
             raise DatasetError(f"source {text!r}: {take} here, not {key}.")
     read = {key: _value(text, key, value) for key, value in values.items()}
     if source.kind == FOLDER and "label" in read:
@@ -115,7 +116,7 @@ def usage(takes: Takes, *, named: bool = False) -> str:
     """How a source is written, such as `PAIRS.csv or ROOT[,split=val][,glob=*.png]`."""
     name = "NAME=" if named else ""
     keys = {kind: "".join(f"[,{example}]" for example in examples) for kind, examples in takes.items()}
-    return _series([f"{name}{_WRITTEN[kind]}{keys[kind]}" for kind in takes], "or")
+    return series([f"{name}{_WRITTEN[kind]}{keys[kind]}" for kind in takes], "or")
 
 
 def _places(text: str, names: Sequence[str], takes: Takes) -> tuple[str, ...]:
@@ -136,11 +137,6 @@ def _places(text: str, names: Sequence[str], takes: Takes) -> tuple[str, ...]:
         f"source {text!r} is {is_none}: write {usage(takes)}"
         f"{'; images with a comma in their names must stand in a list' if IMAGES in takes else ''}."
     )
-
-
-def _series(words: Sequence[str], last: str = "and") -> str:
-    """`a, b and c`."""
-    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _scale(value: str) -> tuple[float, float]:

@@ -54,32 +54,18 @@ def moments(counts: NDArray[np.int64]) -> Moments:
     return tuple(mean.tolist()), tuple(np.sqrt(variance).tolist())
 
 
-class MeanMoments:
-    """Averages the moments of many images, each of which counts the same."""
+def normalization_of(images: Sequence[Sequence[Moments]]) -> Normalization:
+    """Averages the moments of both dates, or of one that stands for both, over images, each of which counts the same.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._sums = np.zeros((2, 3))
-
-    def add(self, one: Moments) -> None:
-        """Take in one image."""
-        self._sums += one
-        self.count += 1
-
-    def statistics(self) -> Statistics:
-        """Of all images so far; DatasetError where there are none, or each has a channel of one value all over."""
-        if not self.count:
-            raise DatasetError("there are no images to take colour statistics from: add some.")
-        (r, g, b), (std_r, std_g, std_b) = (self._sums / self.count).tolist()
-        try:
-            return Statistics((r, g, b), (std_r, std_g, std_b))
-        except ModelError:
-            raise DatasetError("a channel is constant across all images: check the bands.") from None
-
-
-def normalization_of(dates: Sequence[MeanMoments]) -> Normalization:
-    """Of both dates, or of one that stands for both."""
-    statistics = [date.statistics() for date in dates]
+    DatasetError where there are no images, or each has a channel of one value all over.
+    """
+    if not images:
+        raise DatasetError("there are no images to take colour statistics from: add some.")
+    dates = (np.sum(images, axis=0) / len(images)).tolist()
+    try:
+        statistics = [Statistics(tuple(mean), tuple(std)) for mean, std in dates]
+    except ModelError:
+        raise DatasetError("a channel is constant across all images: check the bands.") from None
     return Normalization(statistics[0], statistics[-1])
 
 
@@ -115,16 +101,14 @@ def color_statistics(
         raise DatasetError("--masks is for single-date images: add --single.")
     masked = None if masks is None else Path(masks)
     files = Source(str(root), split=split, masks=masked).files(1 if single else 2)
-    dates = [MeanMoments() for _ in files[0].images]
-    rule = LabelRule.for_files(files)
+    images, rule = list[list[Moments]](), LabelRule.for_files(files)
     for index, entry in enumerate(files, 1):
         counts = _counts(entry, rule)
         if counts.any():  # not without data all over
-            for date, own in zip(dates, counts, strict=True):
-                date.add(moments(own))
+            images.append([moments(own) for own in counts])
         if progress:
             progress(index, len(files))
-    result = normalization_of(dates)
+    result = normalization_of(images)
     if output is not None:
         with replacing(Path(output), ProductError) as temporary:
             temporary.write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n", encoding="utf-8")

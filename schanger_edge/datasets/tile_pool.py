@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.datasets.doubts import Doubts
-from schanger_edge.datasets.labels import Label, open_label, rule_of
+from schanger_edge.datasets.labels import open_label, rule_of
 from schanger_edge.datasets.layouts import LabelledFiles
 from schanger_edge.datasets.pair_list import read_pair_list
 from schanger_edge.datasets.samples import LabelRule, Sample
 from schanger_edge.datasets.sources import IMAGES, LIST, TILES, parse_source
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
-from schanger_edge.scene import Pair, open_pair
+from schanger_edge.scene import open_pair
 from schanger_edge.synthetic import SyntheticScene
 
 SPLITS = ("train", "val")
@@ -97,8 +96,17 @@ def _of_images(before: str, after: str, label: str, layer: str | None = None, gs
             open_pair(before, after, gsd=gsd) as pair,
             open_label(label, pair.grid, layer) if label else contextlib.nullcontext() as labelled,
         ):
+
+            def read(window: Window) -> WholeTile | None:
+                pixels = pair.read(window)
+                if not pixels.valid.all():
+                    return None
+                if labelled is None:
+                    return WholeTile(pixels.before, pixels.after, None)
+                changed, known = labelled.read(window)
+                return WholeTile(pixels.before, pixels.after, changed) if known.all() else None
+
             warnings, grid = [*pair.warnings, *pair.collar_warnings()], pair.grid
-            read = functools.partial(_read, pair, labelled)
             yield OpenItem(grid.width, grid.height, read, warnings, (before, after))
 
     return Item(before, rule_of(label) if label else "", opened)
@@ -163,7 +171,7 @@ def windows_of(item: OpenItem, tile: int) -> list[Window]:
     ]
 
 
-class TilePool:
+class TilePool(contextlib.AbstractContextManager["TilePool"]):
     """Opens pairs by number and keeps the most recent few open. Use it as a context manager.
 
     Attributes:
@@ -187,26 +195,9 @@ class TilePool:
             self._open[number] = opened, stack
         return self._open[number][0]
 
-    def close(self) -> None:
-        """Close the files."""
+    def __exit__(self, *_: object) -> None:
         while self._open:
             self._open.popitem()[1][1].close()
-
-    def __enter__(self) -> TilePool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _read(pair: Pair, label: Label | None, window: Window) -> WholeTile | None:
-    pixels = pair.read(window)
-    if not pixels.valid.all():
-        return None
-    if label is None:
-        return WholeTile(pixels.before, pixels.after, None)
-    changed, known = label.read(window)
-    return WholeTile(pixels.before, pixels.after, changed) if known.all() else None
 
 
 def _no_test(text: str) -> SceneError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import json
 import statistics
 import time
@@ -20,6 +19,7 @@ from schanger_edge.datasets.draw import draw_tiles
 from schanger_edge.datasets.tile_pool import WholeTile, sources_or_rendered
 from schanger_edge.errors import ModelError, ProductError
 from schanger_edge.evaluation.agreement import Agreement
+from schanger_edge.evaluation.gallery import Colors, gray
 from schanger_edge.evaluation.options import ComparisonOptions
 from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path
@@ -62,8 +62,8 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**plain, "agreement": self.agreement.as_dict(), "engines": [one.as_dict() for one in self.engines]}
+        parts = {"agreement": self.agreement.as_dict(), "engines": [one.as_dict() for one in self.engines]}
+        return {**vars(self), **parts}
 
 
 def compare(
@@ -159,15 +159,12 @@ HEAD, CAPTION, GAP = 26, 18, 6
 COLUMNS = 5
 INK, PAPER = (40, 40, 40), 255
 
-Image = NDArray[np.uint8]
-
 
 class TileSheet:
     """Keeps the eight tiles with the largest mean difference."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[float, int, str, list[Image]]] = []
-        self._count = 0
+        self._kept: list[tuple[float, str, list[Colors]]] = []  # the worst first
 
     def add(
         self,
@@ -179,30 +176,20 @@ class TileSheet:
         second: NDArray[np.float32],
     ) -> None:
         """Take a tile: its mean difference, both dates (3, T, T), and both probabilities (T, T)."""
-        self._count += 1
-        if len(self._kept) == ROWS and mean <= self._kept[0][0]:
-            return
-        difference = np.abs(first - second)
-        pictures = [
-            *(_small(image[::-1].transpose(1, 2, 0)) for image in (before, after)),
-            *(_small(_grey(map_)) for map_ in (first, second)),
-            _small(cv2.applyColorMap(_bytes(difference), cv2.COLORMAP_INFERNO)),
-        ]
-        entry = (mean, -self._count, name, pictures)
-        if len(self._kept) < ROWS:
-            heapq.heappush(self._kept, entry)
-        else:
-            heapq.heapreplace(self._kept, entry)
+        if len(self._kept) < ROWS or mean > self._kept[-1][0]:
+            difference = cv2.applyColorMap(gray(np.abs(first - second) * 255), cv2.COLORMAP_INFERNO)
+            dates = (image[::-1].transpose(1, 2, 0) for image in (before, after))
+            pictures = [_small(image) for image in (*dates, gray(first * 255), gray(second * 255), difference)]
+            self._kept = sorted([*self._kept, (mean, name, pictures)], key=lambda entry: -entry[0])[:ROWS]
 
     def write(self, path: Path, names: tuple[str, str]) -> None:
         """Write the sheet as PNG, the worst tile first; `names` are the models'."""
-        rows = sorted(self._kept, key=lambda entry: -entry[0])
-        height = HEAD + len(rows) * (SIDE + CAPTION + GAP)
+        height = HEAD + len(self._kept) * (SIDE + CAPTION + GAP)
         sheet: Any = np.full((height, COLUMNS * (SIDE + GAP) + GAP, 3), PAPER, np.uint8)
         titles = ("before", "after", names[0], names[1], "difference, 0 to 1")
         for column, title in enumerate(titles):
             _write(sheet, title[:32], (GAP + column * (SIDE + GAP), HEAD - 9))
-        for row, (mean, _, name, pictures) in enumerate(rows):
+        for row, (mean, name, pictures) in enumerate(self._kept):
             top = HEAD + row * (SIDE + CAPTION + GAP)
             for column, picture in enumerate(pictures):
                 left = GAP + column * (SIDE + GAP)
@@ -213,16 +200,8 @@ class TileSheet:
         path.write_bytes(encoded.tobytes())
 
 
-def _bytes(values: NDArray[np.float32]) -> Image:
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-
-
-def _grey(values: NDArray[np.float32]) -> Image:
-    return np.repeat(_bytes(values)[:, :, None], 3, axis=2)
-
-
-def _small(image: Any) -> Image:
-    resized: Image = cv2.resize(np.ascontiguousarray(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+def _small(image: Any) -> Colors:
+    resized: Colors = cv2.resize(np.ascontiguousarray(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     return resized
 
 

@@ -10,7 +10,7 @@ import rasterio
 
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.geo.grid import Window
-from schanger_edge.products.rasters import BLOCK, NODATA
+from schanger_edge.products.maps import BLOCK, NODATA
 from schanger_edge.run.control import Control
 from schanger_edge.run.detect import Detection, detect
 from schanger_edge.synthetic import SyntheticPair, write_pair

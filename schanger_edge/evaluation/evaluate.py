@@ -22,11 +22,11 @@ from schanger_edge.datasets.layouts import pair_files
 from schanger_edge.datasets.samples import LabelRule, warning_on_labels
 from schanger_edge.errors import ModelError, ProductError, SchangerError, require
 from schanger_edge.evaluation.gallery import Gallery
-from schanger_edge.evaluation.options import Engine, EvaluationOptions
+from schanger_edge.evaluation.options import EvaluationOptions
 from schanger_edge.evaluation.protocol import LabelledTile, predicted_tiles
 from schanger_edge.evaluation.scores import Counts
 from schanger_edge.evaluation.stitched import stitched_tiles
-from schanger_edge.evaluation.sweep import Sweep, SweepCounter, SweepPoint, draw_curve
+from schanger_edge.evaluation.sweep import Sweep, SweepCounter, draw_curve
 from schanger_edge.files import check_writable, replacing
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.card import ModelCard
@@ -128,7 +128,10 @@ def evaluate(
     files = pair_files(Path(root), scoring.split)
     rule = LabelRule.for_files(files, scoring.label_rule)
     page = Gallery(results.gallery_count) if gallery is not None else None
-    with heard(progress) as told, _session(engine, told) as session:
+    with (
+        heard(progress) as told,
+        open_session(model_path(engine.model, told), engine.device, binding=engine.cuda, progress=told) as session,
+    ):
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
         halo = _halo(scoring.halo, session.card) if scoring.stitched else None
         doubts, fill = Doubts(), session.card.normalization.mean_colors
@@ -179,11 +182,6 @@ def evaluate(
         with replacing(json_file, ProductError) as temporary:
             temporary.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     return result
-
-
-def _session(engine: Engine, progress: Progress | None) -> Session:
-    path = model_path(engine.model, progress)
-    return open_session(path, engine.device, binding=engine.cuda, progress=progress)
 
 
 def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | None) -> None:
@@ -272,18 +270,8 @@ def _write_sweep(path: Path, result: Evaluation, title: str) -> str:
     """The JSON and, beside it, the curve; returns as `drawing.draw`."""
     sweep = result.sweep
     assert sweep is not None
-    own = sweep.at_model_threshold
-    marks = [_mark("best", sweep.best)] if sweep.best else []
-    drawn = [point for point in sweep.points if point.precision or point.recall]
     head = {key: getattr(result, key) for key in ("dataset", "split", "model", "model_sha256", "label_rule", "images")}
-    text = json.dumps({**head, **sweep.as_dict()}, indent=2) + "\n"
+    text = json.dumps({**head, **dataclasses.asdict(sweep)}, indent=2) + "\n"
     with replacing(path, ProductError) as temporary:
-        temporary.write_text(text)
-    recall, precision = [point.recall for point in drawn], [point.precision for point in drawn]
-    marks = [*marks, _mark("model's own", own)]
-    heading = f"{title}: average precision {sweep.average_precision:.3f}"
-    return draw_curve(path.with_suffix(".png"), recall, precision, marks, heading)
-
-
-def _mark(text: str, point: SweepPoint) -> tuple[str, float, float]:
-    return f"{text}: {point.threshold:.2f}, F1 {100 * point.f1:.1f} %", point.recall, point.precision
+        temporary.write_text(text, encoding="utf-8")
+    return draw_curve(path.with_suffix(".png"), sweep, title)

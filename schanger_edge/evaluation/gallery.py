@@ -72,7 +72,7 @@ class Gallery:
         if valid is not None:
             change, label = change & valid, label & valid
         before, after = (image.transpose(1, 2, 0) for image in images)
-        pictures = (before, after, _gray(label * 255.0), _gray(probability * 255.0), _errors(after, label, change))
+        pictures = (before, after, gray(label * 255.0), gray(probability * 255.0), _errors(after, label, change))
         for name, picture in zip(PANELS, pictures, strict=True):
             _place(picture, owned, scene, self._panels[name])
 
@@ -123,7 +123,7 @@ def _place(picture: Colors, owned: Window, scene: Window, target: Colors) -> Non
         target[top:bottom, left:right] = shrunk
 
 
-def _gray(values: NDArray[np.floating]) -> Colors:
+def gray(values: NDArray[np.floating]) -> Colors:
     """(h, w) of 0-255 -> (h, w, 3)."""
     gray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return np.repeat(gray[..., None], 3, axis=2)
@@ -131,7 +131,7 @@ def _gray(values: NDArray[np.floating]) -> Colors:
 
 def _errors(after: Colors, label: NDArray[np.bool_], change: NDArray[np.bool_]) -> Colors:
     """Hits, false alarms and misses in colour on the second date, dark and grey."""
-    picture = _gray(after.mean(axis=2) * 0.4)
+    picture = gray(after.mean(axis=2) * 0.4)
     for name, chosen in (("hit", change & label), ("false alarm", change & ~label), ("miss", ~change & label)):
         picture[chosen] = COLORS[name]
     return picture

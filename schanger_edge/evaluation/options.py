@@ -52,9 +52,7 @@ class Engine(Options):
         is_path=True,
     )
     device: str = option("cpu", "Device to run on, as in `run`.")
-    cuda: Binding | None = option(
-        None, "Python package that talks to CUDA.", choices=("cuda-python", "pycuda"), unset="the installed one"
-    )
+    cuda: Binding | None = option(None, "Python package that talks to CUDA.", unset="the installed one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +92,7 @@ class ComparisonOptions(Options):
 
     count: int = option(32, "Number of tiles.", flag="--tiles", at_least=1)
     device: str = option("cpu", "Where .onnx files run: cpu, cpu:openvino, cuda, cuda:onnxruntime, auto.")
-    cuda: Binding | None = option(
-        None, "Python package that talks to CUDA.", choices=("cuda-python", "pycuda"), unset="the installed one"
-    )
+    cuda: Binding | None = option(None, "Python package that talks to CUDA.", unset="the installed one")
     worst: str | None = option(None, "Also write a PNG of the tiles that differ most to this file.", is_path=True)
     json_file: str | None = option(
         None, "Also write the result to this .json file.", flag="--output", short="-o", is_path=True

@@ -7,6 +7,7 @@ the whole split.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -111,14 +112,9 @@ def predicted_tiles(
         DatasetError: a file is missing, damaged or of another size than its partner.
     """
     with Prefetch(_tiles_of(files, rule, tile, fill, doubts), 2 * batch_size) as reader:
-        waiting: list[LabelledTile] = []
-        for entry in reader:
-            waiting.append(entry)
-            if len(waiting) == batch_size:
-                yield from _predict(waiting, predictor, tile)
-                waiting = []
-        if waiting:
-            yield from _predict(waiting, predictor, tile)
+        entries = iter(reader)
+        while batch := list(itertools.islice(entries, batch_size)):
+            yield from _predict(batch, predictor, tile)
 
 
 def score(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,7 @@ class Counts:
         return cls(both, predicted - both, labelled - both, total - predicted - labelled + both)
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.true_positive + other.true_positive,
-            self.false_positive + other.false_positive,
-            self.false_negative + other.false_negative,
-            self.true_negative + other.true_negative,
-        )
+        return Counts(*map(operator.add, vars(self).values(), vars(other).values()))
 
     @property
     def total(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from schanger_edge.geo.grid import Window
 from schanger_edge.model.decision import thresholds_passed
 
 THRESHOLDS = tuple(k / 100 for k in range(101))
-Mark = tuple[str, float, float]
-"""Text, recall, precision."""
-_INK, _LINE, _BEST, _OWN = "#333333", "#0072b2", "#d55e00", "#009e73"
+_INK, _LINE = "#333333", "#0072b2"
+_MARKS = ("#d55e00", "o", 11), ("#009e73", "D", 7)
 OBJECT_THRESHOLDS = tuple(k / 10 for k in range(1, 10))
 
 
@@ -70,10 +68,6 @@ class Sweep:
     gsd_source: str
     area_km2: float | None
     labelled_share: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return dataclasses.asdict(self)
 
 
 class SweepCounter:
@@ -173,27 +167,28 @@ def _average_precision(points: list[SweepPoint], labelled: int, other: int) -> f
     return total
 
 
-def draw_curve(
-    path: Path, recall: Sequence[float], precision: Sequence[float], marks: Sequence[Mark], title: str
-) -> str:
+def draw_curve(path: Path, sweep: Sweep, title: str) -> str:
     """Write the precision-recall curve as a PNG, which needs matplotlib; returns as `drawing.draw`.
 
-    Recall and precision are 0-1, by rising threshold, without points where nothing is predicted. Marks are up to two
-    points with their legends: the best threshold, the model's own.
+    It leaves out thresholds at which nothing is predicted, and marks the best and the model's own.
     """
+    drawn = [point for point in sweep.points if point.precision or point.recall]
+    marks = {"best": sweep.best} if sweep.best else {}
+    marks["model's own"] = sweep.at_model_threshold
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
         _draw_f1_lines(axes)
-        axes.plot(recall, precision, color=_LINE, linewidth=2.2, zorder=3)
-        for (text, x, y), color, marker, size in zip(marks, (_BEST, _OWN), ("o", "D"), (11, 7), strict=False):
-            axes.plot([x], [y], marker, color=color, markersize=size, markeredgecolor="white", label=text, zorder=4)
+        axes.plot([one.recall for one in drawn], [one.precision for one in drawn], color=_LINE, linewidth=2.2, zorder=3)
+        for (name, point), (color, shape, size) in zip(marks.items(), _MARKS, strict=False):
+            text = f"{name}: {point.threshold:.2f}, F1 {100 * point.f1:.1f} %"
+            style = {"color": color, "markersize": size, "markeredgecolor": "white", "zorder": 4}
+            axes.plot([point.recall], [point.precision], shape, label=text, **style)
         axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="recall", ylabel="precision", aspect="equal")
-        axes.set_title(title, fontsize=11, color=_INK, loc="left")
+        axes.set_title(f"{title}: average precision {sweep.average_precision:.3f}", fontsize=11, color=_INK, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#eeeeee", zorder=0)
-        if marks:
-            axes.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="#dddddd", fontsize=9)
+        axes.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="#dddddd", fontsize=9)
 
     return draw(path, paint, figsize=(6.4, 6.0), dpi=150, layout="constrained")
 

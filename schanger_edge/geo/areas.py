@@ -95,9 +95,9 @@ def _areal_scale(grid: Grid, plane: Plane, pixel: float) -> Callable[[NDArray[An
     ]
     half = max(0.5, 50 / side)
     col, row = (axis.ravel() for axis in np.meshgrid(*nodes))
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = (plane(col + dc * half, row + dr * half) for dc, dr in _CORNERS)
     with np.errstate(invalid="ignore"):  # of nodes beside the Earth
-        scale = np.abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)) / 2 / (pixel * (2 * half) ** 2)
+        ground = _area(*(plane(col + dc * half, row + dr * half) for dc, dr in _CORNERS))
+        scale = ground / (pixel * (2 * half) ** 2)
     scale = np.where(np.isfinite(scale), scale, 1.0).reshape(nodes[1].size, nodes[0].size)
 
     def at(cols: NDArray[Any], rows: NDArray[Any]) -> Floats:
@@ -116,6 +116,14 @@ def _areal_scale(grid: Grid, plane: Plane, pixel: float) -> Callable[[NDArray[An
 
 
 _CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+_Point = tuple[Floats, Floats]
+
+
+def _area(a: _Point, b: _Point, c: _Point, d: _Point) -> Floats:
+    """Of quadrilaterals, from their diagonals."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = a, b, c, d
+    twice: Floats = np.abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0))
+    return twice / 2
 
 
 def _equal_area(grid: Grid, crs: Any) -> Plane:
@@ -158,9 +166,6 @@ def _between_corners(plane: Plane) -> RunArea:
     def area(row: Ints, col: Ints, length: Ints) -> Floats:
         cols = (col, col + length, col + length, col)
         rows = (row, row, row + 1, row + 1)
-        corners = [plane(c.astype(np.float64), r.astype(np.float64)) for c, r in zip(cols, rows, strict=True)]
-        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
-        twice: Floats = np.abs((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0))  # from the diagonals
-        return twice / 2
+        return _area(*(plane(c.astype(np.float64), r.astype(np.float64)) for c, r in zip(cols, rows, strict=True)))
 
     return area

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from typing import Any, NamedTuple
@@ -121,7 +122,7 @@ def lonlat(crs: CRS | None, x: Any, y: Any) -> tuple[Any, Any] | None:
     if crs is None:
         return None
     try:
-        lon, lat = transformer(crs, "OGC:CRS84").transform(np.asarray(x, float), np.asarray(y, float))
+        lon, lat = _to_wgs84(crs).transform(np.asarray(x, float), np.asarray(y, float))
     except ProjError:
         return None
     found = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90)
@@ -139,6 +140,11 @@ def beyond_the_antimeridian(crs: CRS) -> CRS | None:
         return None
     turned = _GREENWICH.sub('PRIMEM["antimeridian",180]', text)
     return CRS.from_wkt(_LAST_CODE.sub("]", turned))
+
+
+@functools.lru_cache(maxsize=16)
+def _to_wgs84(crs: CRS) -> Any:
+    return transformer(crs, "OGC:CRS84")
 
 
 _GREENWICH = re.compile(r'PRIMEM\["Greenwich",0(,AUTHORITY\["EPSG","8901"\])?\]')

@@ -57,6 +57,12 @@ class Window:
         for row_off in range(self.row_off, self.row_end, height):
             yield Window(self.col_off, row_off, self.width, min(height, self.row_end - row_off))
 
+    def squares(self, side: int) -> Iterator[Window]:
+        """Its parts of `side` x `side` pixels, cut at its right and bottom, row by row."""
+        for row in self.rows(side):
+            for col_off in range(self.col_off, self.col_end, side):
+                yield Window(col_off, row.row_off, min(side, self.col_end - col_off), row.height)
+
     def slices_in(self, outer: Window) -> tuple[slice, slice]:
         """(rows, columns) of this window in an array that holds `outer`."""
         row, col = self.row_off - outer.row_off, self.col_off - outer.col_off

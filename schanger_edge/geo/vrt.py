@@ -24,7 +24,7 @@ def escape(text: str) -> str:
 
 def element(tag: str, *content: str, **attributes: object) -> str:
     """An XML element; its content is XML, its attributes are plain values."""
-    marks = "".join(f' {name}="{_attribute(str(value))}"' for name, value in attributes.items())
+    marks = "".join(f' {name}="{quoted(str(value))}"' for name, value in attributes.items())
     return f"<{tag}{marks}>{''.join(content)}</{tag}>"
 
 
@@ -51,5 +51,6 @@ def dataset(width: int, height: int, *content: str) -> str:
     return element("VRTDataset", *content, rasterXSize=width, rasterYSize=height)
 
 
-def _attribute(text: str) -> str:
+def quoted(text: str) -> str:
+    """Plain text as the value of an XML attribute."""
     return html.escape(text).translate({9: "&#9;", 10: "&#10;", 13: "&#13;"})

@@ -27,12 +27,13 @@ def board(root: Path) -> dict[str, str]:
     model = board_name(root)
     if not release:
         return {"board": model} if model else {}
+    gpus = sorted((root / "sys/class/devfreq").glob("*gpu*"))
     return {
         "board": model or "Jetson",
         "JetPack": jetpack(release, text_of(root / "var/lib/dpkg/status")),
         "power mode": _power_mode(),
         "CPU clock": _cpu_clock(root),
-        "GPU clock": _clock(_gpu_folders(root), "cur_freq", "max_freq") or "not readable",
+        "GPU clock": _clock(gpus, "cur_freq", "max_freq") or "not readable",
         "memory clock": _memory_clock(root),
     }
 
@@ -175,10 +176,6 @@ def _memory_clock(root: Path) -> str:
         [root / "sys/class/devfreq/bwmgr"], "cur_freq", "max_freq"
     )
     return found or f"readable only by root: sudo cat /{EMC}/rate"
-
-
-def _gpu_folders(root: Path) -> list[Path]:
-    return sorted((root / "sys/class/devfreq").glob("*gpu*"))
 
 
 def _clock(folders: list[Path], now: str, most: str) -> str:

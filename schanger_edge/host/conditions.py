@@ -10,14 +10,14 @@ from typing import Any
 
 from schanger_edge.host import board
 from schanger_edge.host.board import number_of, text_of
-from schanger_edge.host.nvml import Nvml
+from schanger_edge.host.nvml import NO_GPU, Nvml
 
 _CPU = "sys/devices/system/cpu"
 _COOLED = re.compile(r"cpu|gpu|processor|devfreq", re.IGNORECASE)
 """Types of cooling devices that cool by slowing down; fans are none."""
 
 
-def conditions(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, Any]:
+def conditions(root: Path = Path("/"), nvml: Nvml = NO_GPU) -> dict[str, Any]:
     """The state now. Keys whose values cannot be read hold None or nothing.
 
     Returns:
@@ -30,26 +30,26 @@ def conditions(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, An
     return state | {"load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None}
 
 
-def clocks(root: Path = Path("/"), nvml: Nvml | None = None) -> dict[str, Any]:
+def clocks(root: Path = Path("/"), nvml: Nvml = NO_GPU) -> dict[str, Any]:
     """Of the fastest CPU core and of the GPU, in MHz, and what holds the GPU's clock down."""
     cores = map(number_of, (root / _CPU).glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
     cpu = max((kilohertz / 1e3 for kilohertz in cores if kilohertz is not None), default=None)
     if cpu is None:  # virtual machines have it here, if at all
         found = re.findall(r"^cpu MHz\s*: ([\d.]+)", text_of(root / "proc/cpuinfo"), re.MULTILINE)
         cpu = max(map(float, found), default=None)
-    gpu = None if nvml is None else nvml.megahertz()
+    gpu = nvml.megahertz()
     if gpu is None:
         speeds = map(number_of, sorted((root / "sys/class/devfreq").glob("*gpu*/cur_freq")))
         gpu = next((hertz / 1e6 for hertz in speeds if hertz is not None), None)
-    return {"cpu_mhz": cpu, "gpu_mhz": gpu, "gpu_held_down_by": [] if nvml is None else nvml.held_down_by()}
+    return {"cpu_mhz": cpu, "gpu_mhz": gpu, "gpu_held_down_by": nvml.held_down_by()}
 
 
-def _temperatures(root: Path, nvml: Nvml | None) -> dict[str, float]:
+def _temperatures(root: Path, nvml: Nvml) -> dict[str, float]:
     found: dict[str, float] = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         with contextlib.suppress(ValueError):  # a zone that is switched off
             found[text_of(zone / "type").strip() or zone.name] = int(text_of(zone / "temp")) / 1000
-    celsius = None if nvml is None else nvml.celsius()
+    celsius = nvml.celsius()
     return found if celsius is None else found | {"GPU": celsius}
 
 

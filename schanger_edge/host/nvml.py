@@ -19,16 +19,22 @@ HELD_DOWN = {
 class Nvml:
     """One GPU: the first of CUDA_VISIBLE_DEVICES, else the first. What it does not report is None."""
 
-    def __init__(self, nvml: Any, handle: Any) -> None:
+    def __init__(self, nvml: Any = None, handle: Any = None) -> None:
         self._nvml, self._handle = nvml, handle
 
+    def __bool__(self) -> bool:
+        """Whether there is a GPU; where there is none, nothing is reported."""
+        return self._nvml is not None
+
     @classmethod
-    def open(cls) -> Nvml | None:
-        """None without nvidia-ml-py, driver or GPU."""
+    def open(cls, device: str = "cuda") -> Nvml:
+        """The GPU of a device; none for the CPU, or without nvidia-ml-py, driver or GPU."""
+        if device == "cpu":
+            return NO_GPU
         try:
             import pynvml
         except ImportError:
-            return None
+            return NO_GPU
         wanted = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
         try:
             pynvml.nvmlInit()
@@ -36,7 +42,7 @@ class Nvml:
                 return cls(pynvml, pynvml.nvmlDeviceGetHandleByUUID(wanted))
             return cls(pynvml, pynvml.nvmlDeviceGetHandleByIndex(int(wanted) if wanted.isdigit() else 0))
         except pynvml.NVMLError:
-            return None
+            return NO_GPU
 
     def joules(self) -> float | None:
         """Since the driver was loaded; Volta and newer."""
@@ -53,11 +59,11 @@ class Nvml:
 
     def megahertz(self) -> float | None:
         """Of the multiprocessors, now."""
-        return self._scaled("nvmlDeviceGetClockInfo", 1.0, self._nvml.NVML_CLOCK_SM)
+        return self._scaled("nvmlDeviceGetClockInfo", 1.0, "NVML_CLOCK_SM")
 
     def celsius(self) -> float | None:
         """Of the chip, now."""
-        return self._scaled("nvmlDeviceGetTemperature", 1.0, self._nvml.NVML_TEMPERATURE_GPU)
+        return self._scaled("nvmlDeviceGetTemperature", 1.0, "NVML_TEMPERATURE_GPU")
 
     def held_down_by(self) -> list[str]:
         """Why the clock is lower than it could be, now."""
@@ -66,13 +72,17 @@ class Nvml:
             reasons = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
         return [words for bit, words in HELD_DOWN.items() if (reasons or 0) & bit]
 
-    def _scaled(self, function: str, factor: float, *arguments: Any) -> float | None:
+    def _scaled(self, function: str, factor: float, *arguments: str) -> float | None:
         value = self._ask(function, *arguments)
         return None if value is None else value * factor
 
-    def _ask(self, function: str, *arguments: Any) -> Any:
+    def _ask(self, function: str, *arguments: str) -> Any:
+        """The answer to a function that takes the GPU and constants of these names."""
         call: Callable[..., Any] | None = getattr(self._nvml, function, None)
         try:
-            return None if call is None else call(self._handle, *arguments)
+            return None if call is None else call(self._handle, *(getattr(self._nvml, name) for name in arguments))
         except self._nvml.NVMLError:  # this GPU does not report it
             return None
+
+
+NO_GPU = Nvml()

@@ -137,9 +137,9 @@ class ModelCard:
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("name", "size", "dataset", "weights_sha256", "precision", "parent_sha256", "producer"), str),
+    **dict.fromkeys(("license", "tiling"), str),
     **dict.fromkeys(("tile", "halo"), int),
     **dict.fromkeys(("calibration", "scores"), dict),
-    **dict.fromkeys(("license", "tiling"), str),
     "threshold": (int, float),
     "gsd": (int, float, type(None)),
 }

@@ -71,10 +71,7 @@ def read_model(model: str | PathLike[str] | ModelFile) -> ModelFile:
         return model
     path = Path(model)
     check_name(path, ModelError)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"model {path} cannot be read ({error.strerror}): give the path of an .onnx file.") from error
+    content = content_of(path)
     try:
         metadata, inputs, outputs = read_header(memoryview(content))
         _check_whole(path, content)
@@ -87,6 +84,14 @@ def read_model(model: str | PathLike[str] | ModelFile) -> ModelFile:
     card = ModelCard.from_json(metadata[METADATA_KEY])
     check_contract(path, card, inputs, [_as_inferred(output, card.tile) for output in outputs])
     return ModelFile(path, card, hashlib.sha256(content).hexdigest())
+
+
+def content_of(path: Path) -> bytes:
+    """Of a model file; ModelError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"model {path} cannot be read ({error.strerror}): give the path of an .onnx file.") from error
 
 
 def read_header(model: memoryview) -> tuple[dict[str, str], list[Tensor], list[Tensor]]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schanger_edge.errors import ModelError
-from schanger_edge.model.file import ATTRIBUTE, ELEMENTS, GRAPH, INITIALIZER, INITIALIZER_NAME, NODE
+from schanger_edge.model.file import ATTRIBUTE, ELEMENTS, GRAPH, INITIALIZER, INITIALIZER_NAME, NODE, content_of
 from schanger_edge.model.wire import fields, parts, text
 
 # Numbers of fields in onnx.proto: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
@@ -77,9 +77,7 @@ def fp32_nodes(nodes: Mapping[str, Node]) -> list[str]:
 def _reading(path: Path) -> Iterator[Iterable[memoryview]]:
     """The graphs of a model file, and errors as sentences."""
     try:
-        yield parts(memoryview(path.read_bytes()), GRAPH)
-    except OSError as error:
-        raise ModelError(f"model {path} cannot be read ({error.strerror}): give the path of an .onnx file.") from error
+        yield parts(memoryview(content_of(path)), GRAPH)
     except ValueError as error:
         raise ModelError(f"{path} is damaged ({error}): export it again.") from error
 

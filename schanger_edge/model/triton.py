@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import re
 import secrets
 import shutil
@@ -86,13 +87,8 @@ def config(name: str, card: ModelCard) -> str:
     loader = PackageLoader("schanger_edge.model", "templates")
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
     template = environment.get_template(f"{CONFIG}.j2")
-    return template.render(name=name, tile=card.tile, card=_quoted(card.to_json()))
-
-
-def _quoted(text: str) -> str:
-    """One line of ASCII as a string of protobuf's text form."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    quoted = json.dumps(card.to_json())  # of one line of ASCII, JSON makes what protobuf's text form does
+    return template.render(name=name, tile=card.tile, card=quoted)
 
 
 def _newest(folder: Path) -> int:

@@ -18,7 +18,7 @@ from rasterio.errors import CRSError
 from schanger_edge.errors import ProductError, SceneError
 from schanger_edge.files import replacing
 from schanger_edge.products.journal import unfinished
-from schanger_edge.products.rasters import SCALE
+from schanger_edge.products.maps import SCALE
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
@@ -42,23 +42,21 @@ def kept_arrays(
         SceneError: an array is none of an image, or transform or CRS don't make sense.
         ProductError: an array cannot be written.
     """
-    arrays = [isinstance(image, np.ndarray) for image in images]
+    files = dict(zip(("before", "after"), images, strict=True))
+    arrays = {name: image for name, image in files.items() if isinstance(image, np.ndarray)}
     place = _place(transform, crs)
-    if place and not any(arrays):
+    if place and not arrays:
         raise SceneError("transform and crs are those of arrays: a file has its own; omit them.")
-    made = [path for path in (folder, *folder.parents) if not path.exists()] if any(arrays) else []
-    for name, image, is_array in zip(("before", "after"), images, arrays, strict=True):
-        if is_array:
-            _check(name, image)
-    files = list(images)
+    made = [path for path in (folder, *folder.parents) if not path.exists()] if arrays else []
+    for name, array in arrays.items():
+        _check(name, array)
     try:
-        for index, name in enumerate(("before", "after")):
-            if arrays[index]:
-                files[index] = folder / f"{name}-{_digest(images[index], place)}.tif"
-                if not files[index].exists():
-                    made.insert(0, files[index])
-                    _write(files[index], images[index], place)
-        yield files[0], files[1]
+        for name, array in arrays.items():
+            files[name] = file = folder / f"{name}-{_digest(array, place)}.tif"
+            if not file.exists():
+                made.insert(0, file)
+                _write(file, array, place)
+        yield files["before"], files["after"]
     except BaseException:
         if unfinished(folder) is None:
             for path in made:

@@ -56,7 +56,7 @@ class Strip:
     `nodata` is True where the rows hold values beside 0 and 1.
     """
 
-    row_off: int
+    window: Window
     labels: NDArray[np.int32]
     count: int
     nodata: bool
@@ -66,13 +66,13 @@ def strips(change: Any) -> Iterator[Strip]:
     """Label an open change map in strips from the top; the same labels each time for the same file."""
     rows = max(1, min(256, _STRIP_PIXELS // change.width))
     for window in Window(0, 0, change.width, change.height).rows(rows):
-        row_off, values = window.row_off, change.read(1, window=window.rasterio)
+        values = change.read(1, window=window.rasterio)
         is_change, nodata = (values == 1).view(np.uint8), bool(values.max() > 1)
         if is_change.any():
             count, labels = cv2.connectedComponents(is_change, connectivity=4, ltype=cv2.CV_32S)
-            yield Strip(row_off, labels, count - 1, nodata)
+            yield Strip(window, labels, count - 1, nodata)
         else:
-            yield Strip(row_off, np.zeros(is_change.shape, np.int32), 0, nodata)
+            yield Strip(window, np.zeros(is_change.shape, np.int32), 0, nodata)
 
 
 def find_components(change: Any, probability: Any, run_area: RunArea | None) -> Components:
@@ -86,8 +86,7 @@ def find_components(change: Any, probability: Any, run_area: RunArea | None) -> 
         seams.append(_touching(above, top))
         above = _global(strip.labels[-1], labels_before)
         if strip.count:
-            window = Window(0, strip.row_off, change.width, strip.labels.shape[0])
-            values = probability.read(1, window=window.rasterio)
+            values = probability.read(1, window=strip.window.rasterio)
             parts.append(_merge(*_runs(strip, values, run_area)))
         labels_before += strip.count
         nodata |= strip.nodata
@@ -114,7 +113,7 @@ def _runs(strip: Strip, values: NDArray[np.uint8], run_area: RunArea | None) -> 
     total = sums[edges[1::2] - 1] - sums[start] + padded.reshape(-1)[start]
     row, col = np.divmod(start, stride)
     label = strip.labels[row, col].astype(np.int64) - 1
-    row += strip.row_off
+    row += strip.window.row_off
     area = length.astype(np.float64) if run_area is None else run_area(row, col, length)
     return label, Measures(row * width + col, length, area, total, peak)
 

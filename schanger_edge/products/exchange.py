@@ -23,14 +23,20 @@ def opened(package: Path, layer: str, fields: str = "*") -> Iterator[tuple[dict[
 
 
 def rows(package: Path, layer: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """(WKB, columns by name: `id`, `area_m2`, `pixels` and the others), `BATCH` rows at a time."""
+    """(WKB, columns by name: `id`, `area_m2`, `pixels` and the others), `BATCH` rows at a time, at least once."""
     import pyogrio.raw
 
-    count = pyogrio.read_info(package, layer=layer, force_feature_count=True)["features"]
-    for start in range(0, count, BATCH):
+    for start in range(0, max(count(package, layer), 1), BATCH):
         between = f"fid > {start} AND fid <= {start + BATCH}"  # rows are numbered from 1, and found by their number
         about, _, wkb, columns = pyogrio.raw.read(package, layer=layer, where=between)
         yield wkb, dict(zip(about["fields"], columns, strict=True))
+
+
+def count(path: Path, layer: str | None = None) -> int:
+    """Rows of a layer, or of the only one."""
+    import pyogrio
+
+    return int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
 
 
 def field_names(package: Path, layer: str) -> list[str]:
@@ -38,6 +44,11 @@ def field_names(package: Path, layer: str) -> list[str]:
     import pyogrio
 
     return list(pyogrio.read_info(package, layer=layer)["fields"])
+
+
+def torn() -> OSError:
+    """On a full disk GDAL may close a torn file without a word."""
+    return OSError("parts of the file are missing")
 
 
 def errors() -> tuple[type[Exception], ...]:

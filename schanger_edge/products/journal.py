@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from schanger_edge.errors import OtherRunError, ProductError
@@ -91,17 +90,15 @@ class Journal:
                     f"the unfinished run in {self.folder} differs from this one ({different}): repeat the same "
                     "command, or discard it with --restart."
                 )
-            return self._drop_damaged()
+            damaged = [path for path in self.sections().values() if not _is_whole(path)]
+            with writing(self.folder):
+                for path in damaged:
+                    shutil.rmtree(path)
+            return len(damaged)
         self._clear()  # sections that nothing speaks for go, too
-        self._sign(now)
-        return 0
-
-    def _drop_damaged(self) -> int:
-        damaged = [path for path in self.sections().values() if not _is_whole(path)]
         with writing(self.folder):
-            for path in damaged:
-                shutil.rmtree(path)
-        return len(damaged)
+            write_durably(self._root / _IDENTITY, json.dumps(now))
+        return 0
 
     def sections(self) -> dict[Window, Path]:
         """The folder of each finished section, in the order of rows, then columns."""
@@ -139,15 +136,9 @@ class Journal:
         with contextlib.suppress(ProductError):
             self._clear()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self.sections():
             shutil.rmtree(self._root, ignore_errors=True)
-
-    def _sign(self, identity: Any) -> None:
-        with writing(self.folder):
-            write_durably(self._root / _IDENTITY, json.dumps(identity))
 
     def _clear(self) -> None:
         """Remove all sections; what says whose they are goes first."""

@@ -20,9 +20,9 @@ from schanger_edge.geo.areas import run_area
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import POLYGONS
 from schanger_edge.products.components import Components, Measures, find_components, strips
-from schanger_edge.products.exchange import errors
+from schanger_edge.products.exchange import count, errors, torn
+from schanger_edge.products.maps import SCALE, STORAGE, describe_map, join_map, quiet, small_cache
 from schanger_edge.products.product import Product
-from schanger_edge.products.rasters import SCALE, STORAGE, describe_map, join_map, quiet, small_cache
 from schanger_edge.products.shaping import Shapes, Shaping, shaper
 from schanger_edge.products.style import add_style
 
@@ -161,12 +161,11 @@ def _write_kept(
             for strip in strips(source):
                 of_label = found.of_label[labels_before : labels_before + strip.count]
                 lookup = np.concatenate([[False], keep[of_label]]).astype(np.uint8)
-                window = Window(0, strip.row_off, source.width, strip.labels.shape[0])
                 values = lookup[strip.labels]
                 if nodata and strip.nodata:
-                    stored = source.read(1, window=window.rasterio)
+                    stored = source.read(1, window=strip.window.rasterio)
                     np.copyto(values, stored, where=stored > 1)
-                kept.write(values, 1, window=window.rasterio)
+                kept.write(values, 1, window=strip.window.rasterio)
                 labels_before += strip.count
 
 
@@ -252,7 +251,7 @@ def write_rows(target: Path, layer: str, grid: Grid, batches: Iterable[Rows]) ->
     """
     import pyogrio.raw
 
-    count = 0
+    written = 0
     with writing(target, *errors()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'crs' was not provided")  # plain images have none
         target.unlink(missing_ok=True)
@@ -269,7 +268,7 @@ def write_rows(target: Path, layer: str, grid: Grid, batches: Iterable[Rows]) ->
                 crs=None if grid.crs is None else grid.crs.to_wkt(),
                 append=target.exists(),
             )
-            count += len(wkb)
+            written += len(wkb)
         add_style(target, layer)
-        if pyogrio.read_info(target, layer=layer, force_feature_count=True)["features"] != count:
-            raise OSError("parts of the file are missing")
+        if count(target, layer) != written:
+            raise torn()

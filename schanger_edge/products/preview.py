@@ -6,14 +6,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
-from schanger_edge.files import reading, writing
+from schanger_edge.files import writing
 from schanger_edge.geo.grid import Window
 from schanger_edge.products import PREVIEW
+from schanger_edge.products.maps import NODATA, opened_map
 from schanger_edge.products.product import Product
-from schanger_edge.products.rasters import NODATA, quiet, small_cache
 
 PRODUCT = Product(PREVIEW, "Both dates, the change outlined", "preview", "image/png", "thumbnail")
 SIDE = 1024
@@ -79,7 +78,7 @@ def read_change_thumbnail(change: Path, width: int, height: int) -> tuple[NDArra
     """
     shape = (height, width)
     is_change, valid = np.zeros(shape, bool), np.zeros(shape, bool)
-    with reading(change), quiet(), small_cache(1), rasterio.open(change) as dataset:
+    with opened_map(change) as dataset:
         tops, bottoms = _cells(dataset.height, height)
         lefts, rights = _cells(dataset.width, width)
         step = dataset.block_shapes[0][0]

@@ -1,37 +1,27 @@
-"""The probability and change maps: gathered in sections that are durable one by one, joined at the end to COGs."""
+"""The probability and change maps: gathered in sections that are durable one by one, and joined at the end."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import rasterio
-import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from schanger_edge.files import reading, writing
+from schanger_edge.files import reading
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.model.decision import is_change
 from schanger_edge.products import CHANGE, PROBABILITY
-from schanger_edge.products.cog import to_cog
 from schanger_edge.products.journal import Journal
-from schanger_edge.products.mosaic import Band, mosaic
+from schanger_edge.products.maps import MAPS, NODATA, SCALE, STORAGE, join_map, quiet
 from schanger_edge.products.product import Product
 
-SCALE = 254
-"""Probability 1.0 in probability.tif; 255 is left for nodata."""
-NODATA = 255
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _STORED = {"data_type": "uint8", "nodata": NODATA}
 PROBABILITY_MAP = Product(
@@ -42,24 +32,7 @@ PROBABILITY_MAP = Product(
     band={"name": "probability", **_STORED, "description": f"probability * {SCALE}"},
 )
 CHANGE_MAP = Product(CHANGE, "Change: 1, none: 0", "change", _COG, band={"name": "change", **_STORED})
-BLOCK = 256
-"""Side of the files' blocks: half the memory of COG's usual 512 for all who go row of blocks by row of blocks."""
-_MAPS = {
-    "probability": Band("probability of change", NODATA, scale=1 / SCALE),
-    "change": Band("change", NODATA),
-}
-_OVERVIEWS = {
-    "probability": Resampling.average,
-    "change": Resampling.nearest,  # the mode costs 9 ns per pixel more, and also loses small changes
-}
-_PREDICTORS = {"probability": 2, "change": 1}
-"""Predictor 2 makes network output 17 % smaller, and faster to write."""
 _COUNTS = "counts.json"
-_LEAST_CACHE = 32 << 20
-
-_LEVEL = 1
-"""Of deflate: on network output, level 6 costs three times the CPU for 4 % of the bytes (23 and 6 ns per pixel)."""
-STORAGE = {"compress": "deflate", "zlevel": _LEVEL, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +87,7 @@ class RasterSink:
         if self._section is not None or section.intersection(self._grid.window) != section:
             raise RuntimeError(f"{section} began in {self._section} of {self._grid.window}.")
         self._section, self._counts = section, RasterCounts()
-        self._pixels = {name: np.empty((section.height, section.width), np.uint8) for name in _MAPS}
+        self._pixels = {name: np.empty((section.height, section.width), np.uint8) for name in MAPS}
 
     def write(self, window: Window, probability: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
         """Take pixels of the section that were not taken before.
@@ -166,7 +139,7 @@ class RasterSink:
         with self._journal.adding(section) as folder:
             with quiet(), ThreadPoolExecutor(len(self._pixels)) as pool:
                 writes = [
-                    pool.submit(_write_section, folder / f"{name}.tif", pixels, _PREDICTORS[name])
+                    pool.submit(_write_section, folder / f"{name}.tif", pixels, MAPS[name].predictor)
                     for name, pixels in self._pixels.items()
                 ]
             for written in writes:
@@ -214,95 +187,3 @@ def _write_section(path: Path, rows: NDArray[np.uint8], predictor: int) -> None:
         with memory.open(**profile, **STORAGE, predictor=predictor) as dataset:
             dataset.write(rows, 1)
         path.write_bytes(memory.getbuffer())
-
-
-def describe_map(parts: Mapping[Window, Path], grid: Grid, name: str, target: Path) -> None:
-    """A .vrt of the same pixels, which leads to the files."""
-    target.write_text(mosaic(parts, grid, _MAPS[name], BLOCK), encoding="utf-8")
-
-
-def join_map(parts: Mapping[Window, Path], grid: Grid, name: str, target: Path) -> None:
-    """One Cloud-Optimized GeoTIFF of sections and their files; overviews wait in a file of their own."""
-    whole = target.with_suffix(".vrt")
-    beside = whole.with_name(f"{whole.name}.ovr")
-    factors = _overview_factors(grid)
-    with writing(target), small_cache(grid.width, **_overview_storage(_PREDICTORS[name])):
-        describe_map(parts, grid, name, whole)
-        if factors:
-            with rasterio.open(whole, "r+") as dataset:
-                dataset.build_overviews(factors, _OVERVIEWS[name])
-            _verify(beside, grid.scaled(2), len(factors) - 1, decode=False)  # copying decodes it
-        to_cog(whole, target, block=BLOCK, level=_LEVEL, predictor=_PREDICTORS[name] == 2)
-        _verify(target, grid, len(factors))
-        for path in (whole, beside):
-            path.unlink(missing_ok=True)
-
-
-def _overview_storage(predictor: int) -> dict[str, Any]:
-    """GDAL's settings for overviews in a file of their own."""
-    return {
-        "COMPRESS_OVERVIEW": "DEFLATE",
-        "ZLEVEL_OVERVIEW": _LEVEL,
-        "PREDICTOR_OVERVIEW": predictor,
-        "BIGTIFF_OVERVIEW": "IF_SAFER",
-        "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK,
-    }
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without rasterio's warning about plain images, which are allowed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
-
-
-def small_cache(width: int, **options: Any) -> rasterio.Env:
-    """GDAL's environment with a cache of a few rows of blocks; without, GDAL takes 5 % of the machine's memory."""
-    return rasterio.Env(GDAL_CACHEMAX=max(_LEAST_CACHE, 4 * BLOCK * width), **options)
-
-
-def _overview_factors(grid: Grid) -> list[int]:
-    """2, 4, ... until the longer side fits in one block."""
-    factors, factor = [], 2
-    while max(grid.width, grid.height) * 2 > BLOCK * factor:
-        factors.append(factor)
-        factor *= 2
-    return factors
-
-
-def _verify(path: Path, grid: Grid, overviews: int, *, decode: bool = True) -> None:
-    """Check that every block is there and can be decoded: on a full disk GDAL may close a torn file without a word."""
-    size = path.stat().st_size
-    with rasterio.open(path) as dataset:
-        if dataset.shape != (grid.height, grid.width) or len(dataset.overviews(1)) != overviews:
-            raise _torn()
-        _check_blocks(dataset, None, dataset, size)
-        if decode:
-            _decode(dataset)
-        for level in range(overviews):
-            with rasterio.open(path, overview_level=level) as overview:
-                _check_blocks(dataset, level, overview, size)
-                if decode:
-                    _decode(overview)
-
-
-def _check_blocks(dataset: Any, level: int | None, shape_of: Any, size: int) -> None:
-    block_height, block_width = shape_of.block_shapes[0]
-    for row in range(-(-shape_of.height // block_height)):
-        for col in range(-(-shape_of.width // block_width)):
-            offset, length = (
-                int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1, ovr=level) or 0)
-                for what in ("OFFSET", "SIZE")
-            )
-            if not 0 < length <= size - offset or offset <= 0:
-                raise _torn()
-
-
-def _decode(dataset: Any) -> None:
-    for window in Window(0, 0, dataset.width, dataset.height).rows(dataset.block_shapes[0][0]):
-        dataset.read(1, window=window.rasterio)
-
-
-def _torn() -> OSError:
-    return OSError("parts of the file are missing")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import rasterio.features
 from affine import Affine
 from numpy.typing import NDArray
@@ -19,9 +18,9 @@ from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.products import POLYGONS
 from schanger_edge.products.decisions import ACCEPT, REJECT, UNSURE, Decision
 from schanger_edge.products.exchange import rows
+from schanger_edge.products.maps import NODATA, opened_map
 from schanger_edge.products.polygons import LAYER, Rows, write_rows
 from schanger_edge.products.product import Product
-from schanger_edge.products.rasters import NODATA, quiet, small_cache
 
 LABELS, LOOKED_AT, PAIRS = POLYGONS, "looked-at.gpkg", "pairs.csv"
 LABEL_NAMES = (LABELS, LOOKED_AT, PAIRS)
@@ -118,7 +117,7 @@ def grid_of(raster: Path) -> Grid:
     Raises:
         ProductError: it could not be read.
     """
-    with reading(raster), quiet(), rasterio.open(raster) as dataset:
+    with opened_map(raster) as dataset:
         return Grid(dataset.crs, dataset.transform, dataset.width, dataset.height)
 
 
@@ -128,19 +127,11 @@ def _kind(decision: Decision | None) -> str:
 
 
 def _batches(package: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """At least one, which may be empty."""
     import pyogrio.errors
-    import pyogrio.raw
 
     with reading(package):
         try:
-            batches = iter(rows(package, LAYER))
-            first = next(batches, None)
-            if first is None:
-                about, _, wkb, columns = pyogrio.raw.read(package, layer=LAYER)
-                first = wkb, dict(zip(about["fields"], columns, strict=True))
-            yield first
-            yield from batches
+            yield from rows(package, LAYER)
         except pyogrio.errors.DataSourceError as error:
             raise OSError(str(error)) from error
 
@@ -151,7 +142,7 @@ def _ground(change: Path, grid: Grid, shapes: NDArray[np.object_], around: int) 
     import shapely.geometry
 
     found = []
-    with reading(change), quiet(), small_cache(grid.width), rasterio.open(change) as dataset:
+    with opened_map(change, grid.width) as dataset:
         for bounds in shapely.bounds(shapes):
             window = _window(grid, bounds, around)
             known = dataset.read(1, window=window.rasterio) != NODATA

@@ -8,13 +8,11 @@ from datetime import datetime, time, timedelta, timezone
 from pathlib import Path, PurePath
 from typing import Any
 
-from schanger_edge.errors import ProductError, require
+from schanger_edge.errors import ProductError
 from schanger_edge.files import write_json
 from schanger_edge.geo.footprint import footprint
 from schanger_edge.geo.grid import Grid
-from schanger_edge.products import (
-    STAC_ITEM,
-)
+from schanger_edge.products import STAC_ITEM
 from schanger_edge.products.product import Product
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -35,11 +33,6 @@ def parse_date(text: str, *, end: bool = False) -> datetime:
         return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
     except (ValueError, OverflowError):  # such as hours before the year 1
         raise ProductError(f"--dates must be dates such as 2021-06-03 or 2021-06-03T10:20:30, not {text!r}.") from None
-
-
-def check_installed() -> None:
-    """Raise a SchangerError where the package that writes items is missing."""
-    require("pystac", "products")
 
 
 def why_no_item(grid: Grid, dates: Mapping[str, str | None]) -> str | None:
@@ -89,7 +82,7 @@ def write_item(
         place.geometry,
         place.bbox,
         None,
-        {**_gsd(grid), **_projection(grid), **properties},
+        {**({} if grid.gsd is None else {"gsd": grid.gsd}), **_projection(grid), **properties},
         start_datetime=start,
         end_datetime=end,
         stac_extensions=[PROJECTION],
@@ -109,10 +102,6 @@ def _span(dates: Mapping[str, str | None]) -> tuple[datetime, datetime]:
     """From the earlier date to the later; the user may have turned time around."""
     known = [text for text in dates.values() if text is not None]
     return min(map(parse_date, known)), parse_date(max(known, key=parse_date), end=True)
-
-
-def _gsd(grid: Grid) -> dict[str, float]:
-    return {} if grid.gsd is None else {"gsd": grid.gsd}
 
 
 def _projection(grid: Grid) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import stat
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 from filelock import FileLock
 
@@ -45,7 +44,6 @@ class Staging:
     def __init__(self, folder: Path, products: Iterable[str], intended: Iterable[str] | None = None) -> None:
         self.folder, self._products = Path(folder), tuple(products)
         self._intended = self._products if intended is None else tuple(intended)
-        self._names: list[str] = []
         self._created: list[Path] = []
         self._lock: FileLock | None = None
         self._temporary: Path | None = None
@@ -73,8 +71,6 @@ class Staging:
             raise RuntimeError("a staging folder is open only inside its context, before publish.")
         if Path(name).name != name:
             raise ValueError(f"{name!r} is not a plain file name.")
-        if name not in self._names:
-            self._names.append(name)
         return self._temporary / name
 
     def protect(self, files: Iterable[str | os.PathLike[str]]) -> None:
@@ -107,7 +103,7 @@ class Staging:
         """
         if self._temporary is None:
             raise RuntimeError("a staging folder is published once, inside its context.")
-        made = [name for name in self._names if (self._temporary / name).is_file()]
+        made = [name for name in self._products if (self._temporary / name).is_file()]
         made.sort(key=lambda name: name == SUMMARY)
         for name in made:
             with writing(self.folder / name):
@@ -121,9 +117,7 @@ class Staging:
         self._created = []
         self._clean()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._leave()
 
     def _earlier(self, names: list[str]) -> list[str]:
@@ -191,10 +185,8 @@ class Staging:
             self._lock.release()
             self._lock = None
         for folder in self._created:
-            try:
+            with contextlib.suppress(OSError):  # not empty, so not only ours
                 folder.rmdir()
-            except OSError:  # not empty, so not only ours
-                break
         self._created = []
 
 

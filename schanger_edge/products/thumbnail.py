@@ -65,15 +65,10 @@ class Thumbnail:
 
     def reduced(self, side: int) -> tuple[Image, Image]:
         """Both dates again, no longer than `side` pixels: (3, h, w)."""
-        scale = side / max(self.width, self.height)
-        if scale >= 1:
+        if max(self.width, self.height) <= side:
             return self.before, self.after
-        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        before, after = (
-            np.stack([cv2.resize(channel, size, interpolation=cv2.INTER_AREA) for channel in date])
-            for date in (self.before, self.after)
-        )
-        return before.astype(np.uint8), after.astype(np.uint8)
+        before, after = (np.stack([fit(channel, side) for channel in date]) for date in (self.before, self.after))
+        return before, after
 
     def _planes(self) -> tuple[Image, Image, Image]:
         return self.before, self.after, self.valid[None].view(np.uint8)
@@ -85,6 +80,16 @@ class Thumbnail:
             slice(-(-window.row_off // step), -(-window.row_end // step)),
             slice(-(-window.col_off // step), -(-window.col_end // step)),
         )
+
+
+def fit(picture: Image, side: int, interpolation: int = cv2.INTER_AREA) -> Image:
+    """(h, w) or (h, w, 3), shrunk to at most `side` along the longer side."""
+    height, width = picture.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=interpolation), np.uint8)
 
 
 def _means(plane: Image, step: int) -> Image:

@@ -26,11 +26,7 @@ from schanger_edge.products.register import PRODUCT_NAMES, REVIEWED_NAMES, made_
 from schanger_edge.products.staging import Staging
 from schanger_edge.progress import Progress, heard
 from schanger_edge.run.control import Control, understood
-from schanger_edge.run.options import (
-    Engine,
-    RunOptions,
-    check_packages,
-)
+from schanger_edge.run.options import Engine, RunOptions, check_packages
 from schanger_edge.run.predict import Flow
 from schanger_edge.run.stages import Laps, Run
 from schanger_edge.run.summary import summarize
@@ -171,10 +167,10 @@ def detect(
         counts = dataclasses.replace(counts, changed=counts.changed - polygons.small_pixels)
         report = run.draw()
         summary = summarize(run, flow, counts, polygons)
-        run.write_report(report, summary)
+        report.write(staging.path(REPORT), summary)
         write_json(staging.path(SUMMARY), summary)
-        run.write_item(Path(output))
-        run.write_for_qgis(Path(output))
+        run.write_item()
+        run.write_for_qgis()
         staging.publish()
         journal.discard()
     return Detection(Path(output), counts.valid, counts.changed, polygons.written, tuple(run.warnings), summary)

@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SchangerError, require
 from schanger_edge.model.decision import check_threshold
 from schanger_edge.options import Options, option
 from schanger_edge.products.register import FORMATS
 from schanger_edge.products.shaping import Shaping
-from schanger_edge.products.stac import check_installed, parse_date
+from schanger_edge.products.stac import parse_date
 from schanger_edge.registration.register import MAX_OFFSET
 from schanger_edge.scene.options import PairOptions
 from schanger_edge.scene.remote import public_name
@@ -104,7 +104,7 @@ def check_packages(further: Further) -> None:
     for name in further.also:
         FORMATS[name].check()
     if further.stac:
-        check_installed()
+        require("pystac", "products")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,22 +129,11 @@ class Engine(Options):
         is_path=True,
         decides="facts",
     )
-    device: str = option(
-        "auto",
-        device_help(),
-        decides="facts",
-    )
-    cuda: Binding | None = option(
-        None, "Python package that talks to CUDA.", choices=("cuda-python", "pycuda"), unset="the installed one"
-    )
+    device: str = option("auto", device_help(), decides="facts")
+    cuda: Binding | None = option(None, "Python package that talks to CUDA.", unset="the installed one")
     threads: int | None = option(None, "CPU threads.", at_least=1, at_most=MAX_THREADS, unset="all", decides="facts")
     batch_size: int | None = option(
-        None,
-        "Tiles per inference.",
-        flag="--batch",
-        at_least=1,
-        unset="the engine's fastest",
-        decides="value",
+        None, "Tiles per inference.", flag="--batch", at_least=1, unset="the engine's fastest", decides="value"
     )
 
 
@@ -161,7 +150,8 @@ class RunOptions(PairOptions):
     @property
     def paths(self) -> tuple[str, ...]:
         """All files that options name."""
-        given = [value for one in self.described() if one.is_path and (value := self.values()[one.name]) is not None]
+        values = self.values()
+        given = [value for one in self.described() if one.is_path and (value := values[one.name]) is not None]
         return tuple(path for value in given for path in (value if isinstance(value, tuple) else (value,)))
 
     def as_json(self) -> dict[str, Any]:

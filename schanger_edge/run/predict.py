@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,15 +103,6 @@ _Inputs = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Both dates of a tile, (3, T, T), or of several, (n, 3, T, T)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Batch:
-    """Tiles in their order, the inputs of those that are run (None where none is), and the number of valid pixels."""
-
-    items: tuple[_Read, ...]
-    inputs: _Inputs | None
-    valid: int
-
-
 def predict(
     pair: Pair,
     session: Session,
@@ -152,33 +143,31 @@ def predict(
     sections, context = (todo.part or _WHOLE).share(plan.sections(SECTION, column), todo.finished, batch_size)
     if context:
         sink = ContextSink(sink, context)
-    left = sum(section.window.width * section.window.height for section in sections)
-    flow, done = Flow(), plan.width * plan.height - left
-    under_way: deque[tuple[tuple[_Read, ...], _Result | None]] = deque()
+    whole = plan.width * plan.height
+    before = whole - sum(section.window.width * section.window.height for section in sections)
+    flow = Flow()
+    under_way: deque[tuple[list[_Read], _Result | None]] = deque()
 
     def hand_over() -> None:
-        nonlocal done
         items, result = under_way.popleft()
         waited = time.perf_counter()
         probability = None if result is None else result()
         flow.infer_seconds += time.perf_counter() - waited
         writer.put((items, probability))
-        pixels = sum(item.valid.size for item in items)
-        flow.pixels += pixels
-        done += pixels
+        flow.pixels += sum(item.valid.size for item in items)
         if observers.progress:
-            observers.progress(done)
+            observers.progress(before + flow.pixels)
 
     # Batches are put together by the reader, so that the network need not wait for that.
     reads = _batches(_read(pair, plan.tile, sections, session, observers.observe), batch_size)
     reader = Prefetch(reads, _ahead(batch_size * plan.tile**2 * 6))
-    writer = Background(_Joiner(sink).take, _ahead(batch_size * plan.tile**2 * 4))
+    writer = Background(_joined(sink, flow), _ahead(batch_size * plan.tile**2 * 4))
     try:
         with reader, writer:
-            for gathered in reader:
-                if gathered.items[0].begins is not None and todo.stopped():
+            for items, inputs in reader:
+                if items[0].begins is not None and todo.stopped():
                     break
-                under_way.append((gathered.items, _submit(session, gathered, flow)))
+                under_way.append((items, _submit(session, items, inputs, flow)))
                 if len(under_way) >= session.slots:
                     hand_over()
             while under_way:
@@ -188,12 +177,13 @@ def predict(
             with contextlib.suppress(SchangerError):
                 result and result()
     flow.read_seconds, flow.write_seconds, flow.seconds = reader.busy, writer.busy, time.perf_counter() - began
+    done = before + flow.pixels
     if observers.progress and not sections:
         observers.progress(done)
-    if done != plan.width * plan.height and todo.stopped():
+    if done != whole and todo.stopped():
         raise StoppedError("the run was asked to stop: finished work is kept, continue with --resume.")
-    if done != plan.width * plan.height:
-        raise RuntimeError(f"{done} of {plan.width * plan.height} pixels were handed over")
+    if done != whole:
+        raise RuntimeError(f"{done} of {whole} pixels were handed over")
     return flow
 
 
@@ -221,49 +211,34 @@ def _read(
     rows = RowReader(pair, arrived)
     with pair.environment(max((section.window.width for section in sections), default=0) + 2 * tile_side):
         for section in sections:
-            begins: Section | None = section
             strips = [[(tile, pair.wanted(tile.reach)) for tile in strip] for strip in section.strips()]
-            columns = _columns(tile for strip in strips for tile, wanted in strip if _any(wanted))
+            first, last = strips[0][0][0], strips[-1][-1][0]
+            touched = [tile.window for strip in strips for tile, wanted in strip if _any(wanted)]
+            left = min((one.col_off for one in touched), default=0)
+            right = max((one.col_end for one in touched), default=0)
             for strip in strips:
-                window, pixels = Window(0, 0, 0, 0), None
-                if columns is not None and any(_any(wanted) for _, wanted in strip):
-                    first = strip[0][0].window
-                    window = Window(columns[0], first.row_off, columns[1] - columns[0], first.height)
-                    pixels = rows.read(window)
+                top = strip[0][0].window
+                window = Window(left, top.row_off, right - left, top.height)
+                pixels = rows.read(window) if any(_any(wanted) for _, wanted in strip) else None
                 for tile, wanted in strip:
-                    ends = _is_last(tile, section.window)
-                    if pixels is None or not _any(wanted):
-                        valid = np.zeros((tile.owned.height, tile.owned.width), np.bool_)
-                        yield _Read(tile, valid, False, begins, ends), None
-                    else:
-                        yield _cut(pixels, window, tile, wanted, tile_side, begins, ends)
-                    begins = None
+                    valid, inputs = np.zeros((tile.reach.height, tile.reach.width), np.bool_), None
+                    if pixels is not None and _any(wanted):
+                        valid, inputs = _cut(pixels, window, tile, wanted, tile_side)
+                    own, begins = valid[tile.owned.slices_in(tile.reach)], section if tile is first else None
+                    yield _Read(tile, own, inputs is not None, begins, tile is last), inputs
 
 
 def _any(wanted: NDArray[np.bool_] | None) -> bool:
     return wanted is None or bool(wanted.any())
 
 
-def _columns(tiles: Iterable[Tile]) -> tuple[int, int] | None:
-    """First column of the tiles and the one after their last; None where there is no tile."""
-    spans = [(tile.window.col_off, tile.window.col_end) for tile in tiles]
-    return (min(first for first, _ in spans), max(end for _, end in spans)) if spans else None
-
-
-def _is_last(tile: Tile, section: Window) -> bool:
-    return (tile.owned.col_end, tile.owned.row_end) == (section.col_end, section.row_end)
-
-
 def _cut(
-    pixels: PairTile,
-    window: Window,
-    tile: Tile,
-    wanted: NDArray[np.bool_] | None,
-    side: int,
-    begins: Section | None,
-    ends: bool,
-) -> tuple[_Read, _Inputs | None]:
-    """One tile of a strip, whose pixels lie in `window`; `wanted` is of its reach."""
+    pixels: PairTile, window: Window, tile: Tile, wanted: NDArray[np.bool_] | None, side: int
+) -> tuple[NDArray[np.bool_], _Inputs | None]:
+    """Validity of a tile's reach, and its inputs, None where nothing is valid; the pixels of its strip lie in `window`.
+
+    `wanted` is of its reach.
+    """
     rows, cols = tile.reach.slices_in(window)
     valid, inputs = pixels.valid[rows, cols], None
     if wanted is not None:
@@ -271,11 +246,13 @@ def _cut(
     if valid.any():
         rows, cols = tile.window.slices_in(window)
         inputs = (pad_to_tile(pixels.before[:, rows, cols], side), pad_to_tile(pixels.after[:, rows, cols], side))
-    return _Read(tile, valid[tile.owned.slices_in(tile.reach)], inputs is not None, begins, ends), inputs
+    return valid, inputs
 
 
-def _batches(reads: Generator[tuple[_Read, _Inputs | None], None, None], batch_size: int) -> Iterator[_Batch]:
-    """Tiles gathered until `batch_size` of them are to be run, or a section ends."""
+def _batches(
+    reads: Generator[tuple[_Read, _Inputs | None], None, None], batch_size: int
+) -> Iterator[tuple[list[_Read], _Inputs | None]]:
+    """Tiles gathered until `batch_size` of them are to be run, or a section ends, and the inputs of those."""
     items: list[_Read] = []
     inputs: list[_Inputs] = []
     with contextlib.closing(reads):
@@ -285,57 +262,50 @@ def _batches(reads: Generator[tuple[_Read, _Inputs | None], None, None], batch_s
                 inputs.append(pixels)
             if len(inputs) == batch_size or item.ends or len(items) >= SKIPPED_WAITING + batch_size:
                 stacked = [np.stack(date) for date in zip(*inputs, strict=True)]
-                valid = sum(int(np.count_nonzero(item.valid)) for item in items)
-                yield _Batch(tuple(items), (stacked[0], stacked[1]) if stacked else None, valid)
+                yield items, (stacked[0], stacked[1]) if stacked else None
                 items, inputs = [], []
 
 
-def _submit(session: Session, batch: _Batch, flow: Flow) -> _Result | None:
+def _submit(session: Session, items: list[_Read], inputs: _Inputs | None, flow: Flow) -> _Result | None:
     """Begin inference; gives (n, 1, T, T), in order. None where no tile is to be run."""
-    run = 0 if batch.inputs is None else len(batch.inputs[0])
+    run = 0 if inputs is None else len(inputs[0])
     flow.tiles_run += run
-    flow.tiles_skipped += len(batch.items) - run
-    flow.valid += batch.valid
-    if batch.inputs is None:
+    flow.tiles_skipped += len(items) - run
+    if inputs is None:
         return None
     began = time.perf_counter()
-    result = session.submit(*batch.inputs)
+    result = session.submit(*inputs)
     flow.infer_seconds += time.perf_counter() - began
     return result
 
 
-class _Joiner:
-    """Hands what each tile settles to the sink."""
+def _joined(sink: Sink, flow: Flow) -> Callable[[tuple[list[_Read], NDArray[np.float32] | None]], None]:
+    """What hands the pixels that each tile settles to the sink.
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._blender: Blender | None = None
+    It takes tiles in their order, and (n, 1, T, T) of those that were run.
+    """
+    blender: Blender | None = None
 
-    def take(self, results: tuple[tuple[_Read, ...], NDArray[np.float32] | None]) -> None:
-        """Tiles in their order, and (n, 1, T, T) of those that were run."""
-        items, probability = results
-        index = 0
-        for item in items:
-            own = None
-            if item.run:
-                assert probability is not None
-                own = probability[index, 0, : item.tile.window.height, : item.tile.window.width]
-                index += 1
-            self._join(item, own)
-
-    def _join(self, item: _Read, probability: NDArray[np.float32] | None) -> None:
-        if item.begins is not None:
-            self._blender = self._begin(item.begins)
-        assert self._blender is not None
-        owned = self._blender.add(item.tile, probability)
-        self._sink.write(item.tile.owned, owned if item.run else None, item.valid)
-        if item.ends:
-            self._sink.end(self._blender.edges())
-
-    def _begin(self, section: Section) -> Blender:
+    def begin(section: Section) -> Blender:
         above, left = (
-            self._sink.edge(neighbour, name) if neighbour and section.blend else None
+            sink.edge(neighbour, name) if neighbour and section.blend else None
             for neighbour, name in ((section.above, "bottom"), (section.left, "right"))
         )
-        self._sink.begin(section.window)
+        sink.begin(section.window)
         return Blender(section, above, left)
+
+    def take(results: tuple[list[_Read], NDArray[np.float32] | None]) -> None:
+        nonlocal blender
+        items, probability = results
+        outputs = iter(() if probability is None else probability[:, 0])
+        for item in items:
+            flow.valid += int(np.count_nonzero(item.valid))
+            blender = begin(item.begins) if item.begins is not None else blender
+            assert blender is not None
+            own = next(outputs)[: item.tile.window.height, : item.tile.window.width] if item.run else None
+            owned = blender.add(item.tile, own)
+            sink.write(item.tile.owned, owned if item.run else None, item.valid)
+            if item.ends:
+                sink.end(blender.edges())
+
+    return take

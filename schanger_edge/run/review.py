@@ -109,7 +109,10 @@ def review(
         staging = stack.enter_context(Staging(folder, (*takes_away, SUMMARY), (*names, SUMMARY)))
         if decisions is not None:
             staging.protect([decisions])
-            kept = _write_reviewed(staging, folder, grid, found, formats)
+            package = staging.path(REVIEWED[""].name)
+            kept = write_reviewed(folder / POLYGONS, grid, found, package)
+            for name in formats:
+                FORMATS[name].write(package, LAYER, grid, staging.path(REVIEWED[name].name))
         if options.pdf:
             write_pdf(folder / REPORT, staging.path(PDF.name), _as_saved(summary, found))
         if options.labels is not None:
@@ -135,16 +138,6 @@ def _summary(folder: Path) -> dict[str, Any]:
     if "changes_sha256" not in summary:
         raise ReviewError(f"{folder} was made by an earlier version: run the detection again, and review that.")
     return summary
-
-
-def _write_reviewed(
-    staging: Staging, folder: Path, grid: Grid, found: Mapping[int, Decision], formats: list[str]
-) -> int:
-    package = staging.path(REVIEWED[""].name)
-    kept = write_reviewed(folder / POLYGONS, grid, found, package)
-    for name in formats:
-        FORMATS[name].write(package, LAYER, grid, staging.path(REVIEWED[name].name))
-    return kept
 
 
 def _write_labels(

@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from schanger_edge._version import __version__
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Window
-from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PROJECT, REPORT, STAC_ITEM
+from schanger_edge.products import CHANGE, POLYGONS, PREVIEW, PROBABILITY, PROJECT, STAC_ITEM
 from schanger_edge.products.journal import Journal
 from schanger_edge.products.polygons import LAYER, PolygonCount, write_polygons
 from schanger_edge.products.preview import SIDE as PREVIEW_SIDE
@@ -120,7 +120,8 @@ class Run:
             batch_size=session.best_batch if engine.batch_size is None else engine.batch_size,
         )
         size = pair.grid.height, pair.grid.width
-        fit = model_warnings(session.card, size, pair.grid.gsd, pair.own_gsd(), pair.statistics())
+        own_gsd = {date: info.gsd for date, info in pair.info().items()}
+        fit = model_warnings(session.card, size, pair.grid.gsd, own_gsd, pair.statistics())
         self.warnings = [*pair.warnings, *pair.collar_warnings(), *fit]
         laps.opened(3)
         self.registered = register(pair, max_offset=options.alignment.max_offset, align=options.alignment.align)
@@ -233,28 +234,22 @@ class Run:
         self.laps("report")
         return report
 
-    def write_item(self, folder: Path) -> None:
-        """The STAC item, where it is among the products; `folder` is where it will lie."""
+    def write_item(self) -> None:
+        """The STAC item, where it is among the products."""
         if not any(product.name == STAC_ITEM for product in self.products):
             return
-        own = {
-            "schanger_edge:model": self.session.card.name,
-            "schanger_edge:threshold": self.options.change.threshold,
-        }
+        own = {"schanger_edge:model": self.session.card.name, "schanger_edge:threshold": self.options.change.threshold}
         paths = {name: info.path for name, info in self.pair.info().items()}
         others = [product for product in self.products if product.name != STAC_ITEM]
+        folder = self._staging.folder  # where it will lie
         write_item(self._staging.path(STAC_ITEM), self.pair.grid, paths, self._dates, others, folder, own)
 
-    def write_for_qgis(self, folder: Path) -> None:
-        """The project, and the styles of the maps; `folder` is where they will lie."""
+    def write_for_qgis(self) -> None:
+        """The project, and the styles of the maps."""
         path = self._staging.path
         write_raster_styles(path(CHANGE_STYLE.name), path(PROBABILITY_STYLE.name))
         pictures = {date: _picture(info) for date, info in self.pair.info().items()}
-        write_project(path(PROJECT), self.pair.grid, pictures, folder)
-
-    def write_report(self, report: Report, summary: dict[str, object]) -> None:
-        """The report's page."""
-        report.write(self._staging.path(REPORT), summary)
+        write_project(path(PROJECT), self.pair.grid, pictures, self._staging.folder)
 
 
 def _picture(info: ImageInfo) -> Picture:

@@ -40,11 +40,7 @@ def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: PolygonCount
         },
         "overlap": pair.overlap,
         "crs_operation": None if pair.operation is None else pair.operation._asdict(),
-        "model": {
-            "file": session.model.name,
-            "sha256": session.model_sha256,
-            "card": dataclasses.asdict(session.card),
-        },
+        "model": {"file": session.model.name, "sha256": session.model_sha256, "card": dataclasses.asdict(session.card)},
         "device": session.device,
         "engine": engine_report(session, run.options.engine.batch_size or 1).as_dict(),
         "registration": None if run.registered is None else run.registered.summary(),

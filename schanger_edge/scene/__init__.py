@@ -1,6 +1,6 @@
 """The only room that opens the user's inputs: pair, common grid, radiometry, validity."""
 
-from schanger_edge.scene.image_info import ImageInfo
+from schanger_edge.scene.image import ImageInfo
 from schanger_edge.scene.pair import Pair
 from schanger_edge.scene.pair_opening import open_pair
 from schanger_edge.scene.rows import RowReader

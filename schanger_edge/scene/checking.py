@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -46,8 +47,7 @@ def probe(
     Raises:
         SceneError: it is no image that a run can take, or it is damaged.
     """
-    image = SceneImage(path, bands, nodata, formats=formats)
-    try:
+    with contextlib.closing(SceneImage(path, bands, nodata, formats=formats)) as image:
         grid = image.grid
         block = image.block_shape[0]
         rows = max(block, PIXELS // grid.width // block * block)
@@ -56,5 +56,3 @@ def probe(
             if on_rows:
                 on_rows()
         return Probe(grid, image.info().date)
-    finally:
-        image.close()

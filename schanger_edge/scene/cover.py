@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -46,50 +47,44 @@ def check_written(dataset: Any, bands: Sequence[int], name: str) -> None:
         )
 
 
-class Cover:
+def covered(
+    dataset: Any,
+    bands: Sequence[int],
+    opened: contextlib.ExitStack,
+    *,
+    masked: bool,
+    missing: NDArray[np.bool_] | None = None,
+) -> Any:
     """A dataset of the same bands whose mask band hides what has no data; a VRT, without georeference.
 
     Args:
         dataset: an open rasterio dataset.
         bands: that are read; a pixel has data where the mask of any of them says so.
+        opened: closes it.
         masked: whether the file's own masks count.
         missing: see `missing_blocks`.
-
-    Attributes:
-        dataset: open.
     """
-
-    def __init__(
-        self, dataset: Any, bands: Sequence[int], *, masked: bool, missing: NDArray[np.bool_] | None = None
-    ) -> None:
-        name, size = source_name(dataset), (dataset.width, dataset.height)
-        self._blocks: Any = None
-        sources = []
-        if masked:
-            shown = [vrt.source(name, f"mask,{band}", _SHOWS) for band in dict.fromkeys(bands)]
-            sources.append(vrt.source(vrt.dataset(*size, vrt.raster_band("uint8", *shown)), 1))
-        if missing is not None:
-            height, width = dataset.block_shapes[0]
-            self._blocks = MemoryFile()
-            rows, cols = missing.shape
-            profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "height": rows, "width": cols}
-            with self._blocks.open(**profile) as file:
-                file.write(np.where(missing, np.uint8(0), np.uint8(255))[None])
-            place = (
-                vrt.element("SrcRect", xOff=0, yOff=0, xSize=cols, ySize=rows),
-                vrt.element("DstRect", xOff=0, yOff=0, xSize=cols * width, ySize=rows * height),
-            )
-            sources.append(vrt.source(self._blocks.name, 1, *place, *([_HIDES] if sources else [])))
-        parts = [
-            vrt.raster_band(kind, vrt.source(name, band, kind="SimpleSource"), band=band)
-            for band, kind in enumerate(dataset.dtypes, 1)
-            if band in bands or band < max(bands)
-        ]
-        mask = vrt.element("MaskBand", vrt.raster_band("uint8", *sources))
-        self.dataset = open_dataset(vrt.dataset(*size, *parts, mask))
-
-    def close(self) -> None:
-        """Close the dataset."""
-        self.dataset.close()
-        if self._blocks is not None:
-            self._blocks.close()
+    name, size = source_name(dataset), (dataset.width, dataset.height)
+    sources = []
+    if masked:
+        shown = [vrt.source(name, f"mask,{band}", _SHOWS) for band in dict.fromkeys(bands)]
+        sources.append(vrt.source(vrt.dataset(*size, vrt.raster_band("uint8", *shown)), 1))
+    if missing is not None:
+        height, width = dataset.block_shapes[0]
+        rows, cols = missing.shape
+        blocks = MemoryFile()
+        opened.callback(blocks.close)
+        with blocks.open(driver="GTiff", count=1, dtype="uint8", height=rows, width=cols) as file:
+            file.write(np.where(missing, np.uint8(0), np.uint8(255))[None])
+        place = (
+            vrt.element("SrcRect", xOff=0, yOff=0, xSize=cols, ySize=rows),
+            vrt.element("DstRect", xOff=0, yOff=0, xSize=cols * width, ySize=rows * height),
+        )
+        sources.append(vrt.source(blocks.name, 1, *place, *([_HIDES] if sources else [])))
+    parts = [
+        vrt.raster_band(kind, vrt.source(name, band, kind="SimpleSource"), band=band)
+        for band, kind in enumerate(dataset.dtypes[: max(bands)], 1)
+    ]
+    cover = open_dataset(vrt.dataset(*size, *parts, vrt.element("MaskBand", vrt.raster_band("uint8", *sources))))
+    opened.callback(cover.close)
+    return cover

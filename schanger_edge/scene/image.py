@@ -13,17 +13,53 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window, toward
-from schanger_edge.scene.image_info import ImageInfo
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.opening import date_of, gdal_errors, reason
-from schanger_edge.scene.radiometry import Stretch, StretchChoice
+from schanger_edge.scene.radiometry import Scaling, Stretch, StretchChoice
 from schanger_edge.scene.remote import is_plain, reading, resolved_name
 from schanger_edge.scene.stored_image import StoredImage
-from schanger_edge.scene.undeclared import find_sentinel
-from schanger_edge.scene.values import SpreadValues
+from schanger_edge.scene.undeclared import find_collar, find_sentinel
+from schanger_edge.scene.validity import ValidityRule
+from schanger_edge.scene.values import Frame, spread_values
 from schanger_edge.scene.warped import WarpedImage
 
 ALIGNED = 0.01  # pixels: grids that differ by less at every corner are the same
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageInfo:
+    """One date and how it was read.
+
+    Attributes:
+        path: as given, without what gives access to a URL.
+        dtype: of the stored values.
+        bands: of red, green, blue.
+        palette_nodata: indices that are no data; None where there is no palette.
+        validity: how it is known where there is data.
+        valid_masks: files that say where it is usable.
+        scaling: the file's scale and offset of each channel.
+        resampling: none or bilinear.
+        stretch: to 8 bits; None where values are read as they are.
+        match: what histogram matching did to it; None where it was not matched.
+        date: acquisition time from the file's tags.
+    """
+
+    path: str
+    driver: str
+    width: int
+    height: int
+    crs: str | None
+    gsd: float | None
+    dtype: str
+    bands: tuple[int, ...]
+    palette_nodata: tuple[int, ...] | None
+    validity: ValidityRule
+    valid_masks: tuple[str, ...]
+    scaling: Scaling
+    resampling: str
+    stretch: Stretch | None
+    match: dict[str, Any] | None
+    date: str | None
 
 
 class SceneImage(StoredImage):
@@ -39,7 +75,7 @@ class SceneImage(StoredImage):
     _target: Grid | None = None
     _warped: WarpedImage | None = None
     _shift = (0, 0)
-    _spread: SpreadValues | None = None
+    _frame: Frame | None = None
     _samples: NDArray[Any] | None = None
 
     def place_on(self, grid: Grid) -> None:
@@ -103,7 +139,12 @@ class SceneImage(StoredImage):
     def collar_warnings(self) -> list[str]:
         """What is said of a collar of one colour that the file doesn't declare."""
         self.samples()
-        found = self._spread.collar() if self._auto and self._spread is not None else None
+        if not self._auto or self._frame is None:
+            return []
+        (image, valid), rule = self._frame, self.rule
+        if rule.by_values:  # a sentinel may have been found since it was read
+            valid = rule.of_values(image) if valid is None else valid & rule.of_values(image)
+        found = find_collar(image, valid)
         if found is None:
             return []
         color, share = found
@@ -123,9 +164,7 @@ class SceneImage(StoredImage):
         """Stored values of valid pixels all over the scene, (3, n); n is about a million at most, and may be 0."""
         if self._samples is None:
             with gdal_errors(self._damaged):
-                self._spread = SpreadValues(self)
-            self._samples = self._spread.values
-            self.warnings += self._spread.warnings
+                self._samples, self._frame = spread_values(self)
         return self._samples
 
     def seen_samples(self) -> NDArray[np.uint8]:

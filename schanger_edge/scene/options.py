@@ -64,9 +64,7 @@ class Reading(Options):
     title = "Reading the images"
     error = SceneError
 
-    grid: GridChoice = option(
-        "before", "Which image's grid the products use.", choices=("before", "after"), decides="facts"
-    )
+    grid: GridChoice = option("before", "Which image's grid the products use.", decides="facts")
     gsd: float | None = option(
         None,
         "Resample to this many metres per pixel while reading.",

@@ -85,15 +85,7 @@ class Orientation:
 
 
 UPRIGHT = Orientation()
-_BY_CODE = {
-    2: Orientation(cols=True),
-    3: Orientation(rows=True, cols=True),
-    4: Orientation(rows=True),
-    5: Orientation(transposed=True),
-    6: Orientation(transposed=True, cols=True),
-    7: Orientation(transposed=True, rows=True, cols=True),
-    8: Orientation(transposed=True, rows=True),
-}
+_BY_CODE = {code: Orientation(code > 4, code in (3, 4, 7, 8), code in (2, 3, 6, 7)) for code in range(2, 9)}
 """EXIF 2.32, 4.6.4 A: what row 0 and column 0 are."""
 
 

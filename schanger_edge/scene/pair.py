@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from concurrent.futures import ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,7 @@ from numpy.typing import NDArray
 from schanger_edge.geo.crs import Operation
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.comparing import overlap_share
-from schanger_edge.scene.image import SceneImage
-from schanger_edge.scene.image_info import ImageInfo
+from schanger_edge.scene.image import ImageInfo, SceneImage
 from schanger_edge.scene.matching import Matching
 from schanger_edge.scene.options import GridChoice
 from schanger_edge.scene.tile import PairTile
@@ -70,7 +68,7 @@ class Pair:
         self.doubts = _shape_warnings(grid)
         self.operation: Operation | None = None
         self._motion = Affine.identity()
-        self._second_reader: ThreadPoolExecutor | None = None
+        self._second_reader = ThreadPoolExecutor(1, "second reader")  # its thread begins with its first window
 
     @property
     def warnings(self) -> list[str]:
@@ -110,8 +108,6 @@ class Pair:
             after, after_valid = self._after.read(window)
             before, before_valid = self._before.read(window)
         else:
-            if self._second_reader is None:
-                self._second_reader = ThreadPoolExecutor(1, "second reader")
             second = self._second_reader.submit(_read_quietly, self._after, window, self._threads)
             try:
                 before, before_valid = self._before.read(window)
@@ -203,10 +199,6 @@ class Pair:
         with self.environment(SAMPLE_COLUMNS):
             self._after.matching = Matching.sampled(self.grid.window, self.read)
 
-    def own_gsd(self) -> dict[str, float | None]:
-        """Metres per pixel of each date's own file; None where unknown."""
-        return {"before": self._before.grid.gsd, "after": self._after.grid.gsd}
-
     def info(self) -> dict[str, ImageInfo]:
         """Both dates as the summary describes them."""
         return {"before": self._before.info(), "after": self._after.info()}
@@ -224,17 +216,14 @@ class Pair:
 
     def close(self) -> None:
         """Close both files."""
-        if self._second_reader is not None:
-            self._second_reader.shutdown()
+        self._second_reader.shutdown()
         self._before.close()
         self._after.close()
 
     def __enter__(self) -> Pair:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -9,13 +9,11 @@ from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid
 from schanger_edge.scene.comparing import check_comparable, datum_operation, datum_warnings, overlap_share
 from schanger_edge.scene.image import SceneImage
-from schanger_edge.scene.opening import DESCRIPTIONS
+from schanger_edge.scene.opening import DESCRIPTIONS, MOST_SIDE
 from schanger_edge.scene.options import PairOptions
 from schanger_edge.scene.pair import Pair
 from schanger_edge.scene.remote import public_name
 from schanger_edge.scene.vectors import Polygons
-
-MAX_SIDE = 2_000_000  # pixels along one side of a grid
 
 
 def open_pair(
@@ -91,9 +89,9 @@ def _resampled(grid: Grid, gsd: float | None) -> Grid:
         return grid
     if grid.gsd is None:
         raise SceneError("--gsd needs georeferenced images: these have no CRS.")
-    if max(grid.width, grid.height) * grid.gsd / gsd > MAX_SIDE:
+    if max(grid.width, grid.height) * grid.gsd / gsd > MOST_SIDE:
         raise SceneError(
-            f"--gsd {gsd:g} gives a grid of more than {MAX_SIDE} pixels per side: it must be in metres per pixel."
+            f"--gsd {gsd:g} gives a grid of more than {MOST_SIDE} pixels per side: it must be in metres per pixel."
         )
     return grid.scaled(gsd / grid.gsd)
 

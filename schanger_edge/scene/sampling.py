@@ -23,7 +23,7 @@ def sample(whole: Window, take: Callable[[Window], int]) -> None:
     found = sum(take(window) for window in lattice(whole))
     if found >= LEAST:
         return
-    for window in _cover(whole):
+    for window in whole.squares(SEARCH_SIDE):
         found += take(window)
         if found >= ENOUGH:
             return
@@ -39,9 +39,3 @@ def lattice(whole: Window) -> Iterator[Window]:
 
 def _spread(last: int) -> list[int]:
     return [int(first) for first in np.unique(np.linspace(0, last, LATTICE).astype(int))]
-
-
-def _cover(whole: Window) -> Iterator[Window]:
-    for row in range(0, whole.height, SEARCH_SIDE):
-        for col in range(0, whole.width, SEARCH_SIDE):
-            yield Window(col, row, min(SEARCH_SIDE, whole.width - col), min(SEARCH_SIDE, whole.height - row))

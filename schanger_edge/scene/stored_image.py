@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from schanger_edge.errors import SceneError
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.bands import is_spectral, pick_bands
-from schanger_edge.scene.cover import Cover, missing_blocks
+from schanger_edge.scene.cover import covered, missing_blocks
 from schanger_edge.scene.opening import damaged, dtype_of, gdal_errors, grid_of, open_dataset, palette_band
 from schanger_edge.scene.orientation import Orientation
 from schanger_edge.scene.overviews import are_stale
@@ -62,10 +63,11 @@ class StoredImage:
         self.path, self.name, self._threads = path, public_name(path), threads
         self.warnings: list[str] = []
         self._auto = nodata == "auto"
-        self._cover: Cover | None = None
+        self._opened = contextlib.ExitStack()
         self._masks: list[ValidMask] = []
         with rasterio.Env(GDAL_NUM_THREADS=threads):  # GDAL asks when a file is opened
             self._file = self._dataset = open_dataset(path, formats)
+        self._opened.callback(self._file.close)
         try:
             self._stored_grid = grid_of(self._file, self.name)
             self._turn = Orientation.of(self._file)
@@ -74,6 +76,7 @@ class StoredImage:
                 self._choose(bands, nodata)
             for name in valid_masks:
                 self._masks.append(ValidMask(name, self.grid))
+                self._opened.callback(self._masks[-1].close)
         except BaseException:
             self.close()
             raise
@@ -117,6 +120,7 @@ class StoredImage:
             return
         self._palette_nodata = transparent_entries(self._file, palette, nodata)
         self._dataset = expand(self._file, palette, self._palette_nodata, nodata)
+        self._opened.callback(self._dataset.close)
         self.bands = (1, 2, 3)
         self.rule = ValidityRule.of(self._dataset, self.bands, "auto")
 
@@ -137,8 +141,7 @@ class StoredImage:
             return
         value = None if differs else self.rule.value
         masked = differs or self.rule.mask or self.rule.alpha is not None
-        self._cover = Cover(self._file, self.bands, masked=masked, missing=missing)
-        self._dataset = self._cover.dataset
+        self._dataset = covered(self._file, self.bands, self._opened, masked=masked, missing=missing)
         rule = ValidityRule.of(self._dataset, self.bands, "auto")
         self.rule = dataclasses.replace(rule, value=value)
 
@@ -211,6 +214,4 @@ class StoredImage:
 
     def close(self) -> None:
         """Close the files."""
-        for opened in (*self._masks, self._cover, self._dataset, self._file):
-            if opened is not None:
-                opened.close()
+        self._opened.close()

@@ -8,18 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_SENTINELS = (
-    -9999.0,
-    -999.0,
-    -99999.0,
-    -32768.0,
-    -32767.0,
-    32767.0,
-    65535.0,
-    -2147483648.0,
-    2147483647.0,
-    4294967295.0,
-)
+_SENTINELS = (-9999, -999, -99999, -32768, -32767, 32767, 65535, -2147483648, 2147483647, 4294967295)
 _ABSURD = 1e15  # no sensor measures so much
 _FEW = 1e-4  # of the samples: less may be a defect of the sensor
 _OF_BORDER, _OF_AREA = 0.1, 0.01  # shares from which one colour at the border is taken for a collar

@@ -48,17 +48,15 @@ class ValidMask:
             self._dataset.close()
             raise
         self._warped: WarpedImage | None = None
-        self._target: Grid | None = None
 
     def read(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
         """(h, w) True where usable, in a window of a grid; False where the mask does not reach."""
         with reading(self.path), gdal_errors(lambda error: damaged(self.name, error)):
-            if self._warped is None or grid != self._target:
+            if self._warped is None or self._warped.target != grid:
                 self._leave()
                 self._warped = WarpedImage(
                     self._dataset, self._grid, (BAND,), self._rule, grid, resampling=Resampling.nearest
                 )
-                self._target = grid
             values, has_data = self._warped.read(window)
         usable: NDArray[np.bool_] = has_data & (values[0] != 0)
         return usable

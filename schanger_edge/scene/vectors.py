@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
 import warnings
-from types import TracebackType
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,7 @@ from schanger_edge.errors import SceneError
 from schanger_edge.geo.crs import horizontal_crs, transformer
 from schanger_edge.geo.grid import Grid, Window
 from schanger_edge.scene.refusing import check_path
-from schanger_edge.scene.remote import (
-    is_connection,
-    is_plain,
-    is_remote,
-    public_name,
-    public_text,
-    remote_settings,
-)
+from schanger_edge.scene.remote import is_connection, is_plain, is_remote, public_name, public_text, remote_settings
 
 VECTOR_SUFFIXES = {".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml", ".sqlite"}
 SEGMENT = 64  # pixels: longer edges get points between, so that they bend as the reprojection bends them
@@ -54,13 +48,12 @@ class Polygons:
     def __init__(self, path: str, grid: Grid, layer: str | None = None) -> None:
         import shapely
 
-        self.name, self.count = public_name(path), 0
         info = _describe(path, layer)
-        self.count = int(info["features"])
+        self.name, self.count = public_name(path), int(info["features"])
         self._shapes: NDArray[np.object_] = np.empty(0, object)
         if self.count:
             try:
-                self._shapes = _Onto(path, info["crs"], grid).pixels(info["layer_name"])
+                self._shapes = _on_grid(path, info, grid)
             except shapely.errors.GEOSException as error:
                 raise SceneError(
                     f"{self.name} has outlines that cannot be computed with ({error}): mend it."
@@ -103,72 +96,62 @@ def is_vector(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in VECTOR_SUFFIXES
 
 
-class _Onto:
-    """From a layer's CRS to the pixels of a grid."""
+def _on_grid(path: str, info: dict[str, Any], grid: Grid) -> NDArray[np.object_]:
+    """The polygons of the layer that `info` describes, as far as they meet the grid: in (column, row), valid."""
+    import pyproj
+    import shapely
 
-    def __init__(self, path: str, crs: str, grid: Grid) -> None:
-        import pyproj
-        from pyproj.exceptions import ProjError
+    name = public_name(path)
+    try:
+        own, target = pyproj.CRS.from_user_input(info["crs"]), horizontal_crs(grid.crs)
+        forth = transformer(own, target)
+    except pyproj.exceptions.ProjError as error:
+        raise SceneError(f"{name} cannot be reprojected to the CRS of the images: {error}") from error
+    forth = None if own == target else forth
+    bounds = _bounds(grid, forth)
+    shapes = _polygons_of(_read(path, info["layer_name"], bounds))
+    if bounds is not None:  # what lies far off may not be reprojectable, and its edges need no points
+        shapes = shapely.intersection(shapes, shapely.box(*bounds))
+    if forth is not None:
+        shapes = shapely.segmentize(shapes, _segment(grid, forth, name))
 
-        self._path, self._name, self._grid = path, public_name(path), grid
-        try:
-            own, target = pyproj.CRS.from_user_input(crs), horizontal_crs(grid.crs)
-            self._forth = transformer(own, target)
-            self._same = own == target
-        except ProjError as error:
-            raise SceneError(f"{self._name} cannot be reprojected to the CRS of the images: {error}") from error
+    def onto(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Any, Any]:
+        x, y = (x, y) if forth is None else forth.transform(x, y)
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise SceneError(f"{name} has polygons outside the valid area of the images' CRS: clip it to the images.")
+        return grid.pixel(x, y)
 
-    def pixels(self, layer: str) -> NDArray[np.object_]:
-        """The layer's polygons that meet the grid, in (column, row), valid."""
-        import shapely
+    shapes = shapely.transform(shapes, onto, interleaved=False)
+    shapes = _polygons_of(shapes)  # points that moved may make an outline cross itself
+    inside = shapely.intersection(shapes, shapely.box(0, 0, grid.width, grid.height))
+    there: NDArray[np.object_] = shapes[shapely.area(inside) > 0]
+    return there
 
-        bounds = self._bounds()
-        shapes = _polygons_of(_read(self._path, layer, bounds))
-        if bounds is not None:  # what lies far off may not be reprojectable, and its edges need no points
-            shapes = shapely.intersection(shapes, shapely.box(*bounds))
-        if not self._same:
-            shapes = shapely.segmentize(shapes, self._segment())
 
-        def onto(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Any, Any]:
-            if not self._same:
-                x, y = self._forth.transform(x, y)
-            if not (np.isfinite(x).all() and np.isfinite(y).all()):
-                raise SceneError(
-                    f"{self._name} has polygons outside the valid area of the images' CRS: clip it to the images."
-                )
-            return self._grid.pixel(x, y)
+def _bounds(grid: Grid, forth: Any) -> tuple[float, float, float, float] | None:
+    """Of the grid in the layer's CRS, a little larger; None where it has none, as across the antimeridian.
 
-        shapes = shapely.transform(shapes, onto, interleaved=False)
-        shapes = _polygons_of(shapes)  # points that moved may make an outline cross itself
-        whole = self._grid.window
-        inside = shapely.intersection(shapes, shapely.box(0, 0, whole.width, whole.height))
-        there: NDArray[np.object_] = shapes[shapely.area(inside) > 0]
-        return there
+    `forth` leads from the layer's CRS to the grid's; None where they are one.
+    """
+    box = grid.bounds
+    if forth is not None:
+        box = forth.transform_bounds(*box, densify_pts=_BOUND_POINTS, direction="INVERSE")
+    left, bottom, right, top = box
+    if not np.isfinite(box).all() or left >= right:
+        return None
+    margin = 0.05 * max(right - left, top - bottom)
+    return left - margin, bottom - margin, right + margin, top + margin
 
-    def _bounds(self) -> tuple[float, float, float, float] | None:
-        """Of the grid in the layer's CRS, a little larger; None where it has none, as across the antimeridian."""
-        from pyproj.enums import TransformDirection
 
-        box = self._grid.bounds
-        if not self._same:
-            box = self._forth.transform_bounds(*box, densify_pts=_BOUND_POINTS, direction=TransformDirection.INVERSE)
-        left, bottom, right, top = box
-        if not np.isfinite(box).all() or left >= right:
-            return None
-        margin = 0.05 * max(right - left, top - bottom)
-        return left - margin, bottom - margin, right + margin, top + margin
-
-    def _segment(self) -> float:
-        """Length of `SEGMENT` pixels in units of the layer's CRS."""
-        from pyproj.enums import TransformDirection
-
-        step = np.array([0, 1])
-        ends = self._grid.xy(self._grid.width / 2 + step, self._grid.height / 2 + step)
-        (x0, x1), (y0, y1) = self._forth.transform(*ends, direction=TransformDirection.INVERSE)
-        length = float(np.hypot(x1 - x0, y1 - y0)) * SEGMENT
-        if not 0 < length < np.inf:
-            raise SceneError(f"{self._name} cannot be reprojected to the CRS of the images: check both CRSs.")
-        return length
+def _segment(grid: Grid, forth: Any, name: str) -> float:
+    """Length of `SEGMENT` pixels in units of the layer's CRS."""
+    step = np.array([0, 1])
+    ends = grid.xy(grid.width / 2 + step, grid.height / 2 + step)
+    (x0, x1), (y0, y1) = forth.transform(*ends, direction="INVERSE")
+    length = float(np.hypot(x1 - x0, y1 - y0)) * SEGMENT
+    if not 0 < length < np.inf:
+        raise SceneError(f"{name} cannot be reprojected to the CRS of the images: check both CRSs.")
+    return length
 
 
 def _describe(path: str, layer: str | None) -> dict[str, Any]:
@@ -185,7 +168,7 @@ def _describe(path: str, layer: str | None) -> dict[str, Any]:
         raise SceneError(f"{name} does not exist: check the path.")
     if is_remote(path):
         pyogrio.set_gdal_config_options(remote_settings())
-    with _Reading(path):
+    with _reading(name):
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         names = ", ".join(layers) or "none"
         if layer is not None and layer not in layers:
@@ -204,7 +187,7 @@ def _read(path: str, layer: str, bounds: tuple[float, float, float, float] | Non
     import shapely
 
     name = public_name(path)
-    with _Reading(path):
+    with _reading(name):
         _, _, wkb, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True, bbox=bounds)
     try:
         shapes: NDArray[np.object_] = shapely.from_wkb(wkb)
@@ -227,26 +210,15 @@ def _polygons_of(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     return valid
 
 
-class _Reading:
-    """Turns what pyogrio raises into one sentence on the file."""
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn what pyogrio raises into one sentence on the file."""
+    from pyogrio import errors
 
-    def __init__(self, path: str) -> None:
-        self._name = public_name(path)
-
-    def __enter__(self) -> None:
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")  # they show the whole address, with its keys
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        from pyogrio import errors
-
-        self._warnings.__exit__(kind, error, trace)
-        kinds = (errors.DataSourceError, errors.DataLayerError, errors.FeatureError, errors.GeometryError)
-        if isinstance(error, kinds):
-            reason = public_text(" ".join(str(error).split()).rstrip("."))
-            raise SceneError(
-                f"{self._name} cannot be read as a vector file ({reason}): use GPKG, GeoJSON or Shapefile."
-            ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they show the whole address, with its keys
+            yield
+    except (errors.DataSourceError, errors.DataLayerError, errors.FeatureError, errors.GeometryError) as error:
+        why = public_text(" ".join(str(error).split()).rstrip("."))
+        raise SceneError(f"{name} cannot be read as a vector file ({why}): use GPKG, GeoJSON or Shapefile.") from error

@@ -38,6 +38,9 @@ class WarpedImage:
         resampling: bilinear, or nearest for what must not be mixed.
         threads: that resample.
 
+    Attributes:
+        target: see above.
+
     Raises:
         rasterio.errors.RasterioError and GDAL's own: the reprojection is not possible.
     """
@@ -53,7 +56,7 @@ class WarpedImage:
         resampling: Resampling = Resampling.bilinear,
         threads: int = 1,
     ) -> None:
-        self._rule, source = rule, toward(source, target)
+        self.target, self._rule, source = target, rule, toward(source, target)
         self._opened: list[Any] = []
         chosen = sorted(set(bands))
         place = {"src_crs": source.crs or PLANE, "src_transform": source.transform, **_scale(source, target)}

@@ -113,10 +113,6 @@ def available_cores() -> int:
 # The register's entries.
 
 
-def _open_on_cpu(model: ModelFile, options: SessionOptions) -> Session:
-    return OnnxRuntimeSession(model, options.threads)
-
-
 def _open_on_cuda(model: ModelFile, options: SessionOptions) -> Session:
     _usable_on_cuda()
     return OnnxRuntimeSession(model, options.threads, CUDA_PROVIDER)
@@ -146,5 +142,10 @@ def _findings() -> Findings:
     return Findings({"ONNX Runtime": f"{onnxruntime.__version__} ({providers})"})
 
 
-CPU = Engine("ONNX Runtime", {"cpu": _open_on_cpu}, auto=Auto.REFERENCE, findings=_findings)
+CPU = Engine(
+    "ONNX Runtime",
+    {"cpu": lambda model, options: OnnxRuntimeSession(model, options.threads)},
+    auto=Auto.REFERENCE,
+    findings=_findings,
+)
 CUDA = Engine("ONNX Runtime", {"cuda:onnxruntime": _open_on_cuda}, auto=Auto.ON_GPU, usable=_usable_on_cuda)

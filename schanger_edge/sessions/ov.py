@@ -6,6 +6,7 @@ library inside, but offers no device on processors that are not Intel's.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.model.file import ModelFile
-from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, SessionOptions, is_installed
+from schanger_edge.sessions.engine import Auto, Engine, Extra, Findings, is_installed
 from schanger_edge.sessions.ort import available_cores, cpu_words
 from schanger_edge.sessions.session import Session, check_probability
 
@@ -111,21 +112,9 @@ def _last_line(error: Exception) -> str:
 # The register's entry.
 
 
-def _in_fp32(model: ModelFile, options: SessionOptions) -> OpenVinoSession:
-    return OpenVinoSession(model, options.threads)
-
-
-def _in_bf16(model: ModelFile, options: SessionOptions) -> OpenVinoSession:
-    return OpenVinoSession(model, options.threads, "bf16")
-
-
-def _installed() -> bool:
-    return is_installed("openvino")
-
-
 def _findings() -> Findings:
     """Version, and whether it can use bfloat16 here; of what is installed and does not work, why."""
-    if not _installed():
+    if not is_installed("openvino"):
         return Findings()
     try:
         openvino = load_openvino()
@@ -138,10 +127,13 @@ def _findings() -> Findings:
 
 ENGINE = Engine(
     "OpenVINO",
-    {"cpu:openvino": _in_fp32, "cpu:openvino:bf16": _in_bf16},
+    {
+        "cpu:openvino": lambda model, options: OpenVinoSession(model, options.threads),
+        "cpu:openvino:bf16": lambda model, options: OpenVinoSession(model, options.threads, "bf16"),
+    },
     help="cpu:openvino[:bf16]",
     auto=Auto.IF_FASTER,
-    installed=_installed,
+    installed=functools.partial(is_installed, "openvino"),
     findings=_findings,
     extras={"openvino": Extra(("openvino",))},
 )

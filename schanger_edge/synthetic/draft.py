@@ -39,7 +39,6 @@ class Content:
         """A car (sometimes a van) along the frame's x axis, with its own shadow on that date."""
         rng = self.rng
         length, width, height = (4.4, 1.85, 1.5) if rng.random() < 0.88 else (6.5, 2.2, 2.6)
-        glass: Colour = (46, 52, 60)
         parts = (
             box(-length / 2, -width / 2, length / 2, width / 2),
             box(length * 0.12, -width * 0.42, length * 0.26, width * 0.42),
@@ -51,8 +50,8 @@ class Content:
         fall = np.array((-date.sun[0] * reach, -date.sun[1] * reach))
         self.fill(CAR_SHADOW, placed[:4] + fall, (48, 50, 56), when)
         self.fill(CAR, placed[:4], jittered(rng, rng.choice(CARS), 0.12, 0.03), when)
-        self.fill(CAR, placed[4:8], glass, when)
-        self.fill(CAR, placed[8:], glass, when)
+        for window in (placed[4:8], placed[8:]):
+            self.fill(CAR, window, (46, 52, 60), when)
 
 
 @dataclasses.dataclass(eq=False)
@@ -85,23 +84,19 @@ class Kind:
 
 
 class Block:
-    """One block: where it lies in street coordinates, what it is, and its parts."""
+    """One block: where it lies in street coordinates, what it is, and its parts.
+
+    Attributes:
+        width: metres across, between street middles.
+        length: metres along, between street middles.
+    """
 
     def __init__(self, column: int, row: int, kind: Kind, streets: Streets, style: SceneStyle) -> None:
         self.column, self.row, self.kind, self.streets, self.style = column, row, kind, streets, style
         self.u0, self.v0, self.u1, self.v1 = streets.extent(column, row)
+        self.width, self.length = self.u1 - self.u0, self.v1 - self.v0
         self.rng = stream(style.seed, "block", column, row)
         self.items: list[Item] = []
-
-    @property
-    def width(self) -> float:
-        """Metres across, between street middles."""
-        return self.u1 - self.u0
-
-    @property
-    def length(self) -> float:
-        """Metres along, between street middles."""
-        return self.v1 - self.v0
 
     def quad(self, u0: float, v0: float, u1: float, v1: float) -> Doubles:
         """Ground outline of a rectangle in street coordinates, following the bends."""

@@ -156,10 +156,10 @@ def _write_warped(source: Path, target: Path, crs: pyproj.CRS, report: Callable[
 
 def _windows(width: int, height: int, report: Callable[[float], None]) -> Iterator[Window]:
     """The chunks of a picture; after each `report` is called with the share that is done."""
-    corners = [(col, row) for row in range(0, height, CHUNK) for col in range(0, width, CHUNK)]
-    for count, (col, row) in enumerate(corners, 1):
-        yield Window(col, row, min(CHUNK, width - col), min(CHUNK, height - row))
-        report(count / len(corners))
+    windows = list(Window(0, 0, width, height).squares(CHUNK))
+    for count, window in enumerate(windows, 1):
+        yield window
+        report(count / len(windows))
 
 
 def _measured(image: Bytes, date: str, dtype: str) -> np.typing.NDArray[Any]:

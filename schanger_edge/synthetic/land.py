@@ -107,11 +107,7 @@ def _lane_marks(content: Content, line: Doubles, width: float, rng: random.Rando
 def add_streets(block: Block, when: int, paved_when: int) -> None:
     """The four streets around a block, on the dates `when`; before they are paved they are dirt."""
     style, content = block.style, Content(block.style, block.rng)
-    lines = []
-    for column, u in ((block.column, block.u0), (block.column + 1, block.u1)):
-        width, major, paved = column_street(style, column)
-        tone = key(style.seed, "tone", column)
-        lines.append((block.line(u, block.v0 - width / 2, u, block.v1 + width / 2), width, major, paved, tone))
+    lines = [_column_line(block, block.column, block.u0), _column_line(block, block.column + 1, block.u1)]
     for row, v in ((block.row, block.v0), (block.row + 1, block.v1)):
         width, major, paved = row_street(style, block.column, row)
         tone = key(style.seed, "tone", block.column, row)
@@ -128,17 +124,22 @@ def add_streets(block: Block, when: int, paved_when: int) -> None:
 
 def add_major_street(block: Block) -> None:
     """The long street on a block's left where it passes open land, or perhaps a track."""
-    width, major, paved = column_street(block.style, block.column)
+    line, width, major, paved, tone = _column_line(block, block.column, block.u0)
     track = unit(block.style.seed, "track", block.column) < 0.3
     if not (major or track):
         return
     content = Content(block.style, block.rng)
-    line = block.line(block.u0, block.v0 - width / 2, block.u0, block.v1 + width / 2)
-    tone = key(block.style.seed, "tone", block.column)
     paint_street(content, line, width if major else 3.2, major, paved and major, tone, BOTH)
     if major:
         _street_cars(content, line, width, 0.01, BOTH)
     block.whole(content)
+
+
+def _column_line(block: Block, column: int, u: float) -> tuple[Doubles, float, bool, bool, int]:
+    """(line, width, major, paved, own key) of the street left of a column, at u along the block."""
+    width, major, paved = column_street(block.style, column)
+    line = block.line(u, block.v0 - width / 2, u, block.v1 + width / 2)
+    return line, width, major, paved, key(block.style.seed, "tone", column)
 
 
 def _street_cars(content: Content, line: Doubles, width: float, density: float, dates: int) -> None:

@@ -83,7 +83,7 @@ def building_mask(layout: Layout, chunk: Canvas, chosen: dict[int, int]) -> Byte
         for part in building.outline
         for polygon in oblique.covered(part, leans[building.when] * building.height)
     ]
-    chunk.draw(image, covered, _one, 3)
+    chunk.draw(image, covered, lambda _: (1.0,), 3)
     return np.ascontiguousarray(image[1::3, 1::3])
 
 
@@ -109,10 +109,6 @@ def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
     if shadow.any():
         image *= 1.0 - shadow[:, :, None] * (1.0 - np.asarray(stage.date.ambient, np.float32))
     return sensor.develop(image, stage.date, key(style.seed, "sensor", when), stage.canvas, _PAD)
-
-
-def _one(_index: int) -> tuple[float]:
-    return (1.0,)
 
 
 def _tops(stage: Stage, structures: Floats) -> Floats:
@@ -175,7 +171,7 @@ def _blocked(stage: Stage, canvas: Canvas) -> Bytes:
     image = np.zeros((canvas.height, canvas.width), np.uint8)
     polygons = [shape.points for shape in stage.hard if shape.layer < CAR_SHADOW]
     polygons += [part for building in stage.buildings for part in building.outline]
-    canvas.draw(image, polygons, _one)
+    canvas.draw(image, polygons, lambda _: (1.0,))
     return np.asarray(cv2.dilate(image, np.ones((3, 3), np.uint8)), np.uint8) if canvas.gsd < 0.7 else image
 
 

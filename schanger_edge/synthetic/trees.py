@@ -8,7 +8,8 @@ from schanger_edge.synthetic.canvas import Canvas
 from schanger_edge.synthetic.layout import Layout
 from schanger_edge.synthetic.noise import Bytes, Doubles, Floats, key, lattice, smooth
 
-_LARGE, _SHRUB = 6.4, 3.1
+# Name, metres between candidate places; radius: least, spread and its power; height over radius: least and spread.
+_KINDS = (("large", 6.4, 1.8, 3.2, 1.4, 1.5, 0.9), ("shrub", 3.1, 0.6, 1.2, 1.0, 0.9, 0.8))
 REACH = 6.0
 _STEPS = 64.0
 
@@ -36,7 +37,7 @@ def plant(
     grain = max(1.0, 1.0 * canvas.gsd / 0.6)
     fray = 0.62 * smooth(key(style.seed, "fray"), 1.9 * grain, canvas.xs, canvas.ys)
     fray += 0.55 * smooth(key(style.seed, "fray2"), 4.3 * grain, canvas.xs, canvas.ys)
-    for kind, (name, spacing) in enumerate((("large", _LARGE), ("shrub", _SHRUB))):
+    for kind, (name, spacing, least, spread, power, low, slender) in enumerate(_KINDS):
         if spacing < 2.5 * canvas.gsd:
             continue
         points, dice = _candidates(style.seed, name, spacing, canvas, REACH)
@@ -47,12 +48,8 @@ def plant(
         keep = inside & (dice[:, 2] < chance)
         keep[keep] &= blocked[pixel[keep, 1], pixel[keep, 0]] == 0
         points, dice = points[keep], dice[keep]
-        if kind == 0:
-            radius = style.tree_size * (1.8 + 3.2 * dice[:, 3] ** 1.4)
-            height = radius * (1.5 + 0.9 * dice[:, 4])
-        else:
-            radius = style.tree_size * (0.6 + 1.2 * dice[:, 3])
-            height = radius * (0.9 + 0.8 * dice[:, 4])
+        radius = style.tree_size * (least + spread * dice[:, 3] ** power)
+        height = radius * (low + slender * dice[:, 4])
         tone = (dice[:, 4] * 7.13 + dice[:, 3]) % 1.0
         for limit0, limit1 in ((0.0, 1.2), (1.2, 2.4), (2.4, 3.6), (3.6, 9.0)):
             group = (radius >= limit0) & (radius < limit1)

@@ -1,64 +1,51 @@
-"""Stages that overlap in time: threads joined by bounded queues, errors carried to the one who waits."""
+"""Stages that overlap in time: each in its own thread, at most so far ahead, errors carried to the one who waits."""
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from types import TracebackType
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 _END = object()
-POLL_SECONDS = 0.1
 
 
 class Prefetch(Generic[T]):
-    """Runs an iterable in a thread of its own, at most `depth` items ahead.
+    """Runs an iterable in a thread of its own, at most `depth` items ahead; to be gone through once.
 
     Attributes:
         busy: seconds the iterable has worked, without waiting for its consumer.
     """
 
     def __init__(self, items: Iterable[T], depth: int) -> None:
-        self._items, self._queue, self._stop = items, queue.Queue[object](depth), threading.Event()
-        self._thread = threading.Thread(target=self._work, name="reader", daemon=True)
-        self._error: BaseException | None = None
+        self._items, self._depth = iter(items), depth
+        self._pool, self._ahead = ThreadPoolExecutor(1, "reader"), deque[Future[object]]()
         self.busy = 0.0
 
     def __enter__(self) -> Prefetch[T]:
-        self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def __exit__(self, *_: object) -> None:
+        for one in self._ahead:
+            one.cancel()
+        if isinstance(self._items, Generator):
+            self._pool.submit(self._items.close)  # in its own thread, to which GDAL's environment belongs
+        self._pool.shutdown()
 
     def __iter__(self) -> Iterator[T]:
-        while (item := self._queue.get()) is not _END:
+        self._ahead.extend(self._pool.submit(self._next) for _ in range(self._depth + 1))
+        while (item := self._ahead.popleft().result()) is not _END:
+            self._ahead.append(self._pool.submit(self._next))
             yield item  # type: ignore[misc]
-        if self._error is not None:
-            raise self._error
 
-    def _work(self) -> None:
+    def _next(self) -> object:
         began = time.perf_counter()
-        items = iter(self._items)
         try:
-            for item in items:
-                self.busy += time.perf_counter() - began
-                if not _put(self._queue, item, self._stop):
-                    return
-                began = time.perf_counter()
-        except BaseException as error:  # carried to the consumer, which raises it
-            self._error = error
+            return next(self._items, _END)
         finally:
-            if isinstance(items, Generator):
-                items.close()  # here, not in the thread that drops it: GDAL's environment belongs to this one
-        self.busy += time.perf_counter() - began
-        _put(self._queue, _END, self._stop)
+            self.busy += time.perf_counter() - began
 
 
 class Background(Generic[T]):
@@ -69,31 +56,21 @@ class Background(Generic[T]):
     """
 
     def __init__(self, function: Callable[[T], None], depth: int) -> None:
-        self._function, self._queue, self._stop = function, queue.Queue[object](depth), threading.Event()
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
-        self._error: BaseException | None = None
+        self._function, self._depth, self._stopped = function, depth, False
+        self._pool, self._given = ThreadPoolExecutor(1, "writer"), deque[Future[None]]()
         self.busy = 0.0
 
     def __enter__(self) -> Background[T]:
-        self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Wait until everything is done and raise what went wrong; after an error drop what waits."""
-        if kind is None:
-            _put(self._queue, _END, self._stop)
-        else:
-            self._stop.set()
         try:
-            self._thread.join()
-        except BaseException:  # Ctrl-C while it waits
-            self._stop.set()
-            self._thread.join()
-            raise
-        if kind is None and self._error is not None:
-            raise self._error
+            while kind is None and self._given:
+                self._given.popleft().result()
+        finally:
+            self._stopped = True
+            self._pool.shutdown()
 
     def put(self, item: T) -> None:
         """Hand over one item.
@@ -101,32 +78,18 @@ class Background(Generic[T]):
         Raises:
             Exception: what the function raised on an earlier item.
         """
-        if not _put(self._queue, item, self._stop) and self._error is not None:
-            raise self._error
+        while self._given and (len(self._given) > self._depth or self._given[0].done()):
+            self._given.popleft().result()
+        self._given.append(self._pool.submit(self._work, item))
 
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                item = self._queue.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                continue
-            if item is _END:
-                return
-            began = time.perf_counter()
-            try:
-                self._function(item)  # type: ignore[arg-type]
-            except BaseException as error:  # carried to the producer, which raises it
-                self._error = error
-                self._stop.set()
-            self.busy += time.perf_counter() - began
-
-
-def _put(target: queue.Queue[object], item: object, stop: threading.Event) -> bool:
-    """Put unless stopped; False where stopped."""
-    while not stop.is_set():
+    def _work(self, item: T) -> None:
+        if self._stopped:
+            return
+        began = time.perf_counter()
         try:
-            target.put(item, timeout=POLL_SECONDS)
-        except queue.Full:
-            continue
-        return True
-    return False
+            self._function(item)
+        except BaseException:
+            self._stopped = True
+            raise
+        finally:
+            self.busy += time.perf_counter() - began

@@ -120,11 +120,11 @@ class Job:
 
 
 _Row = TypeVar("_Row", Scene, Job)
+_TYPES: dict[Any, dict[str, Any]] = {kind: get_type_hints(kind) for kind in (Scene, Job)}  # takes 1 ms each
 
 
 def _typed(row: Scene | Job) -> bool:
-    hints = get_type_hints(type(row))
-    return all(_is(getattr(row, field.name), hints[field.name]) for field in dataclasses.fields(row))
+    return all(_is(getattr(row, name), kind) for name, kind in _TYPES[type(row)].items())
 
 
 def _is(value: Any, kind: Any) -> bool:
@@ -182,13 +182,9 @@ class Ledger:
         known = {tuple(row) for row in self._run("SELECT name, size, mtime_ns FROM scenes WHERE state != ?", LOOKING)}
         return [arrival for arrival in arrivals if arrival.key not in known]
 
-    def unpaired(self) -> list[Scene]:
-        """Good scenes that have had no partner yet."""
-        rows = self._run(
-            "SELECT * FROM scenes WHERE state = ? AND id NOT IN (SELECT after FROM pairs) ORDER BY id", READY
-        )
-        with self._errors():
-            return [_sound(Scene(**dict(row))) for row in rows]
+    def paired(self) -> set[int]:
+        """Ids of scenes that have a partner."""
+        return {row[0] for row in self._run("SELECT after FROM pairs")}
 
     def is_gone(self, scene: Scene, listing: Mapping[str, Arrival]) -> bool:
         """Whether a good scene is no longer in the inbox; one that is just being sent again is not gone."""
@@ -268,7 +264,8 @@ class Ledger:
         for table in _KEYS:
             found = self._run(f"SELECT state, count(*) FROM {table} GROUP BY state", kinds=(str, int))
             counts |= {row[0]: row[1] for row in found}
-        return {**counts, "waiting": len(self.unpaired())}
+        waiting = "SELECT count(*) FROM scenes WHERE state = ? AND id NOT IN (SELECT after FROM pairs)"
+        return {**counts, "waiting": self._run(waiting, READY)[0][0]}
 
     def totals(self, since: float = 0.0) -> dict[str, float]:
         """Results, pixels and seconds of pairs that were published since then (seconds of the epoch)."""
@@ -293,10 +290,8 @@ class Ledger:
             kinds=(float, str, str),
         )
         when = (datetime.fromtimestamp(min(max(row["at"], 0.0), _LAST), timezone.utc) for row in rows)
-        return [
-            {"when": at.isoformat(timespec="seconds"), "what": row[1], "reason": row[2]}
-            for at, row in zip(when, rows, strict=True)
-        ]
+        dates = (at.isoformat(timespec="seconds") for at in when)
+        return [{"when": date, "what": row[1], "reason": row[2]} for date, row in zip(dates, rows, strict=True)]
 
     def _select(self, table: str, columns: Mapping[str, Any], order: str) -> list[sqlite3.Row]:
         given = {name: value if isinstance(value, tuple) else (value,) for name, value in columns.items()}

@@ -6,43 +6,32 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import Callable
 
-from schanger_edge.errors import DiskFullError, ProductError, SchangerError, StoppedError
+from schanger_edge.errors import DiskFullError, SchangerError, StoppedError
 from schanger_edge.files import writing
-from schanger_edge.sessions import Session
-from schanger_edge.watch.inbox import Arrival, Settling, scan
-from schanger_edge.watch.intake import Intake
+from schanger_edge.watch.inbox import Settling, scan
+from schanger_edge.watch.intake import put_aside, take
 from schanger_edge.watch.ledger import EXPIRED, HOOK_DUE, LOOKING, QUARANTINED, QUEUED, READY, Job, Scene
 from schanger_edge.watch.output import plain_name
 from schanger_edge.watch.pairing import best_overlap, earlier_one, same_place, superseded
-from schanger_edge.watch.station import Station, notify
+from schanger_edge.watch.station import RETRY, Station, notify
 from schanger_edge.watch.wakeup import RESCAN
-from schanger_edge.watch.worker import Worker
+from schanger_edge.watch.worker import run, run_hooks
 
 LULL = 1.0
 """Seconds between two listings, at least: a file that is copied causes many events."""
-RETRY = 30.0
-"""Seconds until what failed for a reason that may pass is tried again."""
 PAUSE = 10.0
 """Seconds until a disk that was full is tried again."""
 
 
 class Loop:
-    """Keeps going until it is asked to stop, or, with `once`, until all that can be done now is done.
+    """Keeps going until it is asked to stop, or, with `once`, until all that can be done now is done."""
 
-    `session` opens the session, or gives the one that is open.
-    """
-
-    def __init__(self, station: Station, session: Callable[[], Session]) -> None:
+    def __init__(self, station: Station) -> None:
         self._station, self._settings, self._service = station, station.settings, station.settings.service
         self._ledger, self._output, self._wakeup = station.ledger, station.output, station.wakeup
-        self._intake = Intake(station)
-        self._worker = Worker(station, self._intake, session)
         self._settling = Settling(self._service.settle)
-        self._listing: dict[str, Arrival] = {}
         self._listed = -math.inf  # when
-        self._due: dict[object, float] = {}  # when what failed is tried again, by arrival or by a pair's name
         self._put_aside: set[int] = set()  # bad scenes that this process has tried to move
         self._candidates: set[int] = set()  # good scenes, when pairs were last made
         self._alone: set[int] = set()  # those of them for which there was no earlier one
@@ -90,9 +79,8 @@ class Loop:
         job = self._next_job()
         if job is not None:
             did = True
-            if not self._worker.run(job, self._listing):
-                self._due[job.name] = time.monotonic() + RETRY
-        self._worker.run_hooks()
+            run(self._station, job)
+        run_hooks(self._station)
         if job is not None and self._service.keep is not None:
             self._expire(job.after, self._service.keep)
         self._station.measure(force=did)
@@ -100,7 +88,7 @@ class Loop:
 
     def _list_inbox(self) -> bool:
         try:
-            self._listing = {arrival.name: arrival for arrival in scan(self._settings.inbox, self._refused)}
+            self._station.listing = {arrival.name: arrival for arrival in scan(self._settings.inbox, self._refused)}
         except OSError as error:
             reason = f"{self._settings.inbox} cannot be listed ({error.strerror}): remount it."
             if self._service.once:
@@ -118,68 +106,59 @@ class Loop:
     def _finish_halves(self) -> None:
         """What a power cut or a full disk left half done: bad and expired scenes that are still in the inbox."""
         for scene in self._ledger.scenes(state=QUARANTINED):
-            if scene.is_in(self._listing) and scene.id not in self._put_aside:
-                self._intake.put_aside(scene, self._listing[scene.name])
+            if scene.is_in(self._station.listing) and scene.id not in self._put_aside:
+                put_aside(self._station, scene, self._station.listing[scene.name])
                 self._put_aside.add(scene.id)
         if self._service.keep is not None:
-            try:
+            with self._station.surviving("keep"):
                 for scene in self._ledger.scenes(state=EXPIRED):
                     self._remove(scene)
-            except DiskFullError:
-                raise
-            except ProductError as error:
-                self._station.report_once("keep", str(error))
 
     def _remove(self, scene: Scene) -> None:
         """Delete an expired scene with its sidecars, and the result whose later date it is."""
         for job in self._ledger.jobs(after=scene.id):
             self._output.remove(job.name)
-        if scene.is_in(self._listing):
-            for file in reversed(self._listing[scene.name].files):
+        if scene.is_in(self._station.listing):
+            for file in reversed(self._station.listing[scene.name].files):
                 with writing(file.path):
                     file.path.unlink(missing_ok=True)
             self._station.report(f"removed {scene.name}: its place has {self._service.keep} newer ones.")
 
     def _take_in(self) -> bool:
         """Whether anything new had settled."""
-        new = self._ledger.unknown(self._listing.values())
-        settled = [arrival for arrival in self._settling.settled(new, self._listed) if self._is_due(arrival)]
+        new = self._ledger.unknown(self._station.listing.values())
+        settled = [arrival for arrival in self._settling.settled(new, self._listed) if self._station.is_due(arrival)]
         settled.sort(key=lambda arrival: (arrival.main.mtime_ns, arrival.name))  # a copy is younger
         for arrival in settled:
             self._station.note(f"checking {arrival.name}")
-            if not self._took(arrival):
-                self._due[arrival] = time.monotonic() + RETRY
+            try:
+                take(self._station, arrival)
+            except (SchangerError, MemoryError):
+                raise
+            except Exception as error:  # the intake's own errors must not end the service
+                traceback.print_exc()
+                self._station.report(f"{arrival.name} will be tried again: {error or type(error).__name__}.")
+                self._station.due[arrival] = time.monotonic() + RETRY
         return bool(settled)
-
-    def _took(self, arrival: Arrival) -> bool:
-        """`Intake.take`, whose own errors must not end the service: the others in the inbox come first."""
-        try:
-            return self._intake.take(arrival, self._listing)
-        except (SchangerError, MemoryError):
-            raise
-        except Exception as error:
-            traceback.print_exc()
-            self._station.report(f"{arrival.name} will be tried again: {error or type(error).__name__}.")
-            return False
 
     def _drop_gone(self) -> None:
         """Take pairs from the queue one of whose files has gone, and forget files that went while they were read."""
-        if not self._listing:  # it may be a share that is away
+        if not self._station.listing:  # it may be a share that is away
             return
         for job in self._ledger.jobs(state=QUEUED):
-            gone = any(self._ledger.is_gone(scene, self._listing) for scene in (job.before, job.after))
+            gone = any(self._ledger.is_gone(scene, self._station.listing) for scene in (job.before, job.after))
             if gone and not self._output.is_published(job):
                 self._ledger.unqueue(job)
                 self._output.remove(job.name)
         for scene in self._ledger.scenes(state=LOOKING):
-            if not scene.is_in(self._listing):
+            if not scene.is_in(self._station.listing):
                 self._ledger.forget(scene)
 
     def _pair(self) -> None:
         """Queue each good scene that has no partner, if by now there is an earlier one of its place."""
-        present = (s for s in self._ledger.scenes(state=READY) if not self._ledger.is_gone(s, self._listing))
+        present = (s for s in self._ledger.scenes(state=READY) if not self._ledger.is_gone(s, self._station.listing))
         ready = {scene.id: scene for scene in present}
-        unpaired = {scene.id for scene in self._ledger.unpaired()} & ready.keys()
+        unpaired = ready.keys() - self._ledger.paired()
         new = ready.keys() - self._candidates
         for number in [number for number in ready if number in unpaired and (new or number not in self._alone)]:
             among = [other for other in ready.values() if other.id in new or number not in self._alone]
@@ -215,8 +194,8 @@ class Loop:
     def _next_job(self) -> Job | None:
         """The oldest pair that can be run now."""
         for job in self._ledger.jobs(state=QUEUED):
-            present = job.before.is_in(self._listing) and job.after.is_in(self._listing)
-            if self._is_due(job.name) and (present or self._output.is_published(job)):
+            present = job.before.is_in(self._station.listing) and job.after.is_in(self._station.listing)
+            if self._station.is_due(job.name) and (present or self._output.is_published(job)):
                 return job
         return None
 
@@ -230,13 +209,10 @@ class Loop:
             if old.id not in needed:
                 self._ledger.set(old, state=EXPIRED)
 
-    def _is_due(self, what: object) -> bool:
-        return what not in self._due or not (self._service.once or self._due[what] > time.monotonic())
-
     def _wait(self) -> None:
         """Until there may be something to do."""
         now = time.monotonic()
-        waits = [self._service.poll or RESCAN, *(due - now for due in self._due.values() if due > now)]
+        waits = [self._service.poll or RESCAN, *(due - now for due in self._station.due.values() if due > now)]
         settles = self._settling.remaining(self._listed)
         self._wakeup.wait(min(waits if settles is None else [*waits, settles - (now - self._listed)]))
         if not self._wakeup.stopping:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
-from schanger_edge.errors import SchangerError
+from schanger_edge.errors import SceneError, SchangerError
 from schanger_edge.watch.ledger import Scene
 
 _DATE = re.compile(
@@ -20,7 +20,7 @@ def named(stem: str, pattern: str | None = None) -> tuple[str, str | None]:
 
     The pattern is a regular expression with a group `place` and maybe a group `date`, searched in the stem; None takes
     the first date such as 20240501, 2024-05-01 or 20240501T101500 for the date, and the rest for the place.
-    SchangerError where the pattern does not fit the name, or what it calls a date is none.
+    SceneError where the pattern does not fit the name, or what it calls a date is none.
     """
     if pattern is None:
         found = _DATE.search(stem)
@@ -30,7 +30,7 @@ def named(stem: str, pattern: str | None = None) -> tuple[str, str | None]:
         return " ".join(part for part in re.split(r"[\s_.-]+", rest) if part), _as_time(found["date"])
     found = re.search(pattern, stem)
     if found is None or not found.groupdict().get("place"):
-        raise SchangerError(f"its name does not match the pattern {pattern}: rename it, or correct --name-pattern.")
+        raise SceneError(f"its name does not match the pattern {pattern}: rename it, or correct --name-pattern.")
     date = found.groupdict().get("date")
     return found["place"], _as_time(date) if date else None
 
@@ -53,7 +53,7 @@ def _as_time(text: str) -> str:
     try:
         return datetime.strptime(digits, forms[len(digits)]).isoformat()
     except (KeyError, ValueError):
-        raise SchangerError(f"its name contains {text!r}, which is not a date: rename it.") from None
+        raise SceneError(f"its name contains {text!r}, which is not a date: rename it.") from None
 
 
 def time_of_change(mtime_ns: int) -> str:

@@ -69,7 +69,7 @@ def _watch(settings: Settings, wakeup: Wakeup, report: Callable[[str], None], te
             report(f"{opened.device}, model {opened.card.name}")
             return opened
 
-        loop = Loop(Station(settings, ledger, wakeup, report, tell), session)
+        loop = Loop(Station(settings, ledger, wakeup, session, report, tell))
         if not settings.service.once:
             session()  # what is wrong with the model shows now, not when the first pair has come
             if settings.service.poll is None:

@@ -43,7 +43,6 @@ class Pairing(Options):
     pair_by: Literal["footprint", "name"] = option(
         "footprint",
         "How scenes of the same place are recognized: overlapping footprints, or names that differ only in the date.",
-        choices=("footprint", "name"),
     )
     min_overlap: float = option(0.5, "Share of the smaller footprint that must overlap.", above=0, at_most=1)
     name_pattern: str | None = option(

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from schanger_edge._version import __version__
@@ -28,146 +28,134 @@ from schanger_edge.run.control import Control
 from schanger_edge.run.detect import detect
 from schanger_edge.run.options import RunOptions
 from schanger_edge.scene.checking import probe
-from schanger_edge.sessions import Session
-from schanger_edge.watch.inbox import Arrival
-from schanger_edge.watch.intake import ATTEMPTS, STARTS, Intake
+from schanger_edge.watch.intake import reject
 from schanger_edge.watch.ledger import DONE, FAILED, HOOK_DUE, HOOK_FAILED, HOOK_RAN, NO_HOOK, Job
 from schanger_edge.watch.output import is_made
 from schanger_edge.watch.pairing import time_of_change
-from schanger_edge.watch.station import Station
-
-PLACEHOLDERS = ("{result}", "{before}", "{after}", "{name}")
-"""In arguments of the hook."""
+from schanger_edge.watch.station import ATTEMPTS, STARTS, Station
 
 
-class Worker:
-    """Runs queued pairs on the session that `session` opens, or gives where it is open.
+def run(station: Station, job: Job) -> None:
+    """Run and publish a queued pair, whose scenes are listed, once, or try it again later.
 
-    The intake puts aside a scene that turns out to be bad.
+    A scene that turns out to be bad is put aside.
+
+    Raises:
+        DiskFullError: there is no room for the result.
+        StoppedError: the watch is to stop.
+        SessionError, ModelError: the engine failed.
     """
+    if _lacks_room(station):
+        raise DiskFullError(
+            f"{station.settings.output} has {station.output.free() / 1e6:.0f} MB free, less than the "
+            f"{station.settings.service.min_free / 1e6:.0f} MB of --min-free: free some space there."
+        )
+    station.running = job.name
+    station.note(f"running {job.name}")
+    if job.starts >= STARTS:
+        _fail(station, job, f"the process died {STARTS} times while running this pair: see the system log.")
+        return
+    try:
+        if not station.output.is_published(job):
+            station.ledger.set(job, starts=job.starts + 1)
+            _detect(station, job)
+            station.output.publish(job.name)
+        _finish(station, job)
+    except (StoppedError, DiskFullError):
+        _was_no_crash(station, job)
+        raise
+    except SceneError as error:
+        _blame(station, job, error)
+    except (SessionError, ModelError) as error:
+        _try_again(station, job, error)
+        raise
+    except Exception as error:  # the other pairs must not suffer
+        if isinstance(error, ProductError) and _lacks_room(station):
+            _was_no_crash(station, job)
+            raise DiskFullError(str(error)) from error
+        if not isinstance(error, SchangerError):
+            traceback.print_exc()
+        _try_again(station, job, error)
 
-    def __init__(self, station: Station, intake: Intake, session: Callable[[], Session]) -> None:
-        self._station, self._intake, self._session = station, intake, session
-        self._settings, self._ledger, self._output = station.settings, station.ledger, station.output
 
-    def run(self, job: Job, listing: dict[str, Arrival]) -> bool:
-        """Run and publish a pair, once; False where it is to be tried again later.
+def run_hooks(station: Station) -> None:
+    """Run the hook on the results for which it is due; one that is killed meanwhile runs again."""
+    wanted, inbox, reason = station.settings.notification, station.settings.inbox, None
+    for job in station.ledger.jobs(hook=HOOK_DUE):
+        station.note(f"hook on {job.name}")
+        if wanted.command:
+            reason = run_hook(wanted.command, job, station.output.results / job.name, inbox, wanted.hook_timeout)
+        station.ledger.set(job, hook=HOOK_FAILED if reason else HOOK_RAN, hook_reason=reason)
+        if reason:
+            station.report(f"{job.name}: {reason}")
 
-        Args:
-            job: a queued pair.
-            listing: all scenes in the inbox by name; those of the pair are among them.
 
-        Raises:
-            DiskFullError: there is no room for the result.
-            StoppedError: the watch is to stop.
-            SessionError, ModelError: the engine failed.
-        """
-        if self._lacks_room():
-            raise DiskFullError(
-                f"{self._settings.output} has {self._output.free() / 1e6:.0f} MB free, less than the "
-                f"{self._settings.service.min_free / 1e6:.0f} MB of --min-free: free some space there."
-            )
-        self._station.running = job.name
-        self._station.note(f"running {job.name}")
-        if job.starts >= STARTS:
-            return self._fail(job, f"the process died {STARTS} times while running this pair: see the system log.")
+def _detect(station: Station, job: Job) -> None:
+    session, options, scenes = station.session(), station.settings.options, (job.before, job.after)
+    known_by = ("size", "mtime_ns", "sha256", "taken")
+    files = [{"file": scene.name, **{name: getattr(scene, name) for name in known_by}} for scene in scenes]
+    made_of = {"before": files[0], "after": files[1], "schanger_edge": __version__, "options": options.as_json()}
+    made_of |= {"model": session.model_sha256, "device": session.device}
+    folder = station.output.prepare(job.name, made_of, afresh=job.attempts > 0)
+    if not is_made(folder):
+        before, after = (station.listing[scene.name].main.path for scene in scenes)
+        control = Control(resume=True, stop=lambda: station.wakeup.stopping, progress=station.progress)
+        detect(before, after, folder, _dated(options, job), session=session, control=control)
+
+
+def _finish(station: Station, job: Job) -> None:
+    summary = json.loads((station.output.results / job.name / SUMMARY).read_text(encoding="utf-8"))
+    figures = {"pixels": summary["pixels"]["total"], "seconds": summary["seconds"]["total"]}
+    hook = HOOK_DUE if station.settings.notification.command else NO_HOOK
+    station.ledger.set(job, state=DONE, ended=time.time(), reason=None, hook=hook, **figures)
+    station.output.remove_reason(job.name)
+    size = f"{figures['pixels'] / 1e6:.2f} megapixels"
+    station.report(f"published {job.name} ({size}, {figures['seconds']:.1f} s)")
+
+
+def _blame(station: Station, job: Job, error: SceneError) -> None:
+    """Find out why a pair cannot be read: a file has gone, a file is bad, or the two do not match."""
+    arrivals = {scene: station.listing[scene.name] for scene in (job.before, job.after)}
+    if not all(arrival.is_unchanged() for arrival in arrivals.values()):
+        station.ledger.unqueue(job)
+        return
+    for scene, arrival in arrivals.items():
         try:
-            if not self._output.is_published(job):
-                self._ledger.set(job, starts=job.starts + 1)
-                self._detect(job, listing)
-                self._output.publish(job.name)
-            self._finish(job)
-        except (StoppedError, DiskFullError):
-            self._was_no_crash(job)
-            raise
-        except SceneError as error:
-            return self._blame(job, listing, error)
-        except (SessionError, ModelError) as error:
-            self._try_again(job, error)
-            raise
-        except Exception as error:  # the other pairs must not suffer
-            if isinstance(error, ProductError) and self._lacks_room():
-                self._was_no_crash(job)
-                raise DiskFullError(str(error)) from error
-            if not isinstance(error, SchangerError):
-                traceback.print_exc()
-            return self._try_again(job, error)
-        return True
+            probe(str(arrival.main.path), **station.settings.reading)
+        except SceneError as reason:
+            reject(station, scene, arrival, str(reason))
+            station.ledger.unqueue(job)
+            return
+    _fail(station, job, str(error))
 
-    def run_hooks(self) -> None:
-        """Run the hook on the results for which it is due; one that is killed meanwhile runs again."""
-        wanted, inbox, reason = self._settings.notification, self._settings.inbox, None
-        for job in self._ledger.jobs(hook=HOOK_DUE):
-            self._station.note(f"hook on {job.name}")
-            if wanted.command:
-                reason = run_hook(wanted.command, job, self._output.results / job.name, inbox, wanted.hook_timeout)
-            self._ledger.set(job, hook=HOOK_FAILED if reason else HOOK_RAN, hook_reason=reason)
-            if reason:
-                self._station.report(f"{job.name}: {reason}")
 
-    def _detect(self, job: Job, listing: dict[str, Arrival]) -> None:
-        session, options, scenes = self._session(), self._settings.options, (job.before, job.after)
-        known_by = ("size", "mtime_ns", "sha256", "taken")
-        files = [{"file": scene.name, **{name: getattr(scene, name) for name in known_by}} for scene in scenes]
-        made_of = {"before": files[0], "after": files[1], "schanger_edge": __version__, "options": options.as_json()}
-        made_of |= {"model": session.model_sha256, "device": session.device}
-        folder = self._output.prepare(job.name, made_of, afresh=job.attempts > 0)
-        if not is_made(folder):
-            before, after = (listing[scene.name].main.path for scene in scenes)
-            wakeup = self._station.wakeup
-            control = Control(resume=True, stop=lambda: wakeup.stopping, progress=self._station.progress)
-            detect(before, after, folder, _dated(options, job), session=session, control=control)
+def _try_again(station: Station, job: Job, error: Exception) -> None:
+    reason = str(error) or type(error).__name__
+    if not station.retry(job, job.name, reason):
+        _fail(station, job, f"{reason} (tried {ATTEMPTS} times)")
 
-    def _finish(self, job: Job) -> None:
-        summary = json.loads((self._output.results / job.name / SUMMARY).read_text(encoding="utf-8"))
-        figures = {"pixels": summary["pixels"]["total"], "seconds": summary["seconds"]["total"]}
-        hook = HOOK_DUE if self._settings.notification.command else NO_HOOK
-        self._ledger.set(job, state=DONE, ended=time.time(), reason=None, hook=hook, **figures)
-        self._output.remove_reason(job.name)
-        size = f"{figures['pixels'] / 1e6:.2f} megapixels"
-        self._station.report(f"published {job.name} ({size}, {figures['seconds']:.1f} s)")
 
-    def _blame(self, job: Job, listing: dict[str, Arrival], error: SceneError) -> bool:
-        """Find out why a pair cannot be read: a file has gone, a file is bad, or the two do not match."""
-        arrivals = {scene: listing[scene.name] for scene in (job.before, job.after)}
-        if not all(arrival.is_unchanged() for arrival in arrivals.values()):
-            self._ledger.unqueue(job)
-            return True
-        for scene, arrival in arrivals.items():
-            try:
-                probe(str(arrival.main.path), **self._settings.reading)
-            except SceneError as reason:
-                self._intake.reject(scene, arrival, str(reason))
-                self._ledger.unqueue(job)
-                return True
-        return self._fail(job, str(error))
+def _fail(station: Station, job: Job, reason: str) -> None:
+    station.output.write_reason(job.name, reason)
+    station.ledger.set(job, state=FAILED, ended=time.time(), reason=reason)
+    station.output.remove(job.name)
+    station.report(f"failed {job.name}: {reason}")
 
-    def _try_again(self, job: Job, error: Exception) -> bool:
-        reason = str(error) or type(error).__name__
-        if job.attempts + 1 < ATTEMPTS:
-            return self._station.try_again(job, reason)
-        return self._fail(job, f"{reason} (tried {ATTEMPTS} times)")
 
-    def _fail(self, job: Job, reason: str) -> bool:
-        self._output.write_reason(job.name, reason)
-        self._ledger.set(job, state=FAILED, ended=time.time(), reason=reason)
-        self._output.remove(job.name)
-        self._station.report(f"failed {job.name}: {reason}")
-        return True
+def _lacks_room(station: Station) -> bool:
+    return station.output.free() < station.settings.service.min_free
 
-    def _lacks_room(self) -> bool:
-        return self._output.free() < self._settings.service.min_free
 
-    def _was_no_crash(self, job: Job) -> None:
-        with contextlib.suppress(DiskFullError):
-            self._ledger.set(job, starts=job.starts)
+def _was_no_crash(station: Station, job: Job) -> None:
+    with contextlib.suppress(DiskFullError):
+        station.ledger.set(job, starts=job.starts)
 
 
 def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeout: float) -> str | None:
     """Run the hook on a result and wait for it. There is no shell.
 
     Args:
-        command: program and arguments, in which each of `PLACEHOLDERS` is replaced.
+        command: program and arguments, in which `{result}`, `{before}`, `{after}` and `{name}` are replaced.
         job: the pair.
         result: its folder.
         inbox: where its scenes are.
@@ -177,8 +165,8 @@ def run_hook(command: Sequence[str], job: Job, result: Path, inbox: Path, timeou
         Why it failed, in a sentence; None where it did not.
     """
     values = (result.absolute(), (inbox / job.before.name).absolute(), (inbox / job.after.name).absolute(), job.name)
-    filled = dict(zip(PLACEHOLDERS, map(str, values), strict=True))
-    pattern = "|".join(map(re.escape, PLACEHOLDERS))
+    filled = dict(zip(("{result}", "{before}", "{after}", "{name}"), map(str, values), strict=True))
+    pattern = "|".join(map(re.escape, filled))
     arguments = [re.sub(pattern, lambda found: filled[found[0]], argument) for argument in command]
     own = {"start_new_session": True} if os.name == "posix" else {}
     try:

@@ -120,7 +120,7 @@ def test_everything_in_one_run(model: Path, root: Path, pair: tuple[str, str], t
 def test_a_block_counts_what_tiles_own(model: Path) -> None:
     tiles = method.tiles_for(64, 3)
     with open_session(model) as session, Meters(Path("/nowhere")) as meters:
-        found = method.block(session, tiles, 7, 48, meters, None)
+        found = method.block(session, tiles, 7, 48, meters)
     assert len(found["latency_ms"]) == 7
     assert found["megapixels"] == pytest.approx(7 * 3 * 48**2 / 1e6)
     assert sum(found["latency_ms"]) <= 1000 * found["seconds"]
@@ -276,10 +276,10 @@ def test_a_pipelined_session_is_kept_busy(model: Path) -> None:
 
 def test_warm_up_ends_when_times_agree_or_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([5.0, 5, 5, 1, 1, 1, 1, 1, 1, 1])
-    monkeypatch.setattr(method, "_timed", lambda _: next(times))
+    monkeypatch.setattr(method, "timed", lambda _: next(times))
     assert method.warm_up(None, None) == {"calls": 8, "settled": True}  # type: ignore[arg-type]
     growing = iter(range(1, 100))
-    monkeypatch.setattr(method, "_timed", lambda _: 0.01 * 2 ** next(growing))
+    monkeypatch.setattr(method, "timed", lambda _: 0.01 * 2 ** next(growing))
     assert method.warm_up(None, None)["settled"] is False  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_pynvml import FakeNvml
 
-from schanger_edge.bench.energy import Meters, Sampled, ina3221, rapl
+from schanger_edge.bench.energy import Meters, ina3221, rapl, sampled
 from schanger_edge.host.board import cpu_model
 from schanger_edge.host.conditions import conditions
 from schanger_edge.host.nvml import Nvml
@@ -65,13 +65,10 @@ def test_rapl_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 def test_power_is_summed_over_time() -> None:
-    meter = Sampled(lambda: 20.0)
-    try:
-        first, began = meter.joules(), time.monotonic()
+    with sampled(lambda: 20.0) as read:
+        first, began = read(), time.monotonic()
         time.sleep(0.1)
-        joules, seconds = meter.joules() - first, time.monotonic() - began
-    finally:
-        meter.close()
+        joules, seconds = read() - first, time.monotonic() - began
     assert joules == pytest.approx(20 * seconds, rel=0.2)
 
 
@@ -128,15 +125,15 @@ def test_nothing_is_measured_without_meters(tmp_path: Path) -> None:
 
 def test_which_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = fake_gpu(monkeypatch, gpus=3)
-    assert Nvml.open() is not None
+    assert Nvml.open()
     for wanted in ("2,0", "GPU-12ab"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
         Nvml.open()
     assert fake.opened == [0, 2, "GPU-12ab"]
     fake.answers["gpus"] = 0
-    assert Nvml.open() is None
+    assert not Nvml.open()
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert Nvml.open() is None
+    assert not Nvml.open()
 
 
 def test_conditions_of_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from helpers import MakePair, Tiff
+from helpers import MakePair, Tiff, command_line
 from rasterio.crs import CRS
 
 from schanger_edge.datasets.make import MadeDataset, make_dataset
@@ -351,23 +349,19 @@ def test_ground_on_both_sides_of_the_antimeridian() -> None:
 
 
 def test_command(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    def cli(*arguments: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "schanger_edge", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
     rows, root = table(tmp_path, pair), tmp_path / "tree"
-    done = cli("dataset", "make", rows, "-o", root, "--tile", 32, "--block", 40, "--shares", "60,20,20")
+    done = command_line("dataset", "make", rows, "-o", root, "--tile", 32, "--block", 40, "--shares", "60,20,20")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["split", "tiles", "change"]
     assert [line.split()[0] for line in lines[1:4]] == ["train", "val", "test"]
     assert int(lines[1].split()[1]) == len(list((root / "train" / "A").iterdir()))
     assert lines[4].startswith("dropped: ")
-    told = cli("statistics", root, "-o", tmp_path / "s.json")
+    told = command_line("statistics", root, "-o", tmp_path / "s.json")
     assert told.returncode == 0, told.stderr
     assert json.loads((tmp_path / "s.json").read_text()).keys() == {"before", "after"}
-    again = cli("dataset", "make", rows, "-o", root)
+    again = command_line("dataset", "make", rows, "-o", root)
     assert again.returncode == 2
     assert "Traceback" not in again.stderr
     assert "new folder" in again.stderr
-    assert cli("dataset", "make", rows, "-o", tmp_path / "x", "--shares", "most").returncode == 2
+    assert command_line("dataset", "make", rows, "-o", tmp_path / "x", "--shares", "most").returncode == 2

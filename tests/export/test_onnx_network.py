@@ -44,6 +44,7 @@ def with_outputs(model: Any, names: list[str]) -> bytes:
 def session(content: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

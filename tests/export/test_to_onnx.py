@@ -28,7 +28,7 @@ from schanger_export.parity import image_like_tiles, largest_difference  # noqa:
 from schanger_export.to_onnx import ExportReport, export, export_model  # noqa: E402
 from schanger_export.weights import BUNDLED  # noqa: E402
 
-TILE = 64
+TILE = 32
 OPTIONS: dict[str, Any] = {"tile": TILE, "halo": 8}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,26 @@ torch = pytest.importorskip("torch")
 from schanger_edge.errors import CheckpointError, DatasetError, SchangerError  # noqa: E402
 from schanger_edge.model.card import normalization_from  # noqa: E402
 from schanger_edge.synthetic import SyntheticScene  # noqa: E402
-from schanger_export import run_folder  # noqa: E402
+from schanger_export import history, run_folder  # noqa: E402
 from schanger_export import train as train_module  # noqa: E402
 from schanger_export.checkpoints import load_network, load_single_date  # noqa: E402
 from schanger_export.network import SChanger  # noqa: E402
 from schanger_export.options import Machine, Pretraining, Training, training_from  # noqa: E402
-from schanger_export.train import Progress, Trained, train  # noqa: E402
+from schanger_export.processes import Processes  # noqa: E402
+from schanger_export.train import Trained, train  # noqa: E402
 from schanger_export.validation import validate  # noqa: E402
+
+
+@pytest.fixture
+def curves() -> None:
+    """Asks for training.png: for all other runs it isn't drawn."""
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr(history, "draw_curves", lambda *_: "")
+
 
 STATISTICS = {"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}
 
@@ -59,7 +74,7 @@ def options(tree: Path, kind: type[Training] = Training, **more: Any) -> Trainin
 
 
 def run(tree: Path, folder: Path, kind: type[Training] = Training, **more: Any) -> Trained:
-    return train(options(tree, kind, **more), folder, SAVING)
+    return train(options(tree, kind, **more), folder, CPU)
 
 
 def weights(folder: Path, name: str = "last.pth") -> dict[str, Any]:
@@ -79,18 +94,21 @@ def assert_same_state(one: Path, other: Path) -> None:
         assert torch.equal(value, second["state_dict"][name]), name
 
 
+@pytest.mark.usefixtures("curves")
 def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[tuple[str, int, int, Any]] = []
     lines: list[str] = []
     asked = options(tree, validation=(str(tree),), accumulate=2, dataset="rendered", gsd=0.5)
-    trained = train(asked, tmp_path / "run", CPU, report=told.append, tell=lines.append)
+    trained = train(
+        asked, tmp_path / "run", CPU, report=lambda *at, **facts: told.append((*at, facts)), tell=lines.append
+    )
     said = [f"labels of {tree} train: value != 0", f"labels of {tree} val: value != 0"]
     assert lines[:2] == said
     assert lines[2].startswith("BatchNorm sees 1 samples at a time, not the 2 of --batch")
     assert [line.split(":")[0] for line in lines[3:]] == ["epoch 2", "epoch 4"]
     assert trained.checkpoint == tmp_path / "run" / "best.pth"
-    assert [p.step for p in told] == [1, 2, 3, 4]
-    assert told[-1].f1 is not None
+    assert [at[:3] for at in told] == [("train", step, 4) for step in (1, 2, 3, 4)]
+    assert told[-1][3]["f1"] is not None
     assert [r["step"] for r in records(tmp_path / "run")] == [1, 2, 3, 4]
     assert ["f1" in r for r in records(tmp_path / "run")] == [False, True, False, True]
     assert trained.best_f1 == max(r["f1"] for r in records(tmp_path / "run") if "f1" in r)
@@ -109,10 +127,10 @@ def test_a_run_leaves_checkpoints_history_and_curves(tree: Path, tmp_path: Path)
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_and_resumed_reaches_the_same_weights(tree: Path, tmp_path: Path, workers: int) -> None:
     """kill -9 at a moment of its own; bitwise equality with the run that was left alone."""
-    more = {"epochs": 10, "validation": (str(tree),), "clip": 1.0}
-    whole = train(options(tree, **more), tmp_path / "whole", SAVING)
+    more = {"epochs": 6, "validation": (str(tree),), "clip": 1.0}
+    whole = run(tree, tmp_path / "whole", **more)
     arguments = ["train", str(tree), "-o", str(tmp_path / "parts"), "--from-scratch", "--device", "cpu"]
-    arguments += ["--threads", "1", "--batch", "2", "--tile", "32", "--epochs", "10", "--warmup-epochs", "1"]
+    arguments += ["--threads", "1", "--batch", "2", "--tile", "32", "--epochs", "6", "--warmup-epochs", "1"]
     arguments += ["--eval-interval", "2", "--max-norm", "1", "--save-seconds", "0", "--workers", str(workers)]
     command = [sys.executable, "-m", "schanger_edge"]
     with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE) as process:
@@ -122,12 +140,8 @@ def test_killed_and_resumed_reaches_the_same_weights(tree: Path, tmp_path: Path,
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert process.returncode == -signal.SIGKILL
-    assert 1 <= weights(tmp_path / "parts")["training"]["step"] < 10
-    resumed = subprocess.run(
-        [*command, "train", "-o", str(tmp_path / "parts"), "--resume", "--device", "cpu", "--threads", "1"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert resumed.returncode == 0, resumed.stderr
+    assert 1 <= weights(tmp_path / "parts")["training"]["step"] < 6
+    train(None, tmp_path / "parts", CPU, resume=True)
     assert_same_state(tmp_path / "whole", tmp_path / "parts")
     assert whole.best_f1 == weights(tmp_path / "parts")["training"]["best_f1"]
     both = [[{**r, "rate": round(r["rate"], 12)} for r in records(tmp_path / name)] for name in ("whole", "parts")]
@@ -153,7 +167,7 @@ def test_prior_is_handed_over(tree: Path, tmp_path: Path) -> None:
 
 
 def test_it_learns(tree: Path, tmp_path: Path) -> None:
-    run(tree, tmp_path / "run", epochs=40, rate=3e-3, drop=0.0, clip=5.0)
+    run(tree, tmp_path / "run", epochs=24, rate=3e-3, drop=0.0, clip=5.0)
     losses = [r["loss"] for r in records(tmp_path / "run")]
     assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
 
@@ -167,7 +181,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tree: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(train_module, "loss_function", overflowing)
     with pytest.raises(SchangerError, match=r"step 3 of 4: the loss is not finite at rate .*last\.pth"):
-        run(tree, tmp_path / "run")
+        train(options(tree), tmp_path / "run", SAVING)
     kept = weights(tmp_path / "run")
     assert kept["training"]["step"] == 2
     assert all(torch.isfinite(v).all() for v in kept["state_dict"].values())
@@ -245,12 +259,10 @@ def test_ground_sample_distance_comes_from_the_dataset(tree: Path, tmp_path: Pat
 
 
 def test_records_after_the_last_checkpoint_are_dropped(tmp_path: Path) -> None:
-    from schanger_export.history import History
-
     lines = [json.dumps({"step": step, "loss": 1.0 / step, "rate": 1e-3}) for step in (1, 2, 3)]
     (tmp_path / "history.jsonl").write_text("\n".join(lines) + '\n{"step": 4, "lo')  # cut off by a kill
-    history = History(tmp_path, 2)
-    history.add({"step": 3, "loss": 0.5, "rate": 1e-3})
+    kept = history.History(tmp_path, 2)
+    kept.add({"step": 3, "loss": 0.5, "rate": 1e-3})
     assert [(r["step"], r["loss"]) for r in records(tmp_path)] == [(1, 1.0), (2, 0.5), (3, 0.5)]
 
 
@@ -328,11 +340,18 @@ def test_two_processes_train(tree: Path, tmp_path: Path) -> None:
     assert result.stdout.count("next: schanger-edge export") == 1  # only the first process speaks
     assert result.stderr.count("2 of 2 steps") == 1
     load_network(tmp_path / "run" / run_folder.BEST, "small")
-    command[command.index("--batch") + 1] = "3"
-    command[command.index("-o") + 1] = str(tmp_path / "odd")
-    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
-    assert refused.returncode != 0
-    assert "cannot be divided among 2 processes" in refused.stderr
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each of the processes, before they meet: `torchrun` ends them when one fails."""
+
+    @contextlib.contextmanager
+    def one_of_two(_: str) -> Iterator[Processes]:
+        yield Processes(1, 2, torch.device("cpu"))
+
+    monkeypatch.setattr(train_module, "joined", one_of_two)
+    with pytest.raises(SchangerError, match=r"--batch 3 cannot be divided among 2 processes: use a multiple of 2\."):
+        run(tree, tmp_path / "odd", batch_size=3)
 
 
 def test_labels_that_are_all_alike_choose_no_weights(tree: Path, tmp_path: Path) -> None:
@@ -343,7 +362,7 @@ def test_labels_that_are_all_alike_choose_no_weights(tree: Path, tmp_path: Path)
     cv2.imwrite(str(label), np.zeros((96, 96), np.uint8))
     lines: list[str] = []
     asked = options(data, validation=(str(data),), eval_interval=1)
-    trained = train(asked, tmp_path / "run", SAVING, tell=lines.append)
+    trained = train(asked, tmp_path / "run", CPU, tell=lines.append)
     assert trained.best_f1 is None
     assert weights(tmp_path / "run", "best.pth")["training"]["step"] == 4
     assert weights(tmp_path / "run", "best.pth")["card"]["scores"] == {}
@@ -380,8 +399,8 @@ def test_one_folder_takes_one_run_at_a_time(tree: Path, tmp_path: Path) -> None:
 
 
 def interrupted(asked: Training, folder: Path) -> None:
-    def stop(progress: Progress) -> None:
-        if progress.step == 2:
+    def stop(stage: str, done: int, total: int, /, **facts: float | str | None) -> None:
+        if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -416,7 +435,7 @@ def test_a_run_killed_before_its_first_last_checkpoint_goes_on_from_the_best(tre
     (tmp_path / "parts" / "last.pth").unlink()
     with pytest.raises(CheckpointError, match="already holds a run: continue it with --resume"):
         run(tree, tmp_path / "parts", **more)
-    train(None, tmp_path / "parts", SAVING, resume=True)
+    train(None, tmp_path / "parts", CPU, resume=True)
     assert_same_state(tmp_path / "whole", tmp_path / "parts")
 
 

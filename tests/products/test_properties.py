@@ -71,7 +71,7 @@ def test_connected_areas(height: int, width: int, seed: int, density: float, str
     before = 0
     for strip in strips:
         of_label = np.append(found.of_label[before : before + strip.count] + 1, 0)  # -1, of label 0, is no area
-        rows = slice(strip.row_off, strip.row_off + len(strip.labels))
+        rows = slice(strip.window.row_off, strip.window.row_end)
         assert (of_label[strip.labels - 1] == numbers[rows]).all()
         before += strip.count
     assert before == found.of_label.size

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pyarrow.parquet
 import pyogrio
 import pystac
 import pytest
-from helpers import Ground, MakePair, Tiff, validate
+from helpers import Ground, MakePair, Tiff, command_line, validate
 from rio_cogeo import cog_validate
 
 from schanger_edge import detect
@@ -37,8 +35,7 @@ def test_all_products_of_one_command(pair: Any, model: Path, tmp_path: Path) -> 
     also = [part for name in FORMATS for part in ("--also", name)]
     options = [*also, "--stac", "--dates", "2019-05-01,2021-06-03"]
     shaping = ["--min-area", "0.5", "--simplify", "0.6", "--fill-holes", "2"]
-    command = [sys.executable, "-m", "schanger_edge", "run", *pair, "-o", out, "--model", model, *options, *shaping]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = command_line("run", *pair, "-o", out, "--model", model, *options, *shaping)
     assert done.returncode == 0, done.stderr
     assert names(out) == set(PRODUCTS)
     summary = json.loads((out / "summary.json").read_text())

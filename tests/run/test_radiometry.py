@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-from helpers import Ground, Tiff
+from helpers import Ground, Tiff, command_line
 
 from schanger_edge import detect
 from schanger_edge.errors import ProductError, SceneError
@@ -33,15 +31,10 @@ def cloud(make_tiff: Tiff) -> Path:
     return make_tiff("cloud.tif", usable)
 
 
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "schanger_edge", "run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-
-
 def test_all_of_one_command(pair: Any, cloud: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["--stretch", "-20,3000", "--match", "--valid-mask-before", cloud, "--valid-mask-after", cloud]
-    done = run(*pair, "-o", out, "--model", model, *options)
+    done = command_line("run", *pair, "-o", out, "--model", model, *options)
     assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())
     before, after = summary["inputs"]["before"], summary["inputs"]["after"]
@@ -69,7 +62,7 @@ def _plain(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_is_said_of_no_stretch(pair: Any, model: Path, tmp_path: Path) -> None:
-    done = run(*pair, "-o", tmp_path / "out", "--model", model, "--stretch", "none")
+    done = command_line("run", *pair, "-o", tmp_path / "out", "--model", model, "--stretch", "none")
     assert done.returncode == 0
     assert "b.tif has uint16 values, used as 0 to 255" in done.stderr
     assert "a.tif has" not in done.stderr
@@ -80,7 +73,7 @@ def test_what_is_said_of_no_stretch(pair: Any, model: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("text", ["most", "1,x", "5", "9,1", "nan,1"])
 def test_a_stretch_that_makes_no_sense(pair: Any, model: Path, tmp_path: Path, text: str) -> None:
-    done = run(*pair, "-o", tmp_path / "out", "--model", model, "--stretch", text)
+    done = command_line("run", *pair, "-o", tmp_path / "out", "--model", model, "--stretch", text)
     assert done.returncode == 2
     assert "MIN,MAX" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -21,7 +21,7 @@ import rasterio
 import rasterio.shutil
 import shapely
 from affine import Affine
-from helpers import Ground, write_tiff
+from helpers import Ground, command_line, write_tiff
 from range_server import DRIP, ENDLESS, Store, serving
 from rasterio.windows import Window as Part
 
@@ -201,7 +201,7 @@ def test_unwritten_blocks_and_stale_overviews_are_found_behind_an_address(store:
 
 def test_what_is_not_there(store: Store, pair: Any, model: Path, tmp_path: Path) -> None:
     for missing, reason in ((store.url("none.tif"), "404"), ("http://127.0.0.1:9/a.tif", "connect")):
-        done = run(store.url("a.tif"), missing, "-o", tmp_path / "out", "--model", model)
+        done = command_line("run", store.url("a.tif"), missing, "-o", tmp_path / "out", "--model", model)
         assert done.returncode == 2
         assert f"error: {missing} cannot be fetched as an image (" in done.stderr
         assert reason in done.stderr
@@ -300,7 +300,7 @@ def test_what_cannot_be_fetched_is_told_without_keys() -> None:
 def test_a_server_that_never_ends_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     """GDAL would ask it again for each of its drivers."""
     (store.folder / DRIP).write_bytes(bytes(100))
-    monkeypatch.setitem(SETTINGS, "GDAL_HTTP_LOW_SPEED_TIME", "2")
+    monkeypatch.setitem(SETTINGS, "GDAL_HTTP_LOW_SPEED_TIME", "1")
     monkeypatch.setattr("schanger_edge.scene.opening.PATIENCE", 1)
     address, began = form.format(store.url(DRIP)), time.monotonic()
     with pytest.raises(SceneError, match=r"drip\.tif cannot be fetched as an image .*sent nothing that can be used in"):

@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +14,7 @@ import numpy as np
 import pyogrio.raw
 import pytest
 import shapely
-from helpers import MakePair
+from helpers import MakePair, command_line
 from reports import HALF_METRE, decisions_of, make_result, three_blobs
 
 from schanger_edge import detect
@@ -284,15 +282,11 @@ def test_no_change_and_nothing_to_decide(tmp_path: Path) -> None:
 
 
 def test_on_the_command_line(result: Path) -> None:
-    def call(*arguments: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "schanger_edge", "review", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = call(result, saved(result, (1, "accept"), (2, "reject")), "--also", "csv")
+    done = command_line("review", result, saved(result, (1, "accept"), (2, "reject")), "--also", "csv")
     assert done.returncode == 0, done.stderr
     told = done.stdout.splitlines()
     assert told[0] == "2 of 3 reviewed: 1 accepted, 1 rejected, 0 unsure; the 2 not rejected are kept"
     assert told[1:] == [f"written: {result / name}" for name in ("changes-reviewed.gpkg", "changes-reviewed.csv")]
-    failed = call(result, saved(result, (4, "accept")))
+    failed = command_line("review", result, saved(result, (4, "accept")))
     assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "", 1)
     assert "ids are 1 to 3" in failed.stderr

@@ -17,8 +17,8 @@ from native_models import write_model
 
 from schanger_edge.model.file import read_model
 from schanger_edge.sessions import open_session
+from schanger_edge.sessions.native.engine import read_weights
 from schanger_edge.sessions.native.library import Kernels, kernels, library_path
-from schanger_edge.sessions.native.weights import read_weights
 
 TILE, PAIRS = 48, 2
 

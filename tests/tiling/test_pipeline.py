@@ -11,7 +11,7 @@ from schanger_edge.tiling.pipeline import Background, Prefetch
 
 
 def no_threads_left() -> bool:
-    return not [t for t in threading.enumerate() if t.name in ("reader", "writer")]
+    return not [t for t in threading.enumerate() if t.name.startswith(("reader", "writer"))]
 
 
 def test_prefetch_keeps_the_order_and_stays_bounded() -> None:

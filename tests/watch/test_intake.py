@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from schanger_edge.watch.intake import STARTS
+from schanger_edge.watch import station as station_module
 from schanger_edge.watch.ledger import Ledger
+from schanger_edge.watch.station import STARTS
 
 Drop = Callable[..., Path]
 intake = importlib.import_module("schanger_edge.watch.intake")
-loop = importlib.import_module("schanger_edge.watch.loop")
 
 
 def failing(patch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -62,7 +62,7 @@ def test_a_read_error_is_tried_again_and_then_reported(
     station: Any, drop: Drop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop("a_20240501.tif")
-    monkeypatch.setattr(loop, "RETRY", 0.01)
+    monkeypatch.setattr(station_module, "RETRY", 0.01)
     failing(monkeypatch, OSError(5, "Input/output error"))
     station.until(lambda text: text.startswith("quarantined"))
     assert sum("will be retried" in text for text in station.reported) == 2

@@ -22,8 +22,9 @@ from schanger_edge import detect
 from schanger_edge.errors import DiskFullError, ProductError, SceneError, SchangerError, SessionError
 from schanger_edge.products import SUMMARY
 from schanger_edge.products.register import STANDARD_NAMES as STANDARD
-from schanger_edge.watch.intake import STARTS
+from schanger_edge.watch import station as station_module
 from schanger_edge.watch.ledger import LEDGER, Ledger
+from schanger_edge.watch.station import STARTS
 from schanger_edge.watch.status import status
 
 Drop = Callable[..., Path]
@@ -34,8 +35,9 @@ worker = importlib.import_module("schanger_edge.watch.worker")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RETRY", "PAUSE", "LULL"):
+    for name in ("PAUSE", "LULL"):
         monkeypatch.setattr(loop, name, 0.01)
+    monkeypatch.setattr(station_module, "RETRY", 0.01)
     monkeypatch.setattr(service, "PAUSE", 0.01)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -43,12 +43,6 @@ _WARNINGS = 20
 Image = NDArray[np.uint8]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Detail:
-    window: Window
-    pictures: dict[str, str]
-
-
 class Report:
     """Gathers what the page shows, then writes it.
 
@@ -73,7 +67,7 @@ class Report:
         self._grid = grid
         self._places = read_places(polygons, grid)
         self.windows = detail_windows(self._places, grid, thumbnail.step)
-        self._details: list[_Detail] = []
+        self._details: list[dict[str, Any]] = []
         self._probability = probability_details(probability, grid, self.windows, DETAIL_SIDE)
         self._step, self._compared = thumbnail.step, _compared(thumbnail, grid)
         shape = thumbnail.width, thumbnail.height
@@ -105,7 +99,7 @@ class Report:
         most = {name: room // left for name, room in self._room.items()}  # what one picture spares the next may use
         urls = data_urls(pictures, most, fine=False)
         self._room = {name: room - len(urls[name]) for name, room in self._room.items()}
-        self._details.append(_Detail(window, urls))
+        self._details.append({"box": _box(window), "pictures": urls})
 
     def write(self, path: Path, summary: Mapping[str, Any]) -> None:
         """Write the page.
@@ -117,14 +111,8 @@ class Report:
         Raises:
             ProductError: the file could not be written.
         """
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from markupsafe import Markup
-
-        loader = PackageLoader("schanger_edge.products.report", "templates")
-        environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-        environment.globals["text"] = lambda name: Markup(loader.get_source(environment, name)[0])  # parses no script
         warnings = [shortened(text) for text in summary["warnings"]]
-        page = environment.get_template("report.html.j2").render(
+        page = _template().render(
             names=[shortened(Path(summary["inputs"][date]["path"]).name) for date in ("before", "after")],
             figures=figures(summary),
             groups=fact_groups(summary),
@@ -155,7 +143,7 @@ class Report:
             "measured": "pixels" if self._grid.crs is None else "area_m2",
             "north": north_of(self._grid),
             "overview": self._overview,
-            "details": [{"box": _box(detail.window), "pictures": detail.pictures} for detail in self._details],
+            "details": self._details,
             "places": [_place(place) for place in self._places],
         }
 
@@ -229,3 +217,14 @@ def _place(place: Place) -> dict[str, Any]:
         "steps": None if place.steps is None else [float(f"{degrees:.5g}") for degrees in place.steps],
         "rings": rings,
     }
+
+
+@functools.cache
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = PackageLoader("schanger_edge.products.report", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.globals["text"] = lambda name: Markup(loader.get_source(environment, name)[0])  # parses no script
+    return environment.get_template("report.html.j2")

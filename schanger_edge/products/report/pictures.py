@@ -9,13 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from schanger_edge.files import reading
 from schanger_edge.geo.grid import Grid, Window
-from schanger_edge.products.rasters import NODATA, SCALE, quiet, small_cache
+from schanger_edge.products.maps import NODATA, SCALE, opened_map
+from schanger_edge.products.thumbnail import fit
 
 _FINE, _COARSE = (82, 72), 55
 """JPEG's qualities. WebP takes 0.75 to 1.05 times the bytes for the same look (SSIM, rendered and real photos), but ten
@@ -71,7 +70,7 @@ def _jpeg(picture: Colors, quality: int) -> bytes:
 
 def photo(image: NDArray[np.uint8], valid: NDArray[np.bool_], side: int) -> Colors:
     """A date, (3, h, w), for the page: no longer than `side`, (h, w, 3), stripes where not valid."""
-    return _hatched(_fit(np.ascontiguousarray(np.moveaxis(image, 0, -1)), side), valid)
+    return _hatched(fit(np.ascontiguousarray(np.moveaxis(image, 0, -1)), side), valid)
 
 
 def probability_overview(probability: Path, width: int, height: int) -> Colors:
@@ -80,7 +79,7 @@ def probability_overview(probability: Path, width: int, height: int) -> Colors:
     Raises:
         ProductError: it could not be read.
     """
-    with reading(probability), quiet(), small_cache(1), rasterio.open(probability) as dataset:
+    with opened_map(probability) as dataset:
         values = dataset.read(1, out_shape=(height, width), resampling=Resampling.average)
     return colored(values)
 
@@ -91,9 +90,9 @@ def probability_details(probability: Path, grid: Grid, windows: Sequence[Window]
     Raises:
         ProductError: it could not be read.
     """
-    with reading(probability), quiet(), small_cache(grid.width), rasterio.open(probability) as dataset:
+    with opened_map(probability, grid.width) as dataset:
         parts = (dataset.read(1, window=window.rasterio) for window in windows)
-        return [_fit(values, side, cv2.INTER_NEAREST) for values in parts]
+        return [fit(values, side, cv2.INTER_NEAREST) for values in parts]
 
 
 def color_ramp(count: int) -> list[str]:
@@ -118,13 +117,3 @@ def _hatched(picture: Colors, valid: NDArray[np.bool_]) -> Colors:
     stripes = _HATCH[(rows + cols) // 8 % 2]
     hatched: Colors = np.where(valid[..., None], picture, stripes)
     return hatched
-
-
-def _fit(picture: NDArray[np.uint8], side: int, interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:
-    """(h, w) or (h, w, 3), shrunk to at most `side` along the longer side."""
-    height, width = picture.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return picture
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(picture, size, interpolation=interpolation), np.uint8)

@@ -78,23 +78,21 @@ def read_places(polygons: Path, grid: Grid) -> list[Place]:
     inside = shapely.get_coordinates(shapely.point_on_surface(shapes))
     cols, rows = grid.pixel(*inside.T)
     positions, steps = positions_and_steps(grid, cols, rows)
-    places = []
-    for index, (number, area, pixels, mean, peak) in enumerate(zip(*fields, strict=True)):
-        places.append(
-            Place(
-                int(number),
-                None if np.isnan(area) else float(area),
-                int(pixels),
-                float(mean),
-                float(peak),
-                outlines.box(index),
-                (float(cols[index]), float(rows[index])),
-                positions[index],
-                steps[index],
-                tuple(outlines.simplified[index]),
-            )
+    return [
+        Place(
+            int(number),
+            None if np.isnan(area) else float(area),
+            int(pixels),
+            float(mean),
+            float(peak),
+            outlines.box(index),
+            (float(cols[index]), float(rows[index])),
+            positions[index],
+            steps[index],
+            tuple(outlines.simplified[index]),
         )
-    return places
+        for index, (number, area, pixels, mean, peak) in enumerate(zip(*fields, strict=True))
+    ]
 
 
 class _Outlines:
@@ -133,7 +131,8 @@ class _Outlines:
             points = _thinned(self._points[self._starts[ring] : ends[ring] - 1], tolerance[ring])
             few = cv2.approxPolyDP(points.astype(np.int32)[:, None], float(tolerance[ring]), True)[:, 0]
             if len(few) < 3:
-                few = _corners(self._low[ring], self._high[ring])
+                (left, top), (right, bottom) = self._low[ring], self._high[ring]
+                few = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
             rings[self._shape_of_ring[ring]].append(few.astype(np.int64))
         return rings
 
@@ -146,11 +145,6 @@ def _thinned(points: Ints, tolerance: float) -> Ints:
     moved = np.any(cell[1:] != cell[:-1], axis=1)
     thin: Ints = points[np.concatenate([[True], moved])]
     return thin
-
-
-def _corners(low: Ints, high: Ints) -> Ints:
-    (left, top), (right, bottom) = low, high
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
 def north_of(grid: Grid) -> float | None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import hashlib
+import weakref
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schanger_edge._version import __version__
-from schanger_edge.errors import SessionError
+from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.model.file import ModelFile
-from schanger_edge.sessions.engine import Auto, Engine, Findings, SessionOptions
-from schanger_edge.sessions.native.library import Kernels, Network, build, kernels, library_path
-from schanger_edge.sessions.native.weights import read_weights
+from schanger_edge.model.graph import Graph, read_graph
+from schanger_edge.sessions.engine import Auto, Engine, Findings, OtherGraphError
+from schanger_edge.sessions.native.library import Kernels, build, kernels, library_path, load, open_network
 from schanger_edge.sessions.ort import available_cores, cpu_words
 from schanger_edge.sessions.session import Session, check_probability
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 PARITY = 1e-4
 FP32, BF16 = "fp32", "bf16"
+GRAPHS = ("2319ee7ff3a2e95d", "0b77db06a408b7de")
+"""Digests of the graphs that the library computes, small and base: `graph_digest` of what the factory writes."""
+STAGES = 5
 
 
 class NativeSession(Session):
@@ -49,7 +52,9 @@ class NativeSession(Session):
         self.kernels: Kernels = found[0]
         self.device = f"native {__version__} ({cpu_words(threads)}, {', '.join(self.kernels)})"
         weights = read_weights(model)
-        self._network = Network(self.kernels, weights.widths, model.card.tile, threads, weights.values)
+        self._library = load()
+        self._network = open_network(self.kernels, weights.widths, model.card.tile, threads, weights.values)
+        self._free = weakref.finalize(self, self._library.schanger_close, self._network)
 
     def describe(self) -> dict[str, Any]:
         return {"isa": self.kernels.isa, "products": self.kernels.precision}
@@ -61,7 +66,7 @@ class NativeSession(Session):
     @property
     def memory(self) -> int:
         """Bytes that weights, maps and scratch take."""
-        return self._network.memory
+        return int(self._library.schanger_memory(self._network))
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         tile = self.card.tile
@@ -72,12 +77,17 @@ class NativeSession(Session):
                     f"both dates, not {date.shape} {date.dtype}."
                 )
         probability = np.empty((len(before), 1, tile, tile), np.float32)
-        self._network.run(np.ascontiguousarray(before), np.ascontiguousarray(after), probability)
+        dates = [np.ascontiguousarray(date) for date in (before, after)]
+        addresses = [date.ctypes.data for date in dates]
+        if not self._free.alive:
+            raise SessionError("the session is closed.")
+        if self._library.schanger_run(self._network, *addresses, len(before), probability.ctypes.data):
+            raise SessionError("the native engine failed.")
         check_probability(probability, probability.shape)
         return probability
 
     def close(self) -> None:
-        self._network.close()
+        self._free()
 
 
 def _lacking(precision: str, isa: str | None) -> str:
@@ -86,19 +96,51 @@ def _lacking(precision: str, isa: str | None) -> str:
     return f"this CPU does not run the native engine's kernels for {isa} in {precision}."
 
 
+class Weights(NamedTuple):
+    """All weights as the library takes them, and the channels of the six stages."""
+
+    widths: tuple[int, ...]
+    values: NDArray[np.float32]
+
+
+def read_weights(model: ModelFile) -> Weights:
+    """The weights of a model file.
+
+    Raises:
+        OtherGraphError: the file holds another graph.
+        ModelError: the file cannot be read, or a weight is no finite number.
+    """
+    graph = read_graph(model.path)
+    if graph_digest(graph) not in GRAPHS:
+        raise OtherGraphError(
+            f"{model.path.name} holds another graph than the one that this version's native engine computes"
+        )
+    read = dict.fromkeys(name for node in graph.nodes for name in node.inputs)  # in the order of their nodes
+    names = [name for name in read if name in graph.floats and _is_weight(name)]
+    names[1], names[2] = names[2], names[1]  # the library takes the mean of both dates, then the scale of both
+    values = np.concatenate([graph.floats[name].ravel() for name in names])
+    if not np.isfinite(values).all():
+        raise ModelError(f"{model.path} has weights that are no finite numbers: export it again, or train anew.")
+    inner = (graph.floats[f"encoder{k}.1.expand_conv.weight"].shape[1] for k in range(1, STAGES + 1))
+    return Weights((graph.floats["conv_1.weight"].shape[0], *inner), values)
+
+
+def graph_digest(graph: Graph) -> str:
+    """Hash of all that decides what a graph computes, but for the weights' values."""
+    digest = hashlib.sha256()
+    for node in graph.nodes:
+        digest.update(repr((node.kind, node.inputs, node.outputs, node.attributes)).encode())
+    for name, values in sorted(graph.floats.items()):
+        digest.update(repr((name, values.shape)).encode() + (b"" if _is_weight(name) else values.tobytes()))
+    return digest.hexdigest()[:16]
+
+
+def _is_weight(name: str) -> bool:
+    """Weights are named after their place, as in `encoder1.0.dwconv.weight`; constants, such as `half`, have none."""
+    return "." in name
+
+
 # The register's entry.
-
-
-def _in_fp32(model: ModelFile, options: SessionOptions) -> NativeSession:
-    return NativeSession(model, options.threads)
-
-
-def _in_bf16(model: ModelFile, options: SessionOptions) -> NativeSession:
-    return NativeSession(model, options.threads, BF16)
-
-
-def _installed() -> bool:
-    return library_path() is not None
 
 
 def _findings() -> Findings:
@@ -112,10 +154,13 @@ def _findings() -> Findings:
 
 ENGINE = Engine(
     "the native engine",
-    {"cpu:native": _in_fp32, "cpu:native:bf16": _in_bf16},
+    {
+        "cpu:native": lambda model, options: NativeSession(model, options.threads),
+        "cpu:native:bf16": lambda model, options: NativeSession(model, options.threads, BF16),
+    },
     help="cpu:native[:bf16]",
     auto=Auto.IF_FASTER,
     parity=PARITY,
-    installed=_installed,
+    installed=lambda: library_path() is not None,
     findings=_findings,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -83,54 +82,25 @@ def kernels() -> list[Kernels]:
     return found
 
 
-class Network:
-    """Weights laid out for one kind of kernels, with the memory and the threads that run them.
+def open_network(
+    kind: Kernels, widths: Sequence[int], tile: int, threads: int, weights: NDArray[np.float32]
+) -> ctypes.c_void_p:
+    """Weights laid out for one kind of kernels, with the memory and the threads that run them; to be closed.
 
     Args:
         kind: one of `kernels()`.
         widths: channels of the six stages.
         tile: T, height and width of a tile in pixels, a multiple of 16.
         threads: that work on each pair of tiles.
-        weights: all of them, in the order of `weights.layout`.
+        weights: all of them, in the library's order.
 
     Raises:
         SessionError: there is no memory, or no thread.
     """
-
-    def __init__(
-        self, kind: Kernels, widths: Sequence[int], tile: int, threads: int, weights: NDArray[np.float32]
-    ) -> None:
-        self._library, self._tile, status = load(), tile, ctypes.c_int32()
-        names, sizes = [name.encode() for name in kind], (ctypes.c_int32 * len(widths))(*widths)
-        given = (sizes, tile, threads, weights.ctypes.data, weights.size)
-        made = self._library.schanger_open(*names, *given, ctypes.byref(status))
-        if made is None:
-            why = "there is not enough memory" if status.value == _NO_MEMORY else f"error {status.value} of its library"
-            raise SessionError(f"the native engine does not start for tiles of {tile} pixels: {why}.")
-        self._handle: int | None = made
-        self._free = weakref.finalize(self, self._library.schanger_close, made)
-
-    @property
-    def memory(self) -> int:
-        """Bytes that it holds."""
-        return int(self._library.schanger_memory(self._open()))
-
-    def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8], probability: NDArray[np.float32]) -> None:
-        """(N, 3, T, T) of each date -> (N, 1, T, T); all contiguous.
-
-        Raises:
-            SessionError: it is closed, or failed.
-        """
-        dates = (before.ctypes.data, after.ctypes.data)
-        if self._library.schanger_run(self._open(), *dates, len(before), probability.ctypes.data):
-            raise SessionError("the native engine failed.")
-
-    def close(self) -> None:
-        """Give memory and threads back."""
-        self._handle = None
-        self._free()
-
-    def _open(self) -> int:
-        if self._handle is None:
-            raise SessionError("the session is closed.")
-        return self._handle
+    names, sizes, status = [name.encode() for name in kind], (ctypes.c_int32 * len(widths))(*widths), ctypes.c_int32()
+    given = (sizes, tile, threads, weights.ctypes.data, weights.size)
+    made = load().schanger_open(*names, *given, ctypes.byref(status))
+    if made is None:
+        why = "there is not enough memory" if status.value == _NO_MEMORY else f"error {status.value} of its library"
+        raise SessionError(f"the native engine does not start for tiles of {tile} pixels: {why}.")
+    return ctypes.c_void_p(made)

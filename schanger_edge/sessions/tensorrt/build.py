@@ -23,7 +23,6 @@ from schanger_edge.sessions.tensorrt.builder import OBEY, Recipe, ScratchError, 
 from schanger_edge.sessions.tensorrt.flavour import Flavour, load_flavour
 from schanger_edge.sessions.tensorrt.options import BuildOptions
 
-MAX_LEVEL = 5
 QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 MEGABYTE = 1 << 20
 SCRATCH = {"small": 512, "base": 1024}

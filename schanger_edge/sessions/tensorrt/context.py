@@ -6,7 +6,7 @@ it loses its graphs, so a size is captured when it comes twice in a row: a remai
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from schanger_edge.errors import SessionError
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
@@ -16,20 +16,23 @@ from schanger_edge.sessions.tensorrt.flavour import last_complaint
 Addresses = tuple[int, ...]
 
 
-class Loaded(NamedTuple):
-    """A context of TensorRT's, the name of its plan, T, and where TensorRT complains (see `flavour.error_log`)."""
-
-    context: Any
-    plan: str
-    tile: int
-    log: Any
-
-
 class Context:
-    """Runs batches in the order they come, as CUDA graphs if asked for; a note says where these cannot be made."""
+    """Runs batches in the order they come, as CUDA graphs if asked for; a note says where these cannot be made.
 
-    def __init__(self, loaded: Loaded, cuda: Cuda, notes: list[str], *, graphs: bool) -> None:
-        self._context, self._plan, self._tile, self._log = loaded
+    Args:
+        context: TensorRT's.
+        plan: its name.
+        tile: T.
+        log: where TensorRT complains, see `flavour.error_log`.
+        cuda: the device.
+        notes: of the session.
+        graphs: whether they are asked for.
+    """
+
+    def __init__(
+        self, context: Any, plan: str, tile: int, log: Any, cuda: Cuda, notes: list[str], *, graphs: bool
+    ) -> None:
+        self._context, self._plan, self._tile, self._log = context, plan, tile, log
         self._cuda, self._notes, self._capturing = cuda, notes, graphs
         self._finished = cuda.event()  # after the latest launch of a graph
         self._batch = 0

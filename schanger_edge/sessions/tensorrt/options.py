@@ -59,9 +59,7 @@ class BuildOptions(Options):
         False, "FP32 layers multiply in whole FP32, not in TF32 (10 bits of fraction), which is TensorRT's default."
     )
     timing_cache: Path | None = option(None, "File that caches TensorRT's kernel timings between builds.", unset="none")
-    flavour: Name | None = option(
-        None, "Which TensorRT to use.", choices=("tensorrt", "rtx"), unset="the installed one, TensorRT before RTX"
-    )
+    flavour: Name | None = option(None, "Which TensorRT to use.", unset="the installed one, TensorRT before RTX")
     capabilities: tuple[str, ...] = option(
         (),
         "RTX only: build for these compute capabilities, without a GPU: '8.6 8.9 12.0' or 8.6,8.9,12.0; repeatable.",

@@ -24,7 +24,7 @@ from schanger_edge.sessions.engine import SLOTS
 from schanger_edge.sessions.session import Session, check_probability
 from schanger_edge.sessions.tensorrt import plans
 from schanger_edge.sessions.tensorrt.builder import NO_ROOM
-from schanger_edge.sessions.tensorrt.context import Context, Loaded
+from schanger_edge.sessions.tensorrt.context import Context
 from schanger_edge.sessions.tensorrt.cuda import Cuda, HostMemory, OutOfDeviceMemoryError
 from schanger_edge.sessions.tensorrt.flavour import Flavour, error_log, last_complaint, start
 
@@ -87,6 +87,7 @@ class TensorRTSession(Session):
             here = plans.target_on(flavour, cuda.gpu)
             content, self._plan_card = plans.load_plan(plan, here)
             self.card, self.model = self._plan_card.card, plan
+            self._runtime_cache_path = plan.with_name(plan.name + RUNTIME_CACHE_SUFFIX)
             self.model_sha256, self.chosen = self._plan_card.model_sha256, ""
             self.notes: list[str] = list(filter(None, [plans.power_note(self._plan_card.target, here)]))
             self.timings: deque[tuple[str, float]] = deque(maxlen=TIMINGS_KEPT)
@@ -97,8 +98,8 @@ class TensorRTSession(Session):
                 self._refuse_plan(flavour)
             self._check_tensors()
             graphs = graphs and cuda.graphs and flavour.name == "tensorrt"  # RTX makes its own
-            loaded = Loaded(self._make_context(flavour), plan.name, self.card.tile, self._log)
-            self._context = Context(loaded, cuda, self.notes, graphs=graphs)
+            context = self._make_context(flavour)
+            self._context = Context(context, plan.name, self.card.tile, self._log, cuda, self.notes, graphs=graphs)
             self._streams = [cuda.stream() for _ in STAGES]
             self._resources.callback(cuda.release, *self._streams)
             self.max_batch: int = self._plan_card.batches.most
@@ -293,10 +294,6 @@ class TensorRTSession(Session):
                 raise SessionError(
                     f"{self.model.name} takes uint8 tiles (N, 3, {tile}, {tile}), not {date.dtype} {date.shape}."
                 )
-
-    @property
-    def _runtime_cache_path(self) -> Path:
-        return self.model.with_name(self.model.name + RUNTIME_CACHE_SUFFIX)
 
     def _wait_for_all(self) -> None:
         """Until no stream has work left: a result may not have been taken, or a batch have failed half-way."""
