@@ -304,6 +304,10 @@ def test_auto_takes_it_where_it_is_exact_and_remembers(
         file.write_text(json.dumps({"difference": difference, "ratio": 0.4}))
         with open_session(model, "auto", threads=1) as session:
             assert session.device.startswith(taken)
+    monkeypatch.setattr(engine, "build", lambda: "0123abcd")  # another build of the library is tried anew
+    with open_session(model, "auto", threads=1) as session:
+        assert session.device.startswith("native ")
+    assert len(list((tmp_path / "cache" / "engines").iterdir())) == 2
 
 
 def test_a_run_is_resumed_with_other_threads(

@@ -65,6 +65,9 @@ class Clocked:
         self.runs += 1
         return np.full((len(before), 1, *before.shape[2:]), 0.25 + self.error, np.float32)
 
+    def identity(self) -> dict[str, str]:
+        return {"device": self.device}
+
     def prepare(self) -> None:
         pass
 
