@@ -158,8 +158,9 @@ def test_the_bar_is_on_standard_error_of_a_terminal(hub: Hub, home: Path) -> Non
     ours, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
     code = (
-        "from schanger_export.weights import resolve as r; heard = []; r('levir-cd:small'); "
-        "r('pretrain:small', progress=lambda *at: heard.append(at)); assert heard[-1] == ('fetch', 1000, 1000), heard"
+        "from schanger_export.weights import find; heard = []; find('levir-cd:small'); "
+        "find('pretrain:small', progress=lambda *at: heard.append(at)); "
+        "assert heard[-1] == ('fetch', 1000, 1000), heard"
     )
     subprocess.run([sys.executable, "-c", code], env=environment(hub, home), stderr=terminal, check=True)
     os.close(terminal)
