@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from figure_text import fixed, machines, paragraph, percent, result, significant, table
@@ -33,7 +33,7 @@ def around() -> str:
     """Speed, memory and durability of what lies around the network."""
     rows = [
         [*_overhead(), "`benchmarks/overhead.py`"],
-        *([*_two_checkouts(name), "`benchmarks/scene_end_to_end.py`"] for name in CHECKOUTS),
+        *(list(row) for name in CHECKOUTS for row in _checkouts(name)),
         [*_memory(), "`benchmarks/memory.py`"],
         [*_scene_speed(), "`benchmarks/scene_speed.py`"],
         [*_kill_resume(), "`benchmarks/kill_resume.py`"],
@@ -73,16 +73,19 @@ CHECKOUTS = {
 }
 
 
-def _two_checkouts(name: str) -> tuple[str, str]:
+def _checkouts(name: str) -> Iterator[tuple[str, str, str]]:
     found, (part, clock, which) = result(name), CHECKOUTS[name]
-    first, second = found["medians"].values()
+    first, *others = found["medians"].values()
     busy = "" if found["load"][0] < BUSY else ", on a busy machine"
-    return (
-        f"{part}, {found['side']} x {found['side']} rendered pixels, all products: {which}",
-        f"wall {fixed(first['wall'], 1)} and {fixed(second['wall'], 1)} s, CPU {fixed(first['cpu'], 1)} and "
-        f"{fixed(second['cpu'], 1)} s, F1 {percent(first['f1'])} and {percent(second['f1'])}: "
-        f"{fixed(found['ratios'][clock]['median'], 2)} times as fast by {clock} (n {found['rounds']}{busy})",
-    )
+    further = [(f" by {found['devices'][of]}", ratios) for of, ratios in found.get("further_ratios", {}).items()]
+    for second, (how, ratios) in zip(others, [("", found["ratios"]), *further], strict=True):
+        yield (
+            f"{part}{how}, {found['side']} x {found['side']} rendered pixels, all products: {which}",
+            f"wall {fixed(first['wall'], 1)} and {fixed(second['wall'], 1)} s, CPU {fixed(first['cpu'], 1)} and "
+            f"{fixed(second['cpu'], 1)} s, F1 {percent(first['f1'])} and {percent(second['f1'])}: "
+            f"{fixed(ratios[clock]['median'], 2)} times as fast by {clock} (n {found['rounds']}{busy})",
+            "`benchmarks/scene_end_to_end.py`",
+        )
 
 
 def _memory() -> tuple[str, str]:

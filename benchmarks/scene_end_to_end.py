@@ -1,12 +1,14 @@
-"""A whole run of one large pair by two checkouts: seconds, memory and accuracy, interleaved.
+"""A whole run of one large pair by two or more checkouts: seconds, memory and accuracy, interleaved.
 
-`python benchmarks/scene_end_to_end.py --a before=OLD/.venv/bin/python,OLD --b after=NEW/.venv/bin/python,NEW`
+`python benchmarks/scene_end_to_end.py --a before=OLD/.venv/bin/python,OLD --b after=NEW/.venv/bin/python,NEW \\
+--b bf16=NEW/.venv/bin/python,NEW,cpu:native:bf16`
 
-Each checkout is NAME=PYTHON,FOLDER: the interpreter, and the folder from which its package is imported. The pair is
-rendered (exact truth, no nodata). Every run is a process of its own, `schanger-edge run` with its defaults but for
---threads and --device, all products. wall and cpu (user + system) are of that process from its start to its end; peak
-is its resident memory. f1 is of change.tif against the truth; ratios are A / B, round by round. The first round warms
-caches and the trial of the engines, and does not count.
+Each checkout is NAME=PYTHON,FOLDER[,DEVICE]: the interpreter, the folder from which its package is imported, and the
+engine (auto). The pair is rendered (exact truth, no nodata). Every run is a process of its own, `schanger-edge run`
+with its defaults but for --threads and --device, all products. wall and cpu (user + system) are of that process from
+its start to its end; peak is its resident memory. f1 is of change.tif against the truth. `ratios` are A / B, round by
+round, `further_ratios` those of a second B. The first round warms caches and the trial of the engines, and does not
+count.
 
 With --without-network a session takes the place of the network that gives the map of an earlier run again, tile by
 tile, so that opening, reading, tiling and products of the command are left. `load` is
@@ -17,6 +19,7 @@ those of a quiet machine. Needs Linux.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import statistics
@@ -85,21 +88,21 @@ main()
 
 
 class Checkout(NamedTuple):
-    """Whose run is measured."""
+    """Whose run is measured, and on which engine."""
 
     name: str
     python: str
     folder: Path
+    device: str
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--a", type=checkout, required=True, help="NAME=PYTHON,FOLDER")
-    parser.add_argument("--b", type=checkout, required=True, help="NAME=PYTHON,FOLDER")
+    parser.add_argument("--a", type=checkout, required=True, help="NAME=PYTHON,FOLDER[,DEVICE]")
+    parser.add_argument("--b", type=checkout, required=True, action="append", help="the same; may be given again")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--side", type=int, default=4096)
-    parser.add_argument("--threads", type=int, help="of both; their default where none is given")
-    parser.add_argument("--device", default="auto", help="of both")
+    parser.add_argument("--threads", type=int, help="of all; their default where none is given")
     parser.add_argument("--scene", type=Path, help="folder of the rendered pair, made where it is missing")
     parser.add_argument("--without-network", type=Path, metavar="MAP", help="probability.tif of a run of --scene")
     parser.add_argument("--name", default="scene_end_to_end", help="of the result")
@@ -111,51 +114,54 @@ def main() -> None:
         scene = options.scene or work / "scene"
         if not (scene / "truth.tif").exists():
             write_pair(scene, width=options.side, height=options.side, seed=1, nodata_wedge=False)
-        flags = ["--device", options.device, *(["--threads", str(options.threads)] if options.threads else [])]
+        flags = ["--threads", str(options.threads)] if options.threads else []
         save(options.name, compare(options, scene, work, flags))
 
 
 def checkout(text: str) -> Checkout:
     name, _, rest = text.partition("=")
-    python, _, folder = rest.partition(",")
+    python, folder, device = itertools.islice(itertools.chain(rest.split(","), ["", "auto"][rest.count(",") :]), 3)
     if not (shutil.which(python) and (Path(folder) / "schanger_edge").is_dir()):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=PYTHON,FOLDER with an interpreter and a checkout.")
-    return Checkout(name, python, Path(folder).absolute())
+    return Checkout(name, python, Path(folder).absolute(), device)
 
 
 def compare(options: argparse.Namespace, scene: Path, work: Path, flags: list[str]) -> dict[str, Any]:
     """The result for the file."""
-    both: tuple[Checkout, Checkout] = (options.a, options.b)
+    checkouts: list[Checkout] = [options.a, *options.b]
     whole = None
     if options.without_network:
         whole = work / "whole.npy"
         with rasterio.open(options.without_network) as image:
             np.save(whole, image.read(1).astype(np.float32) / np.float32(254))
     load = os.getloadavg()[0]
-    runs: dict[str, list[dict[str, float]]] = {own.name: [] for own in both}
+    runs: dict[str, list[dict[str, float]]] = {own.name: [] for own in checkouts}
     for number in range(options.rounds + 1):
-        for own in both:
-            found = one_run(own, scene, work / own.name, flags, whole)
+        for own in checkouts:
+            found = one_run(own, scene, work / own.name, ["--device", own.device, *flags], whole)
             sys.stderr.write(f"{number} {own.name} {found}\n")
             if number:
                 runs[own.name].append(found)
-    first, second = (runs[own.name] for own in both)
-    ratios = {key: [a[key] / b[key] for a, b in zip(first, second, strict=True)] for key in ("wall", "cpu", "peak_mb")}
     return {
         "method": __doc__,
         "side": options.side,
         "rounds": options.rounds,
         "network": options.without_network is None,
+        "devices": {own.name: own.device for own in checkouts},
         "flags": flags,
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
         "runs": runs,
         "medians": {name: {key: median(found, key) for key in found[0]} for name, found in runs.items()},
-        "ratios": {
-            key: {"median": round(statistics.median(values), 3), "least": round(min(values), 3),
-                  "largest": round(max(values), 3)}
-            for key, values in ratios.items()
-        },
-    }  # fmt: skip
+        "ratios": ratios(runs[options.a.name], runs[options.b[0].name]),
+        "further_ratios": {own.name: ratios(runs[options.a.name], runs[own.name]) for own in options.b[1:]},
+    }
+
+
+def ratios(first: list[dict[str, float]], second: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """A / B, round by round: median and extremes."""
+    found = {key: [a[key] / b[key] for a, b in zip(first, second, strict=True)] for key in ("wall", "cpu", "peak_mb")}
+    kinds = {"median": statistics.median, "least": min, "largest": max}
+    return {key: {kind: round(of(values), 3) for kind, of in kinds.items()} for key, values in found.items()}
 
 
 def median(found: list[dict[str, float]], key: str) -> float:
