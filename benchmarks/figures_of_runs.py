@@ -164,7 +164,7 @@ def _false_alarms() -> tuple[str, str]:
     return what, "; ".join(told)
 
 
-QUIET = 0.5  # load average above which shares of the floor mean little: at 30 even CPU time grows by an eighth
+QUIET = 1.5  # load average, of which one is its own, above which shares mean little: at 30 CPU time grows by an eighth
 
 
 def roofline() -> str:
@@ -179,10 +179,12 @@ def roofline() -> str:
         {fixed(machine["bandwidth_gb_per_second"], 1)} GB/s, and the processor's peak in float32,
         {fixed(machine["fp32_gops"])} GFLOP/s: multiply-adds in registers (`benchmarks/fma_rate.cpp`), the best of
         {machine["peak_runs"]} runs of {machine["peak_multiply_adds"] / 1e9:.2g} G each."""
-    if found["load"][0] > QUIET:
+    if max(found["load"]) > QUIET:
         unknown = "The share of the floor that sessions reach is not measured on a quiet machine yet."
         return paragraph(f"{intro} {measured} {unknown}")
-    rounds = f"Of sessions the median of {found['sessions'][0]['milliseconds']['n']} interleaved rounds:"
+    load = " to ".join(fixed(value, 1) for value in found["load"])
+    rounds = f"""Of sessions the median of {found["sessions"][0]["milliseconds"]["n"]} interleaved rounds, at a load of
+        {load}, of which one is its own:"""
     rows = [
         [row["session"], row["precision"], fixed(row["milliseconds"]["median"]), *(_share(row[form]) for form in FORMS)]
         for row in found["sessions"]
