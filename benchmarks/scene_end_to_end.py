@@ -19,7 +19,6 @@ those of a quiet machine. Needs Linux.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import shutil
 import statistics
@@ -120,10 +119,11 @@ def main() -> None:
 
 def checkout(text: str) -> Checkout:
     name, _, rest = text.partition("=")
-    python, folder, device = itertools.islice(itertools.chain(rest.split(","), ["", "auto"][rest.count(",") :]), 3)
+    python, _, rest = rest.partition(",")
+    folder, _, device = rest.partition(",")
     if not (shutil.which(python) and (Path(folder) / "schanger_edge").is_dir()):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=PYTHON,FOLDER with an interpreter and a checkout.")
-    return Checkout(name, python, Path(folder).absolute(), device)
+    return Checkout(name, python, Path(folder).absolute(), device or "auto")
 
 
 def compare(options: argparse.Namespace, scene: Path, work: Path, flags: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,13 +21,15 @@ def farthest_first(buildings: list[Building], lean: Lean) -> list[Building]:
     return sorted(buildings, key=lambda one: -float(one.outline[0].mean(axis=0) @ lean))
 
 
-def covered(outline: Doubles, reach: Doubles) -> list[Doubles]:
-    """What a body with this outline (N, 2) covers of the image, its top `reach` metres (right, down) off its ground."""
-    if not reach.any():
-        return [outline]
-    following = np.roll(outline, -1, axis=0)
-    sides = np.stack([outline, following, following + reach, outline + reach], axis=1)
-    return [outline, *sides, outline + reach]
+def covered(building: Building, lean: Lean) -> Iterator[Doubles]:
+    """Polygons that a building covers of the image: its ground and, where it leans, its sides and its top."""
+    reach = np.asarray(lean) * building.height
+    for outline in building.outline:
+        yield outline
+        if reach.any():
+            following = np.roll(outline, -1, axis=0)
+            yield from np.stack([outline, following, following + reach, outline + reach], axis=1)
+            yield outline + reach
 
 
 def seen(building: Building, lean: Lean, when: int) -> list[Shape]:
@@ -35,8 +38,7 @@ def seen(building: Building, lean: Lean, when: int) -> list[Shape]:
     wall = _WALLS[int(abs(building.bounds[0] * 7 + building.bounds[1])) % len(_WALLS)]
     shapes = [one for outline in building.outline for one in _walls(outline, reach, building.height, wall, when)]
     shapes += [shape(ROOF, outline + reach, mixed(wall, _GLASS, 0.1), when) for outline in building.outline]
-    planes = building.planes
-    return shapes + [Shape(ROOF, one.points + reach, one.before, one.after, one.normal) for one in planes]
+    return shapes + [dataclasses.replace(plane, points=plane.points + reach) for plane in building.planes]
 
 
 def _walls(outline: Doubles, reach: Doubles, height: float, wall: Colour, when: int) -> Iterator[Shape]:

@@ -73,16 +73,11 @@ def building_mask(layout: Layout, chunk: Canvas, chosen: dict[int, int]) -> Byte
     `chosen` gives, for each of the dates on which a building may stand, the date on which it is looked at.
     """
     image = np.zeros((chunk.height * 3, chunk.width * 3), np.uint8)
-    leans = {when: np.asarray(layout.style.date(date).lean) for when, date in chosen.items()}
-    most = max(float(np.hypot(*lean)) for lean in leans.values()) * layout.style.tallest
+    leans = {when: layout.style.date(date).lean for when, date in chosen.items()}
+    most = max(math.hypot(*lean) for lean in leans.values()) * layout.style.tallest
     contents = layout.contents(_grown(chunk.bounds, most))
     standing = [building for content in contents for building in content.buildings if building.when in chosen]
-    covered = [
-        polygon
-        for building in standing
-        for part in building.outline
-        for polygon in oblique.covered(part, leans[building.when] * building.height)
-    ]
+    covered = [polygon for building in standing for polygon in oblique.covered(building, leans[building.when])]
     chunk.draw(image, covered, lambda _: (1.0,), 3)
     return np.ascontiguousarray(image[1::3, 1::3])
 
@@ -113,16 +108,11 @@ def chunk_image(layout: Layout, when: int, chunk: Canvas) -> Bytes:
 
 def _tops(stage: Stage, structures: Floats) -> Floats:
     """The height of the building that is seen at each pixel; `structures` has that of the one which stands there."""
-    lean = np.asarray(stage.date.lean)
-    if not lean.any():
+    lean = stage.date.lean
+    if not any(lean):
         return stage.inner(structures)
     heights = np.zeros((stage.canvas.height, stage.canvas.width), np.float32)
-    tops = [
-        (polygon, building.height)
-        for building in stage.buildings
-        for part in building.outline
-        for polygon in oblique.covered(part, lean * building.height)
-    ]
+    tops = [(polygon, one.height) for one in stage.buildings for polygon in oblique.covered(one, lean)]
     stage.canvas.draw(heights, [polygon for polygon, _ in tops], lambda index: (tops[index][1],))
     return heights
 
