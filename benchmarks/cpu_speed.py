@@ -107,7 +107,7 @@ def write_models(size: Any, folder: Path, forms: set[str]) -> None:
     card = read_model(model_path("schanger-small")).card
     torch.save(network, folder / "network.pt")
     state = {name: values.numpy() for name, values in network.state_dict().items()}
-    exported = build(state, card.normalization, TILE, TILE)
+    exported = build(state, card.normalization)
     onnx.helper.set_model_props(exported, {METADATA_KEY: dataclasses.replace(card, size=size).to_json()})
     onnx.save_model(exported, str(folder / "exported.onnx"))
     for folded in (False, True):

@@ -91,7 +91,7 @@ def write(network: SChanger, path: Path, card: ModelCard, *, folded: bool, apart
     """A model file of one form; the product's own export is `folded`, the dates stacked."""
     if folded and not apart and network.size in SIZES:
         state = {name: value.numpy() for name, value in network.state_dict().items()}
-        model = build(state, card.normalization, card.tile, card.tile)
+        model = build(state, card.normalization)
         onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
         onnx.save_model(model, str(path))
         return

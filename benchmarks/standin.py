@@ -20,11 +20,13 @@ CHANNELS = 6  # red, green, blue of both dates
 GRAY = Statistics(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
 
 
-def integer_model(path: Path, *, radius: int, tile: int | tuple[int, int], halo: int, seed: int = 0) -> None:
+def integer_model(
+    path: Path, *, radius: int, tile: int | tuple[int, int], halo: int, seed: int = 0, any_tile: bool = False
+) -> None:
     """One convolution of integer weights and the given radius: exact in float32 whatever the order of sums.
 
     probability = clip(|sum| / 2^k, 0, 1). A `tile` of (height, width) makes the model for one pass over a whole scene;
-    it then breaks the contract's square tile and serves as reference only.
+    it then breaks the contract's square tile and serves as reference only. `any_tile` leaves height and width open.
     """
     side = 2 * radius + 1
     weights = np.random.default_rng(seed).integers(-2, 3, (1, CHANNELS, side, side)).astype(np.float32)
@@ -37,7 +39,7 @@ def integer_model(path: Path, *, radius: int, tile: int | tuple[int, int], halo:
         helper.make_node("Clip", ["scaled", "zero", "one"], [OUTPUT_NAME]),
     ]
     constants = {"weights": weights, "scale": scale, "zero": np.float32(0), "one": np.float32(1)}
-    _save(path, nodes, constants, tile, halo, "integer")
+    _save(path, nodes, constants, tile, halo, "integer", any_tile=any_tile)
 
 
 def timing_model(
@@ -64,8 +66,17 @@ def timing_model(
     _save(path, nodes, constants, tile, halo, "timing")
 
 
-def _save(path: Path, nodes: list, constants: dict, tile: int | tuple[int, int], halo: int, name: str) -> None:
-    height, width = (tile, tile) if isinstance(tile, int) else tile
+def _save(
+    path: Path,
+    nodes: list,
+    constants: dict,
+    tile: int | tuple[int, int],
+    halo: int,
+    name: str,
+    *,
+    any_tile: bool = False,
+) -> None:
+    height, width = ("height", "width") if any_tile else (tile, tile) if isinstance(tile, int) else tile
     before, after = INPUT_NAMES
     head = [
         helper.make_node("Concat", [before, after], ["bytes"], axis=1),

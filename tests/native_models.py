@@ -32,7 +32,7 @@ def write_model(path: Path, size: str, tile: int, edit: Callable[[State], None] 
     state = state_of(size)
     edit(state)
     card = dataclasses.replace(read_model(model_path("schanger-small")).card, size=size, tile=tile, halo=tile // 8)
-    model = build(state, card.normalization, tile, tile)
+    model = build(state, card.normalization)
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save_model(model, str(path))
     return path

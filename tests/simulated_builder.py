@@ -6,6 +6,7 @@ import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
+from schanger_edge.model.card import INPUT_NAMES
 from schanger_edge.model.plan import Batches
 
 MAGIC = b"SIMULATED"
@@ -29,6 +30,7 @@ class ILayer:
 class INetworkDefinition:
     def __init__(self, flags: int) -> None:
         self.flags, self.source, self.layers = flags, b"", list[ILayer]()
+        self.inputs = [SimpleNamespace(shape=()) for _ in INPUT_NAMES]
 
     @property
     def num_layers(self) -> int:
@@ -36,6 +38,13 @@ class INetworkDefinition:
 
     def get_layer(self, number: int) -> ILayer:
         return self.layers[number]
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.inputs)
+
+    def get_input(self, number: int) -> SimpleNamespace:
+        return self.inputs[number]
 
 
 class ParserError:

@@ -23,7 +23,7 @@ NAMES = {  # class: {attribute: versions that have it}. 8.6- from 8.6 on, 8.6-10
     "Builder": {"create_network": "8.6-", "create_builder_config": "8.6-", "create_optimization_profile": "8.6-",
                 "build_serialized_network": "8.6-"},
     "NetworkDefinitionCreationFlag": {"EXPLICIT_BATCH": "8.6-10", "STRONGLY_TYPED": "10.0-"},
-    "INetworkDefinition": {"num_layers": "8.6-", "get_layer": "8.6-"},
+    "INetworkDefinition": {"num_layers": "8.6-", "get_layer": "8.6-", "num_inputs": "8.6-", "get_input": "8.6-"},
     "ILayer": {"name": "8.6-", "num_outputs": "8.6-", "precision": "8.6-10", "set_output_type": "8.6-10"},
     "OnnxParser": {"parse": "8.6-", "num_errors": "8.6-", "get_error": "8.6-"},
     "ParserError": {"node": "8.6-", "desc": "8.6-", "node_name": "10.0-", "node_operator": "10.0-"},

@@ -97,7 +97,7 @@ def calibrate(
     reports = report_path(target), report_path(target, ".png")
     with replacing(target, ModelError) as temporary, replacing(reports[0], ModelError) as json_file:
         with Reference(model) as reference:
-            drawn, held = _drawn(sources, card.tile, options, reference, notify)
+            drawn, held = _drawn(sources, reference.tile, options, reference, notify)
             reference.look_at(held, notify)
 
         convs = candidates(parent)

@@ -75,7 +75,7 @@ def convert(
         with Reference(model) as reference:
             measured, held = draw_tiles(
                 sources_or_rendered(sources),
-                card.tile,
+                reference.tile,
                 (samples, HELD),
                 SEED,
                 reference.change,

@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 
 from schanger_edge.errors import ModelError
-from schanger_edge.model.card import METADATA_KEY, ModelCard
+from schanger_edge.model.card import METADATA_KEY, PUBLISHED_TILE, ModelCard
 
 STEM, HEADS, OTHER = "stem", "heads", "other"
 _PART = re.compile(r"/?(conv_1|(?:encoder|Bi|decoder|head)\d)\b")
@@ -115,11 +115,17 @@ def part_of(node_name: str) -> str:
 
 
 def with_shapes(model: onnx.ModelProto, batch_size: int | None = None) -> onnx.ModelProto:
-    """A copy with the shape and type of every tensor, for a batch of this size where one is given."""
+    """A copy with the shape and type of every tensor; for a batch of this size where one is given.
+
+    Then tiles have 256 pixels a side unless the model says otherwise.
+    """
     model = copy.deepcopy(model)
     if batch_size is not None:
         for tensor in model.graph.input:
-            tensor.type.tensor_type.shape.dim[0].dim_value = batch_size
+            batch, _, *size = tensor.type.tensor_type.shape.dim
+            batch.dim_value = batch_size
+            for side in size:
+                side.dim_value = side.dim_value or PUBLISHED_TILE
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 

@@ -23,7 +23,7 @@ from schanger_export.architecture import BATCHNORM_EPS, LAYERNORM_EPS, LFEM_EPS,
 
 OPSET = 17  # the newest that TensorRT 8.5 reads
 IR_VERSION = 8  # the newest that ONNX Runtime 1.16 and TensorRT 8.6 are sure to read
-BATCH = "batch"
+BATCH, SIZE = "batch", ("height", "width")
 STACKED, SIDES, FUSED = "dates", "sides", "head6.0.conv"
 """Normalized dates (2N, 3, H, W); side logits (N, 5, H, W), coarsest first; the fused logit (N, 1, H, W)."""
 
@@ -31,25 +31,23 @@ Array = NDArray[np.float64]
 State = Mapping[str, NDArray[Any]]
 
 
-def build(state: State, normalization: Normalization, height: int, width: int, name: str = "") -> onnx.ModelProto:
+def build(state: State, normalization: Normalization, name: str = "") -> onnx.ModelProto:
     """A model: uint8 RGB tiles in, probability out.
 
     Args:
         state: a whole state dict of the Siamese network, see `architecture.shapes`.
         normalization: colour statistics of the dates.
-        height: of a tile in pixels, a multiple of 16.
-        width: the same.
         name: of the graph.
 
     Returns:
         Inputs `before` and `after` (N, 3, height, width) uint8, output `probability` (N, 1, height, width) float32, for
-        every N.
+        every N and every height and width that is a multiple of 16.
     """
     graph = Graph(state)
     statistics = (normalization.before, normalization.after)
     dates = [_normalized(graph, date, values) for date, values in zip(INPUT_NAMES, statistics, strict=True)]
     graph.node(OUTPUT_NAME, "Sigmoid", _network(graph, graph.node(STACKED, "Concat", *dates, axis=0)))
-    image, probability = (BATCH, 3, height, width), (BATCH, 1, height, width)
+    image, probability = (BATCH, 3, *SIZE), (BATCH, 1, *SIZE)
     made = helper.make_graph(
         graph.nodes,
         name or "schanger",

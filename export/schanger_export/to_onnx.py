@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from schanger_edge._version import __version__
 from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
-from schanger_edge.model.card import METADATA_KEY, ModelCard
+from schanger_edge.model.card import METADATA_KEY, PUBLISHED_TILE, ModelCard
 from schanger_export.architecture import Size
 from schanger_export.cards import PRODUCER, compose_card
 from schanger_export.checkpoints import load_weights, read_card, weights_sha256
@@ -112,7 +112,9 @@ def export_model(
         model = _model(state, card)
         onnx.save_model(model, str(temporary))
         check_graph(temporary, "exported")
-        difference = largest_difference(reference.run, temporary, image_like_tiles(tiles, card.tile))
+        difference = largest_difference(
+            reference.run, temporary, image_like_tiles(tiles, min(card.tile, PUBLISHED_TILE))
+        )
         if not difference <= TOLERANCE:  # also true for NaN
             raise ModelError(
                 f"the exported model differs from the network by up to {difference:.2g} in probability, more than "
@@ -131,7 +133,7 @@ def export_model(
 
 
 def _model(state: Mapping[str, NDArray[Any]], card: ModelCard) -> onnx.ModelProto:
-    model = build(state, card.normalization, card.tile, card.tile, card.name)
+    model = build(state, card.normalization, card.name)
     model.producer_name, model.producer_version = PRODUCER, __version__
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     return model

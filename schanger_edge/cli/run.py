@@ -101,7 +101,8 @@ def review(
 def _print_start(session: Session, pair: Pair, warnings: Sequence[str]) -> None:
     card = session.card
     note(*session.notes)
-    note(f"{session.device}, model {card.name} ({card.precision}, tile {card.tile}, halo {card.halo})")
+    tile = session.tile_for(pair.grid.height, pair.grid.width)
+    note(f"{session.device}, model {card.name} ({card.precision}, tile {tile}, halo {card.halo})")
     size = f"{pair.grid.width} x {pair.grid.height} pixels"
     note(f"{size}, {_crs_name(pair)}, {pair.overlap:.0%} overlap", *pair.notes)
     warn(*warnings)

@@ -91,15 +91,10 @@ def compare(
     options = dataclasses.replace(options or ComparisonOptions(), **keywords)
     notify = progress or (lambda *_: None)
     with _opened(first, options, progress) as one, _opened(second, options, progress) as other:
-        if one.card.tile != other.card.tile:
-            raise ModelError(
-                f"the models take tiles of {one.card.tile} and {other.card.tile} pixels: export one of them again "
-                "with the other's --tile."
-            )
-        threshold = one.card.threshold
+        side, threshold = _common_tile(one, other), one.card.threshold
         (tiles,) = draw_tiles(
             sources_or_rendered(sources),
-            one.card.tile,
+            side,
             (options.count,),
             SEED,
             lambda tile: is_change(_timed(one, tile)[0], threshold),
@@ -140,6 +135,18 @@ def _opened(
     path = model_path(model, progress)
     device = "cuda" if path.suffix == SUFFIX else options.device
     return open_session(path, device, binding=options.cuda, progress=progress)
+
+
+def _common_tile(one: Session, other: Session) -> int:
+    """The side of tiles that both take; of two the smaller one."""
+    taken = ({session.card.tile, session.smaller_tile or session.card.tile} for session in (one, other))
+    common = set.intersection(*taken)
+    if not common:
+        raise ModelError(
+            f"the models take tiles of {one.card.tile} and {other.card.tile} pixels: export one of them again with the "
+            "other's --tile."
+        )
+    return min(common)
 
 
 def _milliseconds(seconds: Iterable[float]) -> float:

@@ -133,12 +133,13 @@ def evaluate(
         open_session(model_path(engine.model, told), engine.device, binding=engine.cuda, progress=told) as session,
     ):
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
-        halo = _halo(scoring.halo, session.card) if scoring.stitched else None
+        tile = session.smaller_tile or session.card.tile
+        halo = _halo(scoring.halo, session.card.halo, tile) if scoring.stitched else None
         doubts, fill = Doubts(), session.card.normalization.mean_colors
         if halo is not None:
             predicted = stitched_tiles(files, rule, session, halo, doubts)
         else:  # one tile at a time: on a CPU more tiles at once cost more per tile
-            predicted = predicted_tiles(files, rule, session.run, session.card.tile, fill=fill, doubts=doubts)
+            predicted = predicted_tiles(files, rule, session.run, tile, fill=fill, doubts=doubts)
         counts, tiles, empty = _count(predicted, len(files), page, counter, told)
         if empty:
             doubts.add([f"{empty:,} pixels have no data in one of the dates: they don't count."])
@@ -152,7 +153,7 @@ def evaluate(
             model=session.model.name,
             model_sha256=session.model_sha256,
             device=session.device,
-            tile=session.card.tile,
+            tile=tile if halo is None else session.card.tile,
             threshold=THRESHOLD,
             label_rule=str(rule),
             images=len(files),
@@ -199,12 +200,12 @@ def _check_outputs(outputs: Sequence[Path], sweep: Path | None, gsd: float | Non
         raise ProductError("two results would be written to the same file: give each its own name.")
 
 
-def _halo(given: int | None, card: ModelCard) -> int:
-    """The halo to stitch with."""
+def _halo(given: int | None, own: int, tile: int) -> int:
+    """The halo to stitch with; the tile is the smallest that images may get."""
     if given is None:
-        return card.halo
-    if not 0 <= 2 * given < card.tile:
-        raise ModelError(f"--halo must be at least 0 and less than half the model's tile of {card.tile}, not {given}.")
+        return own
+    if not 0 <= 2 * given < tile:
+        raise ModelError(f"--halo must be at least 0 and less than half the model's tile of {tile}, not {given}.")
     return given
 
 

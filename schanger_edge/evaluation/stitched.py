@@ -48,7 +48,7 @@ def stitched_tiles(
             doubts.add([*pair.warnings, *pair.collar_warnings()], before, after)
             image = _WholeImage(pair.grid)
             predict(pair, session, image, batch_size=session.best_batch, halo=halo)
-            tile_side = session.card.tile
+            tile_side = session.tile_for(pair.grid.height, pair.grid.width)
             plan = TilePlan(pair.grid.width, pair.grid.height, tile_side, halo, blend_of(tile_side, halo))
             for strip in plan.strips():
                 for tile in strip:

@@ -1,7 +1,8 @@
 """The contract of a model file: tensor names, types and shapes, and the card that travels in its metadata.
 
 A model takes `before` and `after`, uint8 (N, 3, T, T) RGB, and gives `probability`, float32 (N, 1, T, T) in 0-1.
-Normalization, sigmoid and everything between are inside the graph. N is dynamic, T is fixed when the model is made.
+Normalization, sigmoid and everything between are inside the graph. N is dynamic. T is the card's tile; where the graph
+leaves height and width open, `PUBLISHED_TILE` too, for scenes that the card's tile is too large for.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ METADATA_KEY = "schanger_edge"
 INPUT_NAMES = ("before", "after")
 OUTPUT_NAME = "probability"
 TILE_MULTIPLE = 16
+PUBLISHED_TILE = 256
+"""Of the article's networks, which its test protocol is defined for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,7 @@ class ModelCard:
         name: the model's name, such as `schanger-small`.
         size: the network, `small` or `base`; other words for networks that are not SChanger.
         dataset: what the weights were trained on, in words or a dataset's name.
-        tile: T, height and width of the input in pixels, a multiple of 16.
+        tile: T, height and width in pixels of the tiles the model is meant for, a multiple of 16.
         halo: context in pixels on each side of a core; tiles are blended over half of it, the rest is dropped.
         tiling: why this tile and halo, in words; empty where nobody measured.
         threshold: a pixel is change where its probability is greater.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schanger_edge.errors import ModelError, check_name
-from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, ModelCard
+from schanger_edge.model.card import INPUT_NAMES, METADATA_KEY, OUTPUT_NAME, PUBLISHED_TILE, ModelCard
 from schanger_edge.model.wire import fields, parts, text
 
 # Numbers of fields in onnx.proto: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
@@ -46,11 +46,19 @@ class ModelFile:
         path: the .onnx file.
         card: what it says of itself.
         sha256: hexadecimal hash of the whole file.
+        any_tile: its graph leaves height and width open, so that it runs on tiles of any multiple of 16.
     """
 
     path: Path
     card: ModelCard
     sha256: str
+    any_tile: bool = False
+
+    @property
+    def smaller_tile(self) -> int | None:
+        """See `sessions.Session`."""
+        has_core = 2 * self.card.halo < PUBLISHED_TILE < self.card.tile
+        return PUBLISHED_TILE if self.any_tile and has_core else None
 
 
 class Tensor(NamedTuple):
@@ -83,7 +91,8 @@ def read_model(model: str | PathLike[str] | ModelFile) -> ModelFile:
         raise ModelError(f"{path} has no model card: make it with `schanger-edge export`.")
     card = ModelCard.from_json(metadata[METADATA_KEY])
     check_contract(path, card, inputs, [_as_inferred(output, card.tile) for output in outputs])
-    return ModelFile(path, card, hashlib.sha256(content).hexdigest())
+    any_tile = not any(isinstance(size, int) for tensor in inputs for size in tensor.shape[2:])
+    return ModelFile(path, card, hashlib.sha256(content).hexdigest(), any_tile)
 
 
 def content_of(path: Path) -> bytes:
@@ -180,20 +189,25 @@ def check_contract(model: Path, card: ModelCard, inputs: Sequence[Tensor], outpu
     tile = card.tile
     wanted = dict.fromkeys(INPUT_NAMES, ("uint8", (3, tile, tile)))
     dynamic = all(not isinstance(size, int) for tensor in inputs for size in tensor.shape[:1])
-    if _without_batch(inputs) != wanted or not dynamic:
+    if _without_batch(inputs, tile) != wanted or not dynamic:
         raise ModelError(
             f"{model} breaks the model contract: its inputs must be before and after, "
             f"uint8 (N, 3, {tile}, {tile}); it has {_described(inputs)}. Export it again."
         )
-    if _without_batch(outputs) != {OUTPUT_NAME: ("float", (1, tile, tile))}:
+    if _without_batch(outputs, tile) != {OUTPUT_NAME: ("float", (1, tile, tile))}:
         raise ModelError(
             f"{model} breaks the model contract: its output must be probability, "
             f"float32 (N, 1, {tile}, {tile}); it has {_described(outputs)}. Export it again."
         )
 
 
-def _without_batch(tensors: Sequence[Tensor]) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
-    return {tensor.name: (tensor.type, tensor.shape[1:]) for tensor in tensors}
+def _without_batch(tensors: Sequence[Tensor], tile: int) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
+    """Types and sizes by name; height and width that are left open count as the tile's."""
+    found = {}
+    for tensor in tensors:
+        size = (side if isinstance(side, int) else tile for side in tensor.shape[2:])
+        found[tensor.name] = tensor.type, (*tensor.shape[1:2], *size)
+    return found
 
 
 def _described(tensors: Sequence[Tensor]) -> str:

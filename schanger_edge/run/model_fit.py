@@ -19,6 +19,7 @@ DateStatistics = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 def model_warnings(
     card: ModelCard,
+    tile: int,
     size: tuple[int, int],
     gsd: float | None,
     own_gsd: Mapping[str, float | None],
@@ -28,20 +29,21 @@ def model_warnings(
 
     Args:
         card: the model.
+        tile: side of the tiles it sees, in pixels.
         size: rows and columns of the pair's grid.
         gsd: metres per pixel of the pair's grid; None where unknown.
         own_gsd: metres per pixel of each date's file; resampling brings no detail into a coarse one.
         statistics: per date, mean and standard deviation (3,) of uint8 RGB scaled to 0-1; a date may be absent.
     """
-    return [*_size_warnings(card, size), *_scale_warnings(card, gsd, own_gsd), *_color_warnings(card, statistics)]
+    return [*_size_warnings(tile, size), *_scale_warnings(card, gsd, own_gsd), *_color_warnings(card, statistics)]
 
 
-def _size_warnings(card: ModelCard, size: tuple[int, int]) -> list[str]:
+def _size_warnings(tile: int, size: tuple[int, int]) -> list[str]:
     height, width = size
-    if min(size) >= card.tile:
+    if min(size) >= tile:
         return []
     return [
-        f"the scene has {width} x {height} pixels, the model sees {card.tile} x {card.tile} at once: what is missing "
+        f"the scene has {width} x {height} pixels, the model sees {tile} x {tile} at once: what is missing "
         "is filled with mirrored pixels, so expect misses and false alarms; give images with more ground around."
     ]
 

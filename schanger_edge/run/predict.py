@@ -122,7 +122,7 @@ def predict(
 
     Args:
         pair: two dates on one grid.
-        session: the model; its card gives tile, halo and the colours of invalid pixels.
+        session: the model; it gives the tile, its card halo and the colours of invalid pixels.
         sink: takes the owned pixels of each tile, in order.
         batch_size: tiles per inference; the last one of a section may be smaller.
         halo: context on each side of a tile's core, less than half the tile; None takes the card's.
@@ -136,7 +136,7 @@ def predict(
     began = time.perf_counter()
     todo, observers = todo or Todo(), observers or Observers()
     halo = session.card.halo if halo is None else halo
-    tile = session.card.tile
+    tile = session.tile_for(pair.grid.height, pair.grid.width)
     plan = TilePlan(pair.grid.width, pair.grid.height, tile, halo, blend_of(tile, halo))
     column = COLUMN if pair.has_columns(COLUMN) else plan.width
     batch_size = batch_taken(session, batch_size)

@@ -88,6 +88,7 @@ class Run:
     Attributes:
         options: as asked for, with the values that were taken where none was.
         warnings: what makes the result doubtful, in sentences.
+        tile: side of the tiles, in pixels.
         registered: what is known of the offset between the dates; None where nobody asked.
 
     Args:
@@ -120,8 +121,9 @@ class Run:
             batch_size=session.best_batch if engine.batch_size is None else engine.batch_size,
         )
         size = pair.grid.height, pair.grid.width
+        self.tile = session.tile_for(*size)
         own_gsd = {date: info.gsd for date, info in pair.info().items()}
-        fit = model_warnings(session.card, size, pair.grid.gsd, own_gsd, pair.statistics())
+        fit = model_warnings(session.card, self.tile, size, pair.grid.gsd, own_gsd, pair.statistics())
         self.warnings = [*pair.warnings, *pair.collar_warnings(), *fit]
         laps.opened(3)
         self.registered = register(pair, max_offset=options.alignment.max_offset, align=options.alignment.align)
@@ -151,6 +153,7 @@ class Run:
             "version": __version__,
             **self.pair.identity(),
             **self.session.identity(),
+            "tile": self.tile,
             **self.options.deciding(),
             "batch_size": batch_taken(self.session, self.options.engine.batch_size or 1),
         }

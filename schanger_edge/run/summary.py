@@ -46,6 +46,7 @@ def summarize(run: Run, flow: Flow, counts: RasterCounts, polygons: PolygonCount
         "registration": None if run.registered is None else run.registered.summary(),
         "options": run.options.as_json(),
         "tiles": {
+            "side": run.tile,
             "run": counts.tiles_run,
             "skipped": counts.tiles_skipped,
             "taken_over": counts.tiles_run + counts.tiles_skipped - flow.tiles_run - flow.tiles_skipped,

@@ -37,7 +37,7 @@ class OnnxRuntimeSession(Session):
 
         threads = threads or available_cores()
         self.model, self.card, self.model_sha256 = model.path, model.card, model.sha256
-        self.notes = list[str]()
+        self.notes, self.smaller_tile = list[str](), model.smaller_tile
         self.best_batch = 1 if provider == CPU_PROVIDER else GPU_BATCH  # on a CPU more at once cost more per tile
         self._session = _load(model, threads, provider)
         inputs, outputs = _tensors(self._session.get_inputs()), _tensors(self._session.get_outputs())
@@ -53,6 +53,7 @@ class OnnxRuntimeSession(Session):
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._session is None:
             raise SessionError("the session is closed.")
+        self.check_tiles(before, after)
         inputs = dict(zip(INPUT_NAMES, (before, after), strict=True))
         try:
             (probability,) = self._session.run([OUTPUT_NAME], inputs)

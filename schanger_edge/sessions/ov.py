@@ -38,7 +38,7 @@ class OpenVinoSession(Session):
         openvino = load_openvino()
         threads = threads or available_cores()
         self.model, self.card, self.model_sha256 = model.path, model.card, model.sha256
-        self.notes = list[str]()
+        self.notes, self.smaller_tile = list[str](), model.smaller_tile
         self._core = openvino.Core()
         if precision == "bf16" and not has_bf16(self._core):
             raise SessionError("this CPU has no bfloat16 (AVX-512 BF16 or AMX): use --device cpu:openvino.")
@@ -46,38 +46,38 @@ class OpenVinoSession(Session):
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
         self._options = {**hints, "INFERENCE_NUM_THREADS": threads}
         self.device = f"OpenVINO {version_of(openvino)} ({cpu_words(threads)}, {precision})"
-        self._requests: dict[int, Any] | None = {}
+        self._requests: dict[tuple[int, ...], Any] | None = {}
 
     def prepare(self) -> None:
         """Compile for one pair of tiles, which takes seconds; without this call the first run does.
 
         ModelError where OpenVINO cannot load the model.
         """
-        self._request(1)
+        self._request((1, 3, self.card.tile, self.card.tile))
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.check_tiles(before, after)
         try:
-            results = self._request(len(before)).infer(dict(zip(INPUT_NAMES, (before, after), strict=True)))
+            results = self._request(before.shape).infer(dict(zip(INPUT_NAMES, (before, after), strict=True)))
         except RuntimeError as error:
             raise SessionError(f"OpenVINO failed on {self.model.name}: {_last_line(error)}") from error
         probability: NDArray[np.float32] = results[0]
         check_probability(probability, (before.shape[0], 1, *before.shape[2:]))
         return probability
 
-    def _request(self, pairs: int) -> Any:
-        """What runs batches of this size; fixed shapes are faster than a dynamic batch."""
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """What runs batches of this shape; fixed ones are faster than those left open."""
         if self._requests is None:
             raise SessionError("the session is closed.")
-        if pairs not in self._requests:
-            shape = [pairs, 3, self.card.tile, self.card.tile]
+        if shape not in self._requests:
             try:
                 network = self._core.read_model(self.model)
-                network.reshape(dict.fromkeys(INPUT_NAMES, shape))
+                network.reshape({name: list(shape) for name in INPUT_NAMES})
                 compiled = self._core.compile_model(network, CPU, self._options)
             except RuntimeError as error:
                 raise ModelError(f"OpenVINO cannot load {self.model}: {_last_line(error)}") from error
-            self._requests[pairs] = compiled.create_infer_request()
-        return self._requests[pairs]
+            self._requests[shape] = compiled.create_infer_request()
+        return self._requests[shape]
 
     def close(self) -> None:
         self._requests = None

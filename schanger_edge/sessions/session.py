@@ -29,6 +29,7 @@ class Session(Protocol):
         timings: (stage, milliseconds) of the latest batches on the device; nothing where they are not measured.
         max_batch: the largest batch that goes in one piece; None for any.
         best_batch: the batch that is fastest per tile, as far as is known.
+        smaller_tile: side of tiles that it takes besides the card's, in pixels; None where it takes no other.
     """
 
     card: ModelCard
@@ -41,6 +42,7 @@ class Session(Protocol):
     timings: Iterable[tuple[str, float]] = ()
     max_batch: int | None = None
     best_batch: int = 1
+    smaller_tile: int | None = None
 
     def describe(self) -> dict[str, Any]:
         """What the engine wants recorded with the results of a run, by key; plain values for JSON."""
@@ -55,6 +57,11 @@ class Session(Protocol):
         """
         return {"model": self.model_sha256, "device": self.device, "plan": None}
 
+    def tile_for(self, height: int, width: int) -> int:
+        """The tile for a scene of that size: the card's, or the smaller one where the scene does not fill that."""
+        fills = min(height, width) >= self.card.tile
+        return self.card.tile if fills or self.smaller_tile is None else self.smaller_tile
+
     def prepare(self) -> None:
         """Do now, in seconds, what the first batch would wait for otherwise.
 
@@ -67,7 +74,7 @@ class Session(Protocol):
         """Infer one batch.
 
         Args:
-            before: RGB tiles of the first date, (N, 3, T, T); T is the card's tile.
+            before: RGB tiles of the first date, (N, 3, T, T); T is the card's tile, or the smaller one.
             after: RGB tiles of the second date, the same shape.
 
         Returns:
@@ -89,6 +96,17 @@ class Session(Protocol):
     def close(self) -> None:
         """Give the engine's memory back."""
         ...
+
+    def check_tiles(self, *dates: NDArray[np.uint8]) -> None:
+        """Raise SessionError unless the dates are tiles that the session takes."""
+        number, sides = len(dates[0]), (self.card.tile, self.smaller_tile)
+        for date in dates:
+            if date.dtype != np.uint8 or date.shape not in [(number, 3, side, side) for side in sides]:
+                tile = self.card.tile
+                raise SessionError(
+                    f"{self.model.name} takes tiles (N, 3, {tile}, {tile}) uint8 of both dates, not {date.shape} "
+                    f"{date.dtype}."
+                )
 
     def __enter__(self: _Self) -> _Self:
         return self

@@ -31,6 +31,18 @@ def models(standin: ModuleType, tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
+def test_tiles_that_both_take(standin: ModuleType, tmp_path: Path) -> None:
+    """A model that leaves the size open is compared with one of 256, and with one of its own."""
+    paths = []
+    for tile, any_tile in ((320, True), (256, False), (320, False)):
+        paths.append(tmp_path / f"{tile}-{any_tile}.onnx")
+        standin.integer_model(paths[-1], radius=2, tile=tile, halo=4, any_tile=any_tile)
+    for other in paths:
+        assert compare(paths[0], other, count=1).agreement.mean_difference == 0
+    with pytest.raises(ModelError, match="take tiles of 256 and 320 pixels"):
+        compare(paths[1], paths[2], count=1)
+
+
 def test_a_model_agrees_with_itself(models: tuple[Path, Path]) -> None:
     result = compare(models[0], models[0], count=3)
     assert result.agreement.mean_difference == 0

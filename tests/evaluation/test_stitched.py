@@ -55,6 +55,32 @@ def counts_of_run(root: Path, model: Path, folder: Path) -> Counts:
     return total
 
 
+def test_small_images_get_the_smaller_tile(standin: ModuleType, tmp_path: Path) -> None:
+    """By the protocol, and stitched, which equals what `run` gives."""
+    rng, scores = np.random.default_rng(6), dict[tuple[str, bool], float]()
+    for name, size in {"large": (330, 340), "small": (256, 300)}.items():
+        for folder in FOLDERS:
+            smooth = cv2.GaussianBlur(rng.integers(1, 255, (*size, 3), np.uint8), (0, 0), 3).transpose(2, 0, 1)
+            pixels = smooth if folder != "label" else (smooth[:1] > 128).astype(np.uint8)
+            write_tiff(tmp_path / "data" / "val" / folder / f"{name}.tif", pixels)
+    for tile, any_tile in ((320, True), (256, False)):
+        model = tmp_path / f"{tile}.onnx"
+        standin.integer_model(model, radius=4, tile=tile, halo=8, any_tile=any_tile)
+        result = evaluate(tmp_path / "data", split="val", model=str(model))
+        scores["protocol", any_tile] = result.f1
+        assert (result.tile, result.tiles) == (256, 6)
+        assert evaluate(tmp_path / "data", split="val", model=str(model), stitched=True).f1 > 0
+        parts = {}
+        for name in ("large", "small"):
+            dates = [tmp_path / "data" / "val" / folder / f"{name}.tif" for folder in FOLDERS[:2]]
+            parts[name] = detect(*dates, tmp_path / f"{name}-{tile}", model=model, min_area=0)
+        assert parts["large"].summary["tiles"]["side"] == tile
+        assert parts["small"].summary["tiles"]["side"] == 256
+    assert scores["protocol", True] == scores["protocol", False] > 0
+    maps = [(tmp_path / f"small-{tile}" / "probability.tif").read_bytes() for tile in (320, 256)]
+    assert maps[0] == maps[1]
+
+
 def test_equals_what_run_gives(root: Path, model: Path, tmp_path: Path) -> None:
     """Also with a hole in one date, and the other date on a grid of its own."""
     hole = np.full((3, *SIZES["a"]), 90, np.uint8)

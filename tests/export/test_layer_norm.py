@@ -37,7 +37,7 @@ def parent(request: pytest.FixtureRequest, weights: Callable[..., dict[str, Any]
     """The small network of small tiles."""
     if request.param == "golden":
         state = {name: value.numpy() for name, value in weights("small").items()}
-        return onnx_network.build(state, Normalization(DATE, DATE), TILE, TILE)
+        return onnx_network.build(state, Normalization(DATE, DATE))
     model = graph.read_model(model_path(None))[0]
     for value in (*model.graph.input, *model.graph.output):
         for axis in (2, 3):

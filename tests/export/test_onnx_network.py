@@ -71,7 +71,7 @@ def test_logits_equal_those_of_torch(weights: Any, size: Any, height: int, width
     state = weights(size)
     network = SChanger(size).eval()
     network.load_state_dict(state)
-    runner = session(with_outputs(build(arrays(state), NORMALIZATION, height, width), LOGITS))
+    runner = session(with_outputs(build(arrays(state), NORMALIZATION), LOGITS))
     for count in (1, 2, 3, 5) if height == 64 else (1, 2):
         dates = tiles(count, height, width)
         with torch.inference_mode():
@@ -88,7 +88,7 @@ def test_logits_of_large_tiles(weights: Any, size: Any, tile: int) -> None:
     state = weights(size)
     network = SChanger(size).eval()
     network.load_state_dict(state)
-    runner, dates = session(with_outputs(build(arrays(state), NORMALIZATION, tile, tile), LOGITS)), tiles(2, tile, tile)
+    runner, dates = session(with_outputs(build(arrays(state), NORMALIZATION), LOGITS)), tiles(2, tile, tile)
     pairs = [normalized(dates[:, i : i + 1]) for i in range(2)]
     with torch.inference_mode():
         single = np.concatenate([network(*pair).numpy() for pair in pairs])
@@ -107,7 +107,7 @@ def test_golden_values(weights: Any, reference: ModuleType, kind: str) -> None:
     """The authors' implementation, by its golden inputs in place of the normalized dates."""
     golden = reference.golden()
     before, after = golden[f"{kind}_t1"], golden[f"{kind}_t2"]
-    model = build(arrays(weights("small")), NORMALIZATION, *before.shape[2:])
+    model = build(arrays(weights("small")), NORMALIZATION)
     kept = next(i for i, node in enumerate(model.graph.node) if node.name == STACKED)
     del model.graph.node[: kept + 1]
     del model.graph.input[:]
@@ -143,7 +143,7 @@ def test_the_means_over_large_maps_are_exact() -> None:
 
 
 def test_every_name_is_a_place_in_the_network(weights: Any) -> None:
-    model = build(arrays(weights("small")), NORMALIZATION, 32, 32)
+    model = build(arrays(weights("small")), NORMALIZATION)
     onnx.checker.check_model(model, full_check=True)
     place = r"(before|after|conv_1|encoder[1-5]|decoder[1-5]|Bi[1-5]|head[1-6])(\..+)?|dates|sides|probability"
     for node in model.graph.node:
@@ -183,9 +183,9 @@ def test_the_double_precision_reference_equals_the_golden_values(
 def test_the_reference_normalizes_as_the_graph_does(weights: Any) -> None:
     state, dates = arrays(weights("small")), tiles(2, 32, 48)
     wanted = numpy_network.Reference(state, NORMALIZATION).run(*dates)
-    found = session(build(state, NORMALIZATION, 32, 48).SerializeToString()).run(
-        None, {"before": dates[0], "after": dates[1]}
-    )[0]
+    found = session(build(state, NORMALIZATION).SerializeToString()).run(None, {"before": dates[0], "after": dates[1]})[
+        0
+    ]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
 
 
@@ -211,7 +211,7 @@ def test_the_oldest_onnxruntime_gives_the_same(weights: Callable[..., Any], tmp_
     install = [place / "bin" / "python", "-m", "pip", "install", "-q", "onnxruntime==1.16.*", "numpy<2"]
     subprocess.run(install, check=True, env={**os.environ, "PYTHONPATH": ""})
     for size in ("small", "base"):
-        model, dates = build(arrays(weights(size)), NORMALIZATION, 96, 160), tiles(3, 96, 160)
+        model, dates = build(arrays(weights(size)), NORMALIZATION), tiles(3, 96, 160)
         feed = dict(zip((one.name for one in model.graph.input), dates, strict=False))
         made.append(size)
         onnx.save_model(model, str(tmp_path / f"{made[-1]}.onnx"))
@@ -226,7 +226,7 @@ def test_the_oldest_onnxruntime_gives_the_same(weights: Callable[..., Any], tmp_
 def test_openvino_gives_the_same(weights: Callable[..., Any], tmp_path: Path, size: str) -> None:
     openvino = pytest.importorskip("openvino")
     state, dates = arrays(weights(size)), tiles(3, 64, 64)
-    model = build(state, NORMALIZATION, 64, 64)
+    model = build(state, NORMALIZATION)
     wanted = session(model.SerializeToString()).run(None, {"before": dates[0], "after": dates[1]})[0]
     onnx.save_model(model, str(tmp_path / "m.onnx"))
     compiled = openvino.Core().compile_model(str(tmp_path / "m.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

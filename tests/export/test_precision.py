@@ -112,7 +112,7 @@ class TestParts:
             f"{kind}{k}" for kind in ("encoder", "attention", "decoder") for k in range(1, 6)
         }
         stem = next(conv for conv in found if conv.part == "stem")
-        assert stem.macs == 2 * 8 * TILE * TILE * 3 * 9  # both dates, 8 channels out, 3 in, 3 x 3
+        assert stem.macs == 2 * 8 * 256 * 256 * 3 * 9  # both dates, 8 channels out, 3 in, 3 x 3
 
     def test_candidates_leave_out_what_stays(self, model: Path) -> None:
         names = [conv.name for conv in candidates(read_model(model)[0])]

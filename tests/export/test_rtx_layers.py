@@ -80,7 +80,7 @@ def with_fp16(parent: Any, convs: list[Convolution]) -> Any:
 @pytest.mark.parametrize("size", ["small", "base"])
 def test_the_graph_is_built_as_it_is(weights: Callable[..., Any], size: str, built: Callable[..., Any]) -> None:
     state = {name: value.numpy() for name, value in weights(size).items()}
-    graph = build(state, DATASETS["levir-cd"].normalization, TILE, TILE)
+    graph = build(state, DATASETS["levir-cd"].normalization)
     found = types(built(graph, "8.6"))
     assert {conv.name for conv in convolutions(graph) if ".se." not in conv.name} <= set(found)
     assert {kind for kinds in found.values() for kind in kinds} == {"Float"}

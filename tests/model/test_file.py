@@ -43,7 +43,8 @@ def test_it_says_what_onnx_runtime_says(model: Path) -> None:
         metadata, inputs, outputs = read_header(memoryview(path.read_bytes()))
         assert (metadata, [*inputs, *outputs]) == by_onnx_runtime(path)
         file = read_model(path)
-        assert file == ModelFile(path, ModelCard.from_json(metadata[METADATA_KEY]), sha256_of(path))
+        card = ModelCard.from_json(metadata[METADATA_KEY])
+        assert file == ModelFile(path, card, sha256_of(path), any_tile=path != model)
         assert read_model(file) is file
 
 
@@ -69,6 +70,19 @@ def test_weights_among_the_inputs_are_none(model: Path) -> None:
     graph.graph.input.append(onnx.helper.make_tensor_value_info("scale", onnx.TensorProto.FLOAT, []))
     onnx.save(graph, str(model))
     assert read_model(model).card.tile == 32
+
+
+@pytest.mark.parametrize(
+    ("tile", "halo", "any_tile", "smaller"),
+    [(512, 32, True, 256), (512, 32, False, None), (256, 32, True, None), (64, 8, True, None), (512, 128, True, None)],
+)
+def test_a_graph_that_leaves_its_size_open_also_takes_the_published_tile(
+    standin: ModuleType, tmp_path: Path, tile: int, halo: int, any_tile: bool, smaller: int | None
+) -> None:
+    """Where that is smaller than the card's, and the card's halo leaves it a core."""
+    standin.integer_model(tmp_path / "m.onnx", radius=1, tile=tile, halo=halo, any_tile=any_tile)
+    file = read_model(tmp_path / "m.onnx")
+    assert (file.card.tile, file.any_tile, file.smaller_tile) == (tile, any_tile, smaller)
 
 
 def test_sizes_of_the_output_may_be_left_to_the_engine(model: Path) -> None:

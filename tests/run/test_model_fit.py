@@ -40,7 +40,7 @@ def statistics(mean: float = 0.4, std: float = 0.2) -> dict[str, tuple[np.ndarra
 def test_scale_from_half_to_double(
     gsd: float | None, before: float | None, after: float | None, words: list[str]
 ) -> None:
-    warnings = model_warnings(CARD, SIZE, gsd, {"before": before, "after": after}, statistics())
+    warnings = model_warnings(CARD, CARD.tile, SIZE, gsd, {"before": before, "after": after}, statistics())
     assert len(warnings) == len(words)
     for warning, word in zip(warnings, words, strict=True):
         assert word in warning
@@ -52,7 +52,7 @@ def test_scale_from_half_to_double(
     [(0.4, 0.2, None), (0.6, 0.15, None), (0.75, 0.2, "colours"), (0.05, 0.2, "colours"), (0.4, 0.05, "contrast")],
 )
 def test_colours(mean: float, std: float, word: str | None) -> None:
-    warnings = model_warnings(CARD, SIZE, 0.5, {}, statistics(mean, std))
+    warnings = model_warnings(CARD, CARD.tile, SIZE, 0.5, {}, statistics(mean, std))
     assert len(warnings) == (word is not None)
     if word:
         assert word in warnings[0]
@@ -61,7 +61,7 @@ def test_colours(mean: float, std: float, word: str | None) -> None:
 
 @pytest.mark.parametrize(("size", "small"), [((256, 256), False), ((255, 256), True), ((900, 100), True)])
 def test_a_scene_smaller_than_a_tile(size: tuple[int, int], small: bool) -> None:
-    warnings = model_warnings(CARD, size, 0.5, {}, statistics())
+    warnings = model_warnings(CARD, CARD.tile, size, 0.5, {}, statistics())
     assert len(warnings) == small
     if small:
         assert f"{size[1]} x {size[0]} pixels, the model sees 256 x 256 at once" in warnings[0]

@@ -138,7 +138,7 @@ class Failing:
 
     def __init__(self, session: Any, at: int, error: Exception) -> None:
         self.card, self._session, self._left, self._error = session.card, session, at, error
-        self.slots, self.max_batch = 1, None
+        self.slots, self.max_batch, self.tile_for = 1, None, session.tile_for
 
     def submit(self, before: np.ndarray, after: np.ndarray) -> Any:
         self._left -= 1

@@ -36,6 +36,9 @@ class TileMean:
     def __init__(self, card: Any) -> None:
         self.card = card
 
+    def tile_for(self, height: int, width: int) -> int:
+        return TILE
+
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         own = before[:, :1].astype(np.float32) + after[:, :1]
         return ((own + 3 * own.mean(axis=(2, 3), keepdims=True)) / 2048).astype(np.float32)

@@ -124,6 +124,7 @@ def _run(summary: Summary) -> dict[str, str]:
     skipped = f", {tiles['skipped']:,} skipped" if tiles["skipped"] else ""
     resumed = f", {tiles['taken_over']:,} of them before the run was resumed" if tiles["taken_over"] else ""
     registration = summary["registration"]
+    side = tiles.get("side", summary["model"]["card"]["tile"])  # runs of 0.1 say only that
     return {
         "device": summary["device"],
         "grid": f"that of the {options['grid']} image: {grid['width']:,} x {grid['height']:,} pixels, "
@@ -134,7 +135,7 @@ def _run(summary: Summary) -> dict[str, str]:
         "threshold": f"change where probability is greater than {options['threshold']:g}",
         "changes": _least(options["min_area"], summary),
         "outlines": _shaping(options, summary),
-        "tiles": f"{tiles['run']:,} run{skipped}{resumed}, batch {options['batch_size']}",
+        "tiles": f"{tiles['run']:,} run{skipped}{resumed}, of {side} x {side} pixels, batch {options['batch_size']}",
         "time": f"{seconds:,.1f} s, {pace:,.2f} megapixels per second",
         "version": f"schanger-edge {summary['schanger_edge']}",
     }

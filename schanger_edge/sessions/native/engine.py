@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import threading
 import weakref
 from typing import Any, NamedTuple
 
@@ -48,13 +50,13 @@ class NativeSession(Session):
             raise SessionError(_lacking(precision, isa))
         threads = threads or available_cores()
         self.model, self.card, self.model_sha256 = model.path, model.card, model.sha256
-        self.notes = list[str]()
+        self.notes, self.smaller_tile = list[str](), model.smaller_tile
         self.kernels: Kernels = found[0]
         self.device = f"native {__version__} ({cpu_words(threads)}, {', '.join(self.kernels)})"
-        weights = read_weights(model)
-        self._library = load()
-        self._network = open_network(self.kernels, weights.widths, model.card.tile, threads, weights.values)
-        self._free = weakref.finalize(self, self._library.schanger_close, self._network)
+        self._weights, self._threads, self._library = read_weights(model), threads, load()
+        self._networks, self._opening = dict[int, ctypes.c_void_p](), threading.Lock()  # by the side of their tiles
+        self._free = weakref.finalize(self, _close_all, self._library, self._networks)
+        self._network(model.card.tile)
 
     def describe(self) -> dict[str, Any]:
         return {"isa": self.kernels.isa, "products": self.kernels.precision}
@@ -66,28 +68,36 @@ class NativeSession(Session):
     @property
     def memory(self) -> int:
         """Bytes that weights, maps and scratch take."""
-        return int(self._library.schanger_memory(self._network))
+        return sum(int(self._library.schanger_memory(network)) for network in self._networks.values())
 
     def run(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
-        tile = self.card.tile
-        for date in (before, after):
-            if date.shape != (len(before), 3, tile, tile) or date.dtype != np.uint8:
-                raise SessionError(
-                    f"the native engine failed on {self.model.name}: it takes tiles (N, 3, {tile}, {tile}) uint8 of "
-                    f"both dates, not {date.shape} {date.dtype}."
-                )
+        self.check_tiles(before, after)
+        tile = before.shape[-1]
         probability = np.empty((len(before), 1, tile, tile), np.float32)
         dates = [np.ascontiguousarray(date) for date in (before, after)]
         addresses = [date.ctypes.data for date in dates]
         if not self._free.alive:
             raise SessionError("the session is closed.")
-        if self._library.schanger_run(self._network, *addresses, len(before), probability.ctypes.data):
+        if self._library.schanger_run(self._network(tile), *addresses, len(before), probability.ctypes.data):
             raise SessionError("the native engine failed.")
         check_probability(probability, probability.shape)
         return probability
 
+    def _network(self, tile: int) -> ctypes.c_void_p:
+        """What runs tiles of this side."""
+        with self._opening:
+            if tile not in self._networks:
+                widths, values = self._weights
+                self._networks[tile] = open_network(self.kernels, widths, tile, self._threads, values)
+            return self._networks[tile]
+
     def close(self) -> None:
         self._free()
+
+
+def _close_all(library: ctypes.CDLL, networks: dict[int, ctypes.c_void_p]) -> None:
+    for network in networks.values():
+        library.schanger_close(network)
 
 
 def _lacking(precision: str, isa: str | None) -> str:

@@ -80,6 +80,8 @@ def build_plan(
     parser = trt.OnnxParser(network, log)
     if not parser.parse(recipe.source.read_bytes()):
         raise SessionError(_parse_errors(flavour, parser, recipe.source))
+    for number in range(network.num_inputs):  # of which a graph may leave height and width open
+        network.get_input(number).shape = (-1, 3, recipe.tile, recipe.tile)
     _hold_in_fp32(flavour, network, recipe)
     config = builder.create_builder_config()
     if recipe.workspace is not None:
