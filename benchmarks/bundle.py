@@ -28,11 +28,14 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("name", help="such as schanger-small")
     parser.add_argument("--dataset", required=True, help="what the weights were trained on, in words")
+    parser.add_argument("--tile", type=int, help="side of its tiles, in pixels")
+    parser.add_argument("--halo", type=int, help="context around a tile's core, in pixels")
     parser.add_argument("--tiling", default="", help="why it has this tile and halo, in words")
     parser.add_argument("--score", action="append", default=[], help="NAME=ROOT:SPLIT")
     options = parser.parse_args()
     card: dict[str, Any] = {**read_card(options.checkpoint), "dataset": options.dataset, "license": LICENSE}
     card |= {"name": options.name, "scores": {}, "tiling": options.tiling}
+    card |= {key: value for key in ("tile", "halo") if (value := getattr(options, key)) is not None}
     size, state = load_weights(options.checkpoint)
     weights, model = BUNDLED / f"{options.name}.pth", FOLDER / f"{options.name}.onnx"
 

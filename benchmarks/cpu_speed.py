@@ -104,7 +104,7 @@ def write_models(size: Any, folder: Path, forms: set[str]) -> None:
     keep_large_blocks()  # tracing takes a third of the time; workers don't inherit it
     torch.manual_seed(0)
     network = load_network(resolve("schanger-small"), "small") if size == "small" else SChanger(size).eval()
-    card = read_model(model_path("schanger-small")).card
+    card = dataclasses.replace(read_model(model_path("schanger-small")).card, tile=TILE)
     torch.save(network, folder / "network.pt")
     state = {name: values.numpy() for name, values in network.state_dict().items()}
     exported = build(state, card.normalization)

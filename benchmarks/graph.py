@@ -13,6 +13,7 @@ extras.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -65,7 +66,8 @@ def export(size: str, form: str, folder: str) -> None:
     from schanger_export.parity import image_like_tiles, largest_difference
     from schanger_export.weights import resolve
 
-    card, target = read_model(model_path("schanger-small")).card, Path(folder) / f"{form}.onnx"
+    card = dataclasses.replace(read_model(model_path("schanger-small")).card, tile=TILE)
+    target = Path(folder) / f"{form}.onnx"
     state = Path(folder) / "state.npz"
     if not state.exists():
         np.savez(state, **(weights_of(resolve("schanger-small")) if size == "small" else random_weights()))
@@ -102,7 +104,7 @@ def write_built(arrays: Any, target: Path, card: Any) -> Any:
     from schanger_export.numpy_network import Reference
     from schanger_export.onnx_network import build
 
-    model = build(arrays, card.normalization, TILE, TILE)
+    model = build(arrays, card.normalization)
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save_model(model, str(target))
     return Reference(arrays, card.normalization).run

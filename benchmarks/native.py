@@ -36,7 +36,8 @@ def score(model: Path, root: Path, split: str) -> dict[str, dict[str, Any]]:
     with contextlib.ExitStack() as stack:
         reference = stack.enter_context(open_session(opened, "cpu", threads=1))
         own = [stack.enter_context(NativeSession(opened, 1, kind.precision, kind.isa)) for kind in found]
-        runs = [predicted_tiles(files, rule, session.run, opened.card.tile) for session in (reference, *own)]
+        tile = opened.smaller_tile or opened.card.tile
+        runs = [predicted_tiles(files, rule, session.run, tile) for session in (reference, *own)]
         for (entry, wanted), *others in zip(*runs, strict=True):
             for agreement, (_, got) in zip(found.values(), others, strict=True):
                 agreement.add(wanted, got, entry.label)
@@ -64,8 +65,9 @@ def main() -> None:
         root, _, split = place.partition(":")
         rows[name] = score(options.model, Path(root), split)
         print(name, rows[name], flush=True)
-        card = read_model(options.model).card
-        save("native", {"method": __doc__, "model": card.name, "tile": card.tile, "rows": rows})
+        file = read_model(options.model)
+        tile = file.smaller_tile or file.card.tile
+        save("native", {"method": __doc__, "model": file.card.name, "tile": tile, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -187,7 +187,8 @@ def multiplying_int8() -> Callable[[], object]:
 
 def inferring(session: Session) -> Callable[[], object]:
     """One pair of tiles."""
-    before, after = np.random.default_rng(0).integers(0, 256, (2, 1, 3, session.card.tile, session.card.tile), np.uint8)
+    tile = session.smaller_tile or session.card.tile
+    before, after = np.random.default_rng(0).integers(0, 256, (2, 1, 3, tile, tile), np.uint8)
     return lambda: session.run(before, after)
 
 

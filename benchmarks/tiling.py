@@ -57,7 +57,7 @@ from schanger_export.weights import resolve
 
 HALOS = {256: (0, 16, 24, 32, 64), 384: (0, 16, 32, 64), 512: (0, 16, 32, 64)}
 DEFAULT, PROTOCOL = (256, 32), (256, 0)
-ON_ALL_GRIDS = (DEFAULT, (256, 24), (256, 16), (384, 32), (384, 16))
+ON_ALL_GRIDS = (DEFAULT, (256, 24), (256, 16), (384, 32), (384, 16), (512, 32), (512, 16))
 ROUNDS = 9
 THRESHOLD, SIDE, LEAST_CHANGE = 0.5, 1024, 0.01
 STEP = 53, 37  # pixels from one grid to the next; primes, so that borders never meet again

@@ -44,6 +44,7 @@ from graph_costs import WIDTH, Graph, layers
 from schanger_edge.datasets.draw import draw_tiles
 from schanger_edge.datasets.tile_pool import source_items
 from schanger_edge.model.bundled import model_path
+from schanger_edge.model.card import PUBLISHED_TILE
 from schanger_edge.model.file import read_model as file_of
 from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.tensorrt.builder import Recipe
@@ -166,8 +167,7 @@ def built(model: onnx.ModelProto) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save_model(model, str(path))
-        tile = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-        recipe = Recipe(path, tile, Batches(1, 1, 1), capabilities=(CAPABILITY,), detailed=True)
+        recipe = Recipe(path, PUBLISHED_TILE, Batches(1, 1, 1), capabilities=(CAPABILITY,), detailed=True)
         _, said = rtx_layers.build(load_flavour("rtx"), recipe)
     bytes_by_type: collections.Counter[str] = collections.Counter()
     handed_on: collections.Counter[str] = collections.Counter()
@@ -181,9 +181,9 @@ def built(model: onnx.ModelProto) -> dict[str, Any]:
 
 def score(found: dict[str, dict[str, Any]], sources: Sequence[str], data: Sequence[str]) -> None:
     """Put the F1 of each placement into its row."""
-    parent, card, _ = read_model(model_path(FP32))
+    parent = read_model(model_path(FP32))[0]
     items = [source_items(text) for text in sources]
-    (tiles,) = draw_tiles(items, card.tile, (SAMPLES,), SEED, lambda tile: tile.label)  # type: ignore[arg-type,return-value]
+    (tiles,) = draw_tiles(items, PUBLISHED_TILE, (SAMPLES,), SEED, lambda tile: tile.label)  # type: ignore[arg-type,return-value]
     convs = placements(parent)["all"]
     tensors = sorted({name for conv in convs for name in (conv.activation, before_gate(parent, conv))})
     histograms = collect(parent, tensors, tiles)

@@ -278,7 +278,7 @@ class ExportOptions(Options):
     size: Size | None = option(None, "Expected network size.", unset="taken from the weights")
     dataset: str | None = option(None, "Benchmark dataset whose colour statistics to use.", unset="that of the weights")
     normalization: Path | None = option(None, "Or a JSON file with colour statistics.")
-    tile: int | None = option(None, "Side of the input in pixels, a multiple of 16.", unset="256")
+    tile: int | None = option(None, "Side of the tiles that it is meant for in pixels, a multiple of 16.", unset="256")
     halo: int | None = option(None, "Context around a tile's core, in pixels.", unset="32")
     threshold: float | None = option(None, "The model's default threshold.", unset="0.5")
     gsd: float | None = option(None, "Metres per pixel of the training images.")

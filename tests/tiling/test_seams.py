@@ -28,6 +28,6 @@ def test_the_cards_halo_bounds_the_seams(tmp_path: Path) -> None:
 def seam_ratio(pair: Pair, session: Session, halo: int) -> float:
     sink = ArraySink(SIDE, SIDE)
     predict(pair, session, sink, halo=halo)
-    plan = TilePlan(SIDE, SIDE, session.card.tile, halo)
+    plan = TilePlan(SIDE, SIDE, session.tile_for(SIDE, SIDE), halo)
     across, elsewhere = load_benchmark("stitching").jumps(sink.probability, sink.valid, plan)
     return float(across.mean() / elsewhere.mean())
