@@ -96,7 +96,7 @@ def base_network() -> onnx.ModelProto:
     """The base network, the same on every machine."""
     rng = np.random.default_rng(36)
     state = {name: np.abs(rng.normal(0, 0.1, shape)) + 0.01 for name, shape in shapes("base", True).items()}
-    return onnx_network.build(state, Normalization(GREY, GREY), TILES[0], TILES[0])
+    return onnx_network.build(state, Normalization(GREY, GREY))
 
 
 def build(flavour: Any, path: Path, tile: int, batches: Batches, capability: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ choose_options() {
   elif (($1 < 10000)); then
     OPTIONS=(--batch 1 --optimization-level 3)
   else
-    OPTIONS=(--batch "1,4,8")
+    OPTIONS=()
   fi
 }
 

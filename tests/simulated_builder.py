@@ -12,9 +12,9 @@ from schanger_edge.model.plan import Batches
 MAGIC = b"SIMULATED"
 
 
-def simulated_plan(model: bytes, batches: Batches) -> bytes:
-    """What the simulated builder makes of a model."""
-    return b";".join((MAGIC, b"%d,%d,%d" % dataclasses.astuple(batches), model))
+def simulated_plan(model: bytes, batches: Batches, side: int = 0) -> bytes:
+    """What the simulated builder makes of a model; the side of its tiles counts where the model leaves that open."""
+    return b";".join((MAGIC, b"%d,%d,%d,%d" % (*dataclasses.astuple(batches), side), model))
 
 
 class ILayer:
@@ -218,7 +218,7 @@ class Builder:
             return None
         if config.cache is not None:
             config.cache.content += b"+"
-        return simulated_plan(network.source, _batches(config))
+        return simulated_plan(network.source, _batches(config), network.inputs[0].shape[2])
 
 
 def _batches(config: IBuilderConfig) -> Batches:

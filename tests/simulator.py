@@ -138,7 +138,8 @@ class _Engine(_Counted):
 
     def __init__(self, trt: SimulatedTensorRT, log: Any, batches: bytes, model: bytes) -> None:
         super().__init__(trt)
-        self.log, self.batches = log, Batches(*map(int, batches.split(b",")))
+        *sizes, self.side = map(int, batches.split(b","))
+        self.log, self.batches = log, Batches(*sizes)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -252,7 +253,8 @@ class _Context(_Counted):
         super().__del__()
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        wanted = self._engine.tensors[name].shape[1:]
+        told = self._engine.tensors[name].shape[1:]
+        wanted = [size if isinstance(size, int) else self._engine.side for size in told]
         inside = self._engine.batches.least <= shape[0] <= self._engine.batches.most
         if self._trt.fails == "shape" or not inside or list(shape[1:]) != wanted:
             return self._engine.refuse(f"{shape} is no shape of {name} in the optimization profile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import resource
@@ -18,7 +19,7 @@ from contact import MEGABYTE, Result, SkipStep, bare_run, engine_of, model_of, o
 from schanger_edge.errors import SchangerError
 from schanger_edge.files import replacing
 from schanger_edge.model.bundled import model_path, names
-from schanger_edge.model.card import INPUT_NAMES
+from schanger_edge.model.card import INPUT_NAMES, PUBLISHED_TILE
 from schanger_edge.model.file import ModelFile, read_model
 from schanger_edge.model.graph import read_named_nodes
 from schanger_edge.model.plan import Batches
@@ -60,14 +61,25 @@ def models(folder: Path) -> Result:
     return found
 
 
+def _bundled(name: str | None, path: Path) -> None:
+    """With tiles of 256, so that 8 pairs find room on any board."""
+    import onnx
+
+    from schanger_export.graph import write_card
+
+    model = onnx.load(str(model_path(name)))
+    write_card(model, dataclasses.replace(read_model(model_path(name)).card, tile=PUBLISHED_TILE))
+    onnx.save_model(model, str(path))
+
+
 def _fp32(path: Path) -> None:
-    shutil.copy(model_path(None), path)
+    _bundled(None, path)
 
 
 def _fp16(path: Path) -> None:
     bundled = next((name for name in names() if read_model(model_path(name)).card.precision == "fp16"), None)
     if bundled is not None:
-        shutil.copy(model_path(bundled), path)
+        _bundled(bundled, path)
         return
     from schanger_export.convert import convert
 
@@ -75,7 +87,7 @@ def _fp16(path: Path) -> None:
 
 
 def _int8(path: Path) -> None:
-    shutil.copy(model_path("schanger-small-int8"), path)
+    _bundled("schanger-small-int8", path)
 
 
 def _int8_chain(path: Path) -> None:

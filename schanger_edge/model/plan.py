@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from schanger_edge.errors import SessionError
-from schanger_edge.model.card import ModelCard
+from schanger_edge.model.card import PUBLISHED_TILE, ModelCard
 from schanger_edge.model.file import read_model
 
 SUFFIX = ".plan"
@@ -39,6 +39,12 @@ class Batches:
             raise SessionError(
                 f"--batch must be MIN,OPT,MAX with 1 <= MIN <= OPT <= MAX, not {self.least},{self.best},{self.most}."
             )
+
+    @classmethod
+    def for_tile(cls, side: int) -> Batches:
+        """Where nothing is asked for; of tiles above 256 fewer, so that memory stays the same."""
+        share = max(1.0, (side / PUBLISHED_TILE) ** 2)
+        return cls(1, max(1, int(cls.best / share)), max(1, int(cls.most / share)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from schanger_edge.errors import ModelError
 from schanger_edge.files import replacing
 from schanger_edge.model.card import ModelCard
 from schanger_edge.model.file import read_model
+from schanger_edge.model.plan import Batches
 
 CONFIG, MODEL = "config.pbtxt", "model.onnx"
 
@@ -88,7 +89,9 @@ def config(name: str, card: ModelCard) -> str:
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
     template = environment.get_template(f"{CONFIG}.j2")
     quoted = json.dumps(card.to_json())  # of one line of ASCII, JSON makes what protobuf's text form does
-    return template.render(name=name, tile=card.tile, card=quoted)
+    batches = Batches.for_tile(card.tile)
+    sizes = sorted(set(dataclasses.astuple(batches)))
+    return template.render(name=name, tile=card.tile, card=quoted, batches=batches, sizes=sizes)
 
 
 def _newest(folder: Path) -> int:

@@ -15,11 +15,11 @@ from schanger_edge.errors import ModelError, SessionError
 from schanger_edge.host import board
 from schanger_edge.model.card import INPUT_NAMES, OUTPUT_NAME
 from schanger_edge.model.file import ModelFile, Tensor, check_contract
+from schanger_edge.model.plan import Batches
 from schanger_edge.sessions.engine import Auto, Engine, Findings, SessionOptions
 from schanger_edge.sessions.session import Session, check_probability
 
 ERRORS_ONLY = 3
-GPU_BATCH = 4
 X86_64 = ("x86_64", "amd64")
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 _PLACES = r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .* failed:|/\S*onnxruntime/\S+:\d+ .*?\) (?=\S)"
@@ -38,7 +38,8 @@ class OnnxRuntimeSession(Session):
         threads = threads or available_cores()
         self.model, self.card, self.model_sha256 = model.path, model.card, model.sha256
         self.notes, self.smaller_tile = list[str](), model.smaller_tile
-        self.best_batch = 1 if provider == CPU_PROVIDER else GPU_BATCH  # on a CPU more at once cost more per tile
+        # On a CPU more at once cost more per tile.
+        self.best_batch = 1 if provider == CPU_PROVIDER else Batches.for_tile(model.card.tile).best
         self._session = _load(model, threads, provider)
         inputs, outputs = _tensors(self._session.get_inputs()), _tensors(self._session.get_outputs())
         check_contract(model.path, model.card, inputs, outputs)

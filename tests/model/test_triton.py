@@ -68,11 +68,12 @@ def test_triton_reads_the_config_and_it_fits_the_file(name: str, tmp_path: Path)
     result = export("--model", name, "--triton", tmp_path)
     assert result.exit_code == 0, result.output
     read = parsed(tmp_path / name / "config.pbtxt")
-    assert (read.name, read.backend, read.max_batch_size) == (name, "onnxruntime", 8)
-    assert list(read.dynamic_batching.preferred_batch_size) == [4, 8]
     card = read_model(model_path(name)).card
+    sizes = {256: [1, 4, 8], 512: [1, 2]}[card.tile]
+    assert (read.name, read.backend, read.max_batch_size) == (name, "onnxruntime", sizes[-1])
+    assert list(read.dynamic_batching.preferred_batch_size) == sizes[1:]
     assert read.parameters["cudnn_conv_algo_search"].string_value == "1"  # the heuristic
-    assert [warm_up.batch_size for warm_up in read.model_warmup] == [1, 4, 8]
+    assert [warm_up.batch_size for warm_up in read.model_warmup] == sizes
     for warm_up in read.model_warmup:
         sent = {key: (value.data_type, list(value.dims), value.zero_data) for key, value in warm_up.inputs.items()}
         assert sent == {tensor.name: (tensor.data_type, list(tensor.dims), True) for tensor in read.input}
@@ -82,7 +83,7 @@ def test_triton_reads_the_config_and_it_fits_the_file(name: str, tmp_path: Path)
         assert [tensor.name for tensor in told] == [tensor.name for tensor in there]
         for tensor, actual in zip(told, there, strict=True):
             assert ORT_TYPES[tensor.data_type] == actual.type
-            assert list(tensor.dims) == actual.shape[1:]
+            assert list(tensor.dims) == [size if isinstance(size, int) else card.tile for size in actual.shape[1:]]
             assert not isinstance(actual.shape[0], int)  # the batch that Triton fills
 
 

@@ -118,14 +118,14 @@ def test_one_plan_for_three_capabilities(precision: str, models: dict[str, Path]
 def test_the_command(models: dict[str, Path], rtx: Flavour, cache: Path, tmp_path: Path) -> None:
     plan = tmp_path / "m.plan"
     command = ["build", str(models["fp32"]), "-o", str(plan), "--batch", "1", "--compute-capability", "8.6"]
-    command += ["--optimization-level", "0", "--workspace", "512"]
+    command += ["--optimization-level", "0", "--workspace", "1024"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     assert "fp32, for any GPU of compute capability 8.6; built" in result.output
     assert "takes the types from small.onnx (fp32)" in result.output
     assert "this may take minutes" in result.output
     card = read_plan_card(plan)
-    assert (card.batches, card.workspace, card.level) == (Batches(1, 1, 1), 512 << 20, 0)
+    assert (card.batches, card.workspace, card.level) == (Batches(1, 1, 1), 1024 << 20, 0)
     assert not cache.exists()
 
     result = CliRunner().invoke(app, command, catch_exceptions=False)

@@ -159,6 +159,11 @@ def test_batches_are_checked() -> None:
         Batches(4, 2, 8)
 
 
+@pytest.mark.parametrize(("side", "wanted"), [(64, (1, 4, 8)), (256, (1, 4, 8)), (512, (1, 1, 2)), (2048, (1, 1, 1))])
+def test_larger_tiles_get_smaller_batches(side: int, wanted: tuple[int, int, int]) -> None:
+    assert Batches.for_tile(side) == Batches(*wanted)
+
+
 def test_one_at_a_time_builds_a_plan(tmp_path: Path) -> None:
     plan, inside, most = tmp_path / "x.plan", list[int](), list[int]()
 

@@ -138,7 +138,7 @@ def _wanted(model: ModelFile, trt: Flavour, target: Target, choice: Choice, opti
         target=target,
         typing="strong" if trt.strong else "weak",
         flags=choice.flags,
-        batches=options.batches or Batches(),
+        batches=options.batches or Batches.for_tile(model.card.tile),
         workspace=options.workspace and options.workspace * MEGABYTE,
         level=options.level,
         tf32=not options.no_tf32,

@@ -41,7 +41,7 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
                 model, None, how, binding=options.binding, rebuild=rebuild, progress=options.progress
             )
         except ScratchError as error:
-            batches = how.batches or Batches()
+            batches = how.batches or Batches.for_tile(model.card.tile)
             if not (most := batches.most // 2):
                 raise
             notes.append(
@@ -59,7 +59,7 @@ def _open(model: ModelFile, options: SessionOptions) -> TensorRTSession:
             if not most:
                 raise
             notes.append(f"{error} A plan for batches of at most {most} is used instead.")
-            how, built = _as_built(built.card, Batches(1, min((how.batches or Batches()).best, most), most)), None
+            how, built = _as_built(built.card, Batches(1, min(built.card.batches.best, most), most)), None
             continue
         except PlanError as error:
             if not built.cached:

@@ -38,7 +38,7 @@ class BuildOptions(Options):
         "Tile pairs per batch: MIN,OPT,MAX, or one number for all three.",
         flag="--batch",
         parse=parse_batches,
-        unset="1,4,8",
+        unset="1,4,8; fewer for tiles above 256",
     )
     workspace: int | None = option(
         None,
