@@ -7,8 +7,8 @@ from typing import Any
 
 from figure_text import fixed, of_earlier_weights, paragraph, percent, result, table
 
-WINDOW, CHEAPER = 256, (384, 16)
-DEFAULT, PAIR = (256, 32), "joplin/pre_337-9136"
+WINDOW = 256
+DEFAULT, SMALLER, PAIR = (512, 32), (256, 32), "joplin/pre_337-9136"
 TILING_DATA = {"levir/val": "`levir/val`", "rendered": "rendered", "levir/train": "trained on"}
 
 
@@ -70,14 +70,15 @@ def _choice(found: Mapping[str, Any], seams: Mapping[Any, Any]) -> str:
         for (tile, halo), data in grids.items()
         if "by_grid" in data and (tile, halo) != DEFAULT
     )
-    return f"""Tiles of {DEFAULT[0]} side by side, each on its own as in the published protocol, score {protocol} on
+    return f"""Tiles of {WINDOW} side by side, each on its own as in the published protocol, score {protocol} on
         `levir/val`. Blending takes the seams away: on a real pair without labels (Joplin) jumps across borders are
         {_jump(own, "blended")} times those elsewhere, with cores kept {_jump(own, "kept")} times, and their 99th
         percentile is {p99["blended"]} instead of {p99["kept"]} ({p99["elsewhere"]} elsewhere). Where borders fall is
         chance: cut {found["images"]["levir/val"]["grids"]} times, the borders elsewhere each time, the differences to
-        the default on `levir/val` are together: {again}. On so few images no cheaper tiling is shown to lose
-        nothing, so the bundled model keeps its own; `export --tile {CHEAPER[0]} --halo {CHEAPER[1]}` makes one that
-        costs {percent(1 - cost[CHEAPER] / cost[DEFAULT], 0)} % less, to be scored on your own ground."""
+        the default on `levir/val` are together: {again}. On so few images such differences
+        are small. The bundled model has its tile for what it calls change where nothing was built
+        ([models](models.md)), and since it costs {percent(1 - cost[DEFAULT] / cost[SMALLER], 0)} % less than
+        {SMALLER[0]} with halo {SMALLER[1]}."""
 
 
 def pooling_window() -> str:
@@ -89,7 +90,7 @@ def pooling_window() -> str:
     ]
     intro = f"""Squeeze-excite takes the mean of a whole tile, so a larger tile shows it other means than training did.
         Taken over windows of the training tile instead, their gates interpolated, with the same weights, in points
-        against tile {DEFAULT[0]} with halo {DEFAULT[1]} (`benchmarks/pooling_window.py`):"""
+        against tile {SMALLER[0]} with halo {SMALLER[1]} (`benchmarks/pooling_window.py`):"""
     after = "Windows mend nothing that a larger tile loses, so an export has no such option."
     after += of_earlier_weights(result("pooling_window")["weights_sha256"])
     head = ["tile", "halo", "mean over", "F1, `levir/val`"]

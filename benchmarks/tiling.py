@@ -9,7 +9,7 @@ confusion matrix per data set, change = probability > 0.5. Of the sets named by 
 images: their scores tell the loss from one row to the next, not the accuracy. For each tile size the same weights are
 exported anew. `protocol` is the published protocol: tiles of 256 side by side.
 
-`against_default` is the difference of F1 to tile 256 with halo 32 and the bounds of 90 % of 2,000 resamples, in which
+`against_default` is the difference of F1 to tile 512 with halo 32 and the bounds of 90 % of 2,000 resamples, in which
 quarters of images are drawn with replacement, the same for both. Where a border falls is chance: with --grids NAME=K
 each image of a set is cut K times for some of the rows, the k-th time (from 0) without its first 53 k rows and 37 k
 columns; `by_grid` is F1 of each time, `against_default_all_grids` the difference over all of them.
@@ -19,7 +19,7 @@ per megapixel, those of one tile over (tile - 2 halo)^2. CPU seconds of a tile a
 one thread; `load` is the machine's load average then. CPU seconds of a busy machine are up to twice
 those of a quiet one; their ratios hold.
 
-Seams, on whole images and, at tile 256 with halo 32, on the pairs: jumps |p(x + 1) - p(x)| between neighbours along
+Seams, on whole images and, at tile 512 with halo 32, on the pairs: jumps |p(x + 1) - p(x)| between neighbours along
 both axes, of each way's map, across the borders of the cores and elsewhere, mean and 99th percentile. Jumps elsewhere
 are those of the kept map, which has no ramps.
 """
@@ -56,8 +56,8 @@ from schanger_export.checkpoints import weights_sha256
 from schanger_export.weights import resolve
 
 HALOS = {256: (0, 16, 24, 32, 64), 384: (0, 16, 32, 64), 512: (0, 16, 32, 64)}
-DEFAULT, PROTOCOL = (256, 32), (256, 0)
-ON_ALL_GRIDS = (DEFAULT, (256, 24), (256, 16), (384, 32), (384, 16), (512, 32), (512, 16))
+DEFAULT, PROTOCOL = (512, 32), (256, 0)
+ON_ALL_GRIDS = (DEFAULT, (512, 16), (384, 32), (384, 16), (256, 32), (256, 16))
 ROUNDS = 9
 THRESHOLD, SIDE, LEAST_CHANGE = 0.5, 1024, 0.01
 STEP = 53, 37  # pixels from one grid to the next; primes, so that borders never meet again

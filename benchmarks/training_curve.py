@@ -43,7 +43,7 @@ def main() -> None:
         own = [point for point in points if point["run"] == run]
         axes.plot([point["step"] for point in own], [point["loss"] for point in own], label=f"run {run}")
     axes.set(xlabel="step", ylabel="loss of the six maps together")
-    axes.legend()
+    figure.legend(loc="outside upper center", ncol=5)
     figure.savefig(RESULTS / f"{options.name}-training.png", dpi=100)
 
 
