@@ -207,7 +207,7 @@ def accuracy() -> str:
         [f"`{pair}`, as run", *(f"{percent(model['as run'][pair])} %" for model in models.values())] for pair in pairs
     ]
     intro = """F1 on ground that no training saw, as it is and with both dates changed: a cast in values of a byte,
-        compression with its quality; the shift moves one date right and down. Tiles of 256 lie side by side, as the
+        compression with its quality; the shift moves one date right and down. Tiles lie side by side, as the
         official protocol has them; *as run* are whole images with the model's own tile and halo
         (`benchmarks/accuracy.py`):"""
     after = """The share of pixels called change on pairs in which next to nothing was built, two of grey-bluish cities
