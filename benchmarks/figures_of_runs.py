@@ -67,7 +67,7 @@ def _overhead() -> tuple[str, str]:
 
 
 CHECKOUTS = {
-    "scene_end_to_end": ("a whole run", "wall", "first with ONNX Runtime, now with the native engine"),
+    "scene_end_to_end": ("a whole run", "wall", "first with ONNX Runtime, now with the native engine and larger tiles"),
     "products": ("all of a run but the network, by `detect`", "cpu", "first, and when offsets spun no idle threads"),
     "products_since": ("the same by the command", "cpu", "from then, and now: JPEG in the report, one decoding"),
 }
