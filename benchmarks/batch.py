@@ -33,7 +33,7 @@ from schanger_edge.batch.options import Cluster
 from schanger_edge.batch.outcome import Outcome
 from schanger_edge.batch.results import Batch
 from schanger_edge.batch.service import Listener, batch
-from schanger_edge.run.predict import COLUMN, SECTION
+from schanger_edge.run.predict import COLUMN, section_tiles
 from schanger_edge.sessions import open_session
 from schanger_edge.tiling.partition import Part
 from schanger_edge.tiling.plan import TilePlan, blend_of
@@ -115,7 +115,7 @@ def _computed_twice(summary: dict[str, Any]) -> float:
     """Share of the scene's rows that is context of the second of two parts: one strip of tiles, at one per batch."""
     card, grid = summary["model"]["card"], summary["grid"]
     plan = TilePlan(grid["width"], grid["height"], card["tile"], card["halo"], blend_of(card["tile"], card["halo"]))
-    _, context = Part(1, 2).share(plan.sections(SECTION, COLUMN), (), summary["options"]["batch_size"])
+    _, context = Part(1, 2).share(plan.sections(section_tiles(plan.tile), COLUMN), (), summary["options"]["batch_size"])
     return context[0].window.height / grid["height"] if context else 0.0
 
 

@@ -56,7 +56,7 @@ import schanger_edge.run.detect
 from schanger_edge.cli import main
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.file import read_model
-from schanger_edge.run.predict import COLUMN, SECTION
+from schanger_edge.run.predict import COLUMN, section_tiles
 from schanger_edge.sessions import session
 from schanger_edge.tiling.plan import TilePlan, blend_of
 
@@ -67,7 +67,7 @@ class Replay(getattr(session, "OneAtATime", session.Session)):
     def __init__(self, whole):
         self.notes, self.whole, card = [], whole, self.card
         plan = TilePlan(whole.shape[1], whole.shape[0], card.tile, card.halo, blend_of(card.tile, card.halo))
-        sections = plan.sections(SECTION, COLUMN)
+        sections = plan.sections(section_tiles(card.tile), COLUMN)
         self.windows = iter([tile.window for section in sections for strip in section.strips() for tile in strip])
 
     def run(self, before, after):

@@ -45,7 +45,7 @@ from schanger_edge.products.thumbnail import Thumbnail
 from schanger_edge.run.control import Control
 from schanger_edge.run.detect import READ_THREADS
 from schanger_edge.run.options import RunOptions
-from schanger_edge.run.predict import COLUMN, SECTION, Observers, predict
+from schanger_edge.run.predict import COLUMN, Observers, predict, section_tiles
 from schanger_edge.run.stages import Laps, Run
 from schanger_edge.scene import Pair, open_pair
 from schanger_edge.synthetic import write_pair
@@ -163,7 +163,7 @@ def write_alone(pair: Pair, folder: Path) -> None:
         journal.begin({}, grid.width * grid.height)
         sink = RasterSink(grid, threshold=0.5, journal=journal)
         plan = TilePlan(grid.width, grid.height, CARD.tile, CARD.halo, blend_of(CARD.tile, CARD.halo))
-        for section in plan.sections(SECTION, COLUMN):
+        for section in plan.sections(section_tiles(CARD.tile), COLUMN):
             above = section.above and sink.edge(section.above, "bottom")
             left = section.left and sink.edge(section.left, "right")
             blender = Blender(section, above, left)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from schanger_edge.errors import SchangerError, StoppedError
 from schanger_edge.geo.grid import Window
+from schanger_edge.model.card import PUBLISHED_TILE
 from schanger_edge.scene import Pair, PairTile, RowReader
 from schanger_edge.sessions import Session
 from schanger_edge.sessions.engine_report import batch_taken
@@ -28,7 +29,7 @@ from schanger_edge.tiling.sink import Sink
 
 AHEAD = 2  # batches read ahead of inference, and batches waiting to be written, at least
 AHEAD_BYTES = 48 << 20  # of each: reading and writing come in bursts, of a strip of tiles and of a section
-SECTION = 64  # tiles that are finished together: seconds on a CPU, and a batch cut short at the end costs little
+SECTION = 64  # tiles of 256 that are finished together: seconds on a CPU; a batch cut short at the end costs little
 COLUMN = 8192  # pixels: rows of it are held; where columns meet, pixels and blocks of files are read twice
 SKIPPED_WAITING = 64  # tiles without a valid pixel that may wait for a batch to fill
 
@@ -140,7 +141,9 @@ def predict(
     plan = TilePlan(pair.grid.width, pair.grid.height, tile, halo, blend_of(tile, halo))
     column = COLUMN if pair.has_columns(COLUMN) else plan.width
     batch_size = batch_taken(session, batch_size)
-    sections, context = (todo.part or _WHOLE).share(plan.sections(SECTION, column), todo.finished, batch_size)
+    sections, context = (todo.part or _WHOLE).share(
+        plan.sections(section_tiles(tile), column), todo.finished, batch_size
+    )
     if context:
         sink = ContextSink(sink, context)
     whole = plan.width * plan.height
@@ -185,6 +188,11 @@ def predict(
     if done != whole:
         raise RuntimeError(f"{done} of {whole} pixels were handed over")
     return flow
+
+
+def section_tiles(tile: int) -> int:
+    """How many tiles of this side are finished together: of large ones fewer, so that a power cut costs no more."""
+    return max(1, round(SECTION * min(1.0, (PUBLISHED_TILE / tile) ** 2)))
 
 
 def _ahead(size: int) -> int:

@@ -66,6 +66,12 @@ def test_tiled_equals_one_pass(
     assert np.unique(expected[valid]).size > min(20, valid.sum() // 2)  # the network says something
 
 
+@pytest.mark.parametrize(("tile", "tiles"), [(64, 64), (256, 64), (512, 16), (4096, 1)])
+def test_a_section_of_larger_tiles_holds_fewer(tile: int, tiles: int) -> None:
+    """So that no more is lost where a run is cut off."""
+    assert predict_module.section_tiles(tile) == tiles
+
+
 def test_columns_and_sections_leave_no_trace(
     standin: ModuleType, make_tiff: Tiff, ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
