@@ -128,20 +128,20 @@ unpack_packages() {
 }
 
 install_wheel() {
-  local wheels="$TREE/root/wheels" wheel
+  local wheels="$TREE/opt/wheels" wheel
   rm -rf "$wheels"
   logged env SCHANGER_EDGE_TARGET=aarch64-linux python3 -m pip wheel --no-deps --wheel-dir "$wheels" "$REPOSITORY"
   wheel=$(basename "$wheels"/schanger_edge-*.whl)
   # Certificates of a company's own, which pip inside needs as pip outside does.
   [[ ! -e /$CERTIFICATES ]] || install -D -m 644 "/$CERTIFICATES" "$TREE/$CERTIFICATES"
-  inside python3 -m venv /root/venv
-  inside /root/venv/bin/python -m pip install --only-binary :all: --no-cache-dir "/root/wheels/$wheel"
+  inside python3 -m venv /opt/venv
+  inside /opt/venv/bin/python -m pip install --only-binary :all: --no-cache-dir "/opt/wheels/$wheel"
 }
 
 # The trial that `--device auto` makes; what it finds is remembered for the demo.
 compare_engines() {
-  inside /root/venv/bin/schanger-edge doctor
-  inside /root/venv/bin/python - <<'PY'
+  inside /opt/venv/bin/schanger-edge doctor
+  inside /opt/venv/bin/python - <<'PY'
 from schanger_edge.model.bundled import model_path
 from schanger_edge.model.file import read_model
 from schanger_edge.sessions import open_session
@@ -158,8 +158,8 @@ PY
 }
 
 run_demo() {
-  rm -rf "$TREE/root/demo"
-  inside env --chdir=/root /root/venv/bin/schanger-edge demo --side "$SIDE" -o demo
+  rm -rf "$TREE/opt/demo"
+  inside env --chdir=/opt /opt/venv/bin/schanger-edge demo --side "$SIDE" -o demo
 }
 
 write_result() {
