@@ -36,8 +36,7 @@ def score(model: Path, root: Path, split: str) -> dict[str, dict[str, Any]]:
     with contextlib.ExitStack() as stack:
         reference = stack.enter_context(open_session(opened, "cpu", threads=1))
         own = [stack.enter_context(NativeSession(opened, 1, kind.precision, kind.isa)) for kind in found]
-        tile = opened.smaller_tile or opened.card.tile
-        runs = [predicted_tiles(files, rule, session.run, tile) for session in (reference, *own)]
+        runs = [predicted_tiles(files, rule, session.run, reference.least_tile) for session in (reference, *own)]
         for (entry, wanted), *others in zip(*runs, strict=True):
             for agreement, (_, got) in zip(found.values(), others, strict=True):
                 agreement.add(wanted, got, entry.label)

@@ -42,7 +42,7 @@ def agreement(parent: Path, other: Path, root: Path, split: str) -> Agreement:
     files = pair_files(root, split)
     rule, found = LabelRule.for_files(files), Agreement()
     with open_session(parent) as one, open_session(other) as two:
-        tile = one.smaller_tile or one.card.tile
+        tile = one.least_tile
         both = [predicted_tiles(files, rule, session.run, tile) for session in (one, two)]
         for (entry, first), (_, second) in zip(*both, strict=True):
             found.add(first, second, entry.label)

@@ -187,7 +187,7 @@ def multiplying_int8() -> Callable[[], object]:
 
 def inferring(session: Session) -> Callable[[], object]:
     """One pair of tiles."""
-    tile = session.smaller_tile or session.card.tile
+    tile = session.least_tile
     before, after = np.random.default_rng(0).integers(0, 256, (2, 1, 3, tile, tile), np.uint8)
     return lambda: session.run(before, after)
 

@@ -62,7 +62,7 @@ class Reference:
     def __init__(self, model: Path) -> None:
         self._session = open_session(model)
         self.threshold = self._session.card.threshold
-        self.tile = self._session.smaller_tile or self._session.card.tile
+        self.tile = self._session.least_tile
         self.tiles = TileSet([], [])
         self._probabilities: list[NDArray[np.float32]] = []
 

@@ -139,7 +139,7 @@ def _opened(
 
 def _common_tile(one: Session, other: Session) -> int:
     """The side of tiles that both take; of two the smaller one."""
-    taken = ({session.card.tile, session.smaller_tile or session.card.tile} for session in (one, other))
+    taken = ({session.card.tile, session.least_tile} for session in (one, other))
     common = set.intersection(*taken)
     if not common:
         raise ModelError(

@@ -133,7 +133,7 @@ def evaluate(
         open_session(model_path(engine.model, told), engine.device, binding=engine.cuda, progress=told) as session,
     ):
         counter = SweepCounter(session.card.threshold) if sweep is not None else None
-        tile = session.smaller_tile or session.card.tile
+        tile = session.least_tile
         halo = _halo(scoring.halo, session.card.halo, tile) if scoring.stitched else None
         doubts, fill = Doubts(), session.card.normalization.mean_colors
         if halo is not None:

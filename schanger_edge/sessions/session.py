@@ -57,10 +57,14 @@ class Session(Protocol):
         """
         return {"model": self.model_sha256, "device": self.device, "plan": None}
 
+    @property
+    def least_tile(self) -> int:
+        """The smallest tile that it takes, which images smaller than the card's, and comparisons, are cut into."""
+        return self.smaller_tile or self.card.tile
+
     def tile_for(self, height: int, width: int) -> int:
         """The tile for a scene of that size: the card's, or the smaller one where the scene does not fill that."""
-        fills = min(height, width) >= self.card.tile
-        return self.card.tile if fills or self.smaller_tile is None else self.smaller_tile
+        return self.card.tile if min(height, width) >= self.card.tile else self.least_tile
 
     def prepare(self) -> None:
         """Do now, in seconds, what the first batch would wait for otherwise.
@@ -99,7 +103,7 @@ class Session(Protocol):
 
     def check_tiles(self, *dates: NDArray[np.uint8]) -> None:
         """Raise SessionError unless the dates are tiles that the session takes."""
-        number, sides = len(dates[0]), (self.card.tile, self.smaller_tile)
+        number, sides = len(dates[0]), (self.card.tile, self.least_tile)
         for date in dates:
             if date.dtype != np.uint8 or date.shape not in [(number, 3, side, side) for side in sides]:
                 tile = self.card.tile

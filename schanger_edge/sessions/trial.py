@@ -89,7 +89,7 @@ def _read(place: Path) -> Verdict | None:
 
 
 def _compare(reference: Session, candidate: Session) -> Verdict:
-    tiles = harsh_tiles(reference.smaller_tile or reference.card.tile)
+    tiles = harsh_tiles(reference.least_tile)
     wanted, got = reference.run(*tiles), candidate.run(*tiles)  # the first run of each warms it
     seconds = [(_seconds(reference, tiles), _seconds(candidate, tiles)) for _ in range(RUNS)]
     first, second = (min(times) for times in zip(*seconds, strict=True))  # what else runs here only makes them longer

@@ -59,7 +59,7 @@ class Clocked:
         self.seconds, self.error, self.runs, self.closed = seconds, error, 0, False
         self.notes: list[str] = []
         self.chosen = ""
-        self.smaller_tile = None
+        self.least_tile = inner.least_tile
 
     def run(self, before: Tiles, after: Tiles) -> NDArray[np.float32]:
         Clocked.now += self.seconds
