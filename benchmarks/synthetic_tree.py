@@ -3,6 +3,9 @@
 `python benchmarks/synthetic_tree.py ROOT train --count 110 --seed 5000`. Seeds go up from the given one; the GSD is
 drawn from 0.35, 0.5 (twice) and 0.7 m; of the scenes with less than 1 % change, 85 % are left out. With --city,
 buildings are high and seen from another angle on each date; there those without change teach most, and stay.
+
+With --single the split holds `image` and `mask` instead: of every second scene the earlier date, of the others the
+later one, with all roofs that stand on it, for `pretrain`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import cv2
 import numpy as np
 
 from schanger_edge.synthetic import SyntheticScene
+from schanger_edge.synthetic.scene import Date
 
 SIDE = 768
 
@@ -25,19 +29,24 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--city", action="store_true")
+    parser.add_argument("--single", action="store_true")
     options = parser.parse_args()
     folder, rng = options.root / options.split, np.random.default_rng(options.seed)
-    for name in ("A", "B", "label"):
+    for name in ("image", "mask") if options.single else ("A", "B", "label"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     made, seed = 0, options.seed
     while made < options.count:
         scene = SyntheticScene(seed, SIDE, SIDE, gsd=float(rng.choice([0.35, 0.5, 0.5, 0.7])), city=options.city)
-        truth = scene.truth()
-        if options.city or truth.mean() >= 0.01 or rng.random() >= 0.85:
-            images = {"A": scene.render("before"), "B": scene.render("after")}
-            for name, image in images.items():
-                cv2.imwrite(str(folder / name / f"{seed}.png"), image[::-1].transpose(1, 2, 0))
-            cv2.imwrite(str(folder / "label" / f"{seed}.png"), truth * 255)
+        images: dict[str, Date] = {"A": "before", "B": "after"}
+        if options.single:
+            images = {"image": "before" if made % 2 else "after"}
+            truth = scene.buildings(images["image"])
+        else:
+            truth = scene.truth()
+        if options.single or options.city or truth.mean() >= 0.01 or rng.random() >= 0.85:
+            for name, date in images.items():
+                cv2.imwrite(str(folder / name / f"{seed}.png"), scene.render(date)[::-1].transpose(1, 2, 0))
+            cv2.imwrite(str(folder / ("mask" if options.single else "label") / f"{seed}.png"), truth * 255)
             made += 1
         seed += 1
     print(f"{made} scenes of {seed - options.seed} seeds in {folder}")

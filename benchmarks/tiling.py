@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--grids", action="append", default=[], help="NAME=K, how often each image of a set is cut")
     parser.add_argument("--trained", action="append", default=[], help="name of a set that the network was trained on")
     parser.add_argument("--device", default="auto", help="of a CPU, as for `schanger-edge run`")
-    parser.add_argument("--seed", type=int, default=700_000, help="of the first rendered scene")
+    parser.add_argument("--seed", type=int, default=5_000_000, help="of the first rendered scene")
     options = parser.parse_args()
     grids = {name: int(count) for name, count in (text.split("=") for text in options.grids)}
     labelled = {name: labelled_scenes(place) for name, place in (text.split("=", 1) for text in options.data)}

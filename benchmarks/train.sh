@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Trains the bundled model: benchmarks/train.sh DATA FOLDER [START]
 # DATA holds levir, levir_extra, hotosm, banepa, inria_like, sat_cn and mixed_cities; FOLDER gets the rendered scenes, the
-# pairs and eight runs; the weights to bundle, a mean of three runs, are FOLDER/bundle.pth. START (schanger-small) is what
-# the first run begins with: a checkpoint or a name. Some ten hours on one thread of a CPU with AVX-512 BF16; elsewhere set AMP=none.
+# pairs, the prior and eight runs; the weights to bundle, a mean of three runs, are FOLDER/bundle.pth. START is what the
+# first run begins with, a checkpoint or a name; without it the semantic prior is trained first, from random weights.
+# Some ten hours on one thread of a CPU with AVX-512 BF16; elsewhere set AMP=none.
 # With a GPU set DEVICE=cuda AMP=fp16 and LONGER=20, for twenty times the epochs.
 set -euo pipefail
 data=$(realpath "$1")
 folder=$2
-start=${3:-schanger-small}
+start=${3:-}
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python}
 longer=${LONGER:-1}
@@ -36,10 +37,27 @@ sat_cn * 60 15 50
 mixed_cities whu* 60 12 60
 TABLE
 
-train() {
-  "$python" -m schanger_edge train "$@" --val none --amp "${AMP:-bf16}" --device "${DEVICE:-cpu}" --threads 1 --drop 0 \
+schanger_edge() {
+  "$python" -m schanger_edge "$@" --val none --amp "${AMP:-bf16}" --device "${DEVICE:-cpu}" --threads 1 --drop 0 \
     --ema-every 1 --max-norm 5 --cast 1 --gsd 0.5
 }
+train() {
+  schanger_edge train "$@"
+}
+
+# The semantic prior: what a roof is, from single dates with all their roofs, at about 0.5 m.
+if [[ -z $start ]]; then
+  "$python" "$here/synthetic_tree.py" roofs scenes --count 220 --seed 1000000 --single
+  "$python" "$here/synthetic_tree.py" roofs cities --count 60 --seed 1100000 --single --city
+  echo '{"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}' >normalization.json
+  schanger_edge pretrain "$data/hotosm,repeat=3,scale=0.8:1.6,glob=*-19.*" "$data/hotosm,scale=1.4:2.0,glob=*-20.*" \
+    "$data/banepa,repeat=6,scale=2.2:4.0" "$data/inria_like,repeat=10,scale=0.8:1.5" \
+    "$data/sat_cn,repeat=10,scale=0.7:1.2" "$data/mixed_cities,repeat=10,scale=0.8:1.6,glob=whu*" \
+    roofs/scenes,repeat=6,scale=0.75:1.5 roofs/cities,repeat=4,scale=0.75:1.5 -o prior --normalization normalization.json \
+    --epochs "$((7 * longer))" --warmup-epochs 0.3 --batch 8 --tile 128 --rate 1e-3 --ema 0.998 --focus 0.3
+  start=prior/last.pth
+fi
+
 # Tiles of 128, then of 256, the size the model is used with; the third run looks at LEVIR-CD for nearly half the time.
 train levir,repeat=150,scale=0.7:1.4 extra,repeat=20,scale=0.8:1.3 scenes,repeat=2,scale=0.7:1.4 pairs,scale=1.0:1.7 \
   -o run1 --init "$start" --epochs "$((4 * longer))" --warmup-epochs 0.15 --batch 8 --tile 128 --rate 4e-4 --ema 0.995 \

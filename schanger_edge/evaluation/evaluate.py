@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class Evaluation:
     """Scores of one model on one split; scores lie in 0-1, published F1 in percent as in the article.
 
     `halo` is None by the official protocol, whose tiles don't overlap; a number where images were stitched as by `run`.
+    `tile` is then that of the largest image: smaller ones, which don't fill it, may have had smaller tiles.
     """
 
     dataset: str | None
@@ -140,9 +141,10 @@ def evaluate(
             predicted = stitched_tiles(files, rule, session, halo, doubts)
         else:  # one tile at a time: on a CPU more tiles at once cost more per tile
             predicted = predicted_tiles(files, rule, session.run, tile, fill=fill, doubts=doubts)
-        counts, tiles, empty = _count(predicted, len(files), page, counter, told)
-        if empty:
-            doubts.add([f"{empty:,} pixels have no data in one of the dates: they don't count."])
+        counted = _count(predicted, len(files), page, counter, told)
+        counts = counted.counts
+        if counted.empty:
+            doubts.add([f"{counted.empty:,} pixels have no data in one of the dates: they don't count."])
         published = benchmark if scoring.split == "test" and not scoring.stitched else None  # of that split's tiles
         size = session.card.size
         where = f"{Path(root)} {scoring.split}"
@@ -153,11 +155,11 @@ def evaluate(
             model=session.model.name,
             model_sha256=session.model_sha256,
             device=session.device,
-            tile=tile if halo is None else session.card.tile,
+            tile=tile if halo is None else session.tile_for(counted.side, counted.side),
             threshold=THRESHOLD,
             label_rule=str(rule),
             images=len(files),
-            tiles=tiles,
+            tiles=counted.tiles,
             official_tiles=published.test_tiles if published else None,
             f1=counts.f1,
             precision=counts.precision,
@@ -209,19 +211,31 @@ def _halo(given: int | None, own: int, tile: int) -> int:
     return given
 
 
+class _Counted(NamedTuple):
+    """What a pass over the split finds."""
+
+    counts: Counts
+    tiles: int
+    empty: int
+    """Pixels without data."""
+    side: int
+    """The shorter side of the image that is largest by it."""
+
+
 def _count(
     predicted: Iterable[tuple[LabelledTile, NDArray[np.float32]]],
     images: int,
     page: Gallery | None,
     counter: SweepCounter | None,
     progress: Progress | None,
-) -> tuple[Counts, int, int]:
-    """One pass over the split: counts, tiles, and pixels left out; page and counter take what they need."""
-    counts, tiles, done, pixels = Counts(), 0, 0, 0
+) -> _Counted:
+    """One pass over the split; page and counter take what they need."""
+    counts, tiles, done, pixels, side = Counts(), 0, 0, 0, 0
     for entry, probability in predicted:
         change = is_change(probability, THRESHOLD)
         counts, tiles = counts + Counts.of(change, entry.label, entry.valid), tiles + 1
         pixels += change.size
+        side = max(side, min(entry.scene.height, entry.scene.width))
         if page is not None:
             page.add(entry.scene, entry.owned, entry.owned_images, entry.label, probability, change, entry.valid)
         if counter is not None:
@@ -234,7 +248,7 @@ def _count(
                 counter.end_image()
             if progress:
                 progress("images", done, images)
-    return counts, tiles, pixels - counts.total
+    return _Counted(counts, tiles, pixels - counts.total, side)
 
 
 def _gsd(given: float | None, benchmark: BenchmarkDataset | None, card: ModelCard) -> tuple[float | None, str]:

@@ -69,7 +69,9 @@ def test_small_images_get_the_smaller_tile(standin: ModuleType, tmp_path: Path) 
         result = evaluate(tmp_path / "data", split="val", model=str(model))
         scores["protocol", any_tile] = result.f1
         assert (result.tile, result.tiles) == (256, 6)
-        assert evaluate(tmp_path / "data", split="val", model=str(model), stitched=True).f1 > 0
+        stitched = evaluate(tmp_path / "data", split="val", model=str(model), stitched=True)
+        assert stitched.f1 > 0
+        assert stitched.tile == tile
         parts = {}
         for name in ("large", "small"):
             dates = [tmp_path / "data" / "val" / folder / f"{name}.tif" for folder in FOLDERS[:2]]
@@ -77,6 +79,10 @@ def test_small_images_get_the_smaller_tile(standin: ModuleType, tmp_path: Path) 
         assert parts["large"].summary["tiles"]["side"] == tile
         assert parts["small"].summary["tiles"]["side"] == 256
     assert scores["protocol", True] == scores["protocol", False] > 0
+    for path in (tmp_path / "data" / "val").glob("*/large.tif"):
+        path.unlink()
+    small = evaluate(tmp_path / "data", split="val", model=str(tmp_path / "320.onnx"), stitched=True)
+    assert (small.tile, small.images) == (256, 1)
     maps = [(tmp_path / f"small-{tile}" / "probability.tif").read_bytes() for tile in (320, 256)]
     assert maps[0] == maps[1]
 
