@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the bundled model: benchmarks/train.sh DATA FOLDER [START]
 # DATA holds levir, levir_extra, hotosm, banepa, inria_like, sat_cn and mixed_cities; FOLDER gets the rendered scenes, the
-# pairs, the prior and eight runs; the weights to bundle, a mean of three runs, are FOLDER/bundle.pth. START is what the
+# pairs, the prior and nine runs; the weights to bundle, a mean of the last four, are FOLDER/bundle.pth. START is what the
 # first run begins with, a checkpoint or a name; without it the semantic prior is trained first, from random weights.
 # Some ten hours on one thread of a CPU with AVX-512 BF16; elsewhere set AMP=none.
 # With a GPU set DEVICE=cuda AMP=fp16 and LONGER=20, for twenty times the epochs.
@@ -17,6 +17,7 @@ cd "$folder"
 
 "$python" "$here/synthetic_tree.py" scenes train --count 320 --seed 20000
 "$python" "$here/synthetic_tree.py" more train --count 150 --seed 500000
+"$python" "$here/synthetic_tree.py" others train --count 250 --seed 900000
 "$python" "$here/synthetic_tree.py" cities train --count 110 --seed 700000 --city
 ln -sfn "$data/levir" levir
 mkdir -p extra && ln -sfn "$data/levir_extra" extra/train
@@ -37,9 +38,10 @@ sat_cn * 60 15 50
 mixed_cities whu* 60 12 60
 TABLE
 
+echo '{"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}' >normalization.json
 schanger_edge() {
-  "$python" -m schanger_edge "$@" --val none --amp "${AMP:-bf16}" --device "${DEVICE:-cpu}" --threads 1 --drop 0 \
-    --ema-every 1 --max-norm 5 --cast 1 --gsd 0.5
+  "$python" -m schanger_edge "$@" --normalization normalization.json --val none --amp "${AMP:-bf16}" \
+    --device "${DEVICE:-cpu}" --threads 1 --drop 0 --ema-every 1 --max-norm 5 --cast 1 --gsd 0.5
 }
 train() {
   schanger_edge train "$@"
@@ -49,11 +51,10 @@ train() {
 if [[ -z $start ]]; then
   "$python" "$here/synthetic_tree.py" roofs scenes --count 220 --seed 1000000 --single
   "$python" "$here/synthetic_tree.py" roofs cities --count 60 --seed 1100000 --single --city
-  echo '{"mean": [0.4, 0.39, 0.34], "std": [0.18, 0.17, 0.16]}' >normalization.json
   schanger_edge pretrain "$data/hotosm,repeat=3,scale=0.8:1.6,glob=*-19.*" "$data/hotosm,scale=1.4:2.0,glob=*-20.*" \
     "$data/banepa,repeat=6,scale=2.2:4.0" "$data/inria_like,repeat=10,scale=0.8:1.5" \
     "$data/sat_cn,repeat=10,scale=0.7:1.2" "$data/mixed_cities,repeat=10,scale=0.8:1.6,glob=whu*" \
-    roofs/scenes,repeat=6,scale=0.75:1.5 roofs/cities,repeat=4,scale=0.75:1.5 -o prior --normalization normalization.json \
+    roofs/scenes,repeat=6,scale=0.75:1.5 roofs/cities,repeat=4,scale=0.75:1.5 -o prior \
     --epochs "$((7 * longer))" --warmup-epochs 0.3 --batch 8 --tile 128 --rate 1e-3 --ema 0.998 --focus 0.3
   start=prior/last.pth
 fi
@@ -80,13 +81,15 @@ run5 run4 6 4e-4 0.997 0.7 0.20
 run6 run5 6 3e-4 0.997 0.9 0.25
 TABLE
 # Tiles of 384 show large roofs whole, and fly with tiles of 512; cities show high buildings from two sides, which is no
-# change. The second of these runs looks at LEVIR-CD for two thirds of the time.
-while read -r run last repeat epochs rate ema negatives; do
-  train "levir,repeat=$repeat,scale=0.75:1.3" scenes,scale=0.75:1.3 more,scale=0.75:1.7 cities,scale=0.75:1.3 \
-    mosaics,scale=1.0:2.0 -o "$run" --init "$last/last.pth" --epochs "$((epochs * longer))" --warmup-epochs 0.05 \
-    --batch 2 --tile 384 --rate "$rate" --ema "$ema" --focus 0.1 --jitter 0.9 --negatives "$negatives"
-done <<'TABLE'
-run7 run6 52 2 3e-4 0.997 0.3
-run8 run7 150 1 4e-4 0.998 0.2
-TABLE
-"$python" "$here/average_weights.py" run6/last.pth run6/last.pth run7/last.pth run8/last.pth -o bundle.pth
+# change. The second of these runs looks at LEVIR-CD for two thirds of the time; the third goes on from the mean of the
+# weights so far, with more scenes, and the mean with that is what to bundle.
+large() {  # RUN START REPEAT EPOCHS RATE EMA NEGATIVES, and more sources
+  train "levir,repeat=$3,scale=0.75:1.3" scenes,scale=0.75:1.3 more,scale=0.75:1.7 cities,scale=0.75:1.3 \
+    mosaics,scale=1.0:2.0 "${@:8}" -o "$1" --init "$2" --epochs "$(($4 * longer))" --warmup-epochs 0.05 --batch 2 \
+    --tile 384 --rate "$5" --ema "$6" --focus 0.1 --jitter 0.9 --negatives "$7"
+}
+large run7 run6/last.pth 52 2 3e-4 0.997 0.3
+large run8 run7/last.pth 150 1 4e-4 0.998 0.2
+"$python" "$here/average_weights.py" run6/last.pth run6/last.pth run7/last.pth run8/last.pth -o mean.pth
+large run9 mean.pth 150 1 4e-4 0.998 0.2 others,scale=0.75:1.7
+"$python" "$here/average_weights.py" mean.pth run9/last.pth -o bundle.pth

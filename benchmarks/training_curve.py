@@ -19,7 +19,7 @@ from common import RESULTS
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-SAID = re.compile(r"step ([\d,]+) of ([\d,]+), loss ([\d.]+), rate ([\d.e+-]+)")
+SAID = re.compile(r"([\d,]+) of ([\d,]+)(?: steps)?, loss ([\d.]+), (?:learning )?rate ([\d.]+(?:e[+-]\d+)?)")
 PART = 20
 
 
