@@ -82,8 +82,9 @@ def _checkouts(name: str) -> Iterator[tuple[str, str, str]]:
         yield (
             f"{part}{how}, {found['side']} x {found['side']} rendered pixels, all products: {which}",
             f"wall {fixed(first['wall'], 1)} and {fixed(second['wall'], 1)} s, CPU {fixed(first['cpu'], 1)} and "
-            f"{fixed(second['cpu'], 1)} s, F1 {percent(first['f1'])} and {percent(second['f1'])}: "
-            f"{fixed(ratios[clock]['median'], 2)} times as fast by {clock} (n {found['rounds']}{busy})",
+            f"{fixed(second['cpu'], 1)} s, F1 {percent(first['f1'])} and {percent(second['f1'])}, each "
+            f"with its weights of then: {fixed(ratios[clock]['median'], 2)} times as fast by {clock} "
+            f"(n {found['rounds']}{busy})",
             "`benchmarks/scene_end_to_end.py`",
         )
 
