@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", help="NAME=ROOT:SPLIT")
     parser.add_argument("--rendered", type=int, default=2, help="rendered scenes")
-    parser.add_argument("--seed", type=int, default=5_000_000, help="of the first rendered scene")
+    parser.add_argument("--seed", type=int, default=table.UNSEEN, help="of the first rendered scene")
     options = parser.parse_args()
     data = {name: table.labelled_scenes(place) for name, place in (text.split("=", 1) for text in options.data)}
     data |= {"rendered": table.rendered_scenes(options.rendered, options.seed)} if options.rendered else {}

@@ -32,21 +32,20 @@ def main() -> None:
     parser.add_argument("--single", action="store_true")
     options = parser.parse_args()
     folder, rng = options.root / options.split, np.random.default_rng(options.seed)
-    for name in ("image", "mask") if options.single else ("A", "B", "label"):
+    names = ("image", "mask") if options.single else ("A", "B", "label")
+    for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
     made, seed = 0, options.seed
     while made < options.count:
         scene = SyntheticScene(seed, SIDE, SIDE, gsd=float(rng.choice([0.35, 0.5, 0.5, 0.7])), city=options.city)
-        images: dict[str, Date] = {"A": "before", "B": "after"}
+        dates: tuple[Date, ...] = ("before", "after")
         if options.single:
-            images = {"image": "before" if made % 2 else "after"}
-            truth = scene.buildings(images["image"])
-        else:
-            truth = scene.truth()
+            dates = (dates[1 - made % 2],)
+        truth = scene.buildings(dates[0]) if options.single else scene.truth()
         if options.single or options.city or truth.mean() >= 0.01 or rng.random() >= 0.85:
-            for name, date in images.items():
-                cv2.imwrite(str(folder / name / f"{seed}.png"), scene.render(date)[::-1].transpose(1, 2, 0))
-            cv2.imwrite(str(folder / ("mask" if options.single else "label") / f"{seed}.png"), truth * 255)
+            images = [scene.render(date)[::-1].transpose(1, 2, 0) for date in dates]
+            for name, image in zip(names, [*images, truth * 255], strict=True):
+                cv2.imwrite(str(folder / name / f"{seed}.png"), image)
             made += 1
         seed += 1
     print(f"{made} scenes of {seed - options.seed} seeds in {folder}")

@@ -62,6 +62,7 @@ ROUNDS = 9
 THRESHOLD, SIDE, LEAST_CHANGE = 0.5, 1024, 0.01
 STEP = 53, 37  # pixels from one grid to the next; primes, so that borders never meet again
 DRAWS, BOUNDS = 2000, (5, 95)
+UNSEEN = 5_000_000  # the first rendered scene: the seeds of train.sh lie below
 WEIGHTS = "schanger-small"
 
 Join = Callable[[Inference, TilePlan], NDArray[np.float32]]
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--grids", action="append", default=[], help="NAME=K, how often each image of a set is cut")
     parser.add_argument("--trained", action="append", default=[], help="name of a set that the network was trained on")
     parser.add_argument("--device", default="auto", help="of a CPU, as for `schanger-edge run`")
-    parser.add_argument("--seed", type=int, default=5_000_000, help="of the first rendered scene")
+    parser.add_argument("--seed", type=int, default=UNSEEN, help="of the first rendered scene")
     options = parser.parse_args()
     grids = {name: int(count) for name, count in (text.split("=") for text in options.grids)}
     labelled = {name: labelled_scenes(place) for name, place in (text.split("=", 1) for text in options.data)}
